@@ -1,0 +1,224 @@
+//! What a session reports. The node turns these into the contract's `Event`.
+
+use voicebridge_audio::Time;
+
+/// One thing that happened on a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Gapless from 1 for durable kinds, 0 for transient ones.
+    pub sequence: u64,
+    /// When, on the driver's clock.
+    pub at: Time,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened. Kinds marked transient reach live subscribers only.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventKind {
+    /// A milestone under the name operators know.
+    Milestone(Milestone),
+    /// The offer was answered.
+    OfferAnswered {
+        /// Lint findings that did not stop the call.
+        warnings: Vec<&'static str>,
+        /// As in the rtpmap, e.g. `opus/48000/2`.
+        codec: String,
+        /// Time spent on the answer.
+        duration_ms: u32,
+    },
+    /// ICE and DTLS are up.
+    TransportConnected {
+        /// Since ANSWER_DELIVERED, or since the start in immediate mode.
+        duration_ms: u32,
+    },
+    /// The provider confirmed the session.
+    ProviderReady {
+        /// `openai` or `embedded`.
+        provider: &'static str,
+        /// Model name.
+        model: String,
+        /// The provider's own id.
+        provider_session_id: String,
+        /// Since the session began.
+        duration_ms: u32,
+    },
+    /// The caller began to speak.
+    CallerSpeechStarted {
+        /// Offset in the audio given to the provider.
+        audio_ms: u64,
+    },
+    /// The caller stopped speaking.
+    CallerSpeechStopped {
+        /// Offset in the audio given to the provider.
+        audio_ms: u64,
+    },
+    /// Final words of one side; the agent's cut to what was heard.
+    Transcript {
+        /// Who.
+        speaker: Speaker,
+        /// The provider's item.
+        item_id: String,
+        /// Personal data.
+        text: String,
+        /// Cut by the caller.
+        interrupted: bool,
+    },
+    /// Transient: a piece of a transcript.
+    PartialTranscript {
+        /// Who.
+        speaker: Speaker,
+        /// The provider's item.
+        item_id: String,
+        /// To be appended.
+        delta: String,
+    },
+    /// A reply began.
+    ResponseStarted {
+        /// The provider's id.
+        response_id: String,
+    },
+    /// A reply was generated to its end, or not.
+    ResponseFinished {
+        /// The provider's id.
+        response_id: String,
+        /// completed, cancelled, incomplete, failed.
+        status: String,
+        /// Why, when not completed.
+        status_reason: String,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// The caller interrupted.
+    BargedIn {
+        /// The item being played.
+        item_id: String,
+        /// Handed to RTP of this item.
+        heard_ms: u64,
+        /// Received of this item.
+        received_ms: u64,
+    },
+    /// The model called a tool.
+    ToolCalled {
+        /// The provider's id.
+        tool_call_id: String,
+        /// Tool name.
+        name: String,
+        /// JSON.
+        arguments: String,
+    },
+    /// Transient, every five seconds.
+    Statistics(Statistics),
+    /// Something went wrong without ending the call by itself.
+    Incident {
+        /// Stable reason.
+        reason: &'static str,
+        /// For a person.
+        message: String,
+        /// The provider's own code.
+        upstream_code: String,
+    },
+    /// The end; the last event.
+    Ended {
+        /// Why.
+        termination: Termination,
+        /// Final counters.
+        statistics: Statistics,
+        /// Sum over the session.
+        usage: Usage,
+        /// Since ACCEPTED; 0 if never accepted.
+        duration_ms: u64,
+    },
+}
+
+impl EventKind {
+    /// Transient events are not stored and carry no sequence.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::PartialTranscript { .. } | Self::Statistics(_))
+    }
+}
+
+/// Milestones a session itself reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// `VOICE_BRIDGE_SESSION_CREATED`
+    SessionCreated,
+    /// `OPENAI_SESSION_CREATED`
+    ProviderSessionCreated,
+    /// `MEDIA_BRIDGE_ACTIVE`
+    BridgeActive,
+}
+
+/// Who spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// The WhatsApp user.
+    Caller,
+    /// The AI.
+    Agent,
+}
+
+/// The one ending of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// In one word.
+    pub result: TerminationResult,
+    /// Stable, upper-case; one page each in docs/errors.
+    pub reason: String,
+    /// One sentence for a person. No personal data.
+    pub message: String,
+    /// Meta's or the provider's own code, or empty.
+    pub upstream_code: String,
+}
+
+/// Who or what ended a call, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TerminationResult {
+    /// A conversation that ended normally.
+    Completed,
+    /// The caller gave up before it was answered.
+    Abandoned,
+    /// Turned down before it was answered.
+    Rejected,
+    /// Something broke.
+    Failed,
+}
+
+/// What a session cost at the provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens.
+    pub input_text_tokens: u64,
+    /// Tokens.
+    pub input_audio_tokens: u64,
+    /// Tokens, a part of the input ones.
+    pub cached_tokens: u64,
+    /// Tokens.
+    pub output_text_tokens: u64,
+    /// Tokens.
+    pub output_audio_tokens: u64,
+    /// Tokens of the separate transcription model.
+    pub transcription_tokens: u64,
+    /// Audio billed by the separate transcription model.
+    pub transcription_ms: u64,
+}
+
+/// Counters of both directions since the session began; field meanings as in the contract's `MediaStatistics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Statistics {
+    pub packets_received: u64,
+    pub packets_lost: u64,
+    pub packets_late: u64,
+    pub packets_duplicate: u64,
+    pub packets_discarded: u64,
+    pub received_ms: u64,
+    pub concealed_ms: u64,
+    pub silence_ms: u64,
+    pub jitter_ms: u32,
+    pub packets_sent: u64,
+    pub played_ms: u64,
+    pub underruns: u64,
+    pub longest_send_gap_ms: u32,
+}

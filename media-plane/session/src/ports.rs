@@ -1,0 +1,111 @@
+//! What goes into a session and what it acts on.
+
+use crate::event::{Event, Termination};
+
+/// How far the signalling towards the caller has come. Only ever advances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The far side has our answer: ICE and DTLS may start.
+    AnswerDelivered,
+    /// The call is answered: RTP starts at once.
+    Accepted,
+}
+
+/// One RTP packet from the caller, header already parsed and payload decrypted.
+#[derive(Clone, Copy, Debug)]
+pub struct RtpIn<'a> {
+    /// 111 Opus, 126 telephone-event, by what the answer agreed to.
+    pub payload_type: u8,
+    /// RTP sequence number.
+    pub sequence: u16,
+    /// RTP timestamp, 48 kHz units.
+    pub timestamp: u32,
+    /// Synchronisation source.
+    pub ssrc: u32,
+    /// Marker bit.
+    pub marker: bool,
+    /// Payload; may be empty, may be garbage.
+    pub payload: &'a [u8],
+}
+
+/// One RTP packet to the caller. SSRC and payload type are the peer's, fixed by the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct RtpOut<'a> {
+    /// RTP sequence number.
+    pub sequence: u16,
+    /// RTP timestamp, 48 kHz units.
+    pub timestamp: u32,
+    /// Set on the first packet after silence (RFC 3551, section 4.1).
+    pub marker: bool,
+    /// An Opus packet.
+    pub payload: &'a [u8],
+}
+
+/// Something to do on a live call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Have the AI say this after what is being played.
+    Say(String),
+    /// Stop what is being played, as if the caller had interrupted.
+    Interrupt,
+    /// Give the AI a text as if the caller had said it, and have it reply.
+    InjectText(String),
+}
+
+/// What can happen to a session.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Time passed; also implied by every other input.
+    Tick,
+    /// Signalling has come this far.
+    Advance(Stage),
+    /// ICE and DTLS are up.
+    TransportConnected,
+    /// ICE or DTLS failed or closed for good, in the engine's words.
+    TransportFailed(&'a str),
+    /// A packet from the caller.
+    Rtp(RtpIn<'a>),
+    /// The provider's socket is open. In-process providers need none.
+    ProviderOpened,
+    /// A text message from the provider.
+    ProviderMessage(&'a str),
+    /// The provider's socket is gone or could not be opened.
+    ProviderClosed(ProviderClosed<'a>),
+    /// Act on the call.
+    Command(Command),
+    /// End the call; the first termination stands.
+    End(Termination),
+}
+
+/// Why a provider's socket is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderClosed<'a> {
+    /// The HTTP upgrade was answered with this status (and body, cut short) instead of 101.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Start of the body.
+        body: &'a str,
+    },
+    /// No connection: DNS, TCP, TLS, or time-out.
+    Unreachable(&'a str),
+    /// A WebSocket close frame, or 1006 when the connection broke without one.
+    Closed {
+        /// RFC 6455, section 7.4.
+        code: u16,
+        /// Text of the close frame.
+        reason: &'a str,
+    },
+}
+
+/// What a session acts on. Implementations must not block.
+pub trait Ports {
+    /// Hands a packet to the transport. Called only after the transport is up and the call accepted.
+    fn send_rtp(&mut self, packet: RtpOut<'_>);
+    /// Sends a text message to the provider's socket.
+    fn send_provider(&mut self, message: &str);
+    /// Closes the provider's socket after what was sent; nothing is sent to it any more.
+    fn close_provider(&mut self);
+    /// Publishes an event. Durable events carry a gapless sequence from 1; transient ones carry 0.
+    fn emit(&mut self, event: Event);
+}
