@@ -1,0 +1,19 @@
+//! What both planes share at their edges: logs and traces, metrics, error statuses, bearer tokens.
+//!
+//! A binary calls [`init`] once and keeps the [`Guard`] until it exits. Servers check callers with [`auth::Guard`], answer
+//! errors with [`status::status`] and serve [`install_metrics`]`().render()`. A client attaches its token with
+//! [`auth::Bearer`] and the current span with [`inject`]; the server continues the trace with [`set_parent`].
+//!
+//! Nothing here knows about calls, sessions or audio.
+
+pub mod auth;
+mod context;
+mod logs;
+mod metrics;
+mod settings;
+pub mod status;
+
+pub use context::{inject, set_parent};
+pub use logs::{Guard, init};
+pub use metrics::{PrometheusHandle, install_metrics};
+pub use settings::{DEFAULT_FILTER, LogFormat, Settings, SettingsError};
