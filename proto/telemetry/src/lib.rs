@@ -4,6 +4,8 @@
 //! errors with [`status::status`] and serve [`install_metrics`]`().render()`. A client attaches its token with
 //! [`auth::Bearer`] and the current span with [`inject`]; the server continues the trace with [`set_parent`].
 //!
+//! [`init`] also settles which cryptography TLS uses, see [`install_tls`].
+//!
 //! Nothing here knows about calls, sessions or audio.
 
 pub mod auth;
@@ -12,8 +14,10 @@ mod logs;
 mod metrics;
 mod settings;
 pub mod status;
+mod tls;
 
 pub use context::{inject, set_parent};
 pub use logs::{Guard, init};
 pub use metrics::{PrometheusHandle, install_metrics};
 pub use settings::{DEFAULT_FILTER, LogFormat, Settings, SettingsError};
+pub use tls::install_tls;

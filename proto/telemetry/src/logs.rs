@@ -35,6 +35,7 @@ impl Drop for Guard {
 ///
 /// Spans are created whether or not they are exported, so that a trace begun elsewhere reaches the other plane.
 pub fn init(settings: Settings) -> anyhow::Result<Guard> {
+    crate::install_tls();
     let filter = EnvFilter::try_new(&settings.filter)
         .with_context(|| format!("RUST_LOG is {:?}, which is not a valid filter", settings.filter))?;
     let provider = provider(&settings)?;

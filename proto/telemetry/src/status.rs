@@ -20,12 +20,7 @@ pub fn status(code: Code, reason: &str, message: impl Into<String>, metadata: &[
 /// An argument that breaks a rule: `INVALID_ARGUMENT` with `field` and `rule` as metadata.
 #[must_use]
 pub fn invalid_argument(field: &str, rule: &str) -> Status {
-    status(
-        Code::InvalidArgument,
-        "INVALID_ARGUMENT",
-        format!("{field} {rule}"),
-        &[("field", field), ("rule", rule)],
-    )
+    status(Code::InvalidArgument, "INVALID_ARGUMENT", format!("{field} {rule}"), &[("field", field), ("rule", rule)])
 }
 
 /// Our reason in a status received; `None` for statuses of other origin, e.g. a broken connection.
