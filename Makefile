@@ -1,0 +1,37 @@
+# What people run. CI runs `make test` through .ci/run; everything here works from a fresh clone.
+
+CALLS ?= 3
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt build deps
+
+help: ## Show this text
+	@echo "voicebridge: answers WhatsApp calls and lets the caller talk with a realtime AI."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make demo CALLS=20    the same with 20 calls at once"
+
+demo: ## Make real calls through real processes with simulated ends, and prove that both sides heard each other
+	@scripts/install-deps build
+	cargo build --release --locked -p voicebridge-server -p voicebridge-node -p voicebridge-cli
+	@$(TARGET_DIR)/release/voicebridge demo --calls $(CALLS)
+
+test: ## Run every test: unit, whole system, Chromium and aiortc as callers
+	@scripts/install-deps build interop
+	@scripts/test
+
+lint: ## Check formatting, clippy, the purity of the pure crates, the contracts
+	@scripts/install-deps build
+	@scripts/lint
+
+fmt: ## Format the sources
+	cargo fmt --all
+
+build: ## Build the three programs for release into target/release
+	@scripts/install-deps build
+	cargo build --release --locked -p voicebridge-server -p voicebridge-node -p voicebridge-cli
+
+deps: ## Install what building and testing need (apt, as root or with sudo), or say what is missing
+	@scripts/install-deps build interop
