@@ -1,0 +1,1 @@
+//! A Realtime AI server.

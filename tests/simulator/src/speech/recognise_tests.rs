@@ -1,0 +1,98 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::speech::fixture;
+
+fn silence(ms: usize) -> Vec<i16> {
+    vec![0; ms * SAMPLES_PER_MS]
+}
+
+fn recording(parts: &[&[i16]]) -> Vec<i16> {
+    parts.concat()
+}
+
+/// Hiss at the given amplitude, from a fixed generator.
+fn add_noise(pcm: &mut [i16], amplitude: i32) {
+    let mut state = 0x2545_F491_u32;
+    for sample in pcm {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *sample = sample.saturating_add(((state >> 16) as i32 % amplitude) as i16);
+    }
+}
+
+#[test]
+fn each_fixture_is_recognised_and_no_other_comes_near() {
+    for expected in fixtures() {
+        let ranked = rank(&recording(&[&silence(313), &expected.pcm, &silence(251)]), fixtures());
+        assert_eq!(ranked[0].name, expected.name);
+        assert!(ranked[0].correlation > 0.99, "{:?}", ranked[0]);
+        assert!(ranked[0].start_ms.abs_diff(313) <= 5, "{:?}", ranked[0]);
+        for other in &ranked[1..] {
+            assert!(other.score < 0.8 && other.correlation < 0.8, "{}: {other:?}", expected.name);
+        }
+    }
+}
+
+#[test]
+fn a_quiet_and_noisy_recording_is_recognised() {
+    let fixture = fixture("shipping-cost").unwrap();
+    let mut pcm = recording(&[&silence(100), &fixture.pcm, &silence(100)]);
+    pcm.iter_mut().for_each(|sample| *sample /= 6);
+    add_noise(&mut pcm, 40);
+    let recognised = recognise(&pcm).unwrap();
+    assert_eq!(recognised.name, "shipping-cost");
+    assert!(recognised.correlation > 0.98, "{recognised:?}");
+}
+
+#[test]
+fn silence_noise_and_stretched_speech_are_not_recognised() {
+    assert_eq!(recognise(&[]), None);
+    assert_eq!(recognise(&silence(2_000)), None);
+    let mut noise = silence(2_000);
+    add_noise(&mut noise, 3_000);
+    assert_eq!(recognise(&noise), None);
+    let stretched: Vec<i16> = fixture("invoice").unwrap().pcm.iter().flat_map(|&sample| [sample; 2]).collect();
+    assert!(recognise(&stretched).is_none_or(|best| best.correlation < 0.8));
+}
+
+#[test]
+fn missing_frames_cost_correlation() {
+    let fixture = fixture("change-appointment").unwrap();
+    let damaged: Vec<i16> = fixture
+        .pcm
+        .chunks(480)
+        .enumerate()
+        .filter(|(index, _)| index % 10 != 9)
+        .flat_map(|(_, frame)| frame.to_vec())
+        .collect();
+    let best = rank(&damaged, fixtures()).into_iter().find(|best| best.name == fixture.name).unwrap();
+    assert!(best.correlation < 0.9, "{best:?}");
+}
+
+#[test]
+fn several_utterances_are_found_in_order() {
+    let [first, second, third] = ["opening-hours", "payment", "goodbye-de"].map(|name| fixture(name).unwrap());
+    let pcm =
+        recording(&[&silence(700), &first.pcm, &silence(900), &second.pcm, &silence(150), &third.pcm, &silence(400)]);
+    let found = recognise_all(&pcm);
+    let names: Vec<_> = found.iter().map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["opening-hours", "payment", "goodbye-de"], "{found:?}");
+    assert!(found.iter().all(|found| found.correlation > 0.99 && found.portion == 1.0), "{found:?}");
+    assert!(found[0].start_ms.abs_diff(700) <= 5, "{found:?}");
+    let expected_ms = 700 + first.duration_ms() + 900 + second.duration_ms() + 150;
+    assert!(found[2].start_ms.abs_diff(expected_ms as i64) <= 5, "{found:?}");
+}
+
+#[test]
+fn an_interrupted_reply_is_recognised_by_its_beginning() {
+    for (name, heard_ms) in [("three-steps", 2_300), ("parcel-tomorrow", 1_400), ("welcome", 900)] {
+        let fixture = fixture(name).unwrap();
+        let pcm = recording(&[&silence(500), &fixture.pcm[..heard_ms * SAMPLES_PER_MS], &silence(800)]);
+        let found = recognise_all(&pcm);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].name, name);
+        assert!(found[0].correlation > 0.95, "{found:?}");
+        let portion = heard_ms as f32 / fixture.duration_ms() as f32;
+        assert!((found[0].portion - portion).abs() < 0.1, "{found:?}");
+    }
+}
