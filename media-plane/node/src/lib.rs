@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The media-plane node.
+#![warn(missing_docs)]
+
+pub mod peer;

@@ -1,0 +1,121 @@
+//! The WebRTC side of one call, without IO: ICE, DTLS and SRTP towards one caller.
+//!
+//! Flow: `accept` (a constructor of the engine) takes what the offer says and returns a peer that already knows its
+//! [`Local`] facts; nothing leaves before [`Peer::start`]. Then: datagrams in, RTP out, and after every input
+//! [`Peer::poll`] until it returns `None`. [`Peer::deadline`] says when to poll again if nothing comes.
+//!
+//! What it does not do: it owns no socket and no clock, and it writes no SDP for the wire; the answer's text is made by
+//! `voicebridge_session::sdp` from the local facts.
+
+mod engine;
+mod flight;
+mod remote;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use voicebridge_session::RtpOut;
+
+pub use engine::Engine;
+pub use remote::{Remote, Setup};
+
+/// What the answer must say about us, besides address and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// ICE user name fragment, 8 ice-chars (RFC 8839, section 5.4).
+    pub ice_ufrag: String,
+    /// ICE password, 24 ice-chars.
+    pub ice_pwd: String,
+    /// SHA-256 of our certificate, upper-case hex pairs with colons.
+    pub fingerprint: String,
+    /// The one SSRC of everything we send.
+    pub ssrc: u32,
+}
+
+/// Where the peer is and which stream it sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The announced address and port: what the caller sends to. The socket may be bound to another address behind a
+    /// 1:1 NAT; the peer never learns of it.
+    pub announced: SocketAddr,
+    /// The SSRC to send with.
+    pub ssrc: u32,
+}
+
+/// A packet from the caller, decrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// As offered.
+    pub payload_type: u8,
+    /// RTP sequence number.
+    pub sequence: u16,
+    /// RTP timestamp, 48 kHz units.
+    pub timestamp: u32,
+    /// Synchronisation source.
+    pub ssrc: u32,
+    /// Marker bit.
+    pub marker: bool,
+    /// Never empty: padding-only packets, with which browsers probe, are filtered.
+    pub payload: Bytes,
+}
+
+/// What a peer wants its driver to do or to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this datagram.
+    Transmit {
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        bytes: Bytes,
+    },
+    /// A packet came.
+    Rtp(Received),
+    /// ICE and DTLS are up; comes once.
+    Connected,
+    /// ICE or DTLS failed or was closed for good; comes once and is the last but for transmits.
+    Failed(String),
+}
+
+/// Why a peer could not be made, or a packet not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// The engine would not take the offer's facts or our settings.
+    #[error("the WebRTC engine refused the {0}")]
+    Refused(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// `write_rtp` before the transport was up, or after it was gone.
+    #[error("the transport is not up")]
+    NotConnected,
+}
+
+/// One caller's transport. See the module's page for the order of calls.
+pub trait Peer {
+    /// What the answer says about us.
+    fn local(&self) -> &Local;
+    /// From here on ICE checks and DTLS may leave. Before, datagrams that come are dropped unanswered. Idempotent.
+    fn start(&mut self, now: Instant);
+    /// Takes a datagram from the socket; garbage is dropped.
+    fn datagram(&mut self, now: Instant, bytes: &[u8], from: SocketAddr);
+    /// Encrypts and queues a packet with the given sequence, timestamp and marker, our SSRC and the offered Opus
+    /// payload type.
+    ///
+    /// # Errors
+    /// [`PeerError::NotConnected`] when the transport is not up; the packet is dropped.
+    fn write_rtp(&mut self, now: Instant, packet: RtpOut<'_>) -> Result<(), PeerError>;
+    /// The next thing to do; call until `None` after every other call and at every deadline.
+    fn poll(&mut self, now: Instant) -> Option<Output>;
+    /// When to poll again if nothing happens. `None` before `start` and after `Failed`.
+    fn deadline(&mut self) -> Option<Instant>;
+    /// Says good-bye (DTLS close_notify, RFC 5246 section 7.2.1); poll once more to send it.
+    fn close(&mut self, now: Instant);
+}
+
+/// Whether `a` and `b` are of one address family: a socket of one cannot reach the other.
+fn same_family(a: IpAddr, b: IpAddr) -> bool {
+    a.is_ipv4() == b.is_ipv4()
+}

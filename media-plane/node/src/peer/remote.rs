@@ -1,0 +1,148 @@
+//! What a peer needs to know of the caller's offer, and the offer in the form the engine is given it.
+//!
+//! The engine never sees the caller's text. Its parser is strict where real offers are not (several fingerprints,
+//! upper-case `SHA-256`, `a=ice-lite` at media level, candidates it cannot use, fmtp that makes it drop Opus), so it gets
+//! a small offer of one audio section, written here from facts that were checked.
+
+use std::{
+    fmt::Write,
+    net::{IpAddr, SocketAddr},
+};
+
+use super::same_family;
+
+/// Candidates taken from one offer; more are ignored. Meta offers two, a browser rarely more than a dozen.
+const MAX_CANDIDATES: usize = 16;
+
+/// The `a=setup` of the offer (RFC 5763, section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// We choose; we become the DTLS client, as Meta wants it.
+    Actpass,
+    /// They start DTLS; we wait.
+    Active,
+    /// They wait; we start.
+    Passive,
+}
+
+/// The caller, as its offer describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// ICE user name fragment.
+    pub ice_ufrag: String,
+    /// ICE password; Meta's ends in `==`, which RFC 8839 does not allow and everybody accepts.
+    pub ice_pwd: String,
+    /// SHA-256 of its certificate.
+    pub fingerprint: String,
+    /// It answers checks and sends none (RFC 8445, section 2.5): we are controlling.
+    pub ice_lite: bool,
+    /// DTLS role.
+    pub setup: Setup,
+    /// Payload type of Opus.
+    pub opus: u8,
+    /// Payload type of telephone-event at 8 kHz, if offered.
+    pub telephone_event: Option<u8>,
+    /// Where it can be reached.
+    pub candidates: Vec<SocketAddr>,
+}
+
+impl Remote {
+    /// The usable UDP candidates of an offer for a socket of `family`'s address family: ours is one socket, so
+    /// the other family is left out, and so are TCP, mDNS names and what cannot be parsed.
+    #[must_use]
+    pub fn candidates_in(sdp: &str, family: IpAddr) -> Vec<SocketAddr> {
+        let mut found = Vec::new();
+        for line in sdp.lines() {
+            let Some(candidate) = line.trim_end().strip_prefix("a=candidate:") else {
+                continue;
+            };
+            // foundation component transport priority address port "typ" ... (RFC 8839, section 5.1)
+            let fields: Vec<&str> = candidate.split_ascii_whitespace().take(6).collect();
+            let [_, component, transport, _, address, port] = fields[..] else {
+                continue;
+            };
+            if component != "1" || !transport.eq_ignore_ascii_case("udp") {
+                continue;
+            }
+            let (Ok(address), Ok(port)) = (address.parse::<IpAddr>(), port.parse::<u16>()) else {
+                continue;
+            };
+            let candidate = SocketAddr::new(address, port);
+            if port != 0 && same_family(address, family) && !found.contains(&candidate) && found.len() < MAX_CANDIDATES
+            {
+                found.push(candidate);
+            }
+        }
+        found
+    }
+
+    /// The offer the engine is given: one audio section, Opus without fmtp, no header extension, no feedback. The
+    /// SSRC is left out, so the first stream that comes is taken, whatever the offer said of it.
+    pub(super) fn engine_offer(&self) -> String {
+        let mut sdp = String::with_capacity(1024);
+        let payload_types = match self.telephone_event {
+            Some(telephone_event) => format!("{} {telephone_event}", self.opus),
+            None => self.opus.to_string(),
+        };
+        let setup = match self.setup {
+            Setup::Actpass => "actpass",
+            Setup::Active => "active",
+            Setup::Passive => "passive",
+        };
+        let lite = if self.ice_lite { "a=ice-lite\r\n" } else { "" };
+        write!(
+            sdp,
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n{lite}\
+             m=audio 9 UDP/TLS/RTP/SAVPF {payload_types}\r\nc=IN IP4 0.0.0.0\r\n\
+             a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:{setup}\r\n\
+             a=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:{} opus/48000/2\r\n",
+            self.ice_ufrag, self.ice_pwd, self.fingerprint, self.opus,
+        )
+        .expect("writing to a String does not fail");
+        if let Some(telephone_event) = self.telephone_event {
+            write!(sdp, "a=rtpmap:{telephone_event} telephone-event/8000\r\n")
+                .expect("writing to a String does not fail");
+        }
+        for (index, candidate) in self.candidates.iter().enumerate() {
+            // Host type preference, falling by order (RFC 8445, section 5.1.2.1): the offer's own order is kept.
+            let priority = (126_u32 << 24) + ((65_535 - index as u32) << 8) + 255;
+            write!(
+                sdp,
+                "a=candidate:{} 1 udp {priority} {} {} typ host\r\n",
+                index + 1,
+                candidate.ip(),
+                candidate.port()
+            )
+            .expect("writing to a String does not fail");
+        }
+        sdp
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_reachable_candidates_are_taken() {
+        let sdp = "a=candidate:1 1 udp 2122260223 192.0.2.10 3480 typ host generation 0 network-cost 50\r\n\
+                   a=candidate:1 1 UDP 2122260223 192.0.2.10 3480 typ host\r\n\
+                   a=candidate:2 1 udp 2122262783 2001:db8::1 3480 typ host\r\n\
+                   a=candidate:3 1 tcp 1518280447 192.0.2.10 9 typ host tcptype active\r\n\
+                   a=candidate:4 1 udp 2113937151 0b6f7c2e.local 50000 typ host\r\n\
+                   a=candidate:5 2 udp 2113937151 192.0.2.10 3481 typ host\r\n\
+                   a=candidate:6 1 udp 1 192.0.2.11 0 typ host\r\n\
+                   a=candidate:7 1 udp\r\n\
+                   a=candidate:8 1 udp 1 198.51.100.7 4000 typ srflx raddr 10.0.0.1 rport 5000\r\n";
+        let v4: Vec<SocketAddr> = vec![([192, 0, 2, 10], 3480).into(), ([198, 51, 100, 7], 4000).into()];
+        assert_eq!(Remote::candidates_in(sdp, IpAddr::from([127, 0, 0, 1])), v4);
+        let v6 = Remote::candidates_in(sdp, IpAddr::from([0_u16, 0, 0, 0, 0, 0, 0, 1]));
+        assert_eq!(v6.len(), 1);
+    }
+
+    #[test]
+    fn candidates_are_bounded() {
+        let sdp: String = (1..200).map(|port| format!("a=candidate:1 1 udp 1 192.0.2.1 {port} typ host\r\n")).collect();
+        assert_eq!(Remote::candidates_in(&sdp, IpAddr::from([127, 0, 0, 1])).len(), MAX_CANDIDATES);
+    }
+}

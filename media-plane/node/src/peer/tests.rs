@@ -1,0 +1,366 @@
+//! Two peers over memory in virtual time: ours and a caller made of `rtc`.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../tests/support/caller.rs"]
+mod caller;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use caller::{CALLER_SSRC, Caller, Heard, Kind, attribute};
+
+use super::*;
+
+const OURS: ([u8; 4], u16) = ([203, 0, 113, 7], 40_000);
+const THEIRS: ([u8; 4], u16) = ([192, 0, 2, 10], 3_480);
+const ONE_WAY: Duration = Duration::from_millis(10);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Out,
+    In,
+}
+
+/// Both ends, the wire between them, and the time.
+struct World {
+    start: Instant,
+    now: Instant,
+    peer: Engine,
+    caller: Caller,
+    /// In flight, by arrival and order.
+    wire: BTreeMap<(Instant, u64), (Way, Bytes)>,
+    sent: u64,
+    /// Whether to lose the n-th datagram of a way.
+    lose: Box<dyn FnMut(Way, &[u8]) -> bool>,
+    /// Everything that left us: when and what.
+    left: Vec<(Duration, Bytes)>,
+    outputs: Vec<Output>,
+}
+
+impl World {
+    fn new(kind: Kind, tweak: impl FnOnce(&mut Remote)) -> Self {
+        let now = Instant::now();
+        let (mut caller, offer) = Caller::new(now, THEIRS.into(), kind);
+        let mut remote = Remote {
+            ice_ufrag: attribute(&offer, "ice-ufrag").unwrap().to_owned(),
+            ice_pwd: attribute(&offer, "ice-pwd").unwrap().to_owned(),
+            fingerprint: attribute(&offer, "fingerprint").unwrap().strip_prefix("sha-256 ").unwrap().to_owned(),
+            ice_lite: kind == Kind::Relay,
+            setup: Setup::Actpass,
+            opus: 111,
+            telephone_event: Some(126),
+            candidates: Remote::candidates_in(&offer, IpAddr::from(OURS.0)),
+        };
+        tweak(&mut remote);
+        let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed };
+        let peer = Engine::accept(now, &remote, place).unwrap();
+        caller.answer(now, &answer(&offer, peer.local()));
+        Self {
+            start: now,
+            now,
+            peer,
+            caller,
+            wire: BTreeMap::new(),
+            sent: 0,
+            lose: Box::new(|_, _| false),
+            left: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    fn put(&mut self, way: Way, bytes: Bytes) {
+        self.sent += 1;
+        if !(self.lose)(way, &bytes) {
+            self.wire.insert((self.now + ONE_WAY, self.sent), (way, bytes));
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.peer.poll(self.now) {
+            if let Output::Transmit { to, bytes } = output {
+                assert_eq!(to, SocketAddr::from(THEIRS));
+                self.left.push((self.now - self.start, bytes.clone()));
+                self.put(Way::Out, bytes);
+            } else {
+                self.outputs.push(output);
+            }
+        }
+        while let Some((_, bytes)) = self.caller.transmit() {
+            self.put(Way::In, bytes);
+        }
+    }
+
+    /// Moves on a millisecond at a time.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.drain();
+            self.now += Duration::from_millis(1);
+            while let Some(entry) = self.wire.first_entry() {
+                if entry.key().0 > self.now {
+                    break;
+                }
+                match entry.remove() {
+                    (Way::Out, bytes) => self.caller.datagram(self.now, &bytes, OURS.into()),
+                    (Way::In, bytes) => self.peer.datagram(self.now, &bytes, THEIRS.into()),
+                }
+            }
+            self.caller.run(self.now);
+        }
+        self.drain();
+    }
+
+    fn run_until_connected(&mut self, limit: Duration) -> Duration {
+        let began = self.now;
+        while !self.outputs.contains(&Output::Connected) {
+            assert!(self.now - began < limit, "not connected after {limit:?}: {:?}", self.outputs);
+            self.run(Duration::from_millis(1));
+        }
+        self.now - began
+    }
+}
+
+/// What the node sends as answer, in short.
+fn answer(offer: &str, local: &Local) -> String {
+    let mid = attribute(offer, "mid").unwrap();
+    format!(
+        "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mid}\r\n\
+         m=audio {port} UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 203.0.113.7\r\n\
+         a=candidate:1 1 udp 2130706431 203.0.113.7 {port} typ host\r\n\
+         a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:active\r\na=mid:{mid}\r\n\
+         a=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:{} cname:bridge\r\n",
+        local.ice_ufrag,
+        local.ice_pwd,
+        local.fingerprint,
+        local.ssrc,
+        port = OURS.1,
+    )
+}
+
+fn is_client_hello(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&22) && bytes.get(13) == Some(&1)
+}
+
+#[test]
+fn nothing_leaves_before_start() {
+    let mut world = World::new(Kind::Browser, |_| {});
+    world.run(Duration::from_secs(3));
+    assert!(world.left.is_empty(), "{:?}", world.left);
+    assert_eq!(world.peer.deadline(), None);
+    assert!(world.outputs.is_empty());
+}
+
+#[test]
+fn relay_connects_fast() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    // A slow Graph API. (The caller's own ICE gives up after 30 s.)
+    world.run(Duration::from_secs(20));
+    world.peer.start(world.now);
+    let took = world.run_until_connected(Duration::from_secs(2));
+    // Check, nomination and four DTLS flights: six one-way pairs of 20 ms, and one check interval.
+    assert!(took <= Duration::from_millis(160), "{took:?}");
+}
+
+#[test]
+fn browser_connects() {
+    let mut world = World::new(Kind::Browser, |_| {});
+    world.peer.start(world.now);
+    let took = world.run_until_connected(Duration::from_secs(3));
+    assert!(took <= Duration::from_millis(1_000), "{took:?}");
+}
+
+#[test]
+fn passive_answer_to_an_active_offer_waits_for_the_client_hello() {
+    let mut world = World::new(Kind::Browser, |remote| remote.setup = Setup::Active);
+    world.peer.start(world.now);
+    world.run(Duration::from_millis(1_500));
+    assert!(!world.left.iter().any(|(_, bytes)| is_client_hello(bytes)));
+}
+
+#[test]
+fn lost_client_hellos_are_repeated_at_once() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    let mut hellos = 0;
+    world.lose = Box::new(move |way, bytes| {
+        let lost = way == Way::Out && is_client_hello(bytes) && hellos < 3;
+        hellos += u32::from(lost);
+        lost
+    });
+    world.peer.start(world.now);
+    let took = world.run_until_connected(Duration::from_secs(2));
+    assert!(took <= Duration::from_millis(380), "{took:?}");
+    let sent: Vec<Duration> = world.left.iter().filter(|(_, b)| is_client_hello(b)).map(|(at, _)| *at).collect();
+    let gaps: Vec<Duration> = sent.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps[..3].iter().all(|gap| (50..=100).contains(&gap.as_millis())), "{gaps:?}");
+}
+
+#[test]
+fn lost_final_flight_is_repeated_at_once() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    let mut lost = 0;
+    // ClientKeyExchange and so on: DTLS of ours that is no ClientHello.
+    world.lose = Box::new(move |way, bytes| {
+        let lose = way == Way::Out && is_dtls_record(bytes) && !is_client_hello(bytes) && lost < 2;
+        lost += u32::from(lose);
+        lose
+    });
+    world.peer.start(world.now);
+    let took = world.run_until_connected(Duration::from_secs(2));
+    assert!(took <= Duration::from_millis(320), "{took:?}");
+}
+
+fn is_dtls_record(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(20..=63))
+}
+
+#[test]
+fn a_client_hello_is_not_repeated_for_ever() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.lose = Box::new(|way, bytes| way == Way::Out && is_dtls_record(bytes));
+    world.peer.start(world.now);
+    world.run(Duration::from_secs(40));
+    assert!(matches!(world.outputs.last(), Some(Output::Failed(_))), "{:?}", world.outputs);
+    let last = world.left.iter().rfind(|(_, bytes)| is_dtls_record(bytes)).unwrap().0;
+    assert!(last < Duration::from_secs(20), "{last:?}");
+}
+
+#[test]
+fn rtp_flows_both_ways_as_numbered() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    assert!(matches!(
+        world.peer.write_rtp(world.now, RtpOut { sequence: 1, timestamp: 1, marker: true, payload: &[1] }),
+        Err(PeerError::NotConnected)
+    ));
+    world.run_until_connected(Duration::from_secs(2));
+    world.run(Duration::from_millis(40));
+    assert!(world.caller.connected);
+    world.caller.heard.clear();
+    for step in 0..50_u16 {
+        let timestamp = 0xffff_f000_u32.wrapping_add(u32::from(step) * 960);
+        let packet = RtpOut {
+            sequence: 65_500_u16.wrapping_add(step),
+            timestamp,
+            marker: step == 0,
+            payload: &[0xf8, 0xff, step as u8],
+        };
+        world.peer.write_rtp(world.now, packet).unwrap();
+        world.caller.speak(world.now, 7 + 2 * step, 960 * u32::from(step), &[0x78, step as u8]);
+        // A probe without payload.
+        world.caller.speak(world.now, 8 + 2 * step, 960 * u32::from(step), &[]);
+        world.run(Duration::from_millis(20));
+    }
+    world.run(Duration::from_millis(30));
+    let heard: Vec<_> = world
+        .caller
+        .heard
+        .drain(..)
+        .filter_map(|heard| match heard {
+            Heard::Rtp(packet) => Some(packet),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(heard.len(), 50);
+    for (step, packet) in heard.iter().enumerate() {
+        assert_eq!(packet.header.ssrc, 0xfeed_5eed);
+        assert_eq!(packet.header.payload_type, 111);
+        assert_eq!(packet.header.sequence_number, 65_500_u16.wrapping_add(step as u16));
+        assert_eq!(packet.header.timestamp, 0xffff_f000_u32.wrapping_add(step as u32 * 960));
+        assert_eq!(packet.header.marker, step == 0);
+        assert!(!packet.header.extension);
+        assert_eq!(packet.payload[..], [0xf8, 0xff, step as u8]);
+    }
+    let received: Vec<&Received> = world
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Rtp(received) => Some(received),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(received.len(), 50);
+    assert_eq!((received[3].sequence, received[3].timestamp), (13, 2_880));
+    assert_eq!((received[3].ssrc, received[3].payload_type), (CALLER_SSRC, 111));
+}
+
+#[test]
+fn reports_are_sent_only_once_media_flows() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(2));
+    world.run(Duration::from_secs(3));
+    let srtp = |world: &World| world.left.iter().filter(|(_, bytes)| matches!(bytes[0], 128..=191)).count();
+    assert_eq!(srtp(&world), 0, "no RTP and no RTCP before the first packet");
+    for step in 0..150_u16 {
+        let packet =
+            RtpOut { sequence: step, timestamp: u32::from(step) * 960, marker: false, payload: &[0xf8, 0xff, 0xfe] };
+        world.peer.write_rtp(world.now, packet).unwrap();
+        world.run(Duration::from_millis(20));
+    }
+    let reports = world.left.iter().filter(|(_, bytes)| matches!(bytes[0], 128..=191) && bytes[1] == 200).count();
+    assert!((2..=3).contains(&reports), "{reports} sender reports in three seconds");
+}
+
+#[test]
+fn garbage_and_strangers_change_nothing() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run(Duration::from_millis(45));
+    let stranger: SocketAddr = ([198, 51, 100, 66], 666).into();
+    // A fatal DTLS alert, an empty datagram, STUN of random bytes, RTP of nobody.
+    let alert = [21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, 40];
+    for from in [stranger, "[2001:db8::1]:5".parse().unwrap()] {
+        for bytes in [&alert[..], &[], &[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42], &[0x80, 111, 0, 1], &[255; 1_400]] {
+            world.peer.datagram(world.now, bytes, from);
+        }
+    }
+    world.run_until_connected(Duration::from_secs(2));
+}
+
+#[test]
+fn goodbye_of_the_far_side_is_noticed() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(2));
+    world.run(Duration::from_millis(50));
+    world.caller.hang_up(world.now);
+    world.run(Duration::from_millis(50));
+    assert!(matches!(world.outputs.last(), Some(Output::Failed(why)) if why.contains("closed")), "{:?}", world.outputs);
+}
+
+#[test]
+fn our_goodbye_is_sent() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(2));
+    let before = world.left.len();
+    world.peer.close(world.now);
+    world.run(Duration::from_millis(20));
+    assert!(world.left[before..].iter().any(|(_, bytes)| bytes[0] == 21), "an alert record");
+    assert_eq!(world.peer.deadline(), None);
+}
+
+#[test]
+fn wrong_fingerprint_never_connects() {
+    let mut world = World::new(Kind::Relay, |remote| {
+        remote.fingerprint = ["00"; 32].join(":");
+    });
+    world.peer.start(world.now);
+    world.run(Duration::from_secs(12));
+    assert!(!world.outputs.contains(&Output::Connected));
+}
+
+#[test]
+fn every_call_has_its_own_certificate_and_credentials() {
+    let first = World::new(Kind::Relay, |_| {});
+    let second = World::new(Kind::Relay, |_| {});
+    let (first, second) = (first.peer.local().clone(), second.peer.local().clone());
+    assert_ne!(first.fingerprint, second.fingerprint);
+    assert_ne!(first.ice_pwd, second.ice_pwd);
+    assert_eq!(first.fingerprint.len(), 95);
+}

@@ -1,0 +1,196 @@
+//! A caller made of `rtc`, sans IO: either like Meta's relay (ICE-lite, never speaks first) or like a browser
+//! (full ICE, controlling). Used over memory in virtual time and over real sockets.
+
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use rtc::{
+    ice::mdns::MulticastDnsMode,
+    interceptor::Registry,
+    media_stream::MediaStreamTrack,
+    peer_connection::{
+        RTCPeerConnection, RTCPeerConnectionBuilder,
+        configuration::{
+            interceptor_registry::configure_rtcp_reports,
+            media_engine::{MIME_TYPE_OPUS, MediaEngine},
+            setting_engine::SettingEngineBuilder,
+        },
+        event::RTCPeerConnectionEvent,
+        message::{RTCMessage, TaggedRTCMessage},
+        sdp::RTCSessionDescription,
+        state::RTCPeerConnectionState,
+        transport::{CandidateConfig, CandidateHostConfig, RTCIceCandidate},
+    },
+    rtp,
+    rtp_transceiver::{
+        RTCRtpSenderId,
+        rtp_sender::{
+            RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+        },
+    },
+    sansio::Protocol,
+    shared::{TaggedBytesMut, TransportContext, TransportProtocol},
+};
+
+pub const CALLER_SSRC: u32 = 0x0ca1_1e40;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ICE-lite, as Meta's relay.
+    Relay,
+    /// Full ICE.
+    Browser,
+}
+
+#[derive(Debug)]
+pub enum Heard {
+    Connected,
+    Closed,
+    Rtp(rtp::Packet),
+}
+
+pub struct Caller {
+    connection: RTCPeerConnection,
+    sender: RTCRtpSenderId,
+    address: SocketAddr,
+    transmits: VecDeque<(SocketAddr, Bytes)>,
+    pub heard: VecDeque<Heard>,
+    pub connected: bool,
+}
+
+impl Caller {
+    pub fn new(now: Instant, address: SocketAddr, kind: Kind) -> (Self, String) {
+        let opus =
+            RTCRtpCodec { mime_type: MIME_TYPE_OPUS.to_owned(), clock_rate: 48_000, channels: 2, ..Default::default() };
+        let mut media = MediaEngine::default();
+        media
+            .register_codec(
+                RTCRtpCodecParameters { rtp_codec: opus.clone(), payload_type: 111, ..Default::default() },
+                RtpCodecKind::Audio,
+            )
+            .unwrap();
+        let settings = SettingEngineBuilder::new()
+            .with_lite(kind == Kind::Relay)
+            .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+            .build();
+        let mut connection = RTCPeerConnectionBuilder::new()
+            .with_setting_engine(settings)
+            .with_media_engine(media)
+            .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
+            .build(now)
+            .unwrap();
+        let sender = connection
+            .add_track(MediaStreamTrack::new(
+                "caller".into(),
+                "audio".into(),
+                "audio".into(),
+                RtpCodecKind::Audio,
+                vec![RTCRtpEncodingParameters {
+                    rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(CALLER_SSRC), ..Default::default() },
+                    codec: opus,
+                    ..Default::default()
+                }],
+            ))
+            .unwrap();
+        let candidate = CandidateHostConfig {
+            base_config: CandidateConfig {
+                network: "udp".into(),
+                address: address.ip().to_string(),
+                port: address.port(),
+                component: 1,
+                ..Default::default()
+            },
+            ..Default::default()
+        }
+        .new_candidate_host()
+        .unwrap();
+        connection.add_local_candidate(RTCIceCandidate::from(&candidate).to_json().unwrap()).unwrap();
+        let offer = connection.create_offer(None).unwrap();
+        connection.set_local_description(now, offer).unwrap();
+        let sdp = connection.local_description().unwrap().sdp;
+        let caller =
+            Self { connection, sender, address, transmits: VecDeque::new(), heard: VecDeque::new(), connected: false };
+        (caller, sdp)
+    }
+
+    pub fn answer(&mut self, now: Instant, sdp: &str) {
+        let answer = RTCSessionDescription::answer(sdp.to_owned()).unwrap();
+        self.connection.set_remote_description(now, answer).unwrap();
+    }
+
+    pub fn datagram(&mut self, now: Instant, bytes: &[u8], from: SocketAddr) {
+        let transport = TransportContext {
+            local_addr: self.address,
+            peer_addr: from,
+            transport_protocol: TransportProtocol::UDP,
+            ecn: None,
+        };
+        let _ = self.connection.handle_read(TaggedBytesMut { now, transport, message: BytesMut::from(bytes) });
+        self.run(now);
+    }
+
+    pub fn run(&mut self, now: Instant) {
+        for _ in 0..4 {
+            let _ = self.connection.handle_timeout(now);
+            let mut again = false;
+            while let Some(event) = self.connection.poll_event() {
+                again = true;
+                if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event {
+                    match state {
+                        RTCPeerConnectionState::Connected => {
+                            self.connected = true;
+                            self.heard.push_back(Heard::Connected);
+                        }
+                        RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed => {
+                            self.heard.push_back(Heard::Closed);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            while let Some(TaggedRTCMessage { message, .. }) = self.connection.poll_read() {
+                if let RTCMessage::RtpPacket(_, packet) = message {
+                    self.heard.push_back(Heard::Rtp(packet));
+                }
+            }
+            while let Some(out) = self.connection.poll_write() {
+                self.transmits.push_back((out.transport.peer_addr, out.message.freeze()));
+            }
+            if !again {
+                break;
+            }
+        }
+    }
+
+    pub fn transmit(&mut self) -> Option<(SocketAddr, Bytes)> {
+        self.transmits.pop_front()
+    }
+
+    pub fn speak(&mut self, now: Instant, sequence: u16, timestamp: u32, payload: &[u8]) {
+        let packet = rtp::Packet {
+            header: rtp::Header {
+                version: 2,
+                payload_type: 111,
+                sequence_number: sequence,
+                timestamp,
+                ssrc: CALLER_SSRC,
+                ..Default::default()
+            },
+            payload: Bytes::copy_from_slice(payload),
+        };
+        self.connection.rtp_sender(self.sender).unwrap().write_rtp(now, packet).unwrap();
+        self.run(now);
+    }
+
+    pub fn hang_up(&mut self, now: Instant) {
+        let _ = self.connection.close();
+        self.run(now);
+    }
+}
+
+/// A value of the first `a=<name>:` line.
+pub fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
+    sdp.lines().find_map(|line| line.trim_end().strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
+}
