@@ -1,0 +1,125 @@
+// A caller in a browser: offers ordinary audio, listens, talks through the (fake) microphone, reads getStats.
+// It follows what it hears: lets the AI finish its greeting, opens the microphone, lets the AI finish its reply.
+
+const RATE = 48_000;
+// As in speech.py: root mean square that counts as sound, of a full scale of 1.
+const SOUND_RMS = 0.005;
+const CONNECT_MS = 10_000;
+const TURN_MS = 15_000;
+const QUIET_MS = 800;
+
+const chunks = [];
+let heardSamples = 0;
+let loudAt = null;
+
+function hear(samples) {
+  chunks.push(samples);
+  heardSamples += samples.length;
+  const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+  if (Math.sqrt(power) >= SOUND_RMS) loudAt = performance.now();
+}
+
+async function until(condition, deadlineMs, what) {
+  const deadline = performance.now() + deadlineMs;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`waited ${deadlineMs / 1000} s for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+// Returns once something was said from now on and quiet followed.
+async function turn(what) {
+  loudAt = null;
+  await until(() => loudAt !== null && performance.now() - loudAt >= QUIET_MS, TURN_MS, what);
+}
+
+async function record(track) {
+  const stream = new MediaStream([track]);
+  // Chromium decodes a remote track only while a media element plays it, and counts its energy only if not muted.
+  const sink = new Audio();
+  sink.srcObject = stream;
+  await sink.play();
+  const context = new AudioContext({ sampleRate: RATE });
+  await context.audioWorklet.addModule("recorder.js");
+  const recorder = new AudioWorkletNode(context, "recorder", { channelCount: 1, channelCountMode: "explicit" });
+  recorder.port.onmessage = ({ data }) => hear(data);
+  context.createMediaStreamSource(stream).connect(recorder);
+  // Pulled by the graph only when it leads somewhere; the worklet writes nothing, so this is silent.
+  recorder.connect(context.destination);
+}
+
+async function post(url, body = {}) {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`POST ${url}: ${response.status} ${text}`);
+  return JSON.parse(text);
+}
+
+async function statistics(peer) {
+  const all = [...(await peer.getStats()).values()];
+  return {
+    inbound: all.find((entry) => entry.type === "inbound-rtp"),
+    remoteOutbound: all.find((entry) => entry.type === "remote-outbound-rtp") ?? null,
+    remoteInbound: all.find((entry) => entry.type === "remote-inbound-rtp") ?? null,
+  };
+}
+
+// What the page heard, as base64 of 16-bit samples at RATE.
+function heard() {
+  const pcm = new Int16Array(heardSamples);
+  let at = 0;
+  for (const chunk of chunks) {
+    for (const sample of chunk) pcm[at++] = Math.max(-1, Math.min(1, sample)) * 32767;
+  }
+  const bytes = new Uint8Array(pcm.buffer);
+  let text = "";
+  for (let from = 0; from < bytes.length; from += 0x8000) {
+    text += String.fromCharCode(...bytes.subarray(from, from + 0x8000));
+  }
+  return { rate: RATE, base64: btoa(text) };
+}
+
+// Makes one call. The call id is the harness's choice.
+async function call(url, callId) {
+  const peer = new RTCPeerConnection();
+  const ringing = new AudioContext().createMediaStreamDestination();
+  const transceiver = peer.addTransceiver(ringing.stream.getAudioTracks()[0], { direction: "sendrecv" });
+  let tracked = null;
+  peer.ontrack = ({ track }) => (tracked = record(track));
+  await peer.setLocalDescription(await peer.createOffer());
+  await until(() => peer.iceGatheringState === "complete", CONNECT_MS, "the candidates");
+  const started = await post(`${url}/sessions/start`, {
+    callId,
+    sdpOffer: peer.localDescription.sdp,
+    fromNumber: "15550101",
+  });
+  await peer.setRemoteDescription({ type: "answer", sdp: started.sdpAnswer });
+  await until(() => peer.connectionState === "connected", CONNECT_MS, "the connection");
+  await tracked;
+  await turn("the greeting");
+
+  // The fake device plays its file from the moment it is opened, once.
+  const spokeAtMs = (1000 * heardSamples) / RATE;
+  const microphone = await navigator.mediaDevices.getUserMedia({
+    audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
+  });
+  await transceiver.sender.replaceTrack(microphone.getAudioTracks()[0]);
+  await turn("a reply");
+
+  // What the far side reports of us comes with RTCP, every few seconds.
+  let stats = await statistics(peer);
+  const deadline = performance.now() + CONNECT_MS;
+  while (!(stats.remoteOutbound && stats.remoteInbound) && performance.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    stats = await statistics(peer);
+  }
+  await post(`${url}/sessions/${callId}/stop`);
+  peer.close();
+  return { call_id: callId, started, offer: peer.localDescription.sdp, spoke_at_ms: spokeAtMs, stats };
+}
+
+window.voicebridge = { call, heard };
