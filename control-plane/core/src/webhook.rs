@@ -1,0 +1,233 @@
+//! Meta's webhook envelope -> notices about calls.
+//!
+//! One delivery may hold many entries, changes and calls; each becomes a notice of its own and none stops the others.
+//! Fields we do not know are passed over and events we do not know come out as [`Notice::Ignored`] with their name, so
+//! that Meta can add to the format without calls being lost. Only a body that is no JSON object is an error.
+//!
+//! Does not check the signature (that is done on the raw bytes, before) and does not judge age or duplicates.
+//! Source: Meta, "User-initiated calls" and "Reference" of the WhatsApp Business Calling API.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::identity::{CallId, Caller, PhoneNumber, UserId};
+
+/// Most notices taken from one delivery; the rest is reported as one ignored notice. Meta batches a few at most.
+pub const MAX_NOTICES: usize = 1_000;
+
+/// The body is not a webhook delivery.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// Not JSON.
+    #[error("the body is not valid JSON")]
+    Json(#[from] serde_json::Error),
+    /// JSON, but no object.
+    #[error("the body is JSON but not an object")]
+    NotAnObject,
+}
+
+/// What one element of a delivery says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Somebody calls us.
+    Connect(Box<Connect>),
+    /// Meta ended a call.
+    Terminate(Terminate),
+    /// Not for us; `what` names it for the log.
+    Ignored {
+        /// The call it was about, when it named one.
+        call_id: Option<CallId>,
+        /// E.g. `event call_recording_available` or `field messages`.
+        what: String,
+    },
+}
+
+/// A user-initiated call with its SDP offer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Connect {
+    /// Meta's id: what everything is keyed on.
+    pub call_id: CallId,
+    /// The business number called, by Meta's id.
+    pub phone_number_id: Option<String>,
+    /// Who calls, as far as it is known.
+    pub caller: Caller,
+    /// Unix seconds at Meta; `None` when missing or unreadable.
+    pub timestamp_s: Option<u64>,
+    /// The offer; empty when the delivery held none, which no node accepts.
+    pub sdp_offer: String,
+}
+
+impl std::fmt::Debug for Connect {
+    // The offer carries ICE credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connect")
+            .field("call_id", &self.call_id)
+            .field("phone_number_id", &self.phone_number_id)
+            .field("caller", &self.caller)
+            .field("timestamp_s", &self.timestamp_s)
+            .field("sdp_offer_bytes", &self.sdp_offer.len())
+            .finish()
+    }
+}
+
+/// Meta's word that a call is over, whoever ended it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terminate {
+    /// Meta's id.
+    pub call_id: CallId,
+    /// The business number, by Meta's id.
+    pub phone_number_id: Option<String>,
+    /// Unix seconds at Meta.
+    pub timestamp_s: Option<u64>,
+    /// `FAILED` in any spelling.
+    pub failed: bool,
+    /// Meta's error code, e.g. 138021, from the call or from the value around it.
+    pub error_code: Option<i64>,
+}
+
+/// Reads a delivery.
+///
+/// # Errors
+/// Not JSON, or not an object. Nothing else: see the module's page.
+pub fn parse(body: &[u8]) -> Result<Vec<Notice>, Malformed> {
+    let delivery: Value = serde_json::from_slice(body)?;
+    let Value::Object(delivery) = delivery else { return Err(Malformed::NotAnObject) };
+    let Some(entries) = delivery.get("entry").and_then(Value::as_array) else {
+        return Ok(vec![ignored(None, "delivery without entries")]);
+    };
+    let mut notices = Vec::new();
+    for change in entries.iter().flat_map(|entry| array(entry, "changes")) {
+        read_change(change, &mut notices);
+        if notices.len() > MAX_NOTICES {
+            notices.truncate(MAX_NOTICES);
+            notices.push(ignored(None, "rest of an oversized batch"));
+            break;
+        }
+    }
+    Ok(notices)
+}
+
+fn read_change(change: &Value, notices: &mut Vec<Notice>) {
+    let field = change.get("field").and_then(Value::as_str).unwrap_or_default();
+    if field != "calls" {
+        return notices.push(ignored(None, &format!("field {}", name(field))));
+    }
+    let value = change.get("value").unwrap_or(&Value::Null);
+    let before = notices.len();
+    for call in array(value, "calls") {
+        notices.push(read_call(call, value));
+    }
+    for status in array(value, "statuses") {
+        let call_id = text(status, "id").and_then(|id| CallId::parse(id).ok());
+        notices.push(ignored(call_id, "status of a business-initiated call"));
+    }
+    if notices.len() == before {
+        notices.push(ignored(None, "field calls without calls"));
+    }
+}
+
+fn read_call(call: &Value, value: &Value) -> Notice {
+    let Some(call_id) = text(call, "id").and_then(|id| CallId::parse(id).ok()) else {
+        return ignored(None, "call without a usable id");
+    };
+    let phone_number_id =
+        value.get("metadata").and_then(|metadata| text(metadata, "phone_number_id")).map(str::to_owned);
+    let timestamp_s = call.get("timestamp").and_then(seconds);
+    match text(call, "event").unwrap_or_default() {
+        "connect" => {
+            // A business-initiated call brings an answer to an offer of ours; we have made none.
+            if text(call, "direction").is_some_and(|d| d.eq_ignore_ascii_case("BUSINESS_INITIATED")) {
+                return ignored(Some(call_id), "event connect of a business-initiated call");
+            }
+            let session = call.get("session").unwrap_or(&Value::Null);
+            if text(session, "sdp_type").is_some_and(|kind| !kind.eq_ignore_ascii_case("offer")) {
+                return ignored(Some(call_id), "event connect without an offer");
+            }
+            Notice::Connect(Box::new(Connect {
+                caller: read_caller(call, value),
+                sdp_offer: text(session, "sdp").unwrap_or_default().to_owned(),
+                call_id,
+                phone_number_id,
+                timestamp_s,
+            }))
+        }
+        "terminate" => Notice::Terminate(Terminate {
+            failed: text(call, "status").is_some_and(|status| status.eq_ignore_ascii_case("FAILED")),
+            error_code: error_code(call).or_else(|| error_code(value)),
+            call_id,
+            phone_number_id,
+            timestamp_s,
+        }),
+        event => {
+            let what = format!("event {}", name(event));
+            ignored(Some(call_id), &what)
+        }
+    }
+}
+
+/// Number and ids may be in the call, in `contacts[]`, or hidden. A contact counts when it is the caller's or the only one.
+fn read_caller(call: &Value, value: &Value) -> Caller {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Contact {
+        wa_id: Option<String>,
+        user_id: Option<String>,
+        profile: Option<Profile>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Profile {
+        name: Option<String>,
+    }
+
+    let from = text(call, "from");
+    let user_id = text(call, "from_user_id");
+    let contacts: Vec<Contact> =
+        array(value, "contacts").filter_map(|contact| Contact::deserialize(contact).ok()).collect();
+    let only = contacts.len() == 1 && array(value, "calls").count() == 1;
+    let contact = contacts
+        .into_iter()
+        .find(|contact| {
+            only || (from.is_some() && contact.wa_id.as_deref() == from)
+                || (user_id.is_some() && contact.user_id.as_deref() == user_id)
+        })
+        .unwrap_or_default();
+    Caller {
+        phone_number: from.or(contact.wa_id.as_deref()).and_then(PhoneNumber::parse),
+        user_id: user_id.or(contact.user_id.as_deref()).and_then(UserId::parse),
+        name: contact.profile.and_then(|profile| profile.name).filter(|name| !name.is_empty()),
+    }
+}
+
+fn error_code(holder: &Value) -> Option<i64> {
+    array(holder, "errors").find_map(|error| error.get("code").and_then(Value::as_i64))
+}
+
+/// Strings of Unix seconds by Meta's word; a number is understood too.
+fn seconds(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+fn array<'a>(holder: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    holder.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn text<'a>(holder: &'a Value, key: &str) -> Option<&'a str> {
+    holder.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// A name from outside, fit for one log line.
+fn name(text: &str) -> String {
+    const LONGEST: usize = 64;
+    if text.is_empty() {
+        return "(none)".to_owned();
+    }
+    text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+}
+
+fn ignored(call_id: Option<CallId>, what: &str) -> Notice {
+    Notice::Ignored { call_id, what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;
