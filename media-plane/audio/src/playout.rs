@@ -1,0 +1,279 @@
+//! The AI's audio on its way to the caller: one queue for each item of the provider, one 20 ms frame a tick, and a ledger
+//! of what was really handed out.
+//!
+//! Flow: [`Playout::push`] as fast as the provider delivers, [`Playout::next_frame`] once a tick of the send clock. A
+//! reply starts once a little of it is there, plays in order, and never shares a frame with another item. When the
+//! caller interrupts, [`Playout::flush`] ends everything at once and says how much of each item was heard, which is what
+//! the provider's conversation is to be cut to.
+//!
+//! Audio is never dropped to catch up. Not here: encoding, RTP, the clock, and which replies are still wanted.
+
+mod item;
+mod ledger;
+
+use crate::{FRAME_SAMPLES, ramp};
+use item::{Item, Readiness};
+use ledger::Ledger;
+use std::collections::VecDeque;
+
+/// Items that may wait at a time. A response has one or two.
+pub const MAX_ITEMS: usize = 64;
+
+/// How playout behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlayoutSettings {
+    /// Audio to have before an item's first frame, so that bursts of the network are not heard.
+    pub prefill_ms: u32,
+    /// Longest an item waits for its prefill once some of it is there.
+    pub prefill_patience_ms: u32,
+    /// Most audio waiting over all items, bytes of 16-bit samples. A push beyond is refused.
+    pub max_bytes: usize,
+}
+
+impl Default for PlayoutSettings {
+    /// 60 ms, at most 200 ms; 16 MiB is more than five minutes of 24 kHz audio, longer than any single reply.
+    fn default() -> Self {
+        Self { prefill_ms: 60, prefill_patience_ms: 200, max_bytes: 16 * 1024 * 1024 }
+    }
+}
+
+/// A push was refused; nothing of it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueFull {
+    /// More than [`PlayoutSettings::max_bytes`].
+    #[error("playout holds {queued} bytes; {offered} more exceed {limit}")]
+    Bytes {
+        /// Waiting already.
+        queued: usize,
+        /// In this push.
+        offered: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// More than [`MAX_ITEMS`].
+    #[error("playout holds {MAX_ITEMS} items already")]
+    Items,
+}
+
+/// What a tick of the send clock got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Audio to encode and send.
+    Frame,
+    /// Nothing to play; the frame is silence.
+    Idle,
+    /// A reply that has begun and not ended has nothing ready; the frame is silence.
+    Underrun,
+}
+
+/// An item that is over, and how far it got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The provider's id.
+    pub item: String,
+    /// Samples handed out, padding excluded. Never more than received.
+    pub heard_samples: u64,
+    /// Samples pushed.
+    pub received_samples: u64,
+}
+
+/// How far an item is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Samples handed out, padding excluded. Never more than received.
+    pub heard_samples: u64,
+    /// Samples pushed.
+    pub received_samples: u64,
+    /// No more audio will come for it.
+    pub finished: bool,
+}
+
+/// Counters since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlayoutStatistics {
+    /// Samples of items handed out, padding and fades excluded.
+    pub played_samples: u64,
+    /// Times a reply ran dry before its end.
+    pub underruns: u64,
+    /// Pushes refused.
+    pub refused: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Playout {
+    settings: PlayoutSettings,
+    items: VecDeque<Item>,
+    queued_samples: usize,
+    ledger: Ledger,
+    statistics: PlayoutStatistics,
+    /// The last sample handed out, where a fade starts from.
+    last_sample: i16,
+    /// A fade that is still to be sent.
+    tail: Option<[i16; ramp::RAMP_SAMPLES]>,
+    /// Playing stopped short: fade in again.
+    fade_in: bool,
+}
+
+impl Playout {
+    /// Nothing queued.
+    #[must_use]
+    pub fn new(settings: PlayoutSettings) -> Self {
+        Self {
+            settings,
+            items: VecDeque::new(),
+            queued_samples: 0,
+            ledger: Ledger::default(),
+            statistics: PlayoutStatistics::default(),
+            last_sample: 0,
+            tail: None,
+            fade_in: false,
+        }
+    }
+
+    /// Appends audio to an item; the first push creates it, behind all others. Items play in order of creation.
+    ///
+    /// Whoever pushes keeps audio of interrupted items away: after [`Self::flush`] the same id is a new item.
+    ///
+    /// # Errors
+    /// [`QueueFull`]; the queue is unchanged then.
+    pub fn push(&mut self, item: &str, pcm: &[i16]) -> Result<(), QueueFull> {
+        if pcm.is_empty() {
+            return Ok(());
+        }
+        let result = self.try_push(item, pcm);
+        self.statistics.refused += u64::from(result.is_err());
+        result
+    }
+
+    fn try_push(&mut self, id: &str, pcm: &[i16]) -> Result<(), QueueFull> {
+        let (queued, offered) = (self.queued_samples * 2, pcm.len() * 2);
+        if queued + offered > self.settings.max_bytes {
+            return Err(QueueFull::Bytes { queued, offered, limit: self.settings.max_bytes });
+        }
+        let position = self.items.iter().position(|item| item.id == id && !item.finished);
+        let item = match position {
+            Some(index) => &mut self.items[index],
+            None if self.items.len() == MAX_ITEMS => return Err(QueueFull::Items),
+            None => {
+                self.items.push_back(Item::new(id));
+                self.items.back_mut().expect("an item was pushed just now")
+            }
+        };
+        item.append(pcm);
+        self.queued_samples += pcm.len();
+        Ok(())
+    }
+
+    /// No more audio for this item: it starts without waiting for its prefill, and its last frame is padded. Unknown
+    /// items are ignored: a reply without audio is none.
+    pub fn finish(&mut self, item: &str) {
+        for queued in self.items.iter_mut().filter(|queued| queued.id == item) {
+            queued.finished = true;
+        }
+        self.settle();
+    }
+
+    /// The next 20 ms, once a tick. `out` is filled in every case, with silence unless the slot is a frame.
+    pub fn next_frame(&mut self, out: &mut [i16; FRAME_SAMPLES]) -> Slot {
+        out.fill(0);
+        if let Some(tail) = self.tail.take() {
+            out[..tail.len()].copy_from_slice(&tail);
+            self.last_sample = 0;
+            return Slot::Frame;
+        }
+        self.settle();
+        let followed = self.items.len() > 1;
+        let Some(item) = self.items.front_mut() else {
+            self.last_sample = 0;
+            return Slot::Idle;
+        };
+        match item.readiness(&self.settings, followed) {
+            Readiness::Waiting => Slot::Idle,
+            Readiness::Ready => {
+                let taken = item.take(out);
+                self.hand_out(out, taken);
+                self.settle();
+                Slot::Frame
+            }
+            Readiness::RanDry => {
+                item.starved = true;
+                self.statistics.underruns += 1;
+                self.fade_in = true;
+                out[..ramp::RAMP_SAMPLES].copy_from_slice(&ramp::tail(self.last_sample, std::iter::empty()));
+                self.last_sample = 0;
+                Slot::Frame
+            }
+            Readiness::Starved => Slot::Underrun,
+        }
+    }
+
+    fn hand_out(&mut self, out: &mut [i16; FRAME_SAMPLES], taken: usize) {
+        self.queued_samples -= taken;
+        self.statistics.played_samples += taken as u64;
+        if std::mem::take(&mut self.fade_in) {
+            ramp::rise(out, 0.0);
+        }
+        self.last_sample = out[FRAME_SAMPLES - 1];
+    }
+
+    /// Drops everything at once, as when the caller interrupts. Returns what was queued, in order: an item with
+    /// `heard_samples` of 0 was never heard. What was playing fades out within 5 ms of the next frame, which counts as
+    /// not heard.
+    pub fn flush(&mut self) -> Vec<Cut> {
+        if self.last_sample != 0 && self.tail.is_none() {
+            let upcoming = self.items.front().into_iter().filter(|item| item.started).flat_map(Item::upcoming);
+            self.tail = Some(ramp::tail(self.last_sample, upcoming));
+        }
+        self.queued_samples = 0;
+        self.fade_in = false;
+        let cuts: Vec<Cut> = self.items.drain(..).map(Item::into_cut).collect();
+        for cut in &cuts {
+            self.ledger.remember(cut.clone());
+        }
+        cuts
+    }
+
+    /// How far an item is; `None` for one never pushed, or over so long ago that it is forgotten.
+    #[must_use]
+    pub fn heard(&self, item: &str) -> Option<Heard> {
+        let queued = self.items.iter().rev().find(|queued| queued.id == item);
+        queued.map(Item::heard).or_else(|| self.ledger.heard(item))
+    }
+
+    /// The item playing, or about to.
+    #[must_use]
+    pub fn current(&self) -> Option<&str> {
+        self.items.front().map(|item| item.id.as_str())
+    }
+
+    /// Whether nothing is queued, playing, awaited or fading.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.items.is_empty() && self.tail.is_none()
+    }
+
+    /// Items played to their end since the last call, oldest first.
+    pub fn take_completed(&mut self) -> Vec<Cut> {
+        self.ledger.take_completed()
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub const fn statistics(&self) -> PlayoutStatistics {
+        self.statistics
+    }
+
+    /// Retires items that are played to their end. One that waits for more while the next is there already is over:
+    /// the provider has gone on.
+    fn settle(&mut self) {
+        let followed = |items: &VecDeque<Item>| items.len() > 1;
+        while let Some(item) = self.items.front()
+            && item.is_drained()
+            && (item.finished || followed(&self.items))
+        {
+            let item = self.items.pop_front().expect("the queue has a front");
+            self.ledger.complete(item.into_cut());
+        }
+    }
+}
