@@ -1,0 +1,454 @@
+//! The caller's audio on its way to the AI: RTP order and clock, decoding, concealment, silence.
+//!
+//! The listener is no ear: it takes audio as fast as it comes, so there is no playout buffer. A packet in order is decoded
+//! and forwarded within the call that brought it. Only a gap in the sequence numbers waits, for as long as packets were
+//! recently seen to overtake each other, and is then filled: by the FEC of the packet behind it, by concealment that
+//! fades within 100 ms, by silence. When packets stop coming, the wall clock drives concealment and then silence, because
+//! the listener's voice detection runs on audio received.
+//!
+//! **The rule of time.** The clock is RTP time. What was forwarded since the clock was anchored is, to the sample, the RTP
+//! time between the anchor and the end of what was forwarded last; never more, never less, whatever the network did.
+//! * Audio whose time was given away already is dropped and counted late; of a packet that straddles that moment the rest
+//!   is forwarded.
+//! * A timestamp ahead is filled up to [`MAX_AHEAD_MS`]: as loss if sequence numbers are missing, as silence if not (the
+//!   sender was quiet: DTX, mute).
+//! * Timestamps or sequence numbers beyond that, or back by more than [`MAX_BEHIND_MS`], belong to another clock: after
+//!   [`CONSISTENT_PACKETS`] consecutive ones that agree the clock is anchored anew, so that a stray packet cannot steal it.
+//! * Filling driven by the wall clock begins [`QUIET_MS`] plus the jitter after the last packet and stays that far behind,
+//!   so a sender that resumes on its own clock loses nothing. It is forgotten with the next packet: nothing is queued, so
+//!   no delay can stay.
+//!
+//! Not here: RTP parsing and payload types, SSRC selection, resampling, the provider.
+
+mod candidate;
+mod jitter;
+mod order;
+mod renderer;
+mod reorder;
+mod waiting;
+
+use crate::{
+    FRAME_MS, FRAME_RTP_UNITS, FRAME_SAMPLES, RTP_CLOCK_HZ, Time,
+    opus::{OpusError, Packet},
+};
+use candidate::{Candidate, Pace};
+use jitter::Jitter;
+use order::{MAX_GAP, Order, Place};
+use renderer::Renderer;
+use reorder::ReorderWindow;
+use std::time::Duration;
+use waiting::{Body, Waiting};
+
+pub use reorder::MAX_REORDER_MS;
+
+/// Nothing for this long, beyond the jitter, and the wall clock takes over.
+pub const QUIET_MS: u64 = 60;
+/// A packet may be overdue by this much at least before the wall clock takes over, however long packets are.
+const OVERDUE_MS: u64 = 40;
+/// Most that jitter adds to the wait.
+const MAX_JITTER_ALLOWANCE_MS: u64 = 100;
+/// A timestamp this far ahead is filled; further ahead is another clock.
+pub const MAX_AHEAD_MS: u64 = 10_000;
+/// A timestamp this far behind is late; further behind is another clock.
+pub const MAX_BEHIND_MS: u64 = 2_000;
+/// Packets of another clock needed to follow it.
+pub const CONSISTENT_PACKETS: u32 = candidate::CONSISTENT_PACKETS;
+/// Most that one poll fills; the rest follows with the next.
+const MAX_FRAMES_A_POLL: u64 = MAX_AHEAD_MS / FRAME_MS;
+/// RTP units for each sample forwarded.
+const UNITS_PER_SAMPLE: u32 = RTP_CLOCK_HZ / crate::SAMPLE_RATE_HZ;
+
+/// Where audio came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameSource {
+    /// From a packet: its own audio, or its in-band FEC.
+    Received,
+    /// Made up from what came before.
+    Concealed,
+    /// Zeros.
+    Silence,
+}
+
+/// A piece of continuous audio.
+#[derive(Clone, Copy, Debug)]
+pub struct UplinkFrame<'a> {
+    /// 24 kHz mono, 1 to 480 samples, normally 480.
+    pub pcm: &'a [i16],
+    /// Where it came from.
+    pub source: FrameSource,
+}
+
+/// Takes the audio in order.
+pub type Sink<'s> = dyn FnMut(UplinkFrame<'_>) + 's;
+
+/// Counters since the beginning. Of the sequence numbers passed, each is received, late, discarded or lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UplinkStatistics {
+    /// Packets in order or reordered in time, duplicates excluded.
+    pub packets_received: u64,
+    /// Sequence numbers that never came.
+    pub packets_lost: u64,
+    /// Packets whose time was given away already.
+    pub packets_late: u64,
+    /// Packets that came before.
+    pub packets_duplicate: u64,
+    /// Packets without usable audio (empty, oversize, undecodable), and those of a clock not followed (yet).
+    pub packets_discarded: u64,
+    /// Times the clock was anchored anew.
+    pub reanchored: u64,
+    /// Audio forwarded from packets, milliseconds.
+    pub received_ms: u64,
+    /// The part of it that in-band FEC brought.
+    pub recovered_ms: u64,
+    /// Audio made up.
+    pub concealed_ms: u64,
+    /// Silence.
+    pub silence_ms: u64,
+    /// Interarrival jitter (RFC 3550, section 6.4.1), milliseconds.
+    pub jitter_ms: u32,
+    /// How long a gap is waited for at present, milliseconds.
+    pub reorder_window_ms: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Uplink {
+    started: Option<Time>,
+    clock: Option<Clock>,
+    /// Samples forwarded before there was a clock.
+    unclocked_samples: u64,
+    order: Order,
+    waiting: Waiting,
+    reorder: ReorderWindow,
+    jitter: Jitter,
+    candidate: Candidate,
+    renderer: Renderer,
+    counters: UplinkStatistics,
+}
+
+/// The mapping between the sender's time and ours.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    /// RTP time of the next sample to forward.
+    next: u32,
+    /// Audio is known to be missing before the next packet.
+    loss: bool,
+    /// The packet with the highest sequence number so far.
+    newest: Newest,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    arrived: Time,
+    /// RTP time right after its audio.
+    end: u32,
+    duration_ms: u64,
+}
+
+impl Newest {
+    fn new(arrived: Time, timestamp: u32, packet: &Packet<'_>) -> Self {
+        let units = packet.samples() as u32 * UNITS_PER_SAMPLE;
+        let duration_ms = u64::from(units) * 1_000 / u64::from(RTP_CLOCK_HZ);
+        Self { arrived, end: timestamp.wrapping_add(units), duration_ms }
+    }
+}
+
+impl Uplink {
+    /// An uplink that has seen nothing.
+    ///
+    /// # Errors
+    /// [`OpusError::Internal`] when libopus cannot allocate.
+    pub fn new() -> Result<Self, OpusError> {
+        Ok(Self {
+            started: None,
+            clock: None,
+            unclocked_samples: 0,
+            order: Order::default(),
+            waiting: Waiting::default(),
+            reorder: ReorderWindow::default(),
+            jitter: Jitter::default(),
+            candidate: Candidate::default(),
+            renderer: Renderer::new()?,
+            counters: UplinkStatistics::default(),
+        })
+    }
+
+    /// Starts the listener's clock: from here on there is audio for every moment. What comes before is counted and
+    /// dropped. Starting again changes nothing.
+    pub fn start(&mut self, now: Time) {
+        self.started.get_or_insert(now);
+    }
+
+    /// Takes a packet as it arrives; forwards what it completes. Hand in all packets at hand before polling, so that a
+    /// late driver does not make them late.
+    ///
+    /// An empty payload is a packet without audio (padding, probes): it takes up its sequence number only.
+    pub fn receive(&mut self, now: Time, sequence: u16, timestamp: u32, payload: &[u8], sink: &mut Sink<'_>) {
+        match Packet::parse(payload) {
+            Ok(packet) => self.audio(now, sequence, timestamp, packet, sink),
+            Err(error) => {
+                self.counters.packets_discarded += 1;
+                let body = if error == OpusError::EmptyPayload { Body::Nothing } else { Body::Spoilt };
+                self.no_audio(now, sequence, body, sink);
+            }
+        }
+    }
+
+    /// Takes note of a packet of the same stream that is no audio, e.g. a telephone-event (RFC 4733): its sequence number
+    /// is not lost.
+    pub fn skip(&mut self, now: Time, sequence: u16, sink: &mut Sink<'_>) {
+        self.no_audio(now, sequence, Body::Nothing, sink);
+    }
+
+    /// Forwards what is due by now without a packet.
+    pub fn poll(&mut self, now: Time, sink: &mut Sink<'_>) {
+        self.release(now, sink);
+        for _ in 0..MAX_FRAMES_A_POLL {
+            if !self.waiting.is_empty() || self.fill_due().is_none_or(|due| now < due) {
+                return;
+            }
+            self.renderer.conceal(FRAME_SAMPLES, sink);
+            match &mut self.clock {
+                Some(clock) => clock.next = clock.next.wrapping_add(FRAME_RTP_UNITS),
+                None => self.unclocked_samples += FRAME_SAMPLES as u64,
+            }
+        }
+    }
+
+    /// When to poll next even if nothing arrives; `None` before the start.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.started?;
+        self.gap_due().or_else(|| self.fill_due())
+    }
+
+    /// Counters so far.
+    #[must_use]
+    pub fn statistics(&self) -> UplinkStatistics {
+        let rendered = self.renderer.counters();
+        UplinkStatistics {
+            received_ms: rendered.received_ms(),
+            recovered_ms: rendered.recovered_ms(),
+            concealed_ms: rendered.concealed_ms(),
+            silence_ms: rendered.silence_ms(),
+            jitter_ms: self.jitter.millis() as u32,
+            reorder_window_ms: self.reorder.window().as_millis() as u32,
+            ..self.counters
+        }
+    }
+
+    fn audio(&mut self, now: Time, sequence: u16, timestamp: u32, packet: Packet<'_>, sink: &mut Sink<'_>) {
+        if self.started.is_none() {
+            self.jitter.observe(now, timestamp);
+            self.counters.packets_received += 1;
+            return;
+        }
+        let Some(clock) = &self.clock else {
+            return self.anchor(now, sequence, timestamp, packet, sink);
+        };
+        let ahead_ms = i64::from(timestamp.wrapping_sub(clock.next) as i32) * 1_000 / i64::from(RTP_CLOCK_HZ);
+        let on_clock = (-(MAX_BEHIND_MS as i64)..=MAX_AHEAD_MS as i64).contains(&ahead_ms);
+        match self.order.place(sequence) {
+            Place::New(extended) if on_clock => {
+                self.candidate.clear();
+                self.jitter.observe(now, timestamp);
+                self.mark(now, extended);
+                if self.order.is_highest(extended) {
+                    self.renew(Newest::new(now, timestamp, &packet));
+                }
+                self.file(now, extended, Body::Audio { timestamp, packet }, sink);
+            }
+            Place::Old(extended) if on_clock => {
+                self.jitter.observe(now, timestamp);
+                self.counters.packets_late += 1;
+                self.mark(now, extended);
+            }
+            Place::Duplicate if on_clock => self.counters.packets_duplicate += 1,
+            place => {
+                // A burst after an outage is behind as well, but not at the pace of speech.
+                let pace = if ahead_ms < 0 && place != Place::Foreign { Pace::Speech } else { Pace::Any };
+                if self.candidate.observe(now, sequence, timestamp, pace) {
+                    self.give_up_all(sink);
+                    self.counters.reanchored += 1;
+                    self.renderer.reset();
+                    return self.anchor(now, sequence, timestamp, packet, sink);
+                }
+                self.stray(now, place, ahead_ms < 0, sink);
+            }
+        }
+    }
+
+    /// Follows the clock of this packet and forwards it.
+    fn anchor(&mut self, now: Time, sequence: u16, timestamp: u32, packet: Packet<'_>, sink: &mut Sink<'_>) {
+        self.candidate.clear();
+        self.jitter.restart(now, timestamp);
+        self.clock = Some(Clock { next: timestamp, loss: false, newest: Newest::new(now, timestamp, &packet) });
+        let extended = self.order.restart(sequence);
+        self.mark(now, extended);
+        self.file(now, extended, Body::Audio { timestamp, packet }, sink);
+    }
+
+    /// A packet of a clock that is not followed (yet).
+    fn stray(&mut self, now: Time, place: Place, behind: bool, sink: &mut Sink<'_>) {
+        match place {
+            Place::Duplicate => self.counters.packets_duplicate += 1,
+            Place::Old(_) | Place::New(_) if behind => self.counters.packets_late += 1,
+            _ => self.counters.packets_discarded += 1,
+        }
+        match place {
+            Place::Old(extended) => self.mark(now, extended),
+            Place::New(extended) => {
+                self.mark(now, extended);
+                self.file(now, extended, Body::Spoilt, sink);
+            }
+            Place::Duplicate | Place::Foreign => {}
+        }
+    }
+
+    fn no_audio(&mut self, now: Time, sequence: u16, body: Body<'_>, sink: &mut Sink<'_>) {
+        if self.clock.is_none() {
+            return;
+        }
+        match self.order.place(sequence) {
+            Place::New(extended) => {
+                self.mark(now, extended);
+                self.file(now, extended, body, sink);
+            }
+            Place::Old(extended) => self.mark(now, extended),
+            Place::Duplicate | Place::Foreign => {}
+        }
+    }
+
+    /// Notes that a sequence number came, and how far others had overtaken it.
+    fn mark(&mut self, now: Time, extended: u64) {
+        if let Some(overtaken) = self.order.overtaken(extended) {
+            self.reorder.observe(now, now.since(overtaken));
+        }
+        self.reorder.forget(now);
+        if self.order.mark(extended, now) {
+            self.counters.packets_lost -= 1;
+        }
+    }
+
+    fn renew(&mut self, newest: Newest) {
+        if let Some(clock) = &mut self.clock {
+            clock.newest = newest;
+        }
+    }
+
+    /// Forwards a packet if it is its turn, keeps it behind the gap otherwise.
+    fn file(&mut self, now: Time, extended: u64, body: Body<'_>, sink: &mut Sink<'_>) {
+        if extended - self.order.next() >= MAX_GAP {
+            // No reordering spans this much: an outage.
+            self.give_up_all(sink);
+            self.pass_over(extended, sink);
+        } else if extended != self.order.next() && self.waiting.is_full() {
+            self.give_up(sink);
+        }
+        if extended == self.order.next() {
+            self.order.advance();
+            self.forward(body, sink);
+        } else {
+            self.waiting.insert(extended, now, body);
+        }
+        self.release(now, sink);
+    }
+
+    /// Forwards what no longer has to wait.
+    fn release(&mut self, now: Time, sink: &mut Sink<'_>) {
+        self.drain(sink);
+        while self.gap_due().is_some_and(|due| due <= now) {
+            self.give_up(sink);
+        }
+    }
+
+    /// Takes the gap before the first waiting packet for lost.
+    fn give_up(&mut self, sink: &mut Sink<'_>) {
+        if let Some(first) = self.waiting.first() {
+            self.pass_over(first, sink);
+        }
+        self.drain(sink);
+    }
+
+    /// Takes what is missing before `extended` for lost.
+    fn pass_over(&mut self, extended: u64, sink: &mut Sink<'_>) {
+        self.counters.packets_lost += self.order.skip_to(extended);
+        self.forward(Body::Spoilt, sink);
+    }
+
+    fn give_up_all(&mut self, sink: &mut Sink<'_>) {
+        while !self.waiting.is_empty() {
+            self.give_up(sink);
+        }
+    }
+
+    /// Forwards the waiting packets whose turn it is.
+    fn drain(&mut self, sink: &mut Sink<'_>) {
+        while let Some(slot) = self.waiting.take(self.order.next()) {
+            self.order.advance();
+            self.forward(slot.body(), sink);
+            self.waiting.put_back(slot);
+        }
+    }
+
+    fn forward(&mut self, body: Body<'_>, sink: &mut Sink<'_>) {
+        let Some(clock) = &mut self.clock else { return };
+        let (timestamp, packet) = match body {
+            Body::Nothing => return,
+            Body::Spoilt => return clock.loss = true,
+            Body::Audio { timestamp, packet } => (timestamp, packet),
+        };
+        let offset = timestamp.wrapping_sub(clock.next) as i32;
+        let given_away = offset.min(0).unsigned_abs().div_ceil(UNITS_PER_SAMPLE) as usize;
+        if given_away >= packet.samples() {
+            self.counters.packets_late += 1;
+            clock.loss = false;
+            return;
+        }
+        let gap = (offset.max(0) as u32 / UNITS_PER_SAMPLE) as usize;
+        if clock.loss {
+            self.renderer.bridge(gap, &packet, sink);
+        } else {
+            self.renderer.silence(gap, sink);
+        }
+        clock.pass(gap);
+        match self.renderer.received(&packet, given_away, sink) {
+            Ok(samples) => {
+                self.counters.packets_received += 1;
+                clock.pass(samples);
+                clock.loss = false;
+            }
+            Err(_) => {
+                self.counters.packets_discarded += 1;
+                clock.loss = true;
+            }
+        }
+    }
+
+    /// When the gap before the first waiting packet is given up.
+    fn gap_due(&self) -> Option<Time> {
+        self.waiting.oldest_arrival().map(|arrived| arrived + self.reorder.window())
+    }
+
+    /// When the wall clock asks for the next frame.
+    fn fill_due(&self) -> Option<Time> {
+        let started = self.started?;
+        let Some(clock) = &self.clock else {
+            return Some(started + Duration::from_millis(QUIET_MS) + samples_long(self.unclocked_samples));
+        };
+        let Newest { arrived, end, duration_ms } = clock.newest;
+        let wait_ms = QUIET_MS.max(duration_ms + OVERDUE_MS) + self.jitter.millis().min(MAX_JITTER_ALLOWANCE_MS);
+        let ahead = (clock.next.wrapping_sub(end) as i32).max(0) as u32 / UNITS_PER_SAMPLE;
+        Some(arrived + Duration::from_millis(wait_ms) + samples_long(u64::from(ahead)))
+    }
+}
+
+impl Clock {
+    fn pass(&mut self, samples: usize) {
+        self.next = self.next.wrapping_add(samples as u32 * UNITS_PER_SAMPLE);
+    }
+}
+
+fn samples_long(samples: u64) -> Duration {
+    Duration::from_micros(samples * 1_000_000 / u64::from(crate::SAMPLE_RATE_HZ))
+}

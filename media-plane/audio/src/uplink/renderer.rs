@@ -1,0 +1,174 @@
+//! Makes the audio: decoded, recovered, concealed or silent, in pieces of at most a frame, without clicks where one kind
+//! follows another, and counted.
+//!
+//! Does not know the time: it is told how much of what.
+
+use super::{FrameSource, Sink, UplinkFrame};
+use crate::{
+    FRAME_SAMPLES, SAMPLE_RATE_HZ,
+    opus::{Decoder, MAX_PACKET_SAMPLES, OpusError, Packet},
+    ramp,
+};
+
+/// Concealment is made up for this long at most: 100 ms.
+const MAX_CONCEALED_SAMPLES: usize = 5 * FRAME_SAMPLES;
+/// It is as loud as what came before for this long, then fades evenly to nothing.
+const FULL_CONCEALED_SAMPLES: usize = FRAME_SAMPLES;
+
+const ZEROS: [i16; FRAME_SAMPLES] = [0; FRAME_SAMPLES];
+
+/// Samples forwarded, by source.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    received: u64,
+    recovered: u64,
+    concealed: u64,
+    silence: u64,
+}
+
+impl Counters {
+    pub(super) const fn received_ms(&self) -> u64 {
+        millis(self.received)
+    }
+
+    pub(super) const fn recovered_ms(&self) -> u64 {
+        millis(self.recovered)
+    }
+
+    pub(super) const fn concealed_ms(&self) -> u64 {
+        millis(self.concealed)
+    }
+
+    pub(super) const fn silence_ms(&self) -> u64 {
+        millis(self.silence)
+    }
+
+    fn count(&mut self, source: FrameSource, samples: usize) {
+        let counter = match source {
+            FrameSource::Received => &mut self.received,
+            FrameSource::Concealed => &mut self.concealed,
+            FrameSource::Silence => &mut self.silence,
+        };
+        *counter += samples as u64;
+    }
+}
+
+const fn millis(samples: u64) -> u64 {
+    samples * 1_000 / SAMPLE_RATE_HZ as u64
+}
+
+#[derive(Debug)]
+pub(super) struct Renderer {
+    decoder: Decoder,
+    pcm: Box<[i16; MAX_PACKET_SAMPLES]>,
+    /// Samples made up since audio was last received.
+    made_up: usize,
+    /// Gain of what was forwarded last: received audio rises from it.
+    gain: f32,
+    counters: Counters,
+}
+
+impl Renderer {
+    pub(super) fn new() -> Result<Self, OpusError> {
+        Ok(Self {
+            decoder: Decoder::new()?,
+            pcm: Box::new([0; MAX_PACKET_SAMPLES]),
+            // There is nothing to conceal before the first packet.
+            made_up: MAX_CONCEALED_SAMPLES,
+            gain: 0.0,
+            counters: Counters::default(),
+        })
+    }
+
+    pub(super) const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Another stream follows: nothing before it says anything about it.
+    pub(super) fn reset(&mut self) {
+        self.decoder.reset();
+        self.made_up = MAX_CONCEALED_SAMPLES;
+        self.gain = 0.0;
+    }
+
+    /// Forwards a packet's audio from sample `skip` on. Returns the samples forwarded.
+    pub(super) fn received(
+        &mut self,
+        packet: &Packet<'_>,
+        skip: usize,
+        sink: &mut Sink<'_>,
+    ) -> Result<usize, OpusError> {
+        let decoded = self.decoder.decode(packet.payload(), &mut self.pcm[..])?;
+        self.emit_received(skip.min(decoded)..decoded, sink);
+        Ok(decoded - skip.min(decoded))
+    }
+
+    /// Forwards `samples` in place of packets lost before `next`: from its FEC as far as that reaches.
+    pub(super) fn bridge(&mut self, samples: usize, next: &Packet<'_>, sink: &mut Sink<'_>) {
+        let frame = next.frame_samples();
+        let recovered = if next.carries_fec() { samples.min(frame) } else { 0 };
+        self.conceal(samples - recovered, sink);
+        if recovered == 0 {
+            return;
+        }
+        if self.decoder.recover(next.payload(), &mut self.pcm[..frame]).is_ok() {
+            self.counters.recovered += recovered as u64;
+            self.emit_received(frame - recovered..frame, sink);
+        } else {
+            self.conceal(recovered, sink);
+        }
+    }
+
+    /// Forwards `samples` of concealment as long as it lasts, then silence.
+    pub(super) fn conceal(&mut self, samples: usize, sink: &mut Sink<'_>) {
+        let mut rest = samples;
+        while rest > 0 && self.made_up < MAX_CONCEALED_SAMPLES {
+            let piece = rest.min(FRAME_SAMPLES - self.made_up % FRAME_SAMPLES);
+            let pcm = &mut self.pcm[..piece];
+            self.decoder.conceal(pcm);
+            let gain = fade(self.made_up + piece);
+            ramp::scale(pcm, self.gain.min(fade(self.made_up)), gain);
+            self.gain = gain;
+            self.made_up += piece;
+            self.counters.count(FrameSource::Concealed, piece);
+            sink(UplinkFrame { pcm, source: FrameSource::Concealed });
+            rest -= piece;
+        }
+        self.silence(rest, sink);
+    }
+
+    /// Forwards `samples` of silence.
+    pub(super) fn silence(&mut self, samples: usize, sink: &mut Sink<'_>) {
+        if samples == 0 {
+            return;
+        }
+        self.gain = 0.0;
+        self.made_up = MAX_CONCEALED_SAMPLES;
+        self.counters.count(FrameSource::Silence, samples);
+        let mut rest = samples;
+        while rest > 0 {
+            let piece = rest.min(FRAME_SAMPLES);
+            sink(UplinkFrame { pcm: &ZEROS[..piece], source: FrameSource::Silence });
+            rest -= piece;
+        }
+    }
+
+    fn emit_received(&mut self, range: std::ops::Range<usize>, sink: &mut Sink<'_>) {
+        let pcm = &mut self.pcm[range];
+        if self.gain < 1.0 {
+            ramp::rise(pcm, self.gain);
+        }
+        self.gain = 1.0;
+        self.made_up = 0;
+        self.counters.count(FrameSource::Received, pcm.len());
+        for piece in pcm.chunks(FRAME_SAMPLES) {
+            sink(UplinkFrame { pcm: piece, source: FrameSource::Received });
+        }
+    }
+}
+
+/// Gain of concealment after `made_up` samples of it.
+fn fade(made_up: usize) -> f32 {
+    let faded = made_up.saturating_sub(FULL_CONCEALED_SAMPLES) as f32;
+    1.0 - faded / (MAX_CONCEALED_SAMPLES - FULL_CONCEALED_SAMPLES) as f32
+}
