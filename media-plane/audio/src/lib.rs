@@ -3,7 +3,14 @@
 //! Uplink: RTP payload -> order and clock -> decode, conceal or silence -> 24 kHz frames for the AI.
 //! Downlink: 24 kHz audio of the AI -> per-item playout queue and ledger -> one 20 ms frame a tick -> Opus.
 
+pub mod level;
+pub mod opus;
+pub mod pacer;
+pub mod playout;
+mod ramp;
 pub mod time;
+pub mod uplink;
+pub mod vad;
 
 pub use time::Time;
 
