@@ -1,1 +1,36 @@
-fn main() {}
+//! `voicebridge`: what people run. Parses, hands over to one module per command, and turns a failure into a sentence and
+//! an exit code. The commands talk to the control plane through its contract only; `serve` runs both planes itself.
+
+mod args;
+mod calls;
+mod client;
+mod describe;
+mod failure;
+mod json;
+mod print;
+mod timeline;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match args.command {
+        Command::Calls(calls) => calls::run(calls).await,
+        Command::Watch(watch) => watch::run(watch).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // `voicebridge calls | head` is no failure.
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure::report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `voicebridge calls`: the list, or one call from webhook to end.
+
+use anyhow::Context as _;
+use voicebridge_proto::{
+    control::v1::{Call, CallPhase, GetCallRequest, ListCallsRequest, StreamEventsRequest},
+    types::v1::event::Kind,
+};
+
+use crate::{
+    args::Calls,
+    client::{Client, connect},
+    describe,
+    failure::refused,
+    json,
+    print::{DIM, TITLE, clean, outln},
+    timeline::{self, GraphTimes},
+};
+
+/// What the control plane gives at once.
+const MAX_PAGE: u32 = 1000;
+
+pub(crate) async fn run(args: Calls) -> anyhow::Result<()> {
+    let mut client = connect(&args.access).await?;
+    match &args.call {
+        Some(id) => show(&mut client, id, args.json).await,
+        None => list(&mut client, &args).await,
+    }
+}
+
+async fn list(client: &mut Client, args: &Calls) -> anyhow::Result<()> {
+    let calls = latest(client, args.live, args.limit).await?;
+    if args.json {
+        return calls.iter().try_for_each(|call| Ok(outln(&json::line(call))?));
+    }
+    if calls.is_empty() {
+        let kind = if args.live { "live calls" } else { "calls yet" };
+        outln(&format!("No {kind}. `voicebridge demo` makes some, `voicebridge watch` waits for them."))?;
+    }
+    for call in &calls {
+        outln(&format!(
+            "{DIM}{:<20}{DIM:#}  {:<9} {:<24} {:>9}  {}",
+            describe::moment(call.received_at),
+            clean(&call.region),
+            describe::caller(call.caller.as_ref()),
+            describe::conversation_ms(call).map(describe::span).unwrap_or_default(),
+            describe::standing(call),
+        ))?;
+        outln(&format!("  {DIM}{}{DIM:#}", clean(&call.call_id)))?;
+    }
+    Ok(())
+}
+
+/// The newest calls, page by page up to `limit`.
+async fn latest(client: &mut Client, live_only: bool, limit: u32) -> anyhow::Result<Vec<Call>> {
+    let mut calls: Vec<Call> = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let left = limit - u32::try_from(calls.len()).context("more calls than were asked for")?;
+        let request = ListCallsRequest { page_size: left.min(MAX_PAGE), page_token, live_only };
+        let page = client.list_calls(request).await.map_err(|status| refused(&status))?.into_inner();
+        calls.extend(page.calls.into_iter().take(left as usize));
+        page_token = page.next_page_token;
+        if page_token.is_empty() || calls.len() >= limit as usize {
+            return Ok(calls);
+        }
+    }
+}
+
+async fn show(client: &mut Client, id: &str, as_json: bool) -> anyhow::Result<()> {
+    let call = get(client, id).await?;
+    if as_json {
+        return Ok(outln(&json::line(&call))?);
+    }
+    // The events of a call still going on would not end.
+    let graph = if call.phase() == CallPhase::Ended { graph_times(client, id).await? } else { GraphTimes::default() };
+    for line in card(&call, graph) {
+        outln(&line)?;
+    }
+    Ok(())
+}
+
+/// One call.
+pub(crate) async fn get(client: &mut Client, id: &str) -> anyhow::Result<Call> {
+    let request = GetCallRequest { call_id: id.to_owned() };
+    let answer = client.get_call(request).await.map_err(|status| refused(&status))?.into_inner();
+    answer.call.context("the control plane answered without a call; are both of the same version?")
+}
+
+/// How long Graph took for its two steps, from the events of an ended call.
+async fn graph_times(client: &mut Client, id: &str) -> anyhow::Result<GraphTimes> {
+    let request = StreamEventsRequest { call_id: id.to_owned(), after_sequence: 0 };
+    let mut events = client.stream_events(request).await.map_err(|status| refused(&status))?.into_inner();
+    let mut times = GraphTimes::default();
+    while let Some(answer) = events.message().await.map_err(|status| refused(&status))? {
+        if let Some(Kind::GraphAnswered(answered)) = answer.event.and_then(|event| event.kind) {
+            times.note(&answered);
+        }
+    }
+    Ok(times)
+}
+
+/// Everything there is to say about one call.
+fn card(call: &Call, graph: GraphTimes) -> Vec<String> {
+    let mut lines = vec![
+        format!("{TITLE}{}{TITLE:#}", clean(&call.call_id)),
+        format!(
+            "{} from {}, {}",
+            describe::direction(call.direction()),
+            describe::caller(call.caller.as_ref()),
+            describe::moment(call.received_at)
+        ),
+    ];
+    if !call.node_id.is_empty() {
+        lines.push(format!("on node {} in region {}", clean(&call.node_id), clean(&call.region)));
+    }
+    let lasted = describe::conversation_ms(call).map(|ms| format!(" after {}", describe::span(ms))).unwrap_or_default();
+    lines.push(format!("{}{lasted}", describe::standing(call)));
+    if let Some(termination) = call.termination.as_ref().filter(|termination| !termination.message.is_empty()) {
+        lines.push(format!("{DIM}{}{DIM:#}", clean(&termination.message)));
+    }
+    lines.push(String::new());
+    lines.extend(timeline::lines(call, graph));
+    if !call.transcripts.is_empty() {
+        lines.push(String::new());
+        lines.extend(call.transcripts.iter().map(describe::transcript));
+    }
+    if let Some(statistics) = &call.statistics {
+        lines.push(String::new());
+        lines.push(format!("{DIM}{}{DIM:#}", describe::statistics(statistics)));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use voicebridge_proto::{
+        control::v1::TimelineEntry,
+        types::v1::{Caller, Termination, TerminationResult, Transcript},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_card_tells_the_whole_call() {
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let call = Call {
+            call_id: "wacid.X=".into(),
+            region: "sa".into(),
+            node_id: "node-1".into(),
+            caller: Some(Caller { phone_number: "5511900000001".into(), ..Caller::default() }),
+            received_at: at(1_790_000_000),
+            accepted_at: at(1_790_000_001),
+            ended_at: at(1_790_000_009),
+            termination: Some(Termination {
+                result: TerminationResult::Completed.into(),
+                reason: "USER_HANGUP".into(),
+                message: "The caller hung up.".into(),
+                upstream_code: String::new(),
+            }),
+            timeline: vec![TimelineEntry { stage: 1, elapsed_ms: 0 }],
+            transcripts: vec![Transcript { speaker: 1, text: "Bom dia".into(), ..Transcript::default() }],
+            ..Call::default()
+        };
+        let text = card(&call, GraphTimes::default()).join("\n");
+        let text = anstream::adapter::strip_str(&text).to_string();
+        let expect = "wacid.X=\ninbound from +5511900000001, 2026-09-21 14:13:20Z\non node node-1 in region sa\n\
+            completed USER_HANGUP after 8.0 s\nThe caller hung up.\n\n      0 ms  WA_CALL_CONNECT\n\ncaller  Bom dia";
+        assert_eq!(text, expect);
+    }
+}
