@@ -1,0 +1,25 @@
+//! The two SDP texts of a call: the caller's offer, linted, and our answer, written by us line by line.
+//!
+//! Flow: [`lint`] turns the offer's text into an [`Offer`] or names the rule it breaks; [`answer`] turns that and our
+//! [`Local`] side into the text Meta gets in `pre_accept` and, unchanged, in `accept`. Ordinary WebRTC offers (a
+//! browser's, aiortc's) go the same way.
+//!
+//! What this does not do: offers of our own, re-negotiation, trickled candidates, SDES, G.711. The engine gets the
+//! caller's text as it came.
+
+mod answer;
+mod lint;
+mod offer;
+
+pub use answer::{Local, answer};
+pub use lint::{OfferError, lint};
+pub use offer::{DtlsSetup, Offer, OpusOffer, RejectedMedia, TelephoneEvent};
+
+/// Longest offer looked at, bytes. Live offers have about 1.5 KiB, a browser's with video some 8 KiB.
+pub const MAX_OFFER_BYTES: usize = 64 * 1024;
+
+/// Most media lines looked at; a browser with every feature on offers a handful.
+pub const MAX_MEDIA_LINES: usize = 32;
+
+#[cfg(test)]
+mod tests;

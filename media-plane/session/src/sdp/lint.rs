@@ -1,0 +1,311 @@
+//! The lint of an offer: rules with names, the first fatal one stops the call, the others warn.
+//!
+//! Fatal are only the things without which no call can come about. Everything else a real caller may get away with.
+
+use super::{
+    MAX_MEDIA_LINES, MAX_OFFER_BYTES,
+    offer::{DtlsSetup, Offer, OpusOffer, RejectedMedia, TelephoneEvent},
+};
+
+/// An offer no answer of ours can serve.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}: {message}")]
+pub struct OfferError {
+    /// The rule it breaks, kebab-case and stable.
+    pub rule: &'static str,
+    /// What was expected, for a person. Quotes nothing secret.
+    pub message: String,
+}
+
+fn fatal<T>(rule: &'static str, message: &str) -> Result<T, OfferError> {
+    Err(OfferError { rule, message: message.to_owned() })
+}
+
+/// Reads an offer and judges it.
+///
+/// # Errors
+/// The first fatal rule it breaks: `too-long`, `not-sdp`, `too-many-media-lines`, `no-audio-line`, `audio-disabled`,
+/// `not-sendrecv`, `no-ice-ufrag`, `no-ice-pwd`, `no-sha256-fingerprint`, `bad-fingerprint`, `no-known-codec`.
+pub fn lint(offer: &str) -> Result<Offer, OfferError> {
+    if offer.len() > MAX_OFFER_BYTES {
+        return fatal("too-long", "the offer is longer than 64 KiB");
+    }
+    let mut warnings = Warnings::default();
+    if line_ends_are_bare(offer) {
+        warnings.add("lf-line-ends");
+    }
+    let text = Text::parse(offer)?;
+    let Some((audio_index, audio)) =
+        text.media.iter().enumerate().find(|(_, media)| media.kind.eq_ignore_ascii_case("audio"))
+    else {
+        return fatal("no-audio-line", "the offer has no m=audio line; voicebridge carries audio only");
+    };
+    if audio.port == "0" && !audio.has_flag("bundle-only") {
+        return fatal("audio-disabled", "the m=audio line has port 0, which offers no audio");
+    }
+    let direction = ["sendrecv", "sendonly", "recvonly", "inactive"]
+        .into_iter()
+        .find(|direction| audio.has_flag(direction))
+        .or_else(|| ["sendonly", "recvonly", "inactive"].into_iter().find(|d| text.session.has_flag(d)))
+        .unwrap_or("sendrecv");
+    if direction != "sendrecv" {
+        return fatal("not-sendrecv", &format!("the audio is {direction}; a conversation needs sendrecv"));
+    }
+    let attribute = |name: &str| audio.attribute(name).or_else(|| text.session.attribute(name));
+    let Some(ice_ufrag) = attribute("ice-ufrag").filter(|value| !value.is_empty()) else {
+        return fatal("no-ice-ufrag", "the offer has no a=ice-ufrag, neither for the session nor for the audio");
+    };
+    let Some(ice_pwd) = attribute("ice-pwd").filter(|value| !value.is_empty()) else {
+        return fatal("no-ice-pwd", "the offer has no a=ice-pwd, neither for the session nor for the audio");
+    };
+    let fingerprint = fingerprint(&text, audio, &mut warnings)?;
+    let opus = opus(audio)?;
+
+    if text.media.len() > 1 {
+        warnings.add("several-media-lines");
+    }
+    if !audio.profile.eq_ignore_ascii_case("UDP/TLS/RTP/SAVPF") {
+        warnings.add("unusual-profile");
+    }
+    // RFC 8839, section 5.4: 4 to 256 and 22 to 256 characters.
+    if ice_ufrag.len() < 4 || ice_pwd.len() < 22 {
+        warnings.add("short-ice-credentials");
+    }
+    let setup = match attribute("setup") {
+        Some("actpass") => DtlsSetup::Actpass,
+        Some("active") => DtlsSetup::Active,
+        Some("passive") => DtlsSetup::Passive,
+        Some(_) => {
+            warnings.add("unknown-setup");
+            DtlsSetup::Actpass
+        }
+        None => {
+            warnings.add("no-setup");
+            DtlsSetup::Actpass
+        }
+    };
+    let mid = audio.attribute("mid").filter(|mid| !mid.is_empty()).map(str::to_owned);
+    if mid.is_none() {
+        warnings.add("no-mid");
+    }
+    let bundle = mid.as_deref().is_some_and(|mid| {
+        text.session.attributes("group").any(|group| {
+            let mut words = group.split_ascii_whitespace();
+            words.next() == Some("BUNDLE") && words.any(|word| word == mid)
+        })
+    });
+    if !bundle {
+        warnings.add("no-bundle");
+    }
+    let rtcp_mux = audio.has_flag("rtcp-mux");
+    if !rtcp_mux {
+        warnings.add("no-rtcp-mux");
+    }
+    let telephone_event = telephone_event(audio);
+    match telephone_event {
+        None => warnings.add("no-telephone-event"),
+        Some(event) if event.clock_hz != 8_000 => warnings.add("telephone-event-clock"),
+        Some(_) => {}
+    }
+    let ptime = audio.attribute("ptime").and_then(|value| value.parse().ok());
+    match ptime {
+        None => warnings.add("no-ptime"),
+        Some(20) => {}
+        Some(_) => warnings.add("ptime-not-20"),
+    }
+    if audio.attribute("candidate").is_none() {
+        warnings.add("no-candidates");
+    }
+
+    Ok(Offer {
+        mid,
+        ice_ufrag: ice_ufrag.to_owned(),
+        ice_pwd: ice_pwd.to_owned(),
+        fingerprint,
+        ice_lite: text.session.has_flag("ice-lite"),
+        setup,
+        opus,
+        telephone_event,
+        ptime,
+        maxptime: audio.attribute("maxptime").and_then(|value| value.parse().ok()),
+        rtcp_mux,
+        bundle,
+        profile: audio.profile.to_owned(),
+        rejected: text
+            .media
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != audio_index)
+            .map(|(_, media)| RejectedMedia {
+                kind: media.kind.to_owned(),
+                profile: media.profile.to_owned(),
+                formats: media.formats.join(" "),
+                mid: media.attribute("mid").map(str::to_owned),
+            })
+            .collect(),
+        audio_index,
+        warnings: warnings.0,
+    })
+}
+
+/// The far side's sha-256 fingerprint; others beside it are left alone (aiortc offers sha-384 and sha-512 as well).
+fn fingerprint(text: &Text<'_>, audio: &Section<'_>, warnings: &mut Warnings) -> Result<String, OfferError> {
+    let mut of_media: Vec<&str> = audio.attributes("fingerprint").collect();
+    if of_media.is_empty() {
+        of_media = text.session.attributes("fingerprint").collect();
+    }
+    if of_media.len() > 1 {
+        warnings.add("several-fingerprints");
+    }
+    let sha256 = of_media.iter().find_map(|value| {
+        let (hash, digits) = value.split_once(' ')?;
+        hash.eq_ignore_ascii_case("sha-256").then_some(digits.trim())
+    });
+    let Some(digits) = sha256 else {
+        return fatal("no-sha256-fingerprint", "the offer has no a=fingerprint:sha-256 line");
+    };
+    let pairs: Vec<&str> = digits.split(':').collect();
+    let is_pair = |pair: &&str| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if pairs.len() != 32 || !pairs.iter().all(is_pair) {
+        return fatal("bad-fingerprint", "the sha-256 fingerprint is not 32 hex pairs separated by colons");
+    }
+    Ok(digits.to_ascii_uppercase())
+}
+
+/// The first Opus in the order of the media line.
+fn opus(audio: &Section<'_>) -> Result<OpusOffer, OfferError> {
+    let payload_type = audio.payload_types().find(|payload_type| {
+        audio.rtpmap(*payload_type).is_some_and(|map| {
+            let mut parts = map.split('/');
+            parts.next().is_some_and(|name| name.eq_ignore_ascii_case("opus")) && parts.next() == Some("48000")
+        })
+    });
+    let Some(payload_type) = payload_type else {
+        return fatal("no-known-codec", "the offer has no opus/48000, the one codec voicebridge speaks");
+    };
+    let fmtp = audio.fmtp(payload_type);
+    let parameter = |name: &str| {
+        fmtp?.split(';').find_map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    };
+    Ok(OpusOffer {
+        payload_type,
+        // RFC 7587, section 6.1: 6000 to 510000; anything else says nothing.
+        max_average_bitrate: parameter("maxaveragebitrate")
+            .and_then(|value| value.parse().ok())
+            .filter(|bitrate| (6_000..=510_000).contains(bitrate)),
+        max_playback_rate: parameter("maxplaybackrate")
+            .and_then(|value| value.parse().ok())
+            .filter(|rate| (8_000..=48_000).contains(rate)),
+        in_band_fec: parameter("useinbandfec") == Some("1"),
+        fmtp: fmtp.map(str::to_owned),
+    })
+}
+
+/// Telephone-event at 8 kHz if offered, else at whatever clock it is offered.
+fn telephone_event(audio: &Section<'_>) -> Option<TelephoneEvent> {
+    let offered: Vec<TelephoneEvent> = audio
+        .payload_types()
+        .filter_map(|payload_type| {
+            let (name, clock) = audio.rtpmap(payload_type)?.split_once('/')?;
+            let clock_hz = clock.split('/').next()?.parse().ok()?;
+            name.eq_ignore_ascii_case("telephone-event").then_some(TelephoneEvent { payload_type, clock_hz })
+        })
+        .collect();
+    offered.iter().find(|event| event.clock_hz == 8_000).or(offered.first()).copied()
+}
+
+fn line_ends_are_bare(text: &str) -> bool {
+    text.split_inclusive('\n').any(|line| line.ends_with('\n') && !line.ends_with("\r\n"))
+}
+
+/// Findings, each kept once.
+#[derive(Default)]
+struct Warnings(Vec<&'static str>);
+
+impl Warnings {
+    fn add(&mut self, rule: &'static str) {
+        if !self.0.contains(&rule) {
+            self.0.push(rule);
+        }
+    }
+}
+
+/// The lines of an offer, sorted by the section they belong to. Borrows the text.
+struct Text<'a> {
+    session: Section<'a>,
+    media: Vec<Section<'a>>,
+}
+
+/// The session part, or one media line and what follows it.
+#[derive(Default)]
+struct Section<'a> {
+    kind: &'a str,
+    port: &'a str,
+    profile: &'a str,
+    formats: Vec<&'a str>,
+    lines: Vec<&'a str>,
+}
+
+impl<'a> Text<'a> {
+    fn parse(text: &'a str) -> Result<Self, OfferError> {
+        let mut lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+        if lines.next() != Some("v=0") {
+            return fatal("not-sdp", "the offer does not begin with v=0 (RFC 8866)");
+        }
+        let mut session = Section::default();
+        let mut media: Vec<Section<'a>> = Vec::new();
+        for line in lines {
+            if let Some(rest) = line.strip_prefix("m=") {
+                if media.len() == MAX_MEDIA_LINES {
+                    return fatal("too-many-media-lines", "the offer has more than 32 media lines");
+                }
+                media.push(Section::of_media_line(rest));
+            } else if let Some(attribute) = line.strip_prefix("a=") {
+                media.last_mut().unwrap_or(&mut session).lines.push(attribute);
+            }
+        }
+        Ok(Self { session, media })
+    }
+}
+
+impl<'a> Section<'a> {
+    fn of_media_line(rest: &'a str) -> Self {
+        let mut words = rest.split_ascii_whitespace();
+        let mut next = || words.next().unwrap_or_default();
+        Self { kind: next(), port: next(), profile: next(), formats: words.collect(), lines: Vec::new() }
+    }
+
+    fn has_flag(&self, name: &str) -> bool {
+        self.lines.contains(&name)
+    }
+
+    fn attributes<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a str> + 's {
+        self.lines.iter().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    }
+
+    fn attribute(&self, name: &str) -> Option<&'a str> {
+        self.attributes(name).next()
+    }
+
+    fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
+        self.formats.iter().filter_map(|format| format.parse().ok()).filter(|payload_type| *payload_type < 128)
+    }
+
+    fn rtpmap(&self, payload_type: u8) -> Option<&'a str> {
+        self.of_payload_type("rtpmap", payload_type)
+    }
+
+    fn fmtp(&self, payload_type: u8) -> Option<&'a str> {
+        self.of_payload_type("fmtp", payload_type)
+    }
+
+    fn of_payload_type(&self, name: &str, payload_type: u8) -> Option<&'a str> {
+        self.attributes(name).find_map(|value| {
+            let (number, rest) = value.split_once(' ')?;
+            (number.parse() == Ok(payload_type)).then_some(rest.trim())
+        })
+    }
+}
