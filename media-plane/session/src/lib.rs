@@ -2,9 +2,24 @@
 //!
 //! A driver (the node's shard, or a test in virtual time) feeds [`Session::handle`] with what happened and gives it
 //! [`Ports`] to act on; [`Session::deadline`] says when it wants to be called next even if nothing happens.
+//!
+//! ```text
+//! offer ─▶ sdp::lint ─▶ sdp::answer          Input ─▶ Session ─▶ Ports: RTP, provider messages, events
+//!                 └───────▶ Setup ─▶ Session::new       │
+//!                                     provider::{openai, embedded}
+//! ```
 
+pub mod agent;
 pub mod event;
+pub mod limits;
 pub mod ports;
+pub mod provider;
+pub mod reason;
+pub mod sdp;
+mod session;
 
-pub use event::{Event, EventKind, Termination, TerminationResult};
-pub use ports::{Command, Input, Ports, RtpIn, RtpOut, Stage};
+pub use agent::{Agent, AgentError, AgentErrors, AgentOverlay};
+pub use event::{Event, EventKind, Milestone, Speaker, Statistics, Termination, TerminationResult, Usage};
+pub use limits::Limits;
+pub use ports::{Command, Input, Ports, ProviderClosed, RtpIn, RtpOut, Stage};
+pub use session::{Session, Setup, SetupError, SignallingMode, State};

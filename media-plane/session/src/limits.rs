@@ -1,0 +1,59 @@
+//! Every bound of a session in one place, with what happens at it.
+
+/// Deadlines and sizes of one session. The defaults are what production uses; tests shorten single ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From ANSWER_DELIVERED (immediate mode: from the start) until ICE and DTLS are up.
+    /// At the limit: `MEDIA_CONNECTION_TIMEOUT`.
+    pub transport_ms: u64,
+    /// From the connect webhook until ACCEPTED; the signaller is gone or the caller was never answered.
+    /// At the limit: `RING_TIMEOUT`. WhatsApp itself gives up after 30 to 60 s.
+    pub accept_ms: u64,
+    /// From the start until the provider has confirmed the session's configuration.
+    /// At the limit: `PROVIDER_SESSION_FAILED`.
+    pub provider_ready_ms: u64,
+    /// Without a first packet from the caller once audio flows. At the limit: `MEDIA_TIMEOUT`.
+    /// The mirror of WhatsApp's own rule, which gives us 20 s.
+    pub first_media_ms: u64,
+    /// Without a further packet from the caller. At the limit: `MEDIA_TIMEOUT`. Longer than the first, because a muted
+    /// or held handset may send nothing for a while.
+    pub media_gap_ms: u64,
+    /// For the agent's last words, from the moment the call is to end. At the limit they are cut.
+    pub farewell_ms: u64,
+    /// For the apology after the provider was lost. At the limit it is cut.
+    pub apology_ms: u64,
+    /// Audio of the AI waiting for playout, bytes of 16-bit PCM at 24 kHz. At the limit the newest audio is refused
+    /// and an incident says so; what is already queued is still played.
+    pub playout_bytes: usize,
+    /// Audio collected before a reply starts to play, milliseconds, so that a network hiccup does not tear it.
+    pub prefill_ms: u32,
+    /// Between two statistics events.
+    pub statistics_ms: u64,
+    /// Incidents reported per session. Further ones are dropped, so that a babbling provider cannot fill the event log.
+    pub incidents: u32,
+    /// Agent items whose words are kept until they were heard. At the limit the oldest is reported as heard so far.
+    pub pending_transcripts: usize,
+    /// Text kept of one item, bytes. At the limit the rest of its words is dropped.
+    pub transcript_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            transport_ms: 10_000,
+            accept_ms: 60_000,
+            provider_ready_ms: 10_000,
+            first_media_ms: 20_000,
+            media_gap_ms: 60_000,
+            farewell_ms: 10_000,
+            apology_ms: 8_000,
+            // Three minutes; the longest reply of 4096 audio tokens is shorter.
+            playout_bytes: 180 * 48_000,
+            prefill_ms: 40,
+            statistics_ms: 5_000,
+            incidents: 50,
+            pending_transcripts: 32,
+            transcript_bytes: 32 * 1024,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The AI's side of a call: one trait, normalised events and commands, and the two providers that exist.
+//!
+//! Flow: the session hands a [`Provider`] what happens (socket open, messages, the caller's audio, commands, time) and an
+//! [`Outbox`]; the provider writes its wire messages and [`ProviderEvent`]s into it. A provider translates and keeps the
+//! rules of its protocol; what an event means for the call is decided by the session.
+//!
+//! What this does not do: sockets (the driver's), playout and what was heard (the session's).
+
+pub mod embedded;
+pub mod openai;
+
+mod event;
+
+pub use event::{AfterTool, ProviderCommand, ProviderEvent, Purpose, TextMode};
+
+use std::collections::VecDeque;
+
+use voicebridge_audio::Time;
+
+use crate::{agent::Agent, ports::ProviderClosed};
+
+/// What a provider can do, as far as the session behaves differently by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// It lives behind a WebSocket that the driver opens. Without one the session opens the provider itself.
+    pub needs_socket: bool,
+    /// It can say any text it is given.
+    pub says_any_text: bool,
+}
+
+/// One conversation with an AI.
+pub trait Provider: Send {
+    /// `openai` or `embedded`.
+    fn name(&self) -> &'static str;
+
+    /// Model asked for.
+    fn model(&self) -> &str;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The socket is open; in process: the session begins. Comes first, once.
+    fn open(&mut self, now: Time, agent: &Agent, out: &mut Outbox<'_>);
+
+    /// A text message came from the socket.
+    fn message(&mut self, now: Time, text: &str, out: &mut Outbox<'_>);
+
+    /// The next piece of the caller's audio, 24 kHz mono, at most 20 ms. Only after [`ProviderEvent::Ready`].
+    fn audio(&mut self, now: Time, pcm: &[i16], out: &mut Outbox<'_>);
+
+    /// Something to do. Before [`ProviderEvent::Ready`] commands are ignored; the session does not send any.
+    fn command(&mut self, now: Time, command: ProviderCommand<'_>, out: &mut Outbox<'_>);
+
+    /// Time passed: called whenever [`Provider::deadline`] is due.
+    fn tick(&mut self, now: Time, out: &mut Outbox<'_>);
+
+    /// When it wants to be called even if nothing happens.
+    fn deadline(&self) -> Option<Time>;
+
+    /// Why the socket is gone, in the provider's terms.
+    fn closed(&self, closed: ProviderClosed<'_>) -> Failure;
+}
+
+/// Why a provider is of no use any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The provider's own code, e.g. `model_not_found`, `invalid_api_key`, `http_503`, `closed_1001`.
+    pub code: String,
+    /// What it means and what to do, for a person. Holds no secret.
+    pub message: String,
+}
+
+/// Where a provider puts what it has to say.
+pub struct Outbox<'a> {
+    wire: &'a mut dyn FnMut(&str),
+    events: &'a mut VecDeque<ProviderEvent>,
+}
+
+impl<'a> Outbox<'a> {
+    /// `wire` takes messages for the socket, `events` what happened.
+    pub fn new(wire: &'a mut dyn FnMut(&str), events: &'a mut VecDeque<ProviderEvent>) -> Self {
+        Self { wire, events }
+    }
+
+    /// Sends a text message to the provider's socket.
+    pub fn send(&mut self, message: &str) {
+        (self.wire)(message);
+    }
+
+    /// Reports what happened.
+    pub fn event(&mut self, event: ProviderEvent) {
+        self.events.push_back(event);
+    }
+}

@@ -1,0 +1,152 @@
+//! What every provider is normalised to.
+
+use voicebridge_audio::playout::Cut;
+
+use super::Failure;
+use crate::event::Usage;
+
+/// What a provider reports.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProviderEvent {
+    /// The session is configured as asked; audio may flow. Comes once.
+    Ready {
+        /// The provider's own session id, may be empty.
+        session_id: String,
+        /// Model in force.
+        model: String,
+    },
+    /// A piece of the AI's voice, 24 kHz mono, of any length. Late audio of interrupted items never gets here.
+    AudioOut {
+        /// The item it belongs to.
+        item: String,
+        /// Samples.
+        pcm: Vec<i16>,
+    },
+    /// No more audio will come for this item.
+    AudioDone {
+        /// The item.
+        item: String,
+    },
+    /// The caller began to speak: playout is to be silenced.
+    SpeechStarted {
+        /// Offset in the audio given to the provider, milliseconds.
+        audio_ms: u64,
+    },
+    /// The caller stopped speaking.
+    SpeechStopped {
+        /// Offset in the audio given to the provider, milliseconds.
+        audio_ms: u64,
+    },
+    /// Words of the caller.
+    UserText {
+        /// The item.
+        item: String,
+        /// Words.
+        text: String,
+        /// How they relate to earlier ones of the item.
+        mode: TextMode,
+    },
+    /// Words of the AI, ahead of its voice.
+    AgentText {
+        /// The item.
+        item: String,
+        /// Words.
+        text: String,
+        /// How they relate to earlier ones of the item.
+        mode: TextMode,
+    },
+    /// A reply began.
+    ResponseStarted {
+        /// The provider's id.
+        response_id: String,
+        /// Why there is one.
+        purpose: Purpose,
+    },
+    /// A reply was generated to its end, or not.
+    ResponseFinished {
+        /// The provider's id.
+        response_id: String,
+        /// completed, cancelled, incomplete, failed.
+        status: String,
+        /// Why, when not completed.
+        status_reason: String,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// The model wants a tool run; the call is complete and valid.
+    ToolCall {
+        /// The provider's id of the call.
+        call_id: String,
+        /// Tool name.
+        name: String,
+        /// JSON.
+        arguments: String,
+    },
+    /// Cost outside a response, e.g. of transcription.
+    Usage(Usage),
+    /// Something went wrong; the session goes on.
+    Error {
+        /// The provider's own code.
+        code: String,
+        /// For a person.
+        message: String,
+    },
+    /// The session is of no use any more.
+    Failed(Failure),
+}
+
+/// How a piece of text relates to earlier ones of the same item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextMode {
+    /// To be appended.
+    Append,
+    /// The whole text, authoritative; nothing follows.
+    Final,
+}
+
+/// What follows the outcome of a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterTool {
+    /// The AI goes on with it.
+    Reply,
+    /// Nothing: the call ends, or the caller is speaking and will be answered anyway.
+    Wait,
+}
+
+/// Why there is a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An answer to the caller, to a text given, or to a tool's outcome.
+    Reply,
+    /// The first words.
+    Greeting,
+    /// A text to be said.
+    Say,
+    /// The last words.
+    Farewell,
+}
+
+/// What a provider is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderCommand<'a> {
+    /// Say the agent's greeting.
+    Greet,
+    /// Say this text, after what is being said.
+    Say(&'a str),
+    /// Take this text as if the caller had said it, and reply.
+    InjectText(&'a str),
+    /// Playout was silenced: stop generating, and cut the conversation to what was heard. In the order of playout; an
+    /// item with nothing heard is to be forgotten.
+    Interrupt(&'a [Cut]),
+    /// Outcome of a tool.
+    ToolResult {
+        /// As in the call.
+        call_id: &'a str,
+        /// JSON.
+        output: &'a str,
+        /// What is to follow.
+        then: AfterTool,
+    },
+    /// Say goodbye in a few words, and use no tool.
+    Farewell,
+}

@@ -1,0 +1,324 @@
+//! The session: one call from its answer to its end.
+//!
+//! Flow of [`Session::handle`]: take the input, let the provider act, then give every part what is due by now (uplink,
+//! send clock, timers), until nothing new happened. Whatever is due is done in the same call, so the first RTP packet
+//! leaves in the very call that brought ACCEPTED.
+//!
+//! Invariants: no packet before ACCEPTED and transport (immediate mode: transport); then one for every 20 ms. Everything
+//! ends, once, with [`EventKind::Ended`] as the last event; after it nothing has an effect.
+
+mod barge_in;
+mod closing;
+mod conversation;
+mod downlink;
+mod link;
+mod log;
+mod stages;
+mod timers;
+mod transcripts;
+
+pub use stages::{SignallingMode, State};
+
+use voicebridge_audio::{
+    Time,
+    opus::OpusError,
+    uplink::{Uplink, UplinkFrame},
+};
+
+use crate::{
+    agent::Agent,
+    event::{EventKind, Milestone, Statistics, Termination, Usage},
+    limits::Limits,
+    ports::{Input, Ports, RtpIn, Stage},
+    provider::Provider,
+    sdp::Offer,
+};
+use closing::Life;
+use downlink::Downlink;
+use link::Link;
+use log::Log;
+use stages::Stages;
+use transcripts::Transcripts;
+
+/// What a session begins with.
+pub struct Setup<'a> {
+    /// How the AI behaves.
+    pub agent: Agent,
+    /// The AI.
+    pub provider: Box<dyn Provider>,
+    /// What to do before being told of a stage.
+    pub mode: SignallingMode,
+    /// The caller's offer.
+    pub offer: &'a Offer,
+    /// Bounds.
+    pub limits: Limits,
+    /// Random; RTP numbers begin with it.
+    pub seed: u64,
+    /// Since the connect webhook, milliseconds: the time to accept counts from there.
+    pub elapsed_ms: u64,
+    /// What linting and answering took, milliseconds; for the event only.
+    pub answer_ms: u32,
+}
+
+/// A session that could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The codec could not be set up.
+    #[error("the audio codec could not be set up")]
+    Opus(#[from] OpusError),
+}
+
+/// One call.
+pub struct Session {
+    started: Time,
+    limits: Limits,
+    agent: Agent,
+    elapsed_ms: u64,
+    stages: Stages,
+    life: Life,
+    link: Link,
+    uplink: Uplink,
+    downlink: Downlink,
+    transcripts: Transcripts,
+    telephone_event: Option<u8>,
+    opus: u8,
+    log: Log,
+    usage: Usage,
+    /// Packets of payload types nobody agreed to.
+    packets_unknown: u64,
+    /// Packets with DTMF; not used yet.
+    packets_dtmf: u64,
+    last_media: Option<Time>,
+    next_statistics: Option<Time>,
+    /// The response at hand has been heard from.
+    spoke: bool,
+    /// The item whose audio no longer fits, so that it is reported once.
+    overflowing: Option<String>,
+}
+
+impl Session {
+    /// Begins a session whose offer was answered: reports that, and opens the provider if it needs no socket.
+    ///
+    /// # Errors
+    /// [`SetupError`], without any event.
+    pub fn new(now: Time, setup: Setup<'_>, ports: &mut dyn Ports) -> Result<Self, SetupError> {
+        let Setup { agent, provider, mode, offer, limits, seed, elapsed_ms, answer_ms } = setup;
+        let mut session = Self {
+            started: now,
+            stages: Stages::new(now, mode),
+            life: Life::Open,
+            link: Link::new(provider),
+            uplink: Uplink::new()?,
+            downlink: Downlink::new(&offer.opus, &limits, seed)?,
+            transcripts: Transcripts::new(&limits),
+            telephone_event: offer.telephone_event.map(|event| event.payload_type),
+            opus: offer.opus.payload_type,
+            log: Log::new(limits.incidents),
+            usage: Usage::default(),
+            packets_unknown: 0,
+            packets_dtmf: 0,
+            last_media: None,
+            next_statistics: None,
+            spoke: false,
+            overflowing: None,
+            limits,
+            agent,
+            elapsed_ms,
+        };
+        let answered = EventKind::OfferAnswered {
+            warnings: offer.warnings.clone(),
+            codec: "opus/48000/2".to_owned(),
+            duration_ms: answer_ms,
+        };
+        session.emit(now, answered, ports);
+        session.emit(now, EventKind::Milestone(Milestone::SessionCreated), ports);
+        if !session.link.provider.capabilities().needs_socket {
+            session.link.open(now, &session.agent, ports);
+        }
+        session.run(now, ports);
+        Ok(session)
+    }
+
+    /// Takes what happened and does everything that is due by `now`. After the end it does nothing.
+    pub fn handle(&mut self, now: Time, input: Input<'_>, ports: &mut dyn Ports) {
+        if self.is_ended() {
+            return;
+        }
+        match input {
+            Input::Tick => {}
+            Input::Advance(stage) => self.stages.advance(now, stage),
+            Input::TransportConnected => self.on_connected(now, ports),
+            Input::TransportFailed(why) => self.on_transport_failed(now, why, ports),
+            Input::Rtp(packet) => self.on_rtp(now, &packet, ports),
+            Input::ProviderOpened => self.link.open(now, &self.agent, ports),
+            Input::ProviderMessage(text) => self.link.message(now, text, ports),
+            Input::ProviderClosed(closed) => self.link.closed(closed),
+            Input::Command(command) => self.on_command(now, command, ports),
+            Input::End(termination) => self.end(now, termination, ports),
+        }
+        self.run(now, ports);
+    }
+
+    /// When to call [`Session::handle`] even if nothing happens; `None` after the end.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        if self.is_ended() {
+            return None;
+        }
+        let parts = [self.link.deadline(), self.uplink.deadline(), self.downlink.deadline(), self.timer()];
+        parts.into_iter().flatten().min()
+    }
+
+    /// How the session is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        if self.is_ended() { State::Ended } else { self.stages.state() }
+    }
+
+    /// How far signalling has come.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        self.stages.stage()
+    }
+
+    /// Whether ICE and DTLS may run: ANSWER_DELIVERED was reached, or is not waited for.
+    #[must_use]
+    pub fn may_connect(&self) -> bool {
+        self.stages.connecting_since().is_some() && !self.is_ended()
+    }
+
+    /// Whether the provider has confirmed its configuration.
+    #[must_use]
+    pub fn provider_ready(&self) -> bool {
+        self.link.is_ready()
+    }
+
+    /// Counters of both directions.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let (up, down) = (self.uplink.statistics(), self.downlink.statistics());
+        Statistics {
+            packets_received: up.packets_received,
+            packets_lost: up.packets_lost,
+            packets_late: up.packets_late,
+            packets_duplicate: up.packets_duplicate,
+            packets_discarded: up.packets_discarded + self.packets_unknown,
+            received_ms: up.received_ms,
+            concealed_ms: up.concealed_ms,
+            silence_ms: up.silence_ms,
+            jitter_ms: up.jitter_ms,
+            packets_sent: down.packets_sent,
+            played_ms: self.downlink.played_ms(),
+            underruns: self.downlink.underruns(),
+            longest_send_gap_ms: down.longest_gap_ms,
+        }
+    }
+
+    /// What it cost so far.
+    #[must_use]
+    pub const fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Packets with DTMF digits so far; they are not acted on.
+    #[must_use]
+    pub const fn dtmf_packets(&self) -> u64 {
+        self.packets_dtmf
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub const fn termination(&self) -> Option<&Termination> {
+        match &self.life {
+            Life::Ended(termination) => Some(termination),
+            Life::Open | Life::Closing(_) => None,
+        }
+    }
+
+    const fn is_ended(&self) -> bool {
+        matches!(self.life, Life::Ended(_))
+    }
+
+    fn emit(&mut self, now: Time, kind: EventKind, ports: &mut dyn Ports) {
+        self.log.emit(now, kind, ports);
+    }
+
+    /// Does what is due, until there is nothing left for this moment.
+    fn run(&mut self, now: Time, ports: &mut dyn Ports) {
+        while !self.is_ended() {
+            self.activate(now, ports);
+            self.link.tick(now, ports);
+            self.poll_uplink(now, ports);
+            while let Some(event) = self.link.next_event() {
+                self.on_provider_event(now, event, ports);
+                if self.is_ended() {
+                    return;
+                }
+            }
+            self.run_timers(now, ports);
+            if self.is_ended() {
+                return;
+            }
+            self.run_downlink(now, ports);
+            self.close_if_said(now, ports);
+            if self.is_ended() || self.deadline().is_none_or(|due| due > now) {
+                return;
+            }
+        }
+    }
+
+    /// Opens the gate when both sides of it are.
+    fn activate(&mut self, now: Time, ports: &mut dyn Ports) {
+        if self.stages.activate(now) {
+            self.downlink.start(now);
+            self.downlink.run(now, ports);
+            self.next_statistics = Some(now + self.millis(self.limits.statistics_ms));
+            self.emit(now, EventKind::Milestone(Milestone::BridgeActive), ports);
+        }
+        // The AI's clock is the call's from the moment both exist; what the caller sent before is dropped.
+        if self.stages.active_since().is_some() && self.link.is_ready() {
+            self.uplink.start(now);
+        }
+    }
+
+    fn on_connected(&mut self, now: Time, ports: &mut dyn Ports) {
+        if self.stages.connected() {
+            return;
+        }
+        self.stages.connect();
+        let since = self.stages.connecting_since().unwrap_or(self.started);
+        let duration_ms = now.since(since).as_millis() as u32;
+        self.emit(now, EventKind::TransportConnected { duration_ms }, ports);
+    }
+
+    fn on_rtp(&mut self, now: Time, packet: &RtpIn<'_>, ports: &mut dyn Ports) {
+        let Self { uplink, link, .. } = self;
+        let mut sink = |frame: UplinkFrame<'_>| link.audio(now, frame.pcm, ports);
+        if packet.payload_type == self.opus {
+            self.last_media = Some(now);
+            uplink.receive(now, packet.sequence, packet.timestamp, packet.payload, &mut sink);
+        } else if Some(packet.payload_type) == self.telephone_event {
+            self.last_media = Some(now);
+            self.packets_dtmf += 1;
+            uplink.skip(now, packet.sequence, &mut sink);
+        } else {
+            self.packets_unknown += 1;
+        }
+    }
+
+    fn poll_uplink(&mut self, now: Time, ports: &mut dyn Ports) {
+        if self.uplink.deadline().is_none_or(|due| due > now) {
+            return;
+        }
+        let Self { uplink, link, .. } = self;
+        uplink.poll(now, &mut |frame: UplinkFrame<'_>| link.audio(now, frame.pcm, ports));
+    }
+
+    fn run_downlink(&mut self, now: Time, ports: &mut dyn Ports) {
+        self.downlink.run(now, ports);
+        for cut in self.downlink.take_completed() {
+            let said = self.transcripts.heard(&cut.item);
+            self.report_said(now, said, ports);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! From the AI to the caller: playout, the send clock, Opus, RTP numbers.
+//!
+//! From the moment audio may flow there is one packet for every 20 ms slot: the AI's voice, else silence. Silence costs
+//! as much to encode as speech, so it is encoded once, at the start, and that packet is repeated. After speech one frame
+//! of real silence goes through the encoder, so that its voice fades out and its state is silence when it speaks again.
+
+use voicebridge_audio::{
+    FRAME_RTP_UNITS, FRAME_SAMPLES, SAMPLE_RATE_HZ, Time,
+    opus::{Encoder, EncoderSettings, MAX_PAYLOAD_BYTES, MaxBandwidth, OpusError},
+    pacer::Pacer,
+    playout::{Cut, Playout, PlayoutSettings, Slot},
+};
+
+use crate::{
+    limits::Limits,
+    ports::{Ports, RtpOut},
+    sdp::OpusOffer,
+};
+
+/// Bit rate when the offer names none: good wideband speech.
+const DEFAULT_BITRATE_BPS: u32 = 24_000;
+/// More than this buys nothing for a voice at 24 kHz.
+const MAX_BITRATE_BPS: u32 = 40_000;
+/// Loss the error correction is dimensioned for: mobile networks are rarely better, and less switches it off.
+const EXPECTED_LOSS_PERCENT: u8 = 5;
+/// Frames of silence until the encoder's state does not change any more.
+const SILENCE_SETTLING_FRAMES: usize = 5;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Downlink {
+    playout: Playout,
+    encoder: Encoder,
+    pacer: Option<Pacer>,
+    sequence: u16,
+    timestamp: u32,
+    /// The packet that is sent for silence.
+    silence: Vec<u8>,
+    packet: Box<[u8; MAX_PAYLOAD_BYTES]>,
+    tone: Tone,
+    last_sent: Option<Time>,
+    statistics: DownlinkStatistics,
+}
+
+/// What was sent last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tone {
+    /// Nothing, or the silence packet.
+    Silence,
+    Speech,
+}
+
+/// Counters since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct DownlinkStatistics {
+    pub(super) packets_sent: u64,
+    pub(super) longest_gap_ms: u32,
+}
+
+impl Downlink {
+    /// `seed` gives sequence number and timestamp their beginnings (RFC 3550, section 5.1: random).
+    pub(super) fn new(offer: &OpusOffer, limits: &Limits, seed: u64) -> Result<Self, OpusError> {
+        let settings = encoder_settings(offer);
+        let playout = PlayoutSettings {
+            prefill_ms: limits.prefill_ms,
+            max_bytes: limits.playout_bytes,
+            ..PlayoutSettings::default()
+        };
+        Ok(Self {
+            playout: Playout::new(playout),
+            encoder: Encoder::new(settings)?,
+            pacer: None,
+            // Half the range: SRTP may lose its roll-over counter when the first packets wrap (RFC 3711, section 3.3.1).
+            sequence: seed as u16 & 0x7fff,
+            timestamp: (seed >> 16) as u32,
+            silence: silence_packet(settings)?,
+            packet: Box::new([0; MAX_PAYLOAD_BYTES]),
+            tone: Tone::Silence,
+            last_sent: None,
+            statistics: DownlinkStatistics::default(),
+        })
+    }
+
+    /// Starts the send clock; the first slot is due at once.
+    pub(super) fn start(&mut self, now: Time) {
+        self.pacer.get_or_insert(Pacer::new(now));
+    }
+
+    /// Sends what is due.
+    pub(super) fn run(&mut self, now: Time, ports: &mut dyn Ports) {
+        let due = self.pacer.as_mut().map_or(0, |pacer| pacer.take(now).slots);
+        for _ in 0..due {
+            self.send(now, ports);
+        }
+    }
+
+    fn send(&mut self, now: Time, ports: &mut dyn Ports) {
+        let mut pcm = [0; FRAME_SAMPLES];
+        let tone = match self.playout.next_frame(&mut pcm) {
+            Slot::Frame => Tone::Speech,
+            Slot::Idle | Slot::Underrun => Tone::Silence,
+        };
+        let first = self.last_sent.is_none();
+        let marker = first || (tone == Tone::Speech && self.tone == Tone::Silence);
+        // The frame after speech is silence, but goes through the encoder.
+        let encode = tone == Tone::Speech || self.tone == Tone::Speech;
+        self.tone = tone;
+        let encoded = if encode { self.encoder.encode(&pcm, &mut self.packet[..]).ok() } else { None };
+        let payload = encoded.map_or(&self.silence[..], |bytes| &self.packet[..bytes]);
+        ports.send_rtp(RtpOut { sequence: self.sequence, timestamp: self.timestamp, marker, payload });
+
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(FRAME_RTP_UNITS);
+        self.statistics.packets_sent += 1;
+        if let Some(last) = self.last_sent.replace(now) {
+            let gap_ms = now.since(last).as_millis() as u32;
+            self.statistics.longest_gap_ms = self.statistics.longest_gap_ms.max(gap_ms);
+        }
+    }
+
+    /// Queues audio of an item. False when there is no room; nothing of it is taken then.
+    pub(super) fn push(&mut self, item: &str, pcm: &[i16]) -> bool {
+        self.playout.push(item, pcm).is_ok()
+    }
+
+    pub(super) fn finish(&mut self, item: &str) {
+        self.playout.finish(item);
+    }
+
+    /// Silences at once.
+    pub(super) fn flush(&mut self) -> Vec<Cut> {
+        self.playout.flush()
+    }
+
+    pub(super) fn take_completed(&mut self) -> Vec<Cut> {
+        self.playout.take_completed()
+    }
+
+    /// Whether any audio of this item ever came.
+    pub(super) fn knows(&self, item: &str) -> bool {
+        self.playout.heard(item).is_some()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.playout.is_idle()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.pacer.map(|pacer| pacer.deadline())
+    }
+
+    pub(super) const fn statistics(&self) -> DownlinkStatistics {
+        self.statistics
+    }
+
+    pub(super) fn played_ms(&self) -> u64 {
+        self.playout.statistics().played_samples * 1_000 / u64::from(SAMPLE_RATE_HZ)
+    }
+
+    pub(super) fn underruns(&self) -> u64 {
+        self.playout.statistics().underruns
+    }
+}
+
+/// What the far side can use, and not more (RFC 7587, section 6.1).
+fn encoder_settings(offer: &OpusOffer) -> EncoderSettings {
+    EncoderSettings {
+        max_bandwidth: offer.max_playback_rate.map_or(MaxBandwidth::Superwideband, MaxBandwidth::for_playback_rate),
+        bitrate_bps: offer.max_average_bitrate.unwrap_or(DEFAULT_BITRATE_BPS).min(MAX_BITRATE_BPS),
+        fec: offer.in_band_fec,
+        expected_loss_percent: if offer.in_band_fec { EXPECTED_LOSS_PERCENT } else { 0 },
+        ..EncoderSettings::default()
+    }
+}
+
+fn silence_packet(settings: EncoderSettings) -> Result<Vec<u8>, OpusError> {
+    let mut encoder = Encoder::new(EncoderSettings { fec: false, ..settings })?;
+    let mut packet = [0; MAX_PAYLOAD_BYTES];
+    let mut bytes = 0;
+    for _ in 0..SILENCE_SETTLING_FRAMES {
+        bytes = encoder.encode(&[0; FRAME_SAMPLES], &mut packet)?;
+    }
+    Ok(packet[..bytes].to_vec())
+}
+
+#[cfg(test)]
+mod tests;

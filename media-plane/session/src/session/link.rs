@@ -1,0 +1,123 @@
+//! The session's hold on its provider: what may still be sent, and what it reported.
+
+use std::collections::VecDeque;
+
+use voicebridge_audio::Time;
+
+use crate::{
+    agent::Agent,
+    ports::{Ports, ProviderClosed},
+    provider::{Failure, Outbox, Provider, ProviderCommand, ProviderEvent},
+};
+
+/// See the module.
+pub(super) struct Link {
+    pub(super) provider: Box<dyn Provider>,
+    phase: Phase,
+    events: VecDeque<ProviderEvent>,
+}
+
+/// How far the provider is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Dialling.
+    Unopened,
+    /// Open, not yet confirmed.
+    Opened,
+    /// Confirmed.
+    Ready,
+    /// Gone, by itself or because the session ended.
+    Gone,
+}
+
+impl Link {
+    pub(super) fn new(provider: Box<dyn Provider>) -> Self {
+        Self { provider, phase: Phase::Unopened, events: VecDeque::new() }
+    }
+
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    pub(super) const fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Gone)
+    }
+
+    pub(super) fn open(&mut self, now: Time, agent: &Agent, ports: &mut dyn Ports) {
+        if self.phase == Phase::Unopened {
+            self.phase = Phase::Opened;
+            self.with(ports, |provider, out| provider.open(now, agent, out));
+        }
+    }
+
+    pub(super) fn message(&mut self, now: Time, text: &str, ports: &mut dyn Ports) {
+        if !self.is_gone() {
+            self.with(ports, |provider, out| provider.message(now, text, out));
+        }
+    }
+
+    pub(super) fn closed(&mut self, closed: ProviderClosed<'_>) {
+        if !self.is_gone() {
+            let failure = self.provider.closed(closed);
+            self.events.push_back(ProviderEvent::Failed(failure));
+        }
+    }
+
+    pub(super) fn audio(&mut self, now: Time, pcm: &[i16], ports: &mut dyn Ports) {
+        if self.is_ready() {
+            self.with(ports, |provider, out| provider.audio(now, pcm, out));
+        }
+    }
+
+    pub(super) fn command(&mut self, now: Time, command: ProviderCommand<'_>, ports: &mut dyn Ports) {
+        if self.is_ready() {
+            self.with(ports, |provider, out| provider.command(now, command, out));
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Time, ports: &mut dyn Ports) {
+        if self.deadline().is_some_and(|due| due <= now) {
+            self.with(ports, |provider, out| provider.tick(now, out));
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        if self.is_gone() { None } else { self.provider.deadline() }
+    }
+
+    pub(super) fn next_event(&mut self) -> Option<ProviderEvent> {
+        let event = self.events.pop_front()?;
+        if matches!(event, ProviderEvent::Ready { .. }) && self.phase == Phase::Opened {
+            self.phase = Phase::Ready;
+        }
+        Some(event)
+    }
+
+    /// Lets go of the provider; what it still reports is dropped.
+    pub(super) fn let_go(&mut self, ports: &mut dyn Ports) {
+        if self.phase != Phase::Gone {
+            self.phase = Phase::Gone;
+            self.events.clear();
+            ports.close_provider();
+        }
+    }
+
+    fn with(&mut self, ports: &mut dyn Ports, act: impl FnOnce(&mut dyn Provider, &mut Outbox<'_>)) {
+        let mut wire = |message: &str| ports.send_provider(message);
+        act(&mut *self.provider, &mut Outbox::new(&mut wire, &mut self.events));
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Link").field("provider", &self.provider.name()).field("phase", &self.phase).finish()
+    }
+}
+
+/// A provider that does not become ready in time.
+pub(super) fn not_ready(provider: &str, waited_ms: u64) -> Failure {
+    Failure {
+        code: "timeout".to_owned(),
+        message: format!("{provider} did not confirm the session within {waited_ms} ms"),
+    }
+}
