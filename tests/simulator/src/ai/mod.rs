@@ -1,1 +1,28 @@
-//! A Realtime AI server.
+//! A Realtime AI server (OpenAI's GA protocol over WebSocket), as strict as the real one.
+//!
+//! [`RealtimeServer`] listens on loopback; [`upgrade`] decides about each HTTP request, [`connection`] drives one
+//! socket, [`session`] is the protocol itself: pure, in virtual time, its answers real speech whose words are known.
+//! [`SessionRecord`] is what a test looks at afterwards: what was heard, recognised, said, cut and complained about.
+//!
+//! [`Mode::Converse`] detects speech, recognises which utterance it was and replies with a recording, sent faster than
+//! real time; [`Mode::Echo`] sends every chunk straight back, to measure the way through a bridge.
+//!
+//! Not here: models (replies are chosen by table), GPT-Live, WebRTC and SIP transports, G.711 formats (refused with an
+//! error that says so), MCP, images.
+
+mod connection;
+mod protocol;
+mod record;
+mod server;
+mod session;
+mod settings;
+mod upgrade;
+
+pub use record::{Appends, Interval, ReplyRecord, SessionRecord, Truncation, Utterance, Violation};
+pub use server::RealtimeServer;
+pub use settings::{
+    AiSettings, CloseFault, Disruption, Faults, Mode, Replies, ResponseFault, UnknownModel, UpdateFault,
+};
+
+#[cfg(test)]
+mod socket_tests;
