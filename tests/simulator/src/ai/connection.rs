@@ -46,6 +46,7 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>) {
         tracing::debug!(%error, "realtime server keeps Nagle's algorithm");
     }
     let mut opened = None;
+    #[expect(clippy::result_large_err, reason = "tungstenite's callback returns the response by value")]
     let decide = |request: &Request, response: Response| {
         let (index, disruptions) = shared.open(SessionRecord {
             model: upgrade::model(request),

@@ -23,7 +23,7 @@ pub struct SessionRecord {
     pub config: serde_json::Value,
     /// Types of the client's events but for appends, in order.
     pub events: Vec<String>,
-    /// 24 kHz audio appended, up to [`MAX_RECORDED_SAMPLES`].
+    /// 24 kHz audio appended, the first 10 minutes of it.
     pub pcm: Vec<i16>,
     /// How it was appended.
     pub appends: Appends,
@@ -46,7 +46,7 @@ pub struct SessionRecord {
 }
 
 /// Longest recording kept per session, samples (10 minutes). What comes later is processed and not kept.
-pub const MAX_RECORDED_SAMPLES: usize = 10 * 60 * 24_000;
+pub(super) const MAX_RECORDED_SAMPLES: usize = 10 * 60 * 24_000;
 
 /// How audio was appended. Times are milliseconds since the connection opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::speech::fixture;
+use voicebridge_audio::opus::{Decoder, Encoder, EncoderSettings, MaxBandwidth};
 
 fn silence(ms: usize) -> Vec<i16> {
     vec![0; ms * SAMPLES_PER_MS]
@@ -95,4 +96,48 @@ fn an_interrupted_reply_is_recognised_by_its_beginning() {
         let portion = heard_ms as f32 / fixture.duration_ms() as f32;
         assert!((found[0].portion - portion).abs() < 0.1, "{found:?}");
     }
+}
+
+/// Through Opus as a phone sends it: frames of 20 ms at the given rate, one packet in `lost_every` concealed.
+fn through_opus(pcm: &[i16], bitrate_bps: u32, max_bandwidth: MaxBandwidth, lost_every: usize) -> Vec<i16> {
+    let settings = EncoderSettings { bitrate_bps, max_bandwidth, ..EncoderSettings::default() };
+    let (mut encoder, mut decoder) = (Encoder::new(settings).unwrap(), Decoder::new().unwrap());
+    let mut heard = Vec::with_capacity(pcm.len());
+    for (index, frame) in pcm.chunks_exact(480).enumerate() {
+        let (mut packet, mut decoded) = ([0; 1_500], [0; 2_880]);
+        let length = encoder.encode(frame, &mut packet).unwrap();
+        let samples = if index % lost_every == lost_every - 1 {
+            decoder.conceal(&mut decoded[..480]);
+            480
+        } else {
+            decoder.decode(&packet[..length], &mut decoded).unwrap()
+        };
+        heard.extend_from_slice(&decoded[..samples]);
+    }
+    heard
+}
+
+/// One fixture in `every` after the codec.
+#[track_caller]
+fn check_codec(every: usize, bitrate_bps: u32, max_bandwidth: MaxBandwidth, lost_every: usize, least: f32) {
+    for expected in fixtures().iter().step_by(every) {
+        let pcm = recording(&[&silence(300), &expected.pcm, &silence(300)]);
+        let ranked = rank(&through_opus(&pcm, bitrate_bps, max_bandwidth, lost_every), fixtures());
+        let (best, others) = ranked.split_first().unwrap();
+        assert_eq!(best.name, expected.name);
+        assert!(best.correlation >= least, "{best:?}");
+        let worst = others.iter().max_by(|a, b| a.correlation.total_cmp(&b.correlation)).unwrap();
+        assert!(worst.correlation < 0.8 && worst.score < 0.8, "{}: {worst:?}", expected.name);
+    }
+}
+
+#[test]
+fn opus_at_telephone_rates_keeps_what_is_recognised() {
+    check_codec(1, 20_000, MaxBandwidth::Wideband, usize::MAX, 0.98);
+    check_codec(3, 12_000, MaxBandwidth::Narrowband, usize::MAX, 0.95);
+}
+
+#[test]
+fn lost_packets_cost_correlation_and_not_the_name() {
+    check_codec(3, 20_000, MaxBandwidth::Wideband, 20, 0.9);
 }

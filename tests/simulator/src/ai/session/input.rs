@@ -40,11 +40,6 @@ impl Input {
         Self { detector: Detector::new(), pcm: Vec::new(), begin: 0 }
     }
 
-    /// Audio appended in all, milliseconds.
-    pub(super) fn total_ms(&self) -> u64 {
-        (self.begin + self.pcm.len() as u64) / SAMPLES_PER_MS as u64
-    }
-
     /// Audio not committed yet, milliseconds.
     pub(super) fn pending_ms(&self) -> f64 {
         self.pcm.len() as f64 / SAMPLES_PER_MS as f64
@@ -141,7 +136,6 @@ mod tests {
         assert_eq!(turn.start_ms, *start_ms);
         assert_eq!(turn.pcm.len() as u64, (turn.end_ms - turn.start_ms) * SAMPLES_PER_MS as u64);
         assert!(turn.end_ms.abs_diff(2_500 + fixture.duration_ms()) <= 200, "{}", turn.end_ms);
-        assert_eq!(input.total_ms(), 3_000 + fixture.duration_ms());
         assert!(input.pending_ms() <= 400.0, "silence is not kept");
     }
 
@@ -154,6 +148,8 @@ mod tests {
         assert_eq!((turn.start_ms, turn.end_ms, input.pending_ms()), (0, 2_000, 0.0));
         input.append(&[1; 240], None);
         input.clear();
-        assert_eq!((input.pending_ms(), input.total_ms()), (0.0, 2_010));
+        assert_eq!(input.pending_ms(), 0.0);
+        input.append(&[9_000; 2_400], None);
+        assert_eq!(input.commit().start_ms, 2_010, "offsets count everything ever appended");
     }
 }
