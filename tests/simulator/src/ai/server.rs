@@ -75,7 +75,8 @@ impl RealtimeServer {
         format!("ws://{}/v1/realtime", self.address)
     }
 
-    /// Everything recorded so far, one entry per connection in order.
+    /// Everything recorded so far, one entry per connection in order. Copies all audio while sessions wait: while calls
+    /// run, [`Self::inspect`] disturbs less.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionRecord> {
         self.shared.lock().records.clone()

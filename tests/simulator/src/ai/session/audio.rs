@@ -137,6 +137,7 @@ impl Session {
     ) {
         self.responses.recognitions = self.responses.recognitions.saturating_sub(1);
         self.heard = recognised.as_ref().and_then(|recognised| fixture(&recognised.name));
+        self.language = self.heard.map(|heard| heard.language.as_str()).or(self.language);
         let utterance = record.utterances.iter_mut().find(|utterance| utterance.item_id == item_id);
         let audio_ms = utterance.map_or(0, |utterance| {
             utterance.recognised = recognised;

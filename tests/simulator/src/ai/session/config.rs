@@ -290,7 +290,8 @@ mod tests {
     #[test]
     fn only_what_is_present_changes() {
         let mut config = config();
-        let update = json!({"instructions": "Be brief.", "audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}}});
+        let detection = json!({"type": "server_vad", "silence_duration_ms": 500});
+        let update = json!({"instructions": "Be brief.", "audio": {"input": {"turn_detection": detection}}});
         config.update(&realtime(update), false).expect("valid");
         assert_eq!(config.instructions(), "Be brief.");
         let detection = config.turn_detection().expect("on");
@@ -302,7 +303,10 @@ mod tests {
     #[test]
     fn null_clears_and_another_type_brings_its_own_defaults() {
         let mut config = config();
-        let semantic = json!({"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "high"}, "transcription": {"model": "gpt-transcribe", "languages": ["pt"]}}}});
+        let semantic = json!({"audio": {"input": {
+            "turn_detection": {"type": "semantic_vad", "eagerness": "high"},
+            "transcription": {"model": "gpt-transcribe", "languages": ["pt"]},
+        }}});
         config.update(&realtime(semantic), false).expect("valid");
         assert_eq!(config.turn_detection().map(|detection| detection.silence_duration_ms), Some(300));
         assert_eq!(config.effective()["audio"]["input"]["turn_detection"].get("threshold"), None);

@@ -142,7 +142,8 @@ impl Conversation {
             Some(other) => Err(ProtocolError::invalid_value(
                 "item.type",
                 format!(
-                    "Invalid value: '{other}'. Supported values are: 'message', 'function_call' and 'function_call_output'."
+                    "Invalid value: '{other}'. Supported values are: 'message', 'function_call' and \
+                     'function_call_output'."
                 ),
             )),
             None => Err(ProtocolError::missing("item.type")),

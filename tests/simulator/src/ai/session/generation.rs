@@ -154,7 +154,7 @@ impl Generation {
             json!({"type": "audio", "transcript": ""})
         };
         [
-            json!({"type": "response.output_item.added", "response_id": self.id, "output_index": 0, "item": self.empty_item()}),
+            self.output_item("response.output_item.added", self.empty_item()),
             self.content("response.content_part.added", "part", part),
         ]
     }
@@ -229,9 +229,7 @@ impl Generation {
             json!({"type": "audio", "transcript": transcript})
         };
         events.push(self.content("response.content_part.done", "part", part));
-        events.push(json!({
-            "type": "response.output_item.done", "response_id": self.id, "output_index": 0, "item": self.final_item(ending),
-        }));
+        events.push(self.output_item("response.output_item.done", self.final_item(ending)));
         events
     }
 
@@ -243,7 +241,11 @@ impl Generation {
                 "call_id": call.call_id, "name": call.name, "arguments": arguments,
             })
         };
-        let output = |kind: &str, item: Value| json!({"type": kind, "response_id": response_id, "output_index": 1, "item": item});
+        let output = |kind: &str, item: Value| {
+            let mut event = json!({"type": kind, "response_id": response_id, "output_index": 1});
+            event["item"] = item;
+            event
+        };
         let conversation = |kind: &str, item: Value| json!({"type": kind, "previous_item_id": previous, "item": item});
         let arguments = |kind: &str| {
             json!({
@@ -286,6 +288,12 @@ impl Generation {
             "output": output, "conversation_id": conversation_id, "output_modalities": [modality],
             "max_output_tokens": "inf", "metadata": self.metadata, "usage": usage,
         })
+    }
+
+    fn output_item(&self, kind: &str, item: Value) -> Value {
+        let mut event = json!({"type": kind, "response_id": self.id, "output_index": 0});
+        event["item"] = item;
+        event
     }
 
     fn content_event(&self, kind: &str) -> Value {

@@ -102,6 +102,8 @@ pub(super) struct Session {
     cache: Cache,
     /// What the caller said last and nobody has replied to.
     heard: Option<&'static Fixture>,
+    /// Language of what was recognised last.
+    language: Option<&'static str>,
     caller_spoke: bool,
     timers: BTreeMap<(Duration, u64), Timer>,
     timers_set: u64,
@@ -148,6 +150,7 @@ impl Session {
             responses: Responses::default(),
             cache: Cache::default(),
             heard: None,
+            language: None,
             caller_spoke: false,
             timers: BTreeMap::new(),
             timers_set: 0,

@@ -14,6 +14,8 @@ pub(super) struct Cue<'a> {
     pub(super) reply: usize,
     /// What the caller said last, if that was recognised.
     pub(super) heard: Option<&'a Fixture>,
+    /// Language of what was recognised last, replied to or not.
+    pub(super) language: Option<&'a str>,
     /// Whether the caller has said anything at all, recognised or not.
     pub(super) caller_spoke: bool,
     /// `instructions` of the `response.create`.
@@ -47,12 +49,16 @@ impl Replies {
     fn farewell(&self, goodbye: &Fixture) -> &'static Fixture {
         let by_language = || fixture(&format!("farewell-{}", goodbye.language));
         let answer = self.answers.get(&goodbye.name).map(|name| named(name));
-        answer.or_else(by_language).expect("each language has a farewell; a test of the fixtures insists")
+        answer.or_else(by_language).expect(FAREWELLS)
     }
 
     fn said(&self, cue: &Cue<'_>) -> &'static Fixture {
         if let Some(scripted) = scripted(cue.instructions) {
             return scripted;
+        }
+        if says_goodbye(cue.instructions) {
+            let language = cue.language.unwrap_or("en");
+            return fixture(&format!("farewell-{language}")).expect(FAREWELLS);
         }
         if let Some(greeting) = self.greeting.as_ref().filter(|_| !cue.caller_spoke && cue.reply == 0) {
             return named(greeting);
@@ -66,6 +72,13 @@ impl Replies {
 
 fn named(name: &str) -> &'static Fixture {
     fixture(name).expect("the server checked the names in its tables when it started")
+}
+
+const FAREWELLS: &str = "each language has a farewell; a test of the fixtures insists";
+
+/// Whether the client asks for a goodbye: in the last line, what comes before are the instructions of the call.
+fn says_goodbye(instructions: &str) -> bool {
+    instructions.lines().last().is_some_and(|line| line.to_lowercase().contains("goodbye"))
 }
 
 /// A line the client dictates, when there is a recording of it.
@@ -89,6 +102,7 @@ mod tests {
             session: 0,
             reply,
             heard,
+            language: heard.map(|heard| heard.language.as_str()),
             caller_spoke: heard.is_some() || reply > 0,
             instructions: "",
             tools,
@@ -122,6 +136,17 @@ mod tests {
         let dictated = "Say exactly: We open at nine in the morning and close at six in the evening.";
         let cue = Cue { instructions: dictated, ..cue(0, None, &tools) };
         assert_eq!(replies.choose(&cue).said.name, "open-from-nine");
+    }
+
+    #[test]
+    fn a_goodbye_asked_for_is_said_in_the_callers_language_and_only_then() {
+        let (replies, tools) = (Replies::default(), json!([]));
+        let said = |instructions, language| {
+            replies.choose(&Cue { instructions, language, ..cue(1, None, &tools) }).said.name.as_str()
+        };
+        assert_eq!(said("You answer calls.\n\nThe call ends now. Say goodbye.", Some("de")), "farewell-de");
+        assert_eq!(said("The call ends now. Say goodbye.", None), "farewell-en");
+        assert_eq!(said("When the caller says goodbye, hang up.\n\nSay hello.", Some("de")), replies.rotation[1]);
     }
 
     #[test]

@@ -140,6 +140,7 @@ impl Session {
             session: self.index,
             reply: self.responses.begun,
             heard: self.heard,
+            language: self.language,
             caller_spoke: self.caller_spoke,
             instructions: request.options["instructions"].as_str().unwrap_or_default(),
             tools: if *choice == "none" { &no_tools } else { tools },
@@ -225,7 +226,10 @@ impl Session {
         let (item_id, in_conversation) = (generation.item_id.clone(), generation.in_conversation);
         let has_audio = !generation.text_only;
         self.send(created);
-        let limit = |name: &str, limit: u64, used: u64| json!({"name": name, "limit": limit, "remaining": limit.saturating_sub(used), "reset_seconds": 0.1});
+        let limit = |name: &str, limit: u64, used: u64| {
+            let remaining = limit.saturating_sub(used);
+            json!({"name": name, "limit": limit, "remaining": remaining, "reset_seconds": 0.1})
+        };
         let used = input.text + input.audio;
         self.send(json!({
             "type": "rate_limits.updated",

@@ -147,7 +147,10 @@ fn call_config() -> Value {
             },
             "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "marin"},
         },
-        "tools": [{"type": "function", "name": "end_call", "description": "Hang up.", "parameters": {"type": "object", "properties": {}}}],
+        "tools": [{
+            "type": "function", "name": "end_call", "description": "Hang up.",
+            "parameters": {"type": "object", "properties": {}},
+        }],
         "tool_choice": "auto",
     }})
 }

@@ -89,7 +89,8 @@ fn a_turn_is_detected_transcribed_and_answered() {
 fn a_turn_without_transcription_or_reply_is_only_committed() {
     let mut client = Client::configured(AiSettings::default());
     client.send(json!({"type": "session.update", "session": {"type": "realtime", "audio": {"input": {
-        "transcription": null, "turn_detection": {"type": "server_vad", "silence_duration_ms": 500, "create_response": false},
+        "transcription": null,
+        "turn_detection": {"type": "server_vad", "silence_duration_ms": 500, "create_response": false},
     }}}}));
     client.speak("invoice");
     client.keep_silent(700);
@@ -199,7 +200,12 @@ fn what_was_said_is_truncated_once_and_never_beyond_its_end() {
     client.pass_ms(2_000);
     let item_id = client.record.replies[0].item_id.clone();
     let item_ms = fixture("welcome").unwrap().duration_ms();
-    let truncate = |audio_end_ms: u64| json!({"type": "conversation.item.truncate", "event_id": "t", "item_id": item_id, "content_index": 0, "audio_end_ms": audio_end_ms});
+    let truncate = |audio_end_ms: u64| {
+        json!({
+            "type": "conversation.item.truncate", "event_id": "t", "item_id": item_id, "content_index": 0,
+            "audio_end_ms": audio_end_ms,
+        })
+    };
     client.send(truncate(item_ms + 20));
     assert_eq!(client.error(), (None, None, Some("t")));
     assert_eq!(
