@@ -21,6 +21,8 @@
 //! Not here: RTP parsing and payload types, SSRC selection, resampling, the provider.
 
 mod candidate;
+mod clock;
+mod frame;
 mod jitter;
 mod order;
 mod renderer;
@@ -28,10 +30,11 @@ mod reorder;
 mod waiting;
 
 use crate::{
-    FRAME_MS, FRAME_RTP_UNITS, FRAME_SAMPLES, RTP_CLOCK_HZ, Time,
+    FRAME_MS, FRAME_SAMPLES, RTP_CLOCK_HZ, Time,
     opus::{OpusError, Packet},
 };
 use candidate::{Candidate, Pace};
+use clock::{Clock, Newest, UNITS_PER_SAMPLE, samples_long};
 use jitter::Jitter;
 use order::{MAX_GAP, Order, Place};
 use renderer::Renderer;
@@ -39,6 +42,7 @@ use reorder::ReorderWindow;
 use std::time::Duration;
 use waiting::{Body, Waiting};
 
+pub use frame::{FrameSource, Sink, UplinkFrame, UplinkStatistics};
 pub use reorder::MAX_REORDER_MS;
 
 /// Nothing for this long, beyond the jitter, and the wall clock takes over.
@@ -55,60 +59,6 @@ pub const MAX_BEHIND_MS: u64 = 2_000;
 pub const CONSISTENT_PACKETS: u32 = candidate::CONSISTENT_PACKETS;
 /// Most that one poll fills; the rest follows with the next.
 const MAX_FRAMES_A_POLL: u64 = MAX_AHEAD_MS / FRAME_MS;
-/// RTP units for each sample forwarded.
-const UNITS_PER_SAMPLE: u32 = RTP_CLOCK_HZ / crate::SAMPLE_RATE_HZ;
-
-/// Where audio came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameSource {
-    /// From a packet: its own audio, or its in-band FEC.
-    Received,
-    /// Made up from what came before.
-    Concealed,
-    /// Zeros.
-    Silence,
-}
-
-/// A piece of continuous audio.
-#[derive(Clone, Copy, Debug)]
-pub struct UplinkFrame<'a> {
-    /// 24 kHz mono, 1 to 480 samples, normally 480.
-    pub pcm: &'a [i16],
-    /// Where it came from.
-    pub source: FrameSource,
-}
-
-/// Takes the audio in order.
-pub type Sink<'s> = dyn FnMut(UplinkFrame<'_>) + 's;
-
-/// Counters since the beginning. Of the sequence numbers passed, each is received, late, discarded or lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UplinkStatistics {
-    /// Packets in order or reordered in time, duplicates excluded.
-    pub packets_received: u64,
-    /// Sequence numbers that never came.
-    pub packets_lost: u64,
-    /// Packets whose time was given away already.
-    pub packets_late: u64,
-    /// Packets that came before.
-    pub packets_duplicate: u64,
-    /// Packets without usable audio (empty, oversize, undecodable), and those of a clock not followed (yet).
-    pub packets_discarded: u64,
-    /// Times the clock was anchored anew.
-    pub reanchored: u64,
-    /// Audio forwarded from packets, milliseconds.
-    pub received_ms: u64,
-    /// The part of it that in-band FEC brought.
-    pub recovered_ms: u64,
-    /// Audio made up.
-    pub concealed_ms: u64,
-    /// Silence.
-    pub silence_ms: u64,
-    /// Interarrival jitter (RFC 3550, section 6.4.1), milliseconds.
-    pub jitter_ms: u32,
-    /// How long a gap is waited for at present, milliseconds.
-    pub reorder_window_ms: u32,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -124,33 +74,6 @@ pub struct Uplink {
     candidate: Candidate,
     renderer: Renderer,
     counters: UplinkStatistics,
-}
-
-/// The mapping between the sender's time and ours.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    /// RTP time of the next sample to forward.
-    next: u32,
-    /// Audio is known to be missing before the next packet.
-    loss: bool,
-    /// The packet with the highest sequence number so far.
-    newest: Newest,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Newest {
-    arrived: Time,
-    /// RTP time right after its audio.
-    end: u32,
-    duration_ms: u64,
-}
-
-impl Newest {
-    fn new(arrived: Time, timestamp: u32, packet: &Packet<'_>) -> Self {
-        let units = packet.samples() as u32 * UNITS_PER_SAMPLE;
-        let duration_ms = u64::from(units) * 1_000 / u64::from(RTP_CLOCK_HZ);
-        Self { arrived, end: timestamp.wrapping_add(units), duration_ms }
-    }
 }
 
 impl Uplink {
@@ -209,7 +132,7 @@ impl Uplink {
             }
             self.renderer.conceal(FRAME_SAMPLES, sink);
             match &mut self.clock {
-                Some(clock) => clock.next = clock.next.wrapping_add(FRAME_RTP_UNITS),
+                Some(clock) => clock.pass_unheard(),
                 None => self.unclocked_samples += FRAME_SAMPLES as u64,
             }
         }
@@ -441,14 +364,4 @@ impl Uplink {
         let ahead = (clock.next.wrapping_sub(end) as i32).max(0) as u32 / UNITS_PER_SAMPLE;
         Some(arrived + Duration::from_millis(wait_ms) + samples_long(u64::from(ahead)))
     }
-}
-
-impl Clock {
-    fn pass(&mut self, samples: usize) {
-        self.next = self.next.wrapping_add(samples as u32 * UNITS_PER_SAMPLE);
-    }
-}
-
-fn samples_long(samples: u64) -> Duration {
-    Duration::from_micros(samples * 1_000_000 / u64::from(crate::SAMPLE_RATE_HZ))
 }

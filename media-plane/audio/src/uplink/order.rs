@@ -6,12 +6,13 @@ use crate::Time;
 
 /// A jump ahead of more is another stream.
 const MAX_DROPOUT: i16 = 3_000;
-/// A jump back of more is another stream.
-const MAX_MISORDER: i16 = 100;
+/// A jump back of more is another stream. RFC 3550 suggests 100, which packets of 10 ms outrun when the network holds them
+/// back for a second and then delivers them at once.
+const MAX_MISORDER: i16 = 250;
 /// The highest number is less than this ahead of the one whose turn it is; the caller gives up longer gaps at once.
 pub(super) const MAX_GAP: u64 = 64;
 /// Sequence numbers remembered below the highest: all that can be told from foreign ones and not be new.
-const HISTORY: usize = 192;
+const HISTORY: usize = 320;
 const _: () = assert!(HISTORY > MAX_MISORDER as usize + MAX_GAP as usize);
 /// Extended numbers begin here, so that there is room below for packets older than the first.
 const FIRST_CYCLE: u64 = 1 << 16;
@@ -141,8 +142,8 @@ mod tests {
         check(7, &[7], 6, |place| place == Place::Old(FIRST_CYCLE + 6));
         check(7, &[7], 8 + 2_999, |place| matches!(place, Place::New(_)));
         check(7, &[7], 8 + 3_000, |place| place == Place::Foreign);
-        check(500, &[500], 401, |place| matches!(place, Place::Old(_)));
-        check(500, &[500], 400, |place| place == Place::Foreign);
+        check(500, &[500], 251, |place| matches!(place, Place::Old(_)));
+        check(500, &[500], 250, |place| place == Place::Foreign);
         check(65_535, &[65_535], 0, |place| place == Place::New(2 * FIRST_CYCLE));
         check(65_535, &[65_535, 0, 1], 65_535, |place| place == Place::Duplicate);
         check(0, &[0, 1, 2], 65_535, |place| place == Place::Old(FIRST_CYCLE - 1));
