@@ -1,0 +1,10 @@
+//! Behaviour of the audio path as others see it, in virtual time. One binary, one file for each part.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod network;
+mod opus;
+mod playout;
+mod uplink;
+mod uplink_network;
+mod vad;
