@@ -157,6 +157,19 @@ impl Connection {
             let shared = Arc::clone(&self.shared);
             let (index, opened) = (self.index, self.opened);
             tokio::select! {
+                // What a test asked for before a message was sent happens before that message is read.
+                biased;
+                Some(disruption) = disruptions.recv() => {
+                    if let Some(ended) = self.disrupt(disruption).await {
+                        return ended;
+                    }
+                }
+                Some((item_id, recognised)) = recognitions.recv() => {
+                    shared.with_record(index, |record| {
+                        session.recognised(opened.elapsed(), &item_id, recognised, record);
+                    });
+                }
+                () = due => shared.with_record(index, |record| session.poll(opened.elapsed(), record)),
                 message = self.socket.next(), if self.flow != Flow::Frozen => {
                     match message {
                         Some(Ok(Message::Text(text))) => {
@@ -168,17 +181,6 @@ impl Connection {
                         Some(Err(error)) => return format!("client gone: {error}"),
                     }
                 }
-                Some((item_id, recognised)) = recognitions.recv() => {
-                    shared.with_record(index, |record| {
-                        session.recognised(opened.elapsed(), &item_id, recognised, record);
-                    });
-                }
-                Some(disruption) = disruptions.recv() => {
-                    if let Some(ended) = self.disrupt(disruption).await {
-                        return ended;
-                    }
-                }
-                () = due => shared.with_record(index, |record| session.poll(opened.elapsed(), record)),
             }
         }
     }
