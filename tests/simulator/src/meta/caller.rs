@@ -376,6 +376,7 @@ impl Caller {
                 drop(reply.send(order::check(Phase::Ended, request.action)));
             }
         }
+        self.peer.relay.end();
         self.peer.close().await;
         if let Some(listening) = self.listening.take() {
             listening.abort();
@@ -417,7 +418,8 @@ impl Caller {
         }
         let (hearing, faults, pcm_heard) = {
             let mut ear = self.ear();
-            (ear.hearing(), ear.faults, ear.take_pcm())
+            let first = seen.packets.first().map_or(0, |packet| packet.timestamp);
+            (ear.hearing(), ear.faults, ear.take_pcm(first))
         };
         let violations = violations(&seen, faults, self.answer_ssrc);
         CallRecord {

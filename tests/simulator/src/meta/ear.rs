@@ -38,8 +38,10 @@ pub(crate) struct Hearing {
 pub(crate) struct Ear {
     decoder: Decoder,
     pcm: Vec<i16>,
-    /// RTP time stamp of sample 0 and of the last packet, the latter as a sample index.
-    origin: Option<(u32, i64)>,
+    /// RTP time stamp of sample 0.
+    first_timestamp: Option<u32>,
+    /// RTP time stamp of the last packet, and the sample it lies at.
+    last: Option<(u32, i64)>,
     hearing: Hearing,
     pub(crate) faults: EarFaults,
 }
@@ -55,18 +57,33 @@ pub(crate) struct EarFaults {
 
 impl Ear {
     pub(crate) fn new() -> Result<Self, OpusError> {
-        let decoder = Decoder::new()?;
-        Ok(Self { decoder, pcm: Vec::new(), origin: None, hearing: Hearing::default(), faults: EarFaults::default() })
+        Ok(Self {
+            decoder: Decoder::new()?,
+            pcm: Vec::new(),
+            first_timestamp: None,
+            last: None,
+            hearing: Hearing::default(),
+            faults: EarFaults::default(),
+        })
     }
 
     pub(crate) fn hearing(&self) -> Hearing {
         self.hearing
     }
 
-    /// The recording; the ear starts a new one.
-    pub(crate) fn take_pcm(&mut self) -> Vec<i16> {
-        self.origin = None;
-        std::mem::take(&mut self.pcm)
+    /// The recording from the packet stamped `from` on; the ear starts a new one. What was not heard is silence.
+    pub(crate) fn take_pcm(&mut self, from: u32) -> Vec<i16> {
+        self.last = None;
+        let mut pcm = std::mem::take(&mut self.pcm);
+        if let Some(first) = self.first_timestamp.take() {
+            let missing = i64::from(first.wrapping_sub(from).cast_signed()) / UNITS_PER_SAMPLE;
+            if missing < MAX_JUMP_SAMPLES
+                && let Ok(missing) = usize::try_from(missing)
+            {
+                pcm.splice(0..0, std::iter::repeat_n(0, missing));
+            }
+        }
+        pcm
     }
 
     /// Hears one packet.
@@ -106,8 +123,9 @@ impl Ear {
 
     /// The sample at which a packet with this time stamp belongs.
     fn place(&mut self, timestamp: u32) -> i64 {
-        let Some((last_timestamp, last_position)) = self.origin else {
-            self.origin = Some((timestamp, 0));
+        let Some((last_timestamp, last_position)) = self.last else {
+            self.first_timestamp = Some(timestamp);
+            self.last = Some((timestamp, 0));
             return 0;
         };
         // Wrapping difference: time stamps start at random and pass 2^32.
@@ -117,7 +135,7 @@ impl Ear {
             self.faults.timestamp_breaks += 1;
             position = self.pcm.len() as i64;
         }
-        self.origin = Some((timestamp, position));
+        self.last = Some((timestamp, position));
         position
     }
 
@@ -166,7 +184,9 @@ mod tests {
             ear.hear(start, timestamp, packet);
         }
         assert_eq!(ear.faults, EarFaults::default());
-        assert_eq!(loud(&ear.take_pcm()), [true, true, true, false, true, true]);
+        // The business's first packet came 20 ms earlier and was not heard.
+        let first = (u32::MAX - 1_000).wrapping_sub(960);
+        assert_eq!(loud(&ear.take_pcm(first)), [false, true, true, true, false, true, true]);
     }
 
     #[test]
@@ -211,6 +231,6 @@ mod tests {
         ear.hear(now, 6_000, &[]);
         ear.hear(now, 6_000, &[0xFF; 1_600]);
         assert_eq!(ear.faults, EarFaults { undecodable: 1, not_20_ms: 0, late: 2, timestamp_breaks: 1 });
-        assert_eq!(ear.take_pcm().len(), 960);
+        assert_eq!(ear.take_pcm(5_000).len(), 960);
     }
 }

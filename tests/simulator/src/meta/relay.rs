@@ -8,9 +8,11 @@
 //!   agents do that). Its request never leaves; the socket answers it as the peer would and shows the engine the
 //!   nomination again.
 //! - **DTLS in** is dropped, and counted, until the answer was delivered.
-//! - **RTP and RTCP in** are observed (see `observe`) and passed on.
+//! - **RTP and RTCP in** are observed (see `observe`) and passed on; RTP that comes before accept is observed and lost, as
+//!   the user would lose it.
+//! - **Everything** stops both ways once the call is over: no DTLS alert tells the business, only the webhook does.
 //!
-//! It drops nothing else, delays nothing and keeps no packet. Everything runs inside the engine's own polls.
+//! It drops nothing else and delays nothing. Everything runs inside the engine's own polls.
 
 use std::{
     collections::VecDeque,
@@ -49,6 +51,7 @@ struct State {
     /// The business's ICE password, once its answer was delivered.
     peer_password: Option<String>,
     accepted: bool,
+    ended: bool,
     observed: Observed,
     nomination: Option<Nomination>,
     /// For the engine, as if it came from the network.
@@ -91,6 +94,11 @@ impl Relay {
         self.state().accepted = true;
     }
 
+    /// The call is over: nothing comes in or out any more.
+    pub(crate) fn end(&self) {
+        self.state().ended = true;
+    }
+
     /// Reads what was observed.
     pub(crate) fn observed<T>(&self, read: impl FnOnce(&Observed) -> T) -> T {
         read(&self.state().observed)
@@ -103,6 +111,9 @@ impl Relay {
     fn arrived(&self, now: Instant, datagram: &[u8], from: SocketAddr) -> Verdict {
         let mut state = self.state();
         let state = &mut *state;
+        if state.ended {
+            return Verdict::Drop;
+        }
         match Kind::of(datagram) {
             Kind::Stun => self.check_arrived(state, now, datagram, from),
             Kind::Dtls if state.peer_password.is_none() => {
@@ -115,7 +126,7 @@ impl Relay {
             }
             Kind::Rtp => {
                 state.observed.rtp(now, datagram, state.accepted);
-                Verdict::Pass
+                if state.accepted { Verdict::Pass } else { Verdict::Drop }
             }
             Kind::Rtcp => {
                 state.observed.rtcp(now, datagram);
@@ -147,6 +158,9 @@ impl Relay {
 
     /// Whether a datagram of the engine may leave.
     fn leaving(&self, datagram: &[u8], to: SocketAddr, local: SocketAddr) -> bool {
+        if self.state().ended {
+            return false;
+        }
         if Kind::of(datagram) != Kind::Stun {
             return true;
         }

@@ -125,14 +125,14 @@ impl Answerer {
         assert!(self.connected.wait_for(|connected| *connected).await.is_ok());
     }
 
-    pub(crate) async fn send(&mut self, ssrc: u32, payload: &Bytes) {
+    pub(crate) async fn send(&mut self, payload: &Bytes) {
         self.sequence = self.sequence.wrapping_add(1);
         let header = rtp::Header {
             version: 2,
             payload_type: 111,
             sequence_number: self.sequence,
             timestamp: u32::from(self.sequence) * 960,
-            ssrc,
+            ssrc: SSRC,
             ..Default::default()
         };
         self.track.write_rtp(rtp::Packet { header, payload: payload.clone() }).await.unwrap();

@@ -22,7 +22,7 @@ fn tone(milliseconds: usize) -> Vec<i16> {
 }
 
 /// Opus packets of speech and of silence, taken from what a caller would send.
-async fn packets(frames: usize, loud: bool) -> Vec<Bytes> {
+fn packets(frames: usize, loud: bool) -> Vec<Bytes> {
     let pcm = if loud { tone(frames * 20) } else { vec![0; frames * 480] };
     let mut encoder = voicebridge_audio::opus::Encoder::new(Default::default()).unwrap();
     let mut out = [0; 1_500];
@@ -45,7 +45,7 @@ async fn play(peer: &mut Answerer, packets: &[Bytes]) {
     let mut pace = interval(FRAME);
     for packet in packets {
         pace.tick().await;
-        peer.send(SSRC, packet).await;
+        peer.send(packet).await;
     }
 }
 
@@ -70,7 +70,7 @@ async fn a_call_carries_audio_both_ways() {
     // The relay is silent until it is spoken to.
     assert!(timeout(Duration::from_millis(100), peer.heard.recv()).await.is_err());
 
-    let (speech, silence) = (packets(25, true).await, packets(100, false).await);
+    let (speech, silence) = (packets(25, true), packets(100, false));
     let sending = async {
         play(&mut peer, &speech).await;
         play(&mut peer, &silence).await;
@@ -140,13 +140,13 @@ async fn dtls_is_dropped_until_the_answer_was_delivered() {
 }
 
 #[tokio::test]
-async fn early_media_and_several_streams_are_violations() {
+async fn media_before_accept_is_a_violation_and_not_heard() {
     let mut business = Business::start(MetaSettings::default(), vec![]).await;
     let (handle, mut peer) = ring(&mut business, CallerSettings::default()).await;
     business.answer(handle.id(), "pre_accept", &peer.sdp).await.succeeds();
     timeout(Duration::from_secs(5), peer.connected()).await.expect("connects");
-    let silence = packets(5, false).await;
-    play(&mut peer, &silence).await;
+    let (speech, silence) = (packets(5, true), packets(5, false));
+    play(&mut peer, &speech).await;
     business.answer(handle.id(), "accept", &peer.sdp).await.succeeds();
     play(&mut peer, &silence).await;
     handle.reached(Moment::MediaStarted).await.unwrap();
@@ -155,6 +155,7 @@ async fn early_media_and_several_streams_are_violations() {
     assert_eq!(record.violations.len(), 1, "{:?}", record.violations);
     assert!(record.violations[0].contains("RTP packets before accept"));
     assert_eq!(record.first_rtp_after_accept(), None);
+    assert_eq!((record.packets.len() > 5, record.speech_heard), (true, Duration::ZERO));
     peer.close().await;
 }
 
@@ -182,7 +183,7 @@ async fn a_business_that_falls_silent_is_left() {
     business.answer(handle.id(), "pre_accept", &peer.sdp).await.succeeds();
     timeout(Duration::from_secs(5), peer.connected()).await.expect("connects");
     business.answer(handle.id(), "accept", &peer.sdp).await.succeeds();
-    play(&mut peer, &packets(10, false).await).await;
+    play(&mut peer, &packets(10, false)).await;
     handle.reached(Moment::FirstRtp).await.unwrap();
     peer.close().await;
     let record = finish(handle).await;
