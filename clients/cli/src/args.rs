@@ -1,5 +1,7 @@
 //! The command line. Help is written for somebody who has never seen voicebridge.
 
+use std::{net::SocketAddr, path::PathBuf};
+
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 
@@ -18,6 +20,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(Demo),
+    Serve(Serve),
     Calls(Calls),
     Watch(Watch),
 }
@@ -32,6 +36,67 @@ pub(crate) struct Access {
     /// a variable: arguments are visible to everyone on the machine.
     #[arg(long, env = "VOICEBRIDGE_API_KEY", hide_env_values = true, value_name = "KEY")]
     pub(crate) api_key: Option<SecretString>,
+}
+
+/// Make calls through the real programs with both ends simulated, and prove that both sides heard each other.
+///
+/// Starts the control plane and two media nodes as processes of their own, a simulated Meta and a simulated AI, lets
+/// people call, and shows each call: timeline, what was said, what was proven. Recordings to listen to are left behind.
+/// Needs no account; nothing leaves this machine.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  voicebridge demo                      three calls: talk, a barge-in, the AI hanging up\n  voicebridge demo --calls 20           twenty at once\n  voicebridge demo --out recordings     keep recordings and logs there\n\nExits with 1 if anything was not as it should be, and says what."
+)]
+pub(crate) struct Demo {
+    /// How many people call, at once.
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = parse_calls)]
+    pub(crate) calls: usize,
+    /// Folder for recordings and logs [default: a new one among the temporary files].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object with everything that was seen.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The simulated callers run in one process; more of them than this measure that process and not ours.
+const MAX_DEMO_CALLS: usize = 200;
+
+fn parse_calls(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(calls) if (1..=MAX_DEMO_CALLS).contains(&calls) => Ok(calls),
+        _ => Err(format!("must be a number from 1 to {MAX_DEMO_CALLS}")),
+    }
+}
+
+/// Run control plane and media node in one process: the way to answer calls from one machine.
+///
+/// Everything the two programs voicebridge-control and voicebridge-media take from variables works here too; `.env.example`
+/// lists them. Unlike them, `serve` listens on this machine only unless told otherwise. The first SIGTERM or Ctrl-C takes
+/// no more calls and lets the live ones finish; the second ends at once.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  voicebridge serve                              embedded AI, no account needed\n  OPENAI_API_KEY=... voicebridge serve           talk with OpenAI Realtime\n  voicebridge serve --agent agent.yaml           with an agent of your own\n  voicebridge serve --listen 127.0.0.1:8080      on another port"
+)]
+pub(crate) struct Serve {
+    /// HTTP, gRPC and gRPC-web of the control plane [default: VOICEBRIDGE_LISTEN, else 127.0.0.1:3100; PORT sets the port].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// gRPC of the media node [default: VOICEBRIDGE_MEDIA_LISTEN, else 127.0.0.1:3200].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) media_listen: Option<SocketAddr>,
+    /// Agent file: who the AI is and how it behaves [default: VOICEBRIDGE_AGENT, else the built-in agent].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) agent: Option<PathBuf>,
+    /// `openai` or `embedded` [default: VOICEBRIDGE_PROVIDER, else openai when OPENAI_API_KEY is set].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// Address announced to callers [default: VOICEBRIDGE_PUBLIC_IP, else that of the default route].
+    #[arg(long, value_name = "IP")]
+    pub(crate) public_ip: Option<String>,
+    /// Where calls are kept [default: DATABASE_URL, else sqlite://voicebridge.db].
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
 }
 
 /// List calls, or show one: timeline, transcripts, how it ended.

@@ -4,10 +4,12 @@
 mod args;
 mod calls;
 mod client;
+mod demo;
 mod describe;
 mod failure;
 mod json;
 mod print;
+mod serve;
 mod timeline;
 mod watch;
 
@@ -21,6 +23,8 @@ use crate::args::{Args, Command};
 async fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.command {
+        Command::Demo(demo) => demo::run(demo).await,
+        Command::Serve(serve) => serve::run(serve).await,
         Command::Calls(calls) => calls::run(calls).await,
         Command::Watch(watch) => watch::run(watch).await,
     };
