@@ -19,6 +19,8 @@ mod transcripts;
 
 pub use stages::{SignallingMode, State};
 
+use std::time::Duration;
+
 use voicebridge_audio::{
     Time,
     opus::OpusError,
@@ -39,6 +41,9 @@ use link::Link;
 use log::Log;
 use stages::Stages;
 use transcripts::Transcripts;
+
+/// Rounds of one call of [`Session::handle`]; two or three are usual. A session never keeps its thread from the others.
+const MAX_ROUNDS: usize = 32;
 
 /// What a session begins with.
 pub struct Setup<'a> {
@@ -82,6 +87,8 @@ pub struct Session {
     transcripts: Transcripts,
     telephone_event: Option<u8>,
     opus: u8,
+    /// Stream of the caller's voice.
+    ssrc: Option<u32>,
     log: Log,
     usage: Usage,
     /// Packets of payload types nobody agreed to.
@@ -113,6 +120,7 @@ impl Session {
             transcripts: Transcripts::new(&limits),
             telephone_event: offer.telephone_event.map(|event| event.payload_type),
             opus: offer.opus.payload_type,
+            ssrc: None,
             log: Log::new(limits.incidents),
             usage: Usage::default(),
             packets_unknown: 0,
@@ -243,9 +251,13 @@ impl Session {
         self.log.emit(now, kind, ports);
     }
 
-    /// Does what is due, until there is nothing left for this moment.
+    /// Does what is due, until there is nothing left for this moment or the rounds are over; a deadline that is still
+    /// due then brings the driver back at once.
     fn run(&mut self, now: Time, ports: &mut dyn Ports) {
-        while !self.is_ended() {
+        for _ in 0..MAX_ROUNDS {
+            if self.is_ended() {
+                return;
+            }
             self.activate(now, ports);
             self.link.tick(now, ports);
             self.poll_uplink(now, ports);
@@ -255,6 +267,7 @@ impl Session {
                     return;
                 }
             }
+            self.start_uplink(now);
             self.run_timers(now, ports);
             if self.is_ended() {
                 return;
@@ -272,10 +285,13 @@ impl Session {
         if self.stages.activate(now) {
             self.downlink.start(now);
             self.downlink.run(now, ports);
-            self.next_statistics = Some(now + self.millis(self.limits.statistics_ms));
+            self.next_statistics = Some(now + Duration::from_millis(self.limits.statistics_ms.max(1)));
             self.emit(now, EventKind::Milestone(Milestone::BridgeActive), ports);
         }
-        // The AI's clock is the call's from the moment both exist; what the caller sent before is dropped.
+    }
+
+    /// The AI's clock is the call's from the moment both exist; what the caller sent before is dropped.
+    fn start_uplink(&mut self, now: Time) {
         if self.stages.active_since().is_some() && self.link.is_ready() {
             self.uplink.start(now);
         }
@@ -294,15 +310,21 @@ impl Session {
     fn on_rtp(&mut self, now: Time, packet: &RtpIn<'_>, ports: &mut dyn Ports) {
         let Self { uplink, link, .. } = self;
         let mut sink = |frame: UplinkFrame<'_>| link.audio(now, frame.pcm, ports);
+        let is_dtmf = Some(packet.payload_type) == self.telephone_event;
         if packet.payload_type == self.opus {
             self.last_media = Some(now);
-            uplink.receive(now, packet.sequence, packet.timestamp, packet.payload, &mut sink);
-        } else if Some(packet.payload_type) == self.telephone_event {
+            self.ssrc = Some(packet.ssrc);
+            return uplink.receive(now, packet.sequence, packet.timestamp, packet.payload, &mut sink);
+        }
+        if is_dtmf {
             self.last_media = Some(now);
             self.packets_dtmf += 1;
-            uplink.skip(now, packet.sequence, &mut sink);
         } else {
             self.packets_unknown += 1;
+        }
+        // Of the same stream, so its sequence number is not missing.
+        if self.ssrc == Some(packet.ssrc) {
+            uplink.skip(now, packet.sequence, &mut sink);
         }
     }
 

@@ -224,7 +224,7 @@ fn words_until(text: &str, told: usize, given: usize, total: usize) -> &str {
         return rest;
     }
     let reach = (text.len() * given / total).saturating_sub(told);
-    let end = rest.char_indices().filter(|(index, letter)| *index <= reach && letter.is_whitespace()).next_back();
+    let end = rest.char_indices().rfind(|(index, letter)| *index <= reach && letter.is_whitespace());
     &rest[..end.map_or(0, |(index, _)| index)]
 }
 

@@ -4,6 +4,8 @@
 //! the AI says goodbye; the AI is lost and a recorded apology is played. Each is bounded, and the caller who speaks into
 //! the AI's farewell keeps the call.
 
+use std::time::Duration;
+
 use voicebridge_audio::Time;
 
 use super::Session;
@@ -20,7 +22,7 @@ use crate::{
 /// Item name of the apology in events.
 const APOLOGY_ITEM: &str = "apology";
 /// Silence after the last words, so that the caller's own buffer plays them out before the transport is closed.
-const TAIL_MS: u64 = 200;
+const TAIL: Duration = Duration::from_millis(200);
 
 /// Whether the session goes on.
 #[derive(Debug)]
@@ -76,12 +78,15 @@ impl Session {
             tool_call: Some(call_id),
             revocable: true,
             words: Words::InThisResponse,
-            until: now + self.millis(self.limits.farewell_ms),
+            until: now + Duration::from_millis(self.limits.farewell_ms),
         });
     }
 
     /// The longest duration is reached.
     pub(super) fn time_up(&mut self, now: Time, ports: &mut dyn Ports) {
+        if !self.is_open() {
+            return;
+        }
         let message = format!("the call reached its longest duration of {} s", self.agent.max_duration_s);
         let termination = completed(reason::MAX_DURATION_REACHED, &message);
         if !self.link.is_ready() {
@@ -92,7 +97,7 @@ impl Session {
             tool_call: None,
             revocable: false,
             words: Words::Asked,
-            until: now + self.millis(self.limits.farewell_ms),
+            until: now + Duration::from_millis(self.limits.farewell_ms),
         });
         self.link.command(now, ProviderCommand::Farewell, ports);
     }
@@ -129,7 +134,7 @@ impl Session {
             tool_call: None,
             revocable: false,
             words: Words::Playing,
-            until: now + self.millis(self.limits.apology_ms),
+            until: now + Duration::from_millis(self.limits.apology_ms),
         });
     }
 
@@ -181,7 +186,7 @@ impl Session {
         let idle = self.downlink.is_idle();
         let Life::Closing(closing) = &mut self.life else { return };
         if closing.words == Words::Playing && idle {
-            closing.words = Words::Played { end: now + std::time::Duration::from_millis(TAIL_MS) };
+            closing.words = Words::Played { end: now + TAIL };
         }
         let over = matches!(closing.words, Words::Played { end } if end <= now) || closing.until <= now;
         if over {

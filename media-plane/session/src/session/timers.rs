@@ -19,10 +19,6 @@ enum Timer {
 }
 
 impl Session {
-    pub(super) const fn millis(&self, millis: u64) -> Duration {
-        Duration::from_millis(millis)
-    }
-
     /// The next deadline of this file, and of the last words.
     pub(super) fn timer(&self) -> Option<Time> {
         let next = self.timers().into_iter().flatten().map(|(due, _)| due).min();

@@ -1,1 +1,155 @@
+#![allow(clippy::unwrap_used)]
 
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::provider::Purpose;
+
+/// A provider on its own, with what it sent and reported.
+struct Bench {
+    provider: OpenAi,
+    sent: Vec<Value>,
+    events: VecDeque<ProviderEvent>,
+}
+
+impl Bench {
+    fn ready() -> Self {
+        let mut bench =
+            Self { provider: OpenAi::new(OpenAiSettings::default()), sent: Vec::new(), events: VecDeque::new() };
+        bench.with(|provider, out| provider.open(Time::ZERO, &Agent::default(), out));
+        bench.server(json!({"type": "session.updated", "session": {"id": "s"}}));
+        bench.sent.clear();
+        bench.events.clear();
+        bench
+    }
+
+    fn with(&mut self, act: impl FnOnce(&mut OpenAi, &mut Outbox<'_>)) {
+        let sent = &mut self.sent;
+        let mut wire = |message: &str| sent.push(serde_json::from_str(message).unwrap());
+        act(&mut self.provider, &mut Outbox::new(&mut wire, &mut self.events));
+    }
+
+    fn server(&mut self, message: Value) {
+        self.with(|provider, out| provider.message(Time::ZERO, &message.to_string(), out));
+    }
+
+    fn command(&mut self, command: ProviderCommand<'_>) {
+        self.with(|provider, out| provider.command(Time::ZERO, command, out));
+    }
+}
+
+fn cut(item: &str, heard_ms: u64, received_ms: u64) -> Cut {
+    Cut { item: item.to_owned(), heard_samples: heard_ms * 24, received_samples: received_ms * 24 }
+}
+
+#[test]
+fn each_cut_is_truncated_deleted_or_left_alone() {
+    let check = |active: bool, cut: Cut, expected: &[&str]| {
+        let mut bench = Bench::ready();
+        if active {
+            bench.server(json!({"type": "response.created", "response": {"id": "R1"}}));
+        }
+        bench.command(ProviderCommand::Interrupt(std::slice::from_ref(&cut)));
+        let kinds: Vec<&str> = bench.sent.iter().map(|message| message["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, expected, "{active} {cut:?}");
+    };
+    check(true, cut("A", 500, 900), &["response.cancel", "conversation.item.truncate"]);
+    check(true, cut("A", 900, 900), &["response.cancel", "conversation.item.truncate"]);
+    check(false, cut("A", 500, 900), &["conversation.item.truncate"]);
+    check(false, cut("A", 900, 900), &[]);
+    check(false, cut("A", 0, 900), &["conversation.item.delete"]);
+    let a_few_samples = Cut { item: "A".into(), heard_samples: 23, received_samples: 900 };
+    check(false, a_few_samples, &["conversation.item.delete"]);
+}
+
+#[test]
+fn a_truncation_is_never_beyond_what_was_received() {
+    let mut bench = Bench::ready();
+    bench.command(ProviderCommand::Interrupt(&[Cut {
+        item: "A".into(),
+        heard_samples: 24_000,
+        received_samples: 12_000,
+    }]));
+    assert!(bench.sent.is_empty(), "heard to its end");
+    bench.server(json!({"type": "response.created", "response": {"id": "R1"}}));
+    bench.command(ProviderCommand::Interrupt(&[Cut {
+        item: "B".into(),
+        heard_samples: 24_000,
+        received_samples: 12_000,
+    }]));
+    assert_eq!(bench.sent.last().unwrap()["audio_end_ms"], 500);
+}
+
+#[test]
+fn tools_run_only_when_their_item_is_complete() {
+    let mut bench = Bench::ready();
+    let item = |status: &str| {
+        json!({"type": "response.output_item.done", "response_id": "R1", "item":
+            {"id": "F", "type": "function_call", "status": status, "call_id": "c", "name": "end_call", "arguments": "{}"}})
+    };
+    bench.server(json!({"type": "response.function_call_arguments.done", "response_id": "R1", "call_id": "c",
+        "name": "end_call", "arguments": "{}"}));
+    bench.server(item("incomplete"));
+    assert!(bench.events.is_empty());
+    bench.server(item("completed"));
+    assert!(matches!(bench.events.pop_front(), Some(ProviderEvent::ToolCall { .. })));
+}
+
+#[test]
+fn a_response_that_ends_without_audio_done_finishes_its_items() {
+    let mut bench = Bench::ready();
+    bench.server(json!({"type": "response.created", "response": {"id": "R1"}}));
+    bench.server(json!({"type": "response.output_audio.delta", "response_id": "R1", "item_id": "A", "delta": "AAAA"}));
+    bench.server(
+        json!({"type": "response.output_audio.delta", "response_id": "R1", "item_id": "A", "delta": "AAAAAAAA"}),
+    );
+    bench.server(json!({"type": "response.done", "response": {"id": "R1", "status": "incomplete",
+        "status_details": {"type": "incomplete", "reason": "max_output_tokens"}}}));
+    let finished: Vec<&ProviderEvent> = bench
+        .events
+        .iter()
+        .filter(|event| matches!(event, ProviderEvent::AudioDone { .. } | ProviderEvent::ResponseFinished { .. }))
+        .collect();
+    assert_eq!(finished.len(), 2, "{finished:?}");
+    assert!(matches!(finished[1],
+        ProviderEvent::ResponseFinished { status, status_reason, .. }
+            if status == "incomplete" && status_reason == "max_output_tokens"));
+}
+
+#[test]
+fn the_purpose_of_a_response_is_known_by_its_metadata() {
+    let mut bench = Bench::ready();
+    bench.command(ProviderCommand::Farewell);
+    let metadata = bench.sent[0]["response"]["metadata"].clone();
+    bench.server(json!({"type": "response.created", "response": {"id": "R1", "metadata": metadata}}));
+    assert!(matches!(
+        bench.events.pop_front(),
+        Some(ProviderEvent::ResponseStarted { purpose: Purpose::Farewell, .. })
+    ));
+    bench.server(
+        json!({"type": "response.done", "response": {"id": "R1", "status": "completed", "metadata": metadata}}),
+    );
+    bench.server(json!({"type": "response.created", "response": {"id": "V1", "metadata": null}}));
+    assert!(matches!(bench.events.pop_back(), Some(ProviderEvent::ResponseStarted { purpose: Purpose::Reply, .. })));
+}
+
+#[test]
+fn nothing_is_sent_before_it_is_ready_or_after_it_failed() {
+    let mut provider = OpenAi::new(OpenAiSettings::default());
+    let (mut sent, mut events) = (0, VecDeque::new());
+    let mut wire = |_: &str| sent += 1;
+    let mut out = Outbox::new(&mut wire, &mut events);
+    provider.audio(Time::ZERO, &[0; 480], &mut out);
+    provider.command(Time::ZERO, ProviderCommand::Greet, &mut out);
+    provider.tick(Time::ZERO, &mut out);
+    assert_eq!((sent, provider.deadline()), (0, None));
+
+    let mut bench = Bench::ready();
+    bench.server(json!({"type": "error", "error": {"code": "insufficient_quota"}}));
+    bench.server(json!({"type": "error", "error": {"code": "insufficient_quota"}}));
+    bench.command(ProviderCommand::Say("hello"));
+    bench.with(|provider, out| provider.audio(Time::ZERO, &[0; 480], out));
+    assert_eq!((bench.sent.len(), bench.events.len()), (0, 1));
+}

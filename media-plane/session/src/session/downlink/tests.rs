@@ -1,1 +1,38 @@
+#![allow(clippy::unwrap_used)]
 
+use super::*;
+
+fn offer(max_playback_rate: Option<u32>, max_average_bitrate: Option<u32>, in_band_fec: bool) -> OpusOffer {
+    OpusOffer { payload_type: 111, fmtp: None, max_average_bitrate, max_playback_rate, in_band_fec }
+}
+
+#[test]
+fn the_encoder_follows_the_offer() {
+    let check = |offer: OpusOffer, bandwidth: MaxBandwidth, bitrate_bps: u32, loss: u8| {
+        let settings = encoder_settings(&offer);
+        assert_eq!(
+            (settings.max_bandwidth, settings.bitrate_bps, settings.fec, settings.expected_loss_percent),
+            (bandwidth, bitrate_bps, offer.in_band_fec, loss)
+        );
+        assert!(Encoder::new(settings).is_ok());
+    };
+    check(offer(Some(16_000), Some(20_000), true), MaxBandwidth::Wideband, 20_000, EXPECTED_LOSS_PERCENT);
+    check(offer(None, None, false), MaxBandwidth::Superwideband, DEFAULT_BITRATE_BPS, 0);
+    check(offer(Some(48_000), Some(510_000), false), MaxBandwidth::Superwideband, MAX_BITRATE_BPS, 0);
+    check(offer(Some(8_000), Some(6_000), true), MaxBandwidth::Narrowband, 6_000, EXPECTED_LOSS_PERCENT);
+}
+
+#[test]
+fn the_silence_packet_decodes_to_silence_however_often_it_is_repeated() {
+    for rate in [8_000, 16_000, 48_000] {
+        let settings = encoder_settings(&offer(Some(rate), None, true));
+        let packet = silence_packet(settings).unwrap();
+        let mut decoder = voicebridge_audio::opus::Decoder::new().unwrap();
+        let mut pcm = [0; 5_760];
+        for _ in 0..500 {
+            let samples = decoder.decode(&packet, &mut pcm).unwrap();
+            assert_eq!(samples, FRAME_SAMPLES);
+            assert!(voicebridge_audio::level::peak(&pcm[..samples]) < 40, "at {rate} Hz");
+        }
+    }
+}

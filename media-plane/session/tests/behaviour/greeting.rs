@@ -1,0 +1,86 @@
+//! The greeting is prepared while the call is being answered and played from its first word after ACCEPTED.
+
+use voicebridge_session::{Agent, Speaker, TerminationResult};
+
+use crate::harness::{
+    Start, World, audio_delta, audio_done, response_created_for, response_done, session_created, session_updated,
+    text_done,
+};
+use voicebridge_session::Input;
+
+#[test]
+fn the_configuration_goes_out_when_the_socket_opens_and_the_greeting_when_it_is_confirmed() {
+    let mut world = World::call();
+    assert!(world.ports.requests.is_empty());
+    world.input(Input::ProviderOpened);
+    let update = &world.requests("session.update")[0]["session"];
+    assert_eq!(update["type"], "realtime");
+    assert_eq!(update["audio"]["input"]["format"]["rate"], 24_000);
+    assert_eq!(update["audio"]["input"]["turn_detection"]["silence_duration_ms"], 500);
+    assert_eq!(update["audio"]["input"]["transcription"]["model"], "gpt-transcribe");
+    assert_eq!(update["audio"]["output"]["voice"], "marin");
+    assert_eq!(update["tools"][0]["name"], "end_call");
+    world.server(&session_created());
+    assert!(world.requests("response.create").is_empty(), "not before the configuration is confirmed");
+    assert!(!world.session.provider_ready());
+    world.server(&session_updated());
+    assert!(world.session.provider_ready());
+    let create = world.requests("response.create")[0];
+    let instructions = create["response"]["instructions"].as_str().unwrap();
+    assert!(instructions.contains("Hello, how can I help you?"), "{instructions}");
+    assert!(
+        instructions.contains(Agent::default().instructions.trim_end()),
+        "its own instructions replace the session's"
+    );
+    assert_eq!(create["response"]["tool_choice"], "none");
+    world.server(&session_updated());
+    assert_eq!(world.requests("response.create").len(), 1, "once");
+}
+
+#[test]
+fn prepared_before_the_call_is_accepted_and_heard_whole_after() {
+    let mut world = World::ready();
+    let create = world.requests("response.create")[0].clone();
+    world.server(&response_created_for("R1", &create));
+    world.server(&audio_delta("R1", "A1", 1_000));
+    world.server(&audio_done("R1", "A1"));
+    world.server(&text_done("R1", "A1", "Hello, how can I help you?"));
+    world.server(&response_done("R1", "completed"));
+    world.run_ms(800);
+    assert!(world.ports.rtp.is_empty());
+
+    world.accept();
+    world.run_ms(1_500);
+    assert_eq!(world.session.statistics().played_ms, 1_000);
+    let voice = world.voice_ms(0);
+    assert!((980..=1_080).contains(&voice), "{voice} ms of voice");
+    assert!(voicebridge_audio::level::rms_dbfs(&world.heard(0)[480..1_440]) > -40.0, "from the first word");
+    assert_eq!(world.transcripts(), [(Speaker::Agent, "Hello, how can I help you?".into(), false)]);
+}
+
+#[test]
+fn an_empty_greeting_lets_the_caller_begin() {
+    let agent = Agent::parse("greeting: \"\"\n").unwrap();
+    let world = World::ready_with(Start { agent, ..Start::default() });
+    assert!(world.requests("response.create").is_empty());
+}
+
+#[test]
+fn formats_that_are_not_what_was_asked_for_end_the_session() {
+    let mut world = World::call();
+    world.input(Input::ProviderOpened);
+    let mut updated = session_updated();
+    updated["session"]["audio"]["output"]["format"] = serde_json::json!({"type": "audio/pcmu"});
+    world.server(&updated);
+    assert_eq!(world.ending(), (TerminationResult::Failed, "PROVIDER_SESSION_FAILED".into(), "format_mismatch".into()));
+}
+
+#[test]
+fn a_language_is_a_hint_for_model_and_transcription() {
+    let agent = Agent::parse("language: pt-BR\nend_call:\n  enabled: false\n").unwrap();
+    let world = World::ready_with(Start { agent, ..Start::default() });
+    let session = &world.requests("session.update")[0]["session"];
+    assert_eq!(session["audio"]["input"]["transcription"]["languages"], serde_json::json!(["pt"]));
+    assert!(session["instructions"].as_str().unwrap().contains("pt-BR"));
+    assert_eq!(session["tools"], serde_json::json!([]));
+}

@@ -1,0 +1,423 @@
+//! The world around a session: a clock that jumps from deadline to deadline, ports that remember, a caller who encodes
+//! real Opus, and the server events of a Realtime session as JSON.
+
+use serde_json::{Value, json};
+use voicebridge_audio::{
+    FRAME_RTP_UNITS, FRAME_SAMPLES, Time,
+    opus::{Decoder, Encoder, EncoderSettings},
+};
+use voicebridge_session::{
+    Agent, Event, EventKind, Input, Limits, Ports, RtpIn, RtpOut, Session, Setup, SignallingMode, Speaker, Stage,
+    Termination, TerminationResult,
+    provider::{Provider, openai::OpenAi, openai::OpenAiSettings},
+    sdp,
+};
+
+pub(crate) const OPUS: u8 = 111;
+pub(crate) const DTMF: u8 = 126;
+/// Samples of a millisecond at 24 kHz.
+const MS: usize = 24;
+
+/// A packet the session sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) at_ms: u64,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Ports that remember.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    pub(crate) now_ms: u64,
+    pub(crate) rtp: Vec<Sent>,
+    /// Messages to the provider, except appends.
+    pub(crate) requests: Vec<Value>,
+    /// When each append went out, and how many samples it held.
+    pub(crate) appends: Vec<(u64, usize)>,
+    pub(crate) provider_closed: u32,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Ports for Recorder {
+    fn send_rtp(&mut self, packet: RtpOut<'_>) {
+        self.rtp.push(Sent {
+            at_ms: self.now_ms,
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            payload: packet.payload.to_vec(),
+        });
+    }
+
+    fn send_provider(&mut self, message: &str) {
+        assert_eq!(self.provider_closed, 0, "nothing is sent after the provider was closed: {message}");
+        let message: Value = serde_json::from_str(message).unwrap();
+        if message["type"] == "input_audio_buffer.append" {
+            let bytes = base64_simd::STANDARD.decode_to_vec(message["audio"].as_str().unwrap()).unwrap();
+            self.appends.push((self.now_ms, bytes.len() / 2));
+        } else {
+            self.requests.push(message);
+        }
+    }
+
+    fn close_provider(&mut self) {
+        self.provider_closed += 1;
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+/// A call.
+pub(crate) struct World {
+    pub(crate) session: Session,
+    pub(crate) ports: Recorder,
+    caller: Encoder,
+    caller_sequence: u16,
+    caller_timestamp: u32,
+}
+
+/// What a call begins with.
+pub(crate) struct Start {
+    pub(crate) agent: Agent,
+    pub(crate) mode: SignallingMode,
+    pub(crate) limits: Limits,
+    pub(crate) provider: Box<dyn Provider>,
+    pub(crate) elapsed_ms: u64,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self {
+            agent: Agent::default(),
+            mode: SignallingMode::Staged,
+            limits: Limits::default(),
+            provider: Box::new(OpenAi::new(OpenAiSettings::default())),
+            elapsed_ms: 0,
+        }
+    }
+}
+
+pub(crate) const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE audio\r\na=ice-lite\r\n\
+    m=audio 3480 UDP/TLS/RTP/SAVPF 111 126\r\nc=IN IP4 192.0.2.10\r\n\
+    a=candidate:1 1 udp 2122260223 192.0.2.10 3480 typ host\r\na=ice-ufrag:AbCdEfGhIjKlMnOp\r\n\
+    a=ice-pwd:AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+    a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n\
+    a=setup:actpass\r\na=mid:audio\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+    a=fmtp:111 maxaveragebitrate=20000;maxplaybackrate=16000;minptime=20;useinbandfec=1\r\n\
+    a=rtpmap:126 telephone-event/8000\r\na=ptime:20\r\n";
+
+impl World {
+    pub(crate) fn new(start: Start) -> Self {
+        let mut ports = Recorder::default();
+        let offer = sdp::lint(OFFER).unwrap();
+        let setup = Setup {
+            agent: start.agent,
+            provider: start.provider,
+            mode: start.mode,
+            offer: &offer,
+            limits: start.limits,
+            seed: 0x1234_5678_9abc_def0,
+            elapsed_ms: start.elapsed_ms,
+            answer_ms: 3,
+        };
+        let session = Session::new(Time::ZERO, setup, &mut ports).unwrap();
+        let caller = Encoder::new(EncoderSettings::default()).unwrap();
+        Self { session, ports, caller, caller_sequence: 65_530, caller_timestamp: 4_294_960_000 }
+    }
+
+    /// A call with the defaults.
+    pub(crate) fn call() -> Self {
+        Self::new(Start::default())
+    }
+
+    /// A call whose AI is ready, before anything was signalled.
+    pub(crate) fn ready() -> Self {
+        Self::ready_with(Start::default())
+    }
+
+    pub(crate) fn ready_with(start: Start) -> Self {
+        let mut world = Self::new(start);
+        world.input(Input::ProviderOpened);
+        world.server(&session_created());
+        world.server(&session_updated());
+        world
+    }
+
+    /// A call in which audio flows both ways, with no greeting.
+    pub(crate) fn active() -> Self {
+        Self::active_with(Start::default())
+    }
+
+    pub(crate) fn active_with(mut start: Start) -> Self {
+        start.agent.greeting = String::new();
+        let mut world = Self::ready_with(start);
+        world.accept();
+        world
+    }
+
+    /// Signalling and transport to the end: audio flows.
+    pub(crate) fn accept(&mut self) {
+        self.input(Input::Advance(Stage::AnswerDelivered));
+        self.input(Input::TransportConnected);
+        self.input(Input::Advance(Stage::Accepted));
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::from_millis(self.ports.now_ms)
+    }
+
+    pub(crate) fn input(&mut self, input: Input<'_>) {
+        let now = self.now();
+        self.session.handle(now, input, &mut self.ports);
+        assert!(self.session.deadline().is_none_or(|due| due > now), "nothing due is left undone");
+    }
+
+    /// An event of the Realtime server.
+    pub(crate) fn server(&mut self, event: &Value) {
+        self.input(Input::ProviderMessage(&event.to_string()));
+    }
+
+    /// Lets time pass, waking the session exactly when it asked for it.
+    pub(crate) fn run_ms(&mut self, ms: u64) {
+        let target = self.ports.now_ms + ms;
+        let mut steps = 0;
+        while let Some(due) = self.session.deadline() {
+            let due_ms = due.as_micros().div_ceil(1_000);
+            if due_ms > target {
+                break;
+            }
+            self.ports.now_ms = due_ms.max(self.ports.now_ms);
+            self.input(Input::Tick);
+            steps += 1;
+            assert!(steps < 1_000_000, "the session asks to be woken for ever");
+        }
+        self.ports.now_ms = target;
+    }
+
+    /// Jumps, as a driver does that was held up.
+    pub(crate) fn stall_ms(&mut self, ms: u64) {
+        self.ports.now_ms += ms;
+        self.input(Input::Tick);
+    }
+
+    /// The caller sends so much audio, one packet each 20 ms: a voice-like tone.
+    pub(crate) fn caller_speaks_ms(&mut self, ms: u64) {
+        for _ in 0..ms / 20 {
+            let payload = self.caller_frame();
+            self.caller_sends(&payload);
+            self.run_ms(20);
+        }
+    }
+
+    fn caller_frame(&mut self) -> Vec<u8> {
+        let start = self.caller_timestamp as usize / 2;
+        let pcm: Vec<i16> = (0..FRAME_SAMPLES).map(|index| tone(start + index)).collect();
+        let mut packet = [0; 1_500];
+        let bytes = self.caller.encode(&pcm, &mut packet).unwrap();
+        packet[..bytes].to_vec()
+    }
+
+    pub(crate) fn caller_sends(&mut self, payload: &[u8]) {
+        self.rtp(OPUS, payload);
+        self.caller_timestamp = self.caller_timestamp.wrapping_add(FRAME_RTP_UNITS);
+    }
+
+    /// Time passes for the caller without a packet: DTX.
+    pub(crate) fn caller_is_quiet_ms(&mut self, ms: u64) {
+        self.caller_timestamp = self.caller_timestamp.wrapping_add(ms as u32 * 48);
+        self.run_ms(ms);
+    }
+
+    pub(crate) fn rtp(&mut self, payload_type: u8, payload: &[u8]) {
+        let (sequence, timestamp) = (self.caller_sequence, self.caller_timestamp);
+        self.caller_sequence = sequence.wrapping_add(1);
+        self.input(Input::Rtp(RtpIn { payload_type, sequence, timestamp, ssrc: 7, marker: false, payload }));
+    }
+
+    /// A whole reply of the server, generated at once: `audio_ms` of voice and its words.
+    pub(crate) fn reply(&mut self, response: &str, item: &str, words: &str, audio_ms: usize) {
+        self.server(&response_created(response));
+        self.server(&audio_delta(response, item, audio_ms));
+        self.server(&text_delta(response, item, words));
+        self.finish_reply(response, item, words);
+    }
+
+    pub(crate) fn finish_reply(&mut self, response: &str, item: &str, words: &str) {
+        self.server(&audio_done(response, item));
+        self.server(&text_done(response, item, words));
+        self.server(&response_done(response, "completed"));
+    }
+
+    /// Requests of this type so far.
+    pub(crate) fn requests(&self, kind: &str) -> Vec<&Value> {
+        self.ports.requests.iter().filter(|request| request["type"] == kind).collect()
+    }
+
+    /// Types of the requests after the first so many, in order.
+    pub(crate) fn request_kinds(&self, skip: usize) -> Vec<&str> {
+        self.ports.requests[skip..].iter().map(|request| request["type"].as_str().unwrap()).collect()
+    }
+
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &EventKind> {
+        self.ports.events.iter().map(|event| &event.kind)
+    }
+
+    /// Final transcripts so far: whose, words, interrupted.
+    pub(crate) fn transcripts(&self) -> Vec<(Speaker, String, bool)> {
+        self.kinds()
+            .filter_map(|kind| match kind {
+                EventKind::Transcript { speaker, text, interrupted, .. } => {
+                    Some((*speaker, text.clone(), *interrupted))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Reasons and provider codes of incidents so far.
+    pub(crate) fn incidents(&self) -> Vec<(&'static str, String)> {
+        self.kinds()
+            .filter_map(|kind| match kind {
+                EventKind::Incident { reason, upstream_code, .. } => Some((*reason, upstream_code.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// `(heard_ms, received_ms)` of each barge-in.
+    pub(crate) fn barge_ins(&self) -> Vec<(u64, u64)> {
+        self.kinds()
+            .filter_map(|kind| match kind {
+                EventKind::BargedIn { heard_ms, received_ms, .. } => Some((*heard_ms, *received_ms)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The end, which must be the last event and come once; durable events are numbered without a gap.
+    pub(crate) fn ending(&self) -> (TerminationResult, String, String) {
+        let ends = self.kinds().filter(|kind| matches!(kind, EventKind::Ended { .. })).count();
+        assert_eq!(ends, 1, "one end");
+        let durable: Vec<u64> =
+            self.ports.events.iter().filter(|event| !event.kind.is_transient()).map(|event| event.sequence).collect();
+        assert_eq!(durable, (1..=durable.len() as u64).collect::<Vec<_>>(), "gapless");
+        assert_eq!(self.ports.provider_closed, 1, "the provider is let go of once");
+        assert_eq!(self.session.deadline(), None);
+        match self.kinds().last() {
+            Some(EventKind::Ended { termination: Termination { result, reason, upstream_code, .. }, .. }) => {
+                (*result, reason.clone(), upstream_code.clone())
+            }
+            other => panic!("the end is the last event, not {other:?}"),
+        }
+    }
+
+    /// What the caller hears of the packets after the first so many.
+    pub(crate) fn heard(&self, skip: usize) -> Vec<i16> {
+        let mut decoder = Decoder::new().unwrap();
+        let mut pcm = Vec::new();
+        for packet in &self.ports.rtp[skip..] {
+            let mut frame = [0; 5_760];
+            let samples = decoder.decode(&packet.payload, &mut frame).unwrap();
+            pcm.extend_from_slice(&frame[..samples]);
+        }
+        pcm
+    }
+
+    /// Milliseconds of voice among what the caller hears after the first so many packets, by frames above -50 dBFS.
+    pub(crate) fn voice_ms(&self, skip: usize) -> u64 {
+        let heard = self.heard(skip);
+        let loud =
+            heard.chunks(FRAME_SAMPLES).filter(|frame| voicebridge_audio::level::rms_dbfs(frame) > -50.0).count();
+        loud as u64 * 20
+    }
+}
+
+/// Something voice-like: a tone with harmonics that swells and fades five times a second.
+pub(crate) fn tone(index: usize) -> i16 {
+    let seconds = index as f64 / 24_000.0;
+    let swell = 0.6 + 0.4 * (seconds * 5.0 * std::f64::consts::TAU).sin();
+    let wave: f64 =
+        (1..=4).map(|k| (seconds * 180.0 * f64::from(k) * std::f64::consts::TAU).sin() / f64::from(k)).sum();
+    (wave * swell * 6_000.0) as i16
+}
+
+fn base64_tone(ms: usize) -> String {
+    let bytes: Vec<u8> = (0..ms * MS).flat_map(|index| tone(index).to_le_bytes()).collect();
+    base64_simd::STANDARD.encode_to_string(bytes)
+}
+
+pub(crate) fn session_created() -> Value {
+    json!({"type": "session.created", "event_id": "e1", "session": {"id": "sess_1", "type": "realtime", "model": "gpt-realtime-2.1"}})
+}
+
+pub(crate) fn session_updated() -> Value {
+    json!({"type": "session.updated", "event_id": "e2", "session": {
+    "id": "sess_1", "type": "realtime", "model": "gpt-realtime-2.1", "expires_at": 1_790_003_600,
+    "audio": {
+        "input": {"format": {"type": "audio/pcm", "rate": 24_000}, "turn_detection": {"type": "server_vad"}},
+        "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "marin"},
+    }}})
+}
+
+pub(crate) fn response_created(id: &str) -> Value {
+    json!({"type": "response.created", "event_id": "e", "response": {"id": id, "status": "in_progress", "metadata": null}})
+}
+
+/// A response that carries our metadata, as the real service repeats it.
+pub(crate) fn response_created_for(id: &str, request: &Value) -> Value {
+    let metadata = &request["response"]["metadata"];
+    json!({"type": "response.created", "event_id": "e", "response": {"id": id, "status": "in_progress", "metadata": metadata}})
+}
+
+pub(crate) fn audio_delta(response: &str, item: &str, ms: usize) -> Value {
+    json!({"type": "response.output_audio.delta", "event_id": "e", "response_id": response, "item_id": item,
+        "output_index": 0, "content_index": 0, "delta": base64_tone(ms)})
+}
+
+pub(crate) fn audio_done(response: &str, item: &str) -> Value {
+    json!({"type": "response.output_audio.done", "event_id": "e", "response_id": response, "item_id": item})
+}
+
+pub(crate) fn text_delta(response: &str, item: &str, words: &str) -> Value {
+    json!({"type": "response.output_audio_transcript.delta", "event_id": "e", "response_id": response, "item_id": item, "delta": words})
+}
+
+pub(crate) fn text_done(response: &str, item: &str, words: &str) -> Value {
+    json!({"type": "response.output_audio_transcript.done", "event_id": "e", "response_id": response, "item_id": item, "transcript": words})
+}
+
+pub(crate) fn response_done(id: &str, status: &str) -> Value {
+    json!({"type": "response.done", "event_id": "e", "response": {"id": id, "status": status, "status_details": null,
+        "output": [], "usage": {"total_tokens": 253, "input_tokens": 132, "output_tokens": 121,
+            "input_token_details": {"text_tokens": 119, "audio_tokens": 13, "image_tokens": 0, "cached_tokens": 64,
+                "cached_tokens_details": {"text_tokens": 64, "audio_tokens": 0}},
+            "output_token_details": {"text_tokens": 30, "audio_tokens": 91}}}})
+}
+
+pub(crate) fn response_failed(id: &str, code: &str) -> Value {
+    json!({"type": "response.done", "event_id": "e", "response": {"id": id, "status": "failed",
+        "status_details": {"type": "failed", "error": {"type": "server_error", "code": code, "message": "no luck"}}, "output": []}})
+}
+
+pub(crate) fn tool_call(response: &str, name: &str) -> Value {
+    json!({"type": "response.output_item.done", "event_id": "e", "response_id": response, "output_index": 1,
+        "item": {"id": "F1", "type": "function_call", "status": "completed", "call_id": "call_1", "name": name, "arguments": "{}"}})
+}
+
+pub(crate) fn speech_started(audio_start_ms: u64) -> Value {
+    json!({"type": "input_audio_buffer.speech_started", "event_id": "e", "audio_start_ms": audio_start_ms, "item_id": "U1"})
+}
+
+pub(crate) fn speech_stopped(audio_end_ms: u64) -> Value {
+    json!({"type": "input_audio_buffer.speech_stopped", "event_id": "e", "audio_end_ms": audio_end_ms, "item_id": "U1"})
+}
+
+pub(crate) fn server_error(code: &str, message: &str, event_id: Option<&str>) -> Value {
+    json!({"type": "error", "event_id": "e",
+        "error": {"type": "invalid_request_error", "code": code, "message": message, "param": null, "event_id": event_id}})
+}

@@ -1,0 +1,21 @@
+//! A session under scripted callers, signallers and providers, in virtual time. One file per behaviour.
+#![allow(clippy::unwrap_used)]
+
+mod ai_lost;
+mod barge_in;
+mod chaos;
+mod collision;
+mod commands;
+mod dtx;
+mod embedded;
+mod end_call;
+mod errors;
+mod gating;
+mod greeting;
+mod harness;
+mod late_deltas;
+mod pacing;
+mod stages;
+mod timeouts;
+mod transcripts;
+mod uplink;

@@ -1,0 +1,116 @@
+//! Every path ends: each limit has its reason.
+
+use voicebridge_session::{Agent, EventKind, Input, Limits, SignallingMode, Stage, TerminationResult};
+
+use crate::harness::{Start, World, audio_delta, response_created_for};
+
+fn ended_at(world: &World) -> u64 {
+    world.ports.events.iter().find(|event| matches!(event.kind, EventKind::Ended { .. })).unwrap().at.as_millis()
+}
+
+fn check(world: &World, result: TerminationResult, reason: &str, at_ms: u64) {
+    let (actual, why, _) = world.ending();
+    assert_eq!((actual, why.as_str()), (result, reason));
+    assert_eq!(ended_at(world), at_ms);
+}
+
+#[test]
+fn the_transport_has_ten_seconds_from_the_answers_delivery() {
+    let mut world = World::ready();
+    world.run_ms(3_000);
+    world.input(Input::Advance(Stage::AnswerDelivered));
+    world.run_ms(20_000);
+    check(&world, TerminationResult::Failed, "MEDIA_CONNECTION_TIMEOUT", 13_000);
+}
+
+#[test]
+fn in_immediate_mode_from_the_start() {
+    let mut world = World::ready_with(Start { mode: SignallingMode::Immediate, ..Start::default() });
+    world.run_ms(20_000);
+    check(&world, TerminationResult::Failed, "MEDIA_CONNECTION_TIMEOUT", 10_000);
+}
+
+#[test]
+fn an_unanswered_call_ends_a_minute_after_its_webhook() {
+    let agent = Agent::parse("greeting: \"\"\n").unwrap();
+    let mut world = World::ready_with(Start { agent, elapsed_ms: 1_500, ..Start::default() });
+    world.input(Input::Advance(Stage::AnswerDelivered));
+    world.input(Input::TransportConnected);
+    world.run_ms(100_000);
+    check(&world, TerminationResult::Failed, "RING_TIMEOUT", 58_500);
+}
+
+#[test]
+fn an_ai_that_never_confirms() {
+    let mut world = World::call();
+    world.input(Input::ProviderOpened);
+    world.run_ms(20_000);
+    check(&world, TerminationResult::Failed, "PROVIDER_SESSION_FAILED", 10_000);
+    assert_eq!(world.ending().2, "timeout");
+}
+
+#[test]
+fn a_caller_who_never_sends() {
+    let mut world = World::active();
+    world.run_ms(30_000);
+    check(&world, TerminationResult::Failed, "MEDIA_TIMEOUT", 20_000);
+}
+
+#[test]
+fn a_caller_who_stops_sending_has_longer() {
+    let mut world = World::active();
+    world.caller_speaks_ms(1_000);
+    world.run_ms(70_000);
+    check(&world, TerminationResult::Failed, "MEDIA_TIMEOUT", 60_980);
+}
+
+#[test]
+fn a_lost_transport() {
+    let mut world = World::active();
+    world.run_ms(500);
+    world.input(Input::TransportFailed("consent expired"));
+    check(&world, TerminationResult::Failed, "MEDIA_TRANSPORT_LOST", 500);
+    let message = &world.session.termination().unwrap().message;
+    assert!(message.contains("consent expired"), "{message}");
+}
+
+fn with_a_limit_of_5_s() -> World {
+    let agent = Agent::parse("max_duration_s: 5\n").unwrap();
+    let mut world = World::active_with(Start { agent, ..Start::default() });
+    world.caller_speaks_ms(5_000);
+    world
+}
+
+#[test]
+fn the_longest_duration_ends_with_a_goodbye() {
+    let mut world = with_a_limit_of_5_s();
+    let create = (*world.requests("response.create").last().unwrap()).clone();
+    assert!(create["response"]["instructions"].as_str().unwrap().contains("Say goodbye"), "{create}");
+    assert_eq!(create["response"]["tool_choice"], "none");
+    let sent = world.ports.rtp.len();
+    world.server(&response_created_for("R1", &create));
+    world.server(&audio_delta("R1", "A1", 1_000));
+    world.finish_reply("R1", "A1", "Goodbye!");
+    world.run_ms(5_000);
+    let (result, reason, _) = world.ending();
+    assert_eq!((result, reason.as_str()), (TerminationResult::Completed, "MAX_DURATION_REACHED"));
+    assert!((6_200..6_500).contains(&ended_at(&world)), "{}", ended_at(&world));
+    assert!(world.voice_ms(sent) >= 980);
+    assert_eq!(world.transcripts().last().unwrap().1, "Goodbye!");
+}
+
+#[test]
+fn a_goodbye_that_does_not_come_is_not_waited_for_for_ever() {
+    let mut world = with_a_limit_of_5_s();
+    world.run_ms(20_000);
+    check(&world, TerminationResult::Completed, "MAX_DURATION_REACHED", 15_000);
+}
+
+#[test]
+fn limits_are_settings() {
+    let limits = Limits { transport_ms: 700, ..Limits::default() };
+    let mut world = World::ready_with(Start { limits, ..Start::default() });
+    world.input(Input::Advance(Stage::Accepted));
+    world.run_ms(5_000);
+    check(&world, TerminationResult::Failed, "MEDIA_CONNECTION_TIMEOUT", 700);
+}
