@@ -1,8 +1,8 @@
 //! The reasons a session gives, in terminations and incidents. Stable; one page each in docs/errors.
 
-/// ICE and DTLS were not up in time.
+/// ICE and DTLS were not up in time, or failed before they were.
 pub const MEDIA_CONNECTION_TIMEOUT: &str = "MEDIA_CONNECTION_TIMEOUT";
-/// ICE or DTLS failed or was closed for good.
+/// ICE or DTLS was up, and failed or was closed for good.
 pub const MEDIA_TRANSPORT_LOST: &str = "MEDIA_TRANSPORT_LOST";
 /// Nothing came from the caller for too long.
 pub const MEDIA_TIMEOUT: &str = "MEDIA_TIMEOUT";

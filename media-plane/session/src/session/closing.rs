@@ -229,12 +229,12 @@ impl Session {
     }
 
     pub(super) fn on_transport_failed(&mut self, now: Time, why: &str, ports: &mut dyn Ports) {
-        let message = if self.stages.connected() {
-            format!("the media connection was lost: {why}")
+        let (reason, message) = if self.stages.connected() {
+            (reason::MEDIA_TRANSPORT_LOST, format!("the media connection was lost: {why}"))
         } else {
-            format!("the media connection could not be established: {why}")
+            (reason::MEDIA_CONNECTION_TIMEOUT, format!("the media connection will not come up: {why}"))
         };
-        self.end(now, failed(reason::MEDIA_TRANSPORT_LOST, &message, ""), ports);
+        self.end(now, failed(reason, &message, ""), ports);
     }
 }
 

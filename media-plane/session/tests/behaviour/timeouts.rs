@@ -74,6 +74,17 @@ fn a_lost_transport() {
     assert!(message.contains("consent expired"), "{message}");
 }
 
+#[test]
+fn a_transport_that_fails_before_it_is_up() {
+    let mut world = World::ready();
+    world.input(Input::Advance(Stage::AnswerDelivered));
+    world.run_ms(2_000);
+    world.input(Input::TransportFailed("fingerprint mismatch"));
+    check(&world, TerminationResult::Failed, "MEDIA_CONNECTION_TIMEOUT", 2_000);
+    let message = &world.session.termination().unwrap().message;
+    assert!(message.contains("fingerprint mismatch"), "{message}");
+}
+
 fn with_a_limit_of_5_s() -> World {
     let agent = Agent::parse("max_duration_s: 5\n").unwrap();
     let mut world = World::active_with(Start { agent, ..Start::default() });
