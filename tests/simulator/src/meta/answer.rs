@@ -57,7 +57,7 @@ pub(crate) fn check(sdp: &str, offered: Offered<'_>) -> Result<Answer, GraphErro
         return Err(GraphError::invalid("rtcp-mux is missing"));
     }
     bundle(&attributes, offered)?;
-    codecs(&lines[media_at], &attributes, offered)?;
+    codecs(lines[media_at], &attributes, offered)?;
     let ssrc = ssrc(&attributes)?;
     Ok(Answer { ice_ufrag: ice_ufrag.to_owned(), ice_password: ice_password.to_owned(), ssrc })
 }
@@ -84,7 +84,8 @@ fn split(sdp: &str) -> Result<Vec<&str>, GraphError> {
 fn skeleton(lines: &[&str]) -> Result<usize, GraphError> {
     let invalid = |details: &str| GraphError::new(SDP_VALIDATION, details);
     let begins = |index: usize, prefix: &str| lines.get(index).is_some_and(|line| line.starts_with(prefix));
-    if !(begins(0, "v=0") && begins(1, "o=") && begins(2, "s=")) || !lines.iter().any(|line| line.starts_with("t=")) {
+    let timed = lines.iter().any(|line| line.starts_with("t="));
+    if !(begins(0, "v=0") && begins(1, "o=") && begins(2, "s=") && timed) {
         return Err(invalid("SDP must begin with v=, o=, s= and have a t= line"));
     }
     let strange =
@@ -112,7 +113,7 @@ fn fingerprint(attributes: &Attributes<'_>) -> Result<(), GraphError> {
         return Err(GraphError::invalid("No fingerprint found in SDP"));
     }
     let sha256 = |value: &&str| value.split(' ').next().is_some_and(|name| name.eq_ignore_ascii_case("sha-256"));
-    if !found.iter().all(|value| sha256(&value)) {
+    if !found.iter().all(sha256) {
         return Err(GraphError::invalid("Fingerprint algo is not SHA256"));
     }
     let [only] = found[..] else {
@@ -120,7 +121,7 @@ fn fingerprint(attributes: &Attributes<'_>) -> Result<(), GraphError> {
     };
     let bytes: Vec<&str> = only.split(' ').nth(1).unwrap_or_default().split(':').collect();
     let hex = |byte: &&str| byte.len() == 2 && byte.bytes().all(|c| c.is_ascii_hexdigit());
-    if bytes.len() != 32 || !bytes.iter().all(|byte| hex(&byte)) {
+    if bytes.len() != 32 || !bytes.iter().all(hex) {
         return Err(GraphError::invalid("Fingerprint is not 32 bytes of hex"));
     }
     Ok(())

@@ -248,7 +248,7 @@ fn media_engine() -> Result<MediaEngine, PeerError> {
         [(MIME_TYPE_OPUS, 48_000, 2, offer::OPUS), (MIME_TYPE_TELEPHONE_EVENT, 8_000, 1, offer::TELEPHONE_EVENT)]
     {
         let rtp_codec = codec(mime_type, clock_rate, channels);
-        let parameters = RTCRtpCodecParameters { rtp_codec, payload_type, ..Default::default() };
+        let parameters = RTCRtpCodecParameters { rtp_codec, payload_type };
         engine.register_codec(parameters, RtpCodecKind::Audio).map_err(failed("register a codec"))?;
     }
     Ok(engine)

@@ -101,7 +101,7 @@ mod tests {
     use voicebridge_audio::{level::rms_dbfs, opus::Decoder};
 
     fn tone(samples: usize) -> Vec<i16> {
-        (0..samples).map(|i| ((i as f32 * 440.0 * 6.283 / 24_000.0).sin() * 8_000.0) as i16).collect()
+        (0..samples).map(|i| ((i as f32 * 0.115).sin() * 8_000.0) as i16).collect()
     }
 
     #[test]

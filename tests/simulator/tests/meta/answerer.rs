@@ -81,7 +81,7 @@ impl Answerer {
             [(MIME_TYPE_OPUS, 48_000, 2, 111), (MIME_TYPE_TELEPHONE_EVENT, 8_000, 1, 126)]
         {
             let rtp_codec = codec(mime_type, clock_rate, channels);
-            let parameters = RTCRtpCodecParameters { rtp_codec, payload_type, ..Default::default() };
+            let parameters = RTCRtpCodecParameters { rtp_codec, payload_type };
             engine.register_codec(parameters, RtpCodecKind::Audio).unwrap();
         }
         let connection = PeerConnectionBuilder::new()
