@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use voicebridge_simulator::meta::{Action, CallerSettings, EndedBy, Faults, GraphFault, MetaSettings, Moment};
+use voicebridge_simulator::meta::{Action, CallerSettings, EndedBy, Faults, GraphFault, Meta, MetaSettings, Moment};
 
 use crate::{answerer::Answerer, business::Business};
 
@@ -128,4 +128,14 @@ async fn faults_happen_on_demand() {
     business.act(&call_id, "reject").await.succeeds();
     assert_eq!(handle.finish().await.graph.len(), 1);
     peer.close().await;
+}
+
+#[tokio::test]
+async fn a_dropped_meta_stops_listening() {
+    let meta = Meta::start(MetaSettings::default()).await.unwrap();
+    let address = meta.graph_url().trim_start_matches("http://").trim_end_matches("/v25.0").to_owned();
+    tokio::net::TcpStream::connect(&address).await.unwrap();
+    drop(meta);
+    let refused = async { while tokio::net::TcpStream::connect(&address).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(5), refused).await.expect("the port is closed");
 }
