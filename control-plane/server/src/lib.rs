@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The control plane of voicebridge: takes Meta's webhooks, speaks Graph, places calls on media nodes and keeps their
+//! records; offers all of it as gRPC, gRPC-web and HTTP on one listener. It carries no media.
+//!
+//! What is decided is decided in `voicebridge-core`; here it is executed. One task owns one call, the store is behind a
+//! trait, and everything that can take long has a deadline in [`config::Limits`].
+
+#![warn(missing_docs)]
+
+mod api;
+mod calls;
+mod clock;
+pub mod config;
+mod convert;
+pub mod graph;
+mod hub;
+pub mod nodes;
+mod serve;
+mod shared;
+pub mod store;
+mod webhook;
+
+pub use config::{Config, ConfigErrors, RawConfig};
+pub use serve::run;

@@ -139,6 +139,7 @@ pub(super) fn no_node() -> Termination {
 
 pub(super) fn bad_offer(rule: &str, message: &str) -> Termination {
     Termination::new(Outcome::Rejected, reason::SDP_INVALID, format!("The offer breaks the rule {rule}: {message}"))
+        .with_code(rule)
 }
 
 pub(super) fn rang_too_long() -> Termination {

@@ -1,0 +1,12 @@
+//! What the control plane offers: gRPC, gRPC-web and HTTP on one listener.
+
+mod fault;
+mod grpc;
+mod guard;
+mod health;
+mod legacy;
+mod routes;
+mod stream;
+
+pub(crate) use fault::{Fault, read_body};
+pub(crate) use routes::{Api, router};

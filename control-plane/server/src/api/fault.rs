@@ -1,0 +1,147 @@
+//! Every error that leaves this process: a gRPC code, a stable reason with a page under docs/errors, and a sentence.
+//! Over HTTP the same as `{error, reason, message}`.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, Bytes},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use tonic::{Code, Status};
+use voicebridge_core::termination::{Termination, reason as reasons};
+use voicebridge_telemetry::status;
+
+use crate::{calls::CallError, store::StoreError, webhook::WebhookError};
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An error on its way out.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    code: Code,
+    /// Where HTTP is more precise than the gRPC code.
+    http: Option<StatusCode>,
+    reason: String,
+    message: String,
+    metadata: Vec<(&'static str, String)>,
+}
+
+impl Fault {
+    pub(crate) fn new(code: Code, reason: &str, message: impl Into<String>) -> Self {
+        Self { code, http: None, reason: reason.to_owned(), message: message.into(), metadata: Vec::new() }
+    }
+
+    fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.metadata.push((key, value.into()));
+        self
+    }
+
+    /// An argument that breaks a rule.
+    pub(crate) fn invalid(field: &str, rule: &str) -> Self {
+        Self::new(Code::InvalidArgument, "INVALID_ARGUMENT", format!("{field} {rule}"))
+            .with("field", field)
+            .with("rule", rule)
+    }
+
+    pub(crate) fn unauthenticated(message: impl Into<String>) -> Self {
+        Self::new(Code::Unauthenticated, "UNAUTHENTICATED", message)
+    }
+
+    pub(crate) fn status(self) -> Status {
+        let metadata: Vec<(&str, &str)> = self.metadata.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        status::status(self.code, &self.reason, self.message, &metadata)
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let code = self.http.unwrap_or(match self.code {
+            Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
+            Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Code::PermissionDenied => StatusCode::FORBIDDEN,
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::FailedPrecondition | Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+            Code::ResourceExhausted | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        });
+        let body = serde_json::json!({
+            "error": code.canonical_reason().unwrap_or("Error"), "reason": self.reason, "message": self.message,
+        });
+        (code, axum::Json(body)).into_response()
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
+        Self::new(Code::Internal, "INTERNAL", "The store failed; the log says how.")
+    }
+}
+
+impl From<CallError> for Fault {
+    fn from(error: CallError) -> Self {
+        let message = error.to_string();
+        match error {
+            CallError::NotFound => Self::new(Code::NotFound, "CALL_NOT_FOUND", message),
+            CallError::Ended(termination) => ended(&termination),
+            CallError::NotPlaced => Self::new(Code::FailedPrecondition, "SESSION_NOT_FOUND", message),
+            CallError::Managed => Self::new(Code::FailedPrecondition, "SIGNALLING_MANAGED", message),
+            CallError::Draining => Self::new(Code::Unavailable, "CONTROL_DRAINING", message),
+            CallError::Node(status) => match status::reason(&status) {
+                Some(reason) => Self::new(status.code(), &reason, status.message()),
+                None => {
+                    tracing::warn!(code = ?status.code(), error = status.message(), "a node did not answer as it should");
+                    Self::new(Code::Unavailable, reasons::NODE_LOST, "The media node of the call did not answer.")
+                }
+            },
+            CallError::Store(error) => error.into(),
+            CallError::Internal => Self::new(Code::Internal, "INTERNAL", message),
+        }
+    }
+}
+
+/// A call that ended while somebody wanted something of it. Endings of a start are the start's own errors.
+fn ended(termination: &Termination) -> Fault {
+    match termination.reason.as_ref() {
+        reasons::NO_NODE_AVAILABLE => {
+            Fault::new(Code::ResourceExhausted, reasons::NO_NODE_AVAILABLE, &termination.message)
+        }
+        reasons::SDP_INVALID => Fault::new(Code::InvalidArgument, reasons::SDP_INVALID, &termination.message)
+            .with("rule", &termination.upstream_code),
+        reason => Fault::new(
+            Code::FailedPrecondition,
+            "SESSION_ENDED",
+            format!("The call has ended with {reason}: {}", termination.message),
+        )
+        .with("termination", reason),
+    }
+}
+
+impl From<WebhookError> for Fault {
+    fn from(error: WebhookError) -> Self {
+        let message = error.to_string();
+        match error {
+            WebhookError::NotConfigured(_) => Self::new(Code::Unavailable, "WHATSAPP_NOT_CONFIGURED", message),
+            WebhookError::Draining => Self::new(Code::Unavailable, "CONTROL_DRAINING", message),
+            WebhookError::Signature => Self::new(Code::Unauthenticated, "WEBHOOK_SIGNATURE_INVALID", message),
+            WebhookError::Malformed(_) => Self::new(Code::InvalidArgument, "WEBHOOK_MALFORMED", message),
+            WebhookError::Store(_) | WebhookError::Internal => {
+                Self::new(Code::Internal, "INTERNAL", "The delivery could not be stored; deliver it again.")
+            }
+        }
+    }
+}
+
+/// A body within the limit, in time.
+pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Fault> {
+    let refused = |http, rule: String| Fault { http: Some(http), ..Fault::invalid("body", &rule) };
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        // Too long, or the connection broke: then nobody reads the answer.
+        Ok(Err(_)) => Err(refused(StatusCode::PAYLOAD_TOO_LARGE, format!("must be at most {limit} bytes"))),
+        Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "must arrive within 10 s".to_owned())),
+    }
+}

@@ -1,0 +1,251 @@
+//! CallService.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use voicebridge_core::{identity::CallId, termination::reason};
+use voicebridge_proto::{
+    control::v1::{self as control, call_service_server::CallService},
+    media::v1 as media,
+    types::v1 as types,
+};
+
+use super::{Api, Fault, stream::Follower};
+use crate::{
+    calls::{CallError, SelfHeldStart},
+    convert,
+    store::{CallRow, Holder, Page, StoreError},
+};
+
+/// Longest offer, bytes; by contract.
+pub(super) const MAX_OFFER_BYTES: usize = 64 * 1024;
+/// Calls on a page that names no size, and on the largest.
+const DEFAULT_PAGE: u32 = 100;
+const MAX_PAGE: u32 = 1_000;
+/// Longest reason an API caller may record.
+const MAX_REASON_BYTES: usize = 64;
+/// Longest text of a command, bytes.
+const MAX_COMMAND_BYTES: usize = 16 * 1024;
+/// Events a subscriber may leave unread before its reading of the store waits.
+const UNREAD_EVENTS: usize = 32;
+/// Kinds of events that a call's page is made of.
+const TOLD_BY_EVENTS: [&str; 3] = ["stage_reached", "transcript", "session_ended"];
+
+fn call_id(text: String) -> Result<CallId, Fault> {
+    CallId::parse(text).map_err(|error| Fault::invalid("call_id", &error.to_string()))
+}
+
+/// Reasons are stable words, also those of API callers.
+fn end_reason(text: String) -> Result<String, Fault> {
+    let word = |text: &str| {
+        text.len() <= MAX_REASON_BYTES
+            && text.starts_with(|c: char| c.is_ascii_uppercase())
+            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
+    match text.as_str() {
+        "" => Ok(reason::API_HANGUP.to_owned()),
+        given if word(given) => Ok(text),
+        _ => Err(Fault::invalid("reason", "must be upper-case letters, digits and _, at most 64")),
+    }
+}
+
+impl Api {
+    /// What both APIs do to start a self-held call.
+    pub(super) async fn start(
+        &self,
+        request: control::StartSessionRequest,
+        holder: Holder,
+    ) -> Result<control::StartSessionResponse, Fault> {
+        let call_id = call_id(request.call_id)?;
+        if request.sdp_offer.is_empty() || request.sdp_offer.len() > MAX_OFFER_BYTES {
+            return Err(Fault::invalid("sdp_offer", "must be 1 to 65536 bytes"));
+        }
+        let started = self
+            .calls
+            .start(SelfHeldStart {
+                call_id: call_id.clone(),
+                sdp_offer: request.sdp_offer,
+                caller: convert::caller_from_wire(request.caller.unwrap_or_default()),
+                agent: request.agent,
+                holder,
+                elapsed: Duration::from_millis(request.elapsed_ms),
+            })
+            .await?;
+        Ok(control::StartSessionResponse {
+            call_id: call_id.as_str().to_owned(),
+            session_id: started.session_id,
+            sdp_answer: started.answer.sdp,
+            warnings: started.answer.warnings,
+        })
+    }
+
+    pub(super) async fn advance(
+        &self,
+        id: String,
+        stage: types::SignallingStage,
+    ) -> Result<types::SignallingStage, Fault> {
+        let call_id = call_id(id)?;
+        let stage = convert::stage_from_wire(stage)
+            .ok_or_else(|| Fault::invalid("stage", "must be ANSWER_DELIVERED or ACCEPTED"))?;
+        Ok(self.calls.advance(&call_id, stage).await?)
+    }
+
+    pub(super) async fn end(&self, id: String, given: String) -> Result<types::Termination, Fault> {
+        let (call_id, given) = (call_id(id)?, end_reason(given)?);
+        Ok(convert::termination_to_wire(&self.calls.end(&call_id, given).await?))
+    }
+
+    pub(super) async fn row(&self, id: String) -> Result<CallRow, Fault> {
+        let call_id = call_id(id)?;
+        Ok(self.shared.store.call(&call_id).await?.ok_or(CallError::NotFound)?)
+    }
+
+    async fn with_events(&self, row: &CallRow, kinds: &[&str]) -> Result<control::Call, Fault> {
+        let mut call = convert::call_to_wire(row);
+        for kind in kinds {
+            for event in self.shared.store.events_of_kind(&row.call_id, kind).await? {
+                let event = convert::event_from_row(&event).map_err(|_| StoreError::Corrupt("events.payload"))?;
+                convert::add_event(&mut call, event);
+            }
+        }
+        call.timeline.sort_by_key(|entry| entry.elapsed_ms);
+        Ok(call)
+    }
+
+    async fn command(&self, request: control::SendCommandRequest) -> Result<(), Fault> {
+        use media::command::Kind;
+        let call_id = call_id(request.call_id)?;
+        let command = request.command.ok_or_else(|| Fault::invalid("command", "must be given"))?;
+        let text = match &command.kind {
+            None => return Err(Fault::invalid("command", "must be say, interrupt or inject_text")),
+            Some(Kind::Interrupt(_)) => None,
+            Some(Kind::Say(say)) => Some(&say.text),
+            Some(Kind::InjectText(inject)) => Some(&inject.text),
+        };
+        if text.is_some_and(|text| text.is_empty() || text.len() > MAX_COMMAND_BYTES) {
+            return Err(Fault::invalid("command.text", "must be 1 to 16384 bytes"));
+        }
+        let session = self.calls.session(&call_id).await?;
+        let mut client = self.shared.clients.client(&session.node_url).map_err(CallError::Node)?;
+        let request = media::SendCommandRequest { session_id: session.session_id, command: Some(command) };
+        tokio::time::timeout(self.shared.limits().node_timeout, client.send_command(request))
+            .await
+            .map_err(|_| CallError::Node(Status::deadline_exceeded("the node did not answer")))?
+            .map_err(CallError::Node)?;
+        Ok(())
+    }
+}
+
+#[tonic::async_trait]
+impl CallService for Api {
+    type StreamEventsStream = ReceiverStream<Result<control::StreamEventsResponse, Status>>;
+
+    async fn handle_webhook(
+        &self,
+        request: Request<control::HandleWebhookRequest>,
+    ) -> Result<Response<control::HandleWebhookResponse>, Status> {
+        let request = request.into_inner();
+        if request.body.len() > self.shared.limits().max_body_bytes {
+            return Err(Fault::invalid("body", "is larger than the limit of this server").status());
+        }
+        let signature = Some(request.signature).filter(|signature| !signature.is_empty());
+        let taken = self.webhook.receive(&request.body, signature.as_deref()).await;
+        let outcomes = taken.map_err(|error| {
+            tracing::warn!(%error, "webhook refused");
+            Fault::from(error).status()
+        })?;
+        let outcomes = outcomes.into_iter().map(|notice| control::WebhookOutcome {
+            call_id: notice.call_id.map_or_else(String::new, |id| id.as_str().to_owned()),
+            outcome: notice.outcome.word().to_owned(),
+        });
+        Ok(Response::new(control::HandleWebhookResponse { outcomes: outcomes.collect() }))
+    }
+
+    async fn start_session(
+        &self,
+        request: Request<control::StartSessionRequest>,
+    ) -> Result<Response<control::StartSessionResponse>, Status> {
+        let request = request.into_inner();
+        let holder = match request.signalling_mode() {
+            types::SignallingMode::Unspecified | types::SignallingMode::Staged => Holder::SelfStaged,
+            types::SignallingMode::Immediate => Holder::SelfImmediate,
+        };
+        Ok(Response::new(self.start(request, holder).await.map_err(Fault::status)?))
+    }
+
+    async fn advance_session(
+        &self,
+        request: Request<control::AdvanceSessionRequest>,
+    ) -> Result<Response<control::AdvanceSessionResponse>, Status> {
+        let request = request.into_inner();
+        let stage = request.stage();
+        let stage = self.advance(request.call_id, stage).await.map_err(Fault::status)?;
+        Ok(Response::new(control::AdvanceSessionResponse { stage: stage.into() }))
+    }
+
+    async fn end_call(
+        &self,
+        request: Request<control::EndCallRequest>,
+    ) -> Result<Response<control::EndCallResponse>, Status> {
+        let request = request.into_inner();
+        let termination = self.end(request.call_id, request.reason).await.map_err(Fault::status)?;
+        Ok(Response::new(control::EndCallResponse { termination: Some(termination) }))
+    }
+
+    async fn get_call(
+        &self,
+        request: Request<control::GetCallRequest>,
+    ) -> Result<Response<control::GetCallResponse>, Status> {
+        let row = self.row(request.into_inner().call_id).await.map_err(Fault::status)?;
+        let call = self.with_events(&row, &TOLD_BY_EVENTS).await.map_err(Fault::status)?;
+        Ok(Response::new(control::GetCallResponse { call: Some(call) }))
+    }
+
+    async fn list_calls(
+        &self,
+        request: Request<control::ListCallsRequest>,
+    ) -> Result<Response<control::ListCallsResponse>, Status> {
+        let request = request.into_inner();
+        let size = match request.page_size {
+            0 => DEFAULT_PAGE,
+            size if size <= MAX_PAGE => size,
+            _ => return Err(Fault::invalid("page_size", "must be at most 1000").status()),
+        };
+        let before = match request.page_token.as_str() {
+            "" => None,
+            token => Some(token.parse().map_err(|_| Fault::invalid("page_token", "is none of ours").status())?),
+        };
+        let page = Page { before, size, live_only: request.live_only };
+        let rows = self.shared.store.calls(page).await.map_err(|error| Fault::from(error).status())?;
+        let full = rows.len() == size as usize;
+        let next = rows.last().filter(|_| full).map_or_else(String::new, |row| row.ordinal.to_string());
+        let mut calls = Vec::with_capacity(rows.len());
+        for row in &rows {
+            calls.push(self.with_events(row, &["stage_reached", "session_ended"]).await.map_err(Fault::status)?);
+        }
+        Ok(Response::new(control::ListCallsResponse { calls, next_page_token: next }))
+    }
+
+    async fn send_command(
+        &self,
+        request: Request<control::SendCommandRequest>,
+    ) -> Result<Response<control::SendCommandResponse>, Status> {
+        self.command(request.into_inner()).await.map_err(Fault::status)?;
+        Ok(Response::new(control::SendCommandResponse {}))
+    }
+
+    async fn stream_events(
+        &self,
+        request: Request<control::StreamEventsRequest>,
+    ) -> Result<Response<Self::StreamEventsStream>, Status> {
+        let request = request.into_inner();
+        let after = request.after_sequence;
+        let row = self.row(request.call_id).await.map_err(Fault::status)?;
+        let subscription = self.shared.hub.subscribe(&row.call_id);
+        let (out, events) = mpsc::channel(UNREAD_EVENTS);
+        tokio::spawn(Follower::new(self.shared.clone(), row.call_id, after, out).run(subscription));
+        Ok(Response::new(ReceiverStream::new(events)))
+    }
+}

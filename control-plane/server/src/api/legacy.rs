@@ -1,0 +1,121 @@
+//! The HTTP that operators of the predecessor know: `/sessions` and its children. JSON in, JSON out.
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, State},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use voicebridge_proto::{
+    control::v1::StartSessionRequest,
+    types::v1::{Caller, SignallingStage},
+};
+
+use super::{Api, Fault, read_body};
+use crate::{clock::now_ms, convert, store::Holder};
+
+pub(super) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/sessions", get(list))
+        .route("/sessions/start", post(start))
+        .route("/sessions/{call_id}", get(one))
+        .route("/sessions/{call_id}/advance", post(advance))
+        .route("/sessions/{call_id}/stop", post(stop))
+        .with_state(api)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionInfo {
+    call_id: String,
+    session_id: Option<String>,
+    /// The phase, lower case.
+    status: String,
+    /// Seconds since the call came in, until it ended.
+    duration: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StartBody {
+    call_id: String,
+    sdp_offer: String,
+    #[serde(default)]
+    from_number: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AdvanceBody {
+    stage: String,
+}
+
+async fn list(State(api): State<Api>) -> Response {
+    let now = now_ms();
+    let sessions: Vec<SessionInfo> = api
+        .calls
+        .views()
+        .into_iter()
+        .map(|(call_id, view)| SessionInfo {
+            call_id: call_id.as_str().to_owned(),
+            session_id: view.session.map(|session| session.session_id),
+            status: view.phase.to_lowercase(),
+            duration: convert::elapsed_ms(view.received_at_ms, now) / 1_000,
+            reason: None,
+        })
+        .collect();
+    Json(serde_json::json!({ "count": sessions.len(), "sessions": sessions })).into_response()
+}
+
+async fn one(State(api): State<Api>, Path(call_id): Path<String>) -> Result<Json<SessionInfo>, Fault> {
+    let row = api.row(call_id).await?;
+    Ok(Json(SessionInfo {
+        call_id: row.call_id.as_str().to_owned(),
+        session_id: row.session.map(|session| session.session_id),
+        status: row.phase.to_lowercase(),
+        duration: convert::elapsed_ms(row.received_at_ms, row.ended_at_ms.unwrap_or_else(now_ms)) / 1_000,
+        reason: row.ended_at_ms.and(row.termination).map(|termination| termination.reason.into_owned()),
+    }))
+}
+
+async fn start(State(api): State<Api>, body: Body) -> Result<Response, Fault> {
+    let body: StartBody = json(&api, body).await?;
+    let request = StartSessionRequest {
+        call_id: body.call_id,
+        sdp_offer: body.sdp_offer,
+        caller: Some(Caller { phone_number: body.from_number.unwrap_or_default(), ..Caller::default() }),
+        ..StartSessionRequest::default()
+    };
+    let started = api.start(request, Holder::SelfImmediate).await?;
+    let body = serde_json::json!({
+        "success": true,
+        "callId": started.call_id,
+        "sessionId": started.session_id,
+        "sdpAnswer": started.sdp_answer,
+    });
+    Ok(Json(body).into_response())
+}
+
+async fn advance(State(api): State<Api>, Path(call_id): Path<String>, body: Body) -> Result<Response, Fault> {
+    let body: AdvanceBody = json(&api, body).await?;
+    let name = body.stage.strip_prefix("SIGNALLING_STAGE_").unwrap_or(&body.stage);
+    let stage = SignallingStage::from_str_name(&format!("SIGNALLING_STAGE_{name}")).unwrap_or_default();
+    let stage = api.advance(call_id.clone(), stage).await?;
+    let name = stage.as_str_name().trim_start_matches("SIGNALLING_STAGE_");
+    Ok(Json(serde_json::json!({ "success": true, "callId": call_id, "stage": name })).into_response())
+}
+
+async fn stop(State(api): State<Api>, Path(call_id): Path<String>) -> Result<Response, Fault> {
+    let termination = api.end(call_id.clone(), String::new()).await?;
+    Ok(Json(serde_json::json!({ "success": true, "callId": call_id, "reason": termination.reason })).into_response())
+}
+
+/// Whatever the content type says: the predecessor did not insist either, and pages of other origins are kept out
+/// elsewhere.
+async fn json<T: DeserializeOwned>(api: &Api, body: Body) -> Result<T, Fault> {
+    let bytes = read_body(body, api.shared.limits().max_body_bytes).await?;
+    serde_json::from_slice(&bytes).map_err(|error| Fault::invalid("body", &format!("is not the JSON wanted: {error}")))
+}

@@ -1,0 +1,113 @@
+//! One router for everything on the one listener.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, Method, Request, header};
+use tonic::{Code, body::Body, server::NamedService, service::interceptor::InterceptedService};
+use tonic_health::server::HealthReporter;
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower::{Layer as _, Service};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use voicebridge_proto::{
+    FILE_DESCRIPTOR_SET,
+    control::v1::{call_service_server::CallServiceServer, node_service_server::NodeServiceServer},
+};
+
+use super::{
+    Fault,
+    guard::{self, ApiGuard, NodeGuard},
+    health, legacy,
+};
+use crate::{
+    calls::Calls,
+    nodes::Nodes,
+    shared::Shared,
+    webhook::{self, Webhook},
+};
+
+/// How long a browser may remember that it may call.
+const CORS_MAX_AGE: Duration = Duration::from_secs(600);
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) calls: Calls,
+    pub(crate) webhook: Webhook,
+}
+
+/// Everything on the listener; unknown paths are 404. Returns what turns the health service's answer.
+///
+/// # Errors
+/// The contracts' descriptors do not fit the reflection service, which is a bug of the build.
+pub(crate) async fn router(
+    api: Api,
+    nodes: Nodes,
+) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
+    let config = &api.shared.config;
+    let api_guard = ApiGuard::new(config);
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    reporter.set_serving::<CallServiceServer<Api>>().await;
+    reporter.set_serving::<NodeServiceServer<Nodes>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+
+    let calls = CallServiceServer::new(api.clone());
+    let node_service = InterceptedService::new(NodeServiceServer::new(nodes), NodeGuard::new(config));
+    let mut grpc = Router::new();
+    // Signed by Meta, so open to whoever forwards it.
+    let webhook_path = format!("/{}/HandleWebhook", <CallServiceServer<Api> as NamedService>::NAME);
+    grpc = grpc.route_service(&webhook_path, GrpcWebLayer::new().layer(calls.clone()));
+    grpc = add(grpc, InterceptedService::new(calls, api_guard.clone()));
+    grpc = add(grpc, node_service);
+    grpc = add(grpc, InterceptedService::new(reflection, api_guard.clone()));
+    grpc = add(grpc, health_service);
+
+    let metrics = voicebridge_telemetry::install_metrics();
+    let guarded = legacy::router(api.clone())
+        .merge(health::guarded(metrics))
+        .route_layer(from_fn_with_state(api_guard, guard::guard));
+    let app = Router::new()
+        .merge(grpc)
+        .merge(guarded)
+        .merge(health::open(api.clone()))
+        .merge(webhook::router(api.webhook.clone()))
+        .fallback(unknown)
+        .layer(cors(&api.shared));
+    Ok((app, reporter))
+}
+
+/// Mounts a service under its name, for gRPC and gRPC-web.
+fn add<S>(router: Router, service: S) -> Router
+where
+    S: Service<Request<Body>, Error = Infallible> + NamedService,
+    GrpcWebService<S>: Service<axum::extract::Request, Error = Infallible> + Clone + Send + Sync + 'static,
+    <GrpcWebService<S> as Service<axum::extract::Request>>::Response: IntoResponse,
+    <GrpcWebService<S> as Service<axum::extract::Request>>::Future: Send + 'static,
+{
+    router.route_service(&format!("/{}/{{*method}}", S::NAME), GrpcWebLayer::new().layer(service))
+}
+
+async fn unknown() -> Response {
+    Fault::new(Code::NotFound, "PATH_NOT_FOUND", "There is nothing under this path.").into_response()
+}
+
+fn cors(shared: &Arc<Shared>) -> CorsLayer {
+    let origins = shared.config.cors_origins.clone();
+    let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin"].map(HeaderName::from_static);
+    let allowed = ["x-api-key", "x-grpc-web", "x-user-agent", "grpc-timeout", "traceparent", "tracestate"];
+    let allowed = allowed.map(HeaderName::from_static).into_iter().chain([header::AUTHORIZATION, header::CONTENT_TYPE]);
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin, _| guard::is_allowed(&origins, origin)))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(allowed.collect::<Vec<_>>())
+        .expose_headers(exposed)
+        .max_age(CORS_MAX_AGE)
+}

@@ -1,0 +1,380 @@
+//! Live calls: one task each, found by call id.
+//!
+//! Everything that can happen to a call goes through here: claims it in the store, hands it to the task that owns it, or
+//! answers from the record when it has ended.
+
+mod actor;
+mod effects;
+mod error;
+mod handle;
+mod place;
+mod reconcile;
+mod recover;
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::sync::oneshot;
+use voicebridge_core::{
+    call_life::{Event, Signalling, Stage, Step, claimed},
+    identity::{CallId, Caller},
+    termination::{Termination, TerminationResult},
+    webhook::{Connect, Terminate},
+};
+use voicebridge_proto::{media::v1 as media, types::v1 as types};
+
+pub(crate) use error::CallError;
+use handle::{Handle, Mailbox, Message};
+pub(crate) use handle::{OfferAnswer, View};
+pub(crate) use reconcile::reconcile;
+
+use crate::{
+    clock::now_ms,
+    convert,
+    shared::Shared,
+    store::{Burial, CallRow, Change, Claim, Holder, NewCall, NewEvent, SessionPlace, StoreError, Tombstone},
+};
+
+/// What became of one notice of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Claimed,
+    Duplicate,
+    Stale,
+    Terminated,
+    Tombstoned,
+    Ignored,
+}
+
+impl Outcome {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Duplicate => "duplicate",
+            Self::Stale => "stale",
+            Self::Terminated => "terminated",
+            Self::Tombstoned => "tombstoned",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+/// A call of somebody who holds the signalling.
+#[derive(Clone)]
+pub(crate) struct SelfHeldStart {
+    pub(crate) call_id: CallId,
+    pub(crate) sdp_offer: String,
+    pub(crate) caller: Caller,
+    pub(crate) agent: Option<types::Agent>,
+    pub(crate) holder: Holder,
+    pub(crate) elapsed: Duration,
+}
+
+/// What such a start returns.
+#[derive(Clone, Debug)]
+pub(crate) struct Started {
+    pub(crate) session_id: String,
+    pub(crate) answer: OfferAnswer,
+}
+
+/// A call with its offer, about to get a task.
+struct Begun {
+    row: CallRow,
+    step: Step,
+    offer: Option<place::Offer>,
+    /// Fed to the life right after the beginning.
+    first: Option<Event>,
+}
+
+/// The calls of this process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Calls {
+    shared: Arc<Shared>,
+    live: Arc<Mutex<HashMap<CallId, Handle>>>,
+}
+
+impl Calls {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, live: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Handle>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self, call_id: &CallId) -> Option<Handle> {
+        self.lock().get(call_id).cloned()
+    }
+
+    /// Calls that have not ended.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Their states, by call id.
+    pub(crate) fn views(&self) -> Vec<(CallId, View)> {
+        let mut views: Vec<_> = self.lock().iter().map(|(id, handle)| (id.clone(), handle.view())).collect();
+        views.sort_by(|a, b| a.0.cmp(&b.0));
+        views
+    }
+
+    /// A user-initiated call from a webhook. When this returns, the claim is committed.
+    pub(crate) async fn connect(&self, connect: Connect) -> Result<Outcome, StoreError> {
+        let now = now_ms();
+        let limits = self.shared.limits();
+        let rang_since_ms = connect.timestamp_s.map_or(now, |s| i64::try_from(s).unwrap_or(i64::MAX / 2_000) * 1_000);
+        // A timestamp ahead of our clock is a call of now.
+        let age_ms = convert::elapsed_ms(rang_since_ms, now);
+        if age_ms > convert::duration_ms(limits.stale) {
+            return Ok(Outcome::Stale);
+        }
+        let new = NewCall {
+            call_id: connect.call_id,
+            holder: Holder::Managed,
+            phase: "PLACING",
+            phone_number_id: connect.phone_number_id.unwrap_or_default(),
+            caller: connect.caller,
+            received_at_ms: now,
+            ring_until_ms: now - age_ms as i64 + convert::duration_ms(limits.ring_budget) as i64,
+        };
+        let offer = place::Offer { sdp: connect.sdp_offer, agent: None };
+        Ok(match self.claim(new, offer).await? {
+            Claim::Claimed => Outcome::Claimed,
+            Claim::Duplicate => Outcome::Duplicate,
+            Claim::Tombstoned => Outcome::Tombstoned,
+        })
+    }
+
+    /// Claims a call and gives it a task. The mailbox exists before the claim, so that a hang-up that comes at the same
+    /// moment is not lost between the two.
+    async fn claim(&self, new: NewCall, offer: place::Offer) -> Result<Claim, StoreError> {
+        let call_id = new.call_id.clone();
+        let Some(mailbox) = self.reserve(&call_id) else { return Ok(Claim::Duplicate) };
+        let claim = self.shared.store.claim(&new).await;
+        if !matches!(claim, Ok(Claim::Claimed)) {
+            self.lock().remove(&call_id);
+            return claim;
+        }
+        let signalling = signalling(new.holder);
+        let row = CallRow {
+            ordinal: 0,
+            call_id: new.call_id,
+            holder: new.holder,
+            phase: new.phase.to_owned(),
+            phone_number_id: new.phone_number_id,
+            caller: new.caller,
+            received_at_ms: new.received_at_ms,
+            ring_until_ms: new.ring_until_ms,
+            session: None,
+            accepted_at_ms: None,
+            ended_at_ms: None,
+            termination: None,
+            last_sequence: 0,
+            node_sequence: 0,
+        };
+        self.spawn(Begun { row, step: claimed(signalling), offer: Some(offer), first: None }, mailbox);
+        claim
+    }
+
+    fn reserve(&self, call_id: &CallId) -> Option<Mailbox> {
+        match self.lock().entry(call_id.clone()) {
+            std::collections::hash_map::Entry::Occupied(_) => None,
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let (handle, mailbox) = handle::channel();
+                entry.insert(handle);
+                Some(mailbox)
+            }
+        }
+    }
+
+    /// Runs a call's task. A panic in it ends that call only, with a reason.
+    fn spawn(&self, begun: Begun, mailbox: Mailbox) {
+        let calls = self.clone();
+        let call_id = begun.row.call_id.clone();
+        let actor = actor::Actor::new(Arc::clone(&self.shared), begun.row, begun.offer, mailbox);
+        self.shared.tasks.spawn(async move {
+            let ran = AssertUnwindSafe(actor.run(begun.step, begun.first)).catch_unwind().await;
+            calls.lock().remove(&call_id);
+            if ran.is_err() {
+                tracing::error!(%call_id, "the call's task panicked; the call is ended");
+                calls.end_panicked(&call_id).await;
+            }
+        });
+        metrics::gauge!("voicebridge_control_live_calls").set(self.count() as f64);
+    }
+
+    /// The task is gone but the call is not: tell Meta and the node from the record. A second panic closes it at once.
+    async fn end_panicked(&self, call_id: &CallId) {
+        const REASON: &str = "INTERNAL";
+        let termination = Termination::new(
+            TerminationResult::Failed,
+            REASON,
+            "The control plane ended the call after an internal error; its log says where.",
+        );
+        let store = &self.shared.store;
+        let ending = async {
+            let Some(row) = store.call(call_id).await?.filter(|row| row.ended_at_ms.is_none()) else { return Ok(()) };
+            if row.termination.as_ref().is_some_and(|termination| termination.reason == REASON) {
+                let last = self.last_event(&row, &termination);
+                store.close(call_id, &termination, &last).await?;
+                return Ok(());
+            }
+            let change = Change { termination: Some(termination.clone()), ..Change::default() };
+            store.update(call_id, &change).await?;
+            self.restore(CallRow { termination: Some(termination), ..row });
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = ending.await {
+            tracing::error!(%call_id, error = &error as &dyn std::error::Error, "a panicked call could not be ended");
+        }
+    }
+
+    fn last_event(&self, row: &CallRow, termination: &Termination) -> NewEvent {
+        actor::last_event(row, termination, now_ms())
+    }
+
+    /// Meta's word that a call is over. When this returns, it is committed.
+    pub(crate) async fn terminate(&self, terminate: Terminate) -> Result<Outcome, StoreError> {
+        let tombstone =
+            Tombstone { buried_at_ms: now_ms(), failed: terminate.failed, error_code: terminate.error_code };
+        let burial = self.shared.store.bury(&terminate.call_id, &tombstone).await?;
+        let Some(handle) = self.handle(&terminate.call_id) else {
+            return Ok(match burial {
+                Burial::Unknown => Outcome::Tombstoned,
+                // Live without a task: this process is ending, and the next finds the tombstone.
+                Burial::Live => Outcome::Terminated,
+                Burial::Ended => Outcome::Duplicate,
+            });
+        };
+        let message = Message::Life(Event::WebhookTerminate { failed: terminate.failed, code: terminate.error_code });
+        handle.send(message).await;
+        Ok(Outcome::Terminated)
+    }
+
+    /// A call of somebody who holds the signalling: placed, and the answer returned. The same id again: the same answer.
+    pub(crate) async fn start(&self, start: SelfHeldStart) -> Result<Started, CallError> {
+        if self.shared.draining.is_cancelled() {
+            return Err(CallError::Draining);
+        }
+        let now = now_ms();
+        let received_at_ms = now - convert::duration_ms(start.elapsed.min(self.shared.limits().stale)) as i64;
+        let new = NewCall {
+            call_id: start.call_id.clone(),
+            holder: start.holder,
+            phase: "PLACING",
+            phone_number_id: String::new(),
+            caller: start.caller.clone(),
+            received_at_ms,
+            ring_until_ms: received_at_ms + convert::duration_ms(self.shared.limits().ring_budget) as i64,
+        };
+        let offer = place::Offer { sdp: start.sdp_offer.clone(), agent: start.agent.clone() };
+        // Not to be cut off between claim and task when the caller goes away.
+        let calls = self.clone();
+        let claim = tokio::spawn(async move { calls.claim(new, offer).await }).await;
+        match claim.map_err(|_| CallError::Internal)?? {
+            Claim::Tombstoned => {
+                return Err(CallError::Ended(Termination::new(
+                    TerminationResult::Abandoned,
+                    voicebridge_core::termination::reason::CALLER_ABANDONED,
+                    "The call's end was reported before its beginning.",
+                )));
+            }
+            Claim::Claimed | Claim::Duplicate => {}
+        }
+        let Some(handle) = self.handle(&start.call_id) else { return Err(self.ended(&start.call_id).await?) };
+        let view =
+            handle.wait(|view| view.answer.is_some() || view.session.is_some() || view.termination.is_some()).await;
+        if let Some(termination) = view.termination {
+            return Err(CallError::Ended(termination));
+        }
+        let session = view.session.ok_or(CallError::Internal)?;
+        match view.answer {
+            Some(answer) => Ok(Started { session_id: session.session_id, answer }),
+            // Placed before a restart of ours: the node has the answer, and gives it for the same session id.
+            None => {
+                let request = media::StartSessionRequest {
+                    session_id: session.session_id.clone(),
+                    call_id: start.call_id.as_str().to_owned(),
+                    sdp_offer: start.sdp_offer,
+                    elapsed_ms: convert::elapsed_ms(received_at_ms, now),
+                    signalling_mode: convert::mode(start.holder).into(),
+                    agent: start.agent,
+                    caller: Some(convert::caller_to_wire(&start.caller)),
+                };
+                let answer = effects::start_session(&self.shared, &session.node_url, request).await?;
+                Ok(Started { session_id: session.session_id, answer })
+            }
+        }
+    }
+
+    /// Whoever holds the signalling reports a stage. Returns the stage the session is at.
+    pub(crate) async fn advance(&self, call_id: &CallId, stage: Stage) -> Result<types::SignallingStage, CallError> {
+        let Some(handle) = self.handle(call_id) else { return Err(self.ended(call_id).await?) };
+        let (reply, answer) = oneshot::channel();
+        handle.send(Message::Advance { stage, reply }).await;
+        match answer.await {
+            Ok(answer) => answer,
+            // The call ended before it got to it.
+            Err(_) => Err(self.ended(call_id).await?),
+        }
+    }
+
+    /// Ends a call and returns the termination that stands.
+    pub(crate) async fn end(&self, call_id: &CallId, reason: String) -> Result<Termination, CallError> {
+        if let Some(handle) = self.handle(call_id) {
+            handle.send(Message::Life(Event::ApiEnd { reason })).await;
+            let view = handle.wait(|view| view.closed).await;
+            if let Some(termination) = view.termination {
+                return Ok(termination);
+            }
+        }
+        match self.ended(call_id).await? {
+            CallError::Ended(termination) => Ok(termination),
+            other => Err(other),
+        }
+    }
+
+    /// Where the session of a live call is.
+    pub(crate) async fn session(&self, call_id: &CallId) -> Result<SessionPlace, CallError> {
+        match self.handle(call_id).map(|handle| handle.view()) {
+            Some(View { termination: Some(termination), .. }) => Err(CallError::Ended(termination)),
+            Some(View { session: Some(session), .. }) => Ok(session),
+            Some(_) => Err(CallError::NotPlaced),
+            None => Err(self.ended(call_id).await?),
+        }
+    }
+
+    /// Why there is no task: the call has ended, or never was.
+    async fn ended(&self, call_id: &CallId) -> Result<CallError, CallError> {
+        let row = self.shared.store.call(call_id).await?.ok_or(CallError::NotFound)?;
+        Ok(row.termination.map_or(CallError::Internal, CallError::Ended))
+    }
+
+    /// Waits until nothing is being set up or ended, then leaves the rest to the nodes. Bounded: set-up has the ring
+    /// budget, ending its own deadline.
+    pub(crate) async fn drain(&self) {
+        loop {
+            let busy: Vec<Handle> = self.lock().values().filter(|handle| handle.view().is_busy).cloned().collect();
+            let Some(handle) = busy.first() else { break };
+            tracing::info!(calls = busy.len(), "waiting for calls that are being set up or ended");
+            handle.wait(|view| !view.is_busy).await;
+            // A task that is gone is removed by itself in a moment.
+            tokio::task::yield_now().await;
+        }
+        self.shared.detach.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+pub(crate) fn signalling(holder: Holder) -> Signalling {
+    match holder {
+        Holder::Managed => Signalling::Managed,
+        Holder::SelfStaged | Holder::SelfImmediate => Signalling::SelfHeld,
+    }
+}

@@ -1,0 +1,99 @@
+//! The cheap end of a call's task: a bounded mailbox in, the latest state out.
+
+use tokio::sync::{mpsc, oneshot, watch};
+use voicebridge_core::{
+    call_life::{Event, Stage},
+    termination::Termination,
+};
+use voicebridge_proto::types::v1::SignallingStage;
+
+use super::CallError;
+use crate::store::SessionPlace;
+
+/// Messages a call may be behind. Full: the sender waits; the task itself never does for long.
+const MAILBOX: usize = 32;
+
+pub(super) enum Message {
+    Life(Event),
+    Advance { stage: Stage, reply: oneshot::Sender<Result<SignallingStage, CallError>> },
+}
+
+/// A node's answer to the offer.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct OfferAnswer {
+    pub(crate) sdp: String,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl std::fmt::Debug for OfferAnswer {
+    // The SDP carries ICE credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OfferAnswer").field("warnings", &self.warnings).finish_non_exhaustive()
+    }
+}
+
+/// A call's state as others may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) phase: &'static str,
+    pub(crate) received_at_ms: i64,
+    pub(crate) session: Option<SessionPlace>,
+    pub(crate) answer: Option<OfferAnswer>,
+    pub(crate) termination: Option<Termination>,
+    /// Something is under way that a shutdown should wait for.
+    pub(crate) is_busy: bool,
+    /// The record is closed.
+    pub(crate) closed: bool,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            phase: "PLACING",
+            received_at_ms: 0,
+            session: None,
+            answer: None,
+            termination: None,
+            is_busy: true,
+            closed: false,
+        }
+    }
+}
+
+/// The task's end.
+pub(super) struct Mailbox {
+    pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) view: watch::Sender<View>,
+}
+
+#[derive(Clone)]
+pub(super) struct Handle {
+    messages: mpsc::Sender<Message>,
+    view: watch::Receiver<View>,
+}
+
+pub(super) fn channel() -> (Handle, Mailbox) {
+    let (sender, messages) = mpsc::channel(MAILBOX);
+    let (view, watched) = watch::channel(View::default());
+    (Handle { messages: sender, view: watched }, Mailbox { messages, view })
+}
+
+impl Handle {
+    pub(super) async fn send(&self, message: Message) {
+        // Err: the call has ended in the meantime. Whoever waits for a reply sees its sender dropped.
+        let _ = self.messages.send(message).await;
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// The first state that fits, or the last one when the task is gone.
+    pub(super) async fn wait(&self, mut fits: impl FnMut(&View) -> bool) -> View {
+        let mut view = self.view.clone();
+        match view.wait_for(|view| fits(view)).await {
+            Ok(found) => found.clone(),
+            Err(_) => View { is_busy: false, ..self.view() },
+        }
+    }
+}

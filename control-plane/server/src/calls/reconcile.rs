@@ -1,0 +1,71 @@
+//! When a node registers, its sessions are compared with our calls: what belongs to a call that is over, or that went on
+//! elsewhere, is ended, so that the slot is free. Sessions of calls we know nothing of belong to somebody else.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use voicebridge_core::{
+    identity::CallId,
+    termination::{Termination, TerminationResult, reason},
+};
+use voicebridge_proto::media::v1::{ListSessionsRequest, Session};
+
+use super::effects;
+use crate::{shared::Shared, store::SessionPlace};
+
+/// Runs until the sender is gone or the process ends.
+pub(crate) async fn reconcile(shared: Arc<Shared>, mut arrivals: mpsc::Receiver<(String, String)>) {
+    loop {
+        let (node_id, node_url) = tokio::select! {
+            arrival = arrivals.recv() => match arrival {
+                Some(arrival) => arrival,
+                None => return,
+            },
+            () = shared.detach.cancelled() => return,
+        };
+        let listed = async {
+            let mut client = shared.clients.client(&node_url)?;
+            client.list_sessions(ListSessionsRequest { include_ended: false }).await
+        };
+        match tokio::time::timeout(shared.limits().node_timeout, listed).await {
+            Ok(Ok(response)) => {
+                for session in response.into_inner().sessions {
+                    end_if_orphaned(&shared, &node_id, &node_url, session).await;
+                }
+            }
+            Ok(Err(status)) => {
+                tracing::warn!(node = node_id, code = ?status.code(), "the node's sessions could not be listed");
+            }
+            Err(_) => tracing::warn!(node = node_id, "the node did not list its sessions in time"),
+        }
+    }
+}
+
+async fn end_if_orphaned(shared: &Shared, node_id: &str, node_url: &str, session: Session) {
+    let Ok(call_id) = CallId::parse(session.call_id) else { return };
+    let row = match shared.store.call(&call_id).await {
+        Ok(Some(row)) => row,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(%call_id, error = &error as &dyn std::error::Error, "the call could not be read");
+            return;
+        }
+    };
+    let is_ours = row.session.as_ref().is_some_and(|ours| ours.session_id == session.session_id);
+    if is_ours && row.ended_at_ms.is_none() {
+        return;
+    }
+    let termination = row.termination.unwrap_or_else(|| {
+        Termination::new(TerminationResult::Failed, reason::NODE_LOST, "The call went on at another node.")
+    });
+    tracing::warn!(%call_id, node = node_id, session = session.session_id, "ending a session left behind");
+    let place = SessionPlace {
+        session_id: session.session_id,
+        node_id: node_id.to_owned(),
+        node_url: node_url.to_owned(),
+        region: String::new(),
+    };
+    if let Err(status) = effects::end_session(shared, &place, &termination).await {
+        tracing::warn!(%call_id, code = ?status.code(), "the session left behind could not be ended");
+    }
+}

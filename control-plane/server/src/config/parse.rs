@@ -1,0 +1,192 @@
+//! One function per kind of setting: takes the text, returns a usable value, and notes what is wrong with it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use http::Uri;
+use secrecy::SecretString;
+use voicebridge_core::placement::Rules;
+
+use super::{Config, ConfigError, ConfigErrors, DEFAULT_PORT, Origins, WhatsApp};
+
+/// What is wrong so far. A wrong value is replaced by something harmless, so that the others are checked too.
+#[derive(Debug, Default)]
+pub(super) struct Errors(Vec<ConfigError>);
+
+/// Trimmed; empty counts as unset.
+fn text(value: Option<String>) -> Option<String> {
+    value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+impl Errors {
+    fn add(&mut self, variable: &'static str, rule: impl Into<String>) {
+        self.0.push(ConfigError { variable, rule: rule.into() });
+    }
+
+    pub(super) fn finish(self, config: Config) -> Result<Config, ConfigErrors> {
+        if self.0.is_empty() { Ok(config) } else { Err(ConfigErrors(self.0)) }
+    }
+
+    /// The port alone comes from hosting platforms; the address then stays.
+    pub(super) fn listen(&mut self, listen: Option<String>, port: Option<String>) -> SocketAddr {
+        let mut address = match text(listen) {
+            Some(listen) => listen.parse().unwrap_or_else(|_| {
+                self.add(
+                    "VOICEBRIDGE_LISTEN",
+                    format!("is {listen:?}; it must be an address and a port, e.g. 0.0.0.0:3100"),
+                );
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+            }),
+            None => SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
+        };
+        if let Some(port) = text(port) {
+            match port.parse::<u16>() {
+                Ok(port) => address.set_port(port),
+                Err(_) => self.add("PORT", format!("is {port:?}; it must be a whole number from 0 to 65535")),
+            }
+        }
+        address
+    }
+
+    pub(super) fn whatsapp(
+        &mut self,
+        access_token: Option<String>,
+        phone_number_id: Option<String>,
+        app_secret: Option<String>,
+        verify_token: Option<String>,
+    ) -> Result<WhatsApp, Vec<&'static str>> {
+        let access_token = self.secret("WHATSAPP_ACCESS_TOKEN", access_token);
+        let phone_number_id = text(phone_number_id);
+        if phone_number_id.as_ref().is_some_and(|id| !id.bytes().all(|b| b.is_ascii_alphanumeric())) {
+            self.add(
+                "WHATSAPP_PHONE_NUMBER_ID",
+                "must be letters and digits only: Meta's id of the number, not the number",
+            );
+        }
+        let app_secret = self.secret("WHATSAPP_APP_SECRET", app_secret);
+        let verify_token = self.secret("WHATSAPP_VERIFY_TOKEN", verify_token);
+        let mut missing = Vec::new();
+        let mut note = |name, present: bool| {
+            if !present {
+                missing.push(name);
+            }
+        };
+        note("WHATSAPP_ACCESS_TOKEN", access_token.is_some());
+        note("WHATSAPP_PHONE_NUMBER_ID", phone_number_id.is_some());
+        note("WHATSAPP_APP_SECRET", app_secret.is_some());
+        note("WHATSAPP_VERIFY_TOKEN", verify_token.is_some());
+        match (access_token, phone_number_id, app_secret, verify_token) {
+            (Some(access_token), Some(phone_number_id), Some(app_secret), Some(verify_token)) => {
+                Ok(WhatsApp { access_token, phone_number_id, app_secret, verify_token })
+            }
+            _ => Err(missing),
+        }
+    }
+
+    /// Goes into an HTTP header or a comparison: visible ASCII. The message never shows it.
+    pub(super) fn secret(&mut self, variable: &'static str, value: Option<String>) -> Option<SecretString> {
+        let value = text(value)?;
+        if !value.bytes().all(|b| b.is_ascii_graphic()) {
+            self.add(variable, "must be visible ASCII without spaces");
+        }
+        Some(SecretString::from(value))
+    }
+
+    pub(super) fn keys(&mut self, variable: &'static str, value: Option<String>) -> Vec<SecretString> {
+        let Some(value) = text(value) else { return Vec::new() };
+        value.split(',').filter_map(|key| self.secret(variable, Some(key.to_owned()))).collect()
+    }
+
+    pub(super) fn http_url(&mut self, variable: &'static str, value: Option<String>, default: &str) -> String {
+        let url = text(value).unwrap_or_else(|| default.to_owned());
+        let url = url.trim_end_matches('/').to_owned();
+        let usable = url.parse::<Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none()
+        });
+        if !usable {
+            self.add(variable, format!("is {url:?}; it must be a URL with http:// or https:// and no query"));
+        }
+        url
+    }
+
+    pub(super) fn database(&mut self, variable: &'static str, value: Option<String>, default: &str) -> String {
+        let url = text(value).unwrap_or_else(|| default.to_owned());
+        if !url.starts_with("sqlite:") {
+            // The URL may hold a password.
+            self.add(
+                variable,
+                "must begin with sqlite:// (e.g. sqlite://voicebridge.db), the one database served so far",
+            );
+        }
+        url
+    }
+
+    pub(super) fn origins(&mut self, variable: &'static str, value: Option<String>) -> Origins {
+        let Some(value) = text(value) else { return Origins::Local };
+        if value == "*" {
+            return Origins::Any;
+        }
+        let origins: Vec<String> =
+            value.split(',').map(|origin| origin.trim().trim_end_matches('/').to_owned()).collect();
+        for origin in &origins {
+            let usable = origin.parse::<Uri>().is_ok_and(|uri| {
+                matches!(uri.scheme_str(), Some("http" | "https"))
+                    && uri.host().is_some()
+                    && matches!(uri.path(), "" | "/")
+                    && uri.query().is_none()
+            });
+            if !usable {
+                self.add(variable, format!("holds {origin:?}; an origin is scheme://host[:port], or * for any"));
+            }
+        }
+        Origins::Listed(origins)
+    }
+
+    pub(super) fn rules(&mut self, variable: &'static str, value: Option<String>) -> Rules {
+        Rules::parse(value.as_deref().unwrap_or_default()).unwrap_or_else(|error| {
+            self.add(variable, error.to_string());
+            Rules::default()
+        })
+    }
+
+    pub(super) fn number(
+        &mut self,
+        variable: &'static str,
+        value: Option<String>,
+        allowed: RangeInclusive<u64>,
+        default: u64,
+    ) -> u64 {
+        let Some(value) = text(value) else { return default };
+        match value.parse::<u64>() {
+            Ok(number) if allowed.contains(&number) => number,
+            _ => {
+                let (least, most) = allowed.into_inner();
+                self.add(variable, format!("is {value:?}; it must be a whole number from {least} to {most}"));
+                default
+            }
+        }
+    }
+
+    pub(super) fn seconds(
+        &mut self,
+        variable: &'static str,
+        value: Option<String>,
+        allowed: RangeInclusive<u64>,
+        default: Duration,
+    ) -> Duration {
+        Duration::from_secs(self.number(variable, value, allowed, default.as_secs()))
+    }
+
+    pub(super) fn millis(
+        &mut self,
+        variable: &'static str,
+        value: Option<String>,
+        allowed: RangeInclusive<u64>,
+        default: Duration,
+    ) -> Duration {
+        Duration::from_millis(self.number(variable, value, allowed, default.as_millis() as u64))
+    }
+}

@@ -1,0 +1,136 @@
+#![allow(clippy::unwrap_used)]
+
+use secrecy::ExposeSecret as _;
+
+use super::*;
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+#[test]
+fn nothing_set_is_a_laptop() {
+    let config = Config::resolve(RawConfig::default()).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:3100");
+    assert_eq!(config.graph_url, "https://graph.facebook.com/v25.0");
+    assert_eq!(config.database_url, "sqlite://voicebridge.db");
+    assert!(config.api_keys.is_empty() && config.node_token.is_none());
+    assert_eq!(config.cors_origins, Origins::Local);
+    assert_eq!(config.limits.node_lost(), Duration::from_secs(3));
+    assert_eq!(
+        config.whatsapp.unwrap_err(),
+        ["WHATSAPP_ACCESS_TOKEN", "WHATSAPP_PHONE_NUMBER_ID", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN"]
+    );
+}
+
+#[test]
+fn the_port_of_a_platform_wins() {
+    fn check(listen: Option<&str>, port: Option<&str>, expect: &str) {
+        let raw = RawConfig { listen: listen.map(str::to_owned), port: port.map(str::to_owned), ..Default::default() };
+        assert_eq!(Config::resolve(raw).unwrap().listen.to_string(), expect);
+    }
+    check(Some("127.0.0.1:9"), None, "127.0.0.1:9");
+    check(Some("127.0.0.1:9"), Some("8080"), "127.0.0.1:8080");
+    check(None, Some("8080"), "0.0.0.0:8080");
+    check(Some(""), Some(" "), "0.0.0.0:3100");
+    check(Some("[::]:1"), Some("2"), "[::]:2");
+}
+
+#[test]
+fn values_are_taken() {
+    let config = Config::resolve(RawConfig {
+        whatsapp_access_token: some("EAAG"),
+        whatsapp_phone_number_id: some("106"),
+        whatsapp_app_secret: some("secret"),
+        whatsapp_verify_token: some("verify"),
+        graph_url: some("http://127.0.0.1:9/v25.0/"),
+        api_keys: some("one, two,,"),
+        cors_origins: some("https://app.example, http://localhost:5173/"),
+        ring_budget_s: some("20"),
+        graph_timeout_ms: some("250"),
+        max_body_bytes: some("8192"),
+        ..Default::default()
+    })
+    .unwrap();
+    let whatsapp = config.whatsapp.unwrap();
+    assert_eq!(whatsapp.phone_number_id, "106");
+    assert_eq!(whatsapp.access_token.expose_secret(), "EAAG");
+    assert_eq!(config.graph_url, "http://127.0.0.1:9/v25.0");
+    assert_eq!(config.api_keys.len(), 2);
+    assert_eq!(
+        config.cors_origins,
+        Origins::Listed(vec!["https://app.example".to_owned(), "http://localhost:5173".to_owned()])
+    );
+    assert_eq!(config.limits.ring_budget, Duration::from_secs(20));
+    assert_eq!(config.limits.graph_timeout, Duration::from_millis(250));
+    assert_eq!(config.limits.max_body_bytes, 8_192);
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_and_name_their_variable() {
+    let errors = Config::resolve(RawConfig {
+        listen: some("everywhere"),
+        port: some("http"),
+        whatsapp_phone_number_id: some("+1 555"),
+        whatsapp_app_secret: some("s3cr\u{e9}t"),
+        graph_url: some("graph.facebook.com"),
+        database_url: some("postgres://u:hunter2@db/x"),
+        api_keys: some("good,b ad"),
+        node_token: some("to ken"),
+        cors_origins: some("app.example"),
+        placement: some("Brazil=sa"),
+        ring_budget_s: some("90"),
+        stale_s: some("soon"),
+        graph_timeout_ms: some("1"),
+        node_lost_beats: some("1"),
+        accept_patience_ms: some("-1"),
+        place_timeout_ms: some("0"),
+        max_body_bytes: some("1"),
+        ..Default::default()
+    })
+    .unwrap_err();
+    let named: Vec<_> = errors.0.iter().map(|error| error.variable).collect();
+    for variable in [
+        "VOICEBRIDGE_LISTEN",
+        "PORT",
+        "WHATSAPP_PHONE_NUMBER_ID",
+        "WHATSAPP_APP_SECRET",
+        "WHATSAPP_GRAPH_URL",
+        "DATABASE_URL",
+        "VOICEBRIDGE_API_KEYS",
+        "VOICEBRIDGE_NODE_TOKEN",
+        "VOICEBRIDGE_CORS_ORIGINS",
+        "VOICEBRIDGE_PLACEMENT",
+        "VOICEBRIDGE_RING_BUDGET_S",
+        "VOICEBRIDGE_STALE_S",
+        "VOICEBRIDGE_GRAPH_TIMEOUT_MS",
+        "VOICEBRIDGE_NODE_LOST_BEATS",
+        "VOICEBRIDGE_ACCEPT_PATIENCE_MS",
+        "VOICEBRIDGE_PLACE_TIMEOUT_MS",
+        "VOICEBRIDGE_MAX_BODY_BYTES",
+    ] {
+        assert_eq!(named.iter().filter(|name| **name == variable).count(), 1, "{variable} in {named:?}");
+    }
+    let shown = errors.to_string();
+    for secret in ["s3cr", "hunter2", "b ad", "to ken"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn no_debug_output_shows_a_secret() {
+    let config = Config::resolve(RawConfig {
+        whatsapp_access_token: some("EAAG-token"),
+        whatsapp_phone_number_id: some("106"),
+        whatsapp_app_secret: some("app-s3cret"),
+        whatsapp_verify_token: some("verify-w0rd"),
+        api_keys: some("key-0ne"),
+        node_token: some("node-t0ken"),
+        ..Default::default()
+    })
+    .unwrap();
+    let shown = format!("{config:?}");
+    for secret in ["EAAG-token", "app-s3cret", "verify-w0rd", "key-0ne", "node-t0ken"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}

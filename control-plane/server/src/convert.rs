@@ -1,0 +1,253 @@
+//! The one place where the contract's types and ours meet.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use prost_types::Timestamp;
+use voicebridge_core::{
+    call_life::{self, Milestone},
+    identity::{Caller, PhoneNumber, UserId},
+    termination::{Termination, TerminationResult},
+};
+use voicebridge_proto::{
+    control::v1 as control,
+    types::v1::{self as types, event::Kind},
+};
+
+use crate::{
+    graph::Answer,
+    store::{CallRow, Holder, NewEvent, StoredEvent},
+};
+
+pub(crate) fn timestamp(ms: i64) -> Timestamp {
+    Timestamp { seconds: ms.div_euclid(1_000), nanos: (ms.rem_euclid(1_000) * 1_000_000) as i32 }
+}
+
+fn millis(timestamp: &Timestamp) -> i64 {
+    timestamp.seconds.saturating_mul(1_000).saturating_add(i64::from(timestamp.nanos) / 1_000_000)
+}
+
+/// Between two instants of the wall clock; 0 when it was set back in between.
+pub(crate) fn elapsed_ms(from_ms: i64, to_ms: i64) -> u64 {
+    u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
+}
+
+pub(crate) fn termination_to_wire(termination: &Termination) -> types::Termination {
+    let result = match termination.result {
+        TerminationResult::Completed => types::TerminationResult::Completed,
+        TerminationResult::Abandoned => types::TerminationResult::Abandoned,
+        TerminationResult::Rejected => types::TerminationResult::Rejected,
+        TerminationResult::Failed => types::TerminationResult::Failed,
+    };
+    types::Termination {
+        result: result.into(),
+        reason: termination.reason.clone().into_owned(),
+        message: termination.message.clone(),
+        upstream_code: termination.upstream_code.clone(),
+    }
+}
+
+/// A termination without a known result is a failure.
+pub(crate) fn termination_from_wire(termination: types::Termination) -> Termination {
+    let result = match termination.result() {
+        types::TerminationResult::Completed => TerminationResult::Completed,
+        types::TerminationResult::Abandoned => TerminationResult::Abandoned,
+        types::TerminationResult::Rejected => TerminationResult::Rejected,
+        types::TerminationResult::Failed | types::TerminationResult::Unspecified => TerminationResult::Failed,
+    };
+    Termination {
+        result,
+        reason: termination.reason.into(),
+        message: termination.message,
+        upstream_code: termination.upstream_code,
+    }
+}
+
+pub(crate) fn caller_to_wire(caller: &Caller) -> types::Caller {
+    types::Caller {
+        phone_number: caller.phone_number.as_ref().map_or_else(String::new, |number| number.digits().to_owned()),
+        user_id: caller.user_id.as_ref().map_or_else(String::new, |id| id.as_str().to_owned()),
+        name: caller.name.clone().unwrap_or_default(),
+    }
+}
+
+pub(crate) fn caller_from_wire(caller: types::Caller) -> Caller {
+    Caller {
+        phone_number: PhoneNumber::parse(&caller.phone_number),
+        user_id: UserId::parse(&caller.user_id),
+        name: Some(caller.name).filter(|name| !name.is_empty()),
+    }
+}
+
+pub(crate) fn stage_to_wire(stage: call_life::Stage) -> types::SignallingStage {
+    match stage {
+        call_life::Stage::AnswerDelivered => types::SignallingStage::AnswerDelivered,
+        call_life::Stage::Accepted => types::SignallingStage::Accepted,
+    }
+}
+
+pub(crate) fn stage_from_wire(stage: types::SignallingStage) -> Option<call_life::Stage> {
+    match stage {
+        types::SignallingStage::AnswerDelivered => Some(call_life::Stage::AnswerDelivered),
+        types::SignallingStage::Accepted => Some(call_life::Stage::Accepted),
+        types::SignallingStage::Unspecified => None,
+    }
+}
+
+/// The name operators know, and the contract's value.
+pub(crate) fn milestone(milestone: Milestone) -> (&'static str, types::Stage) {
+    match milestone {
+        Milestone::Connect => ("WA_CALL_CONNECT", types::Stage::WaCallConnect),
+        Milestone::PreAccepted => ("WA_CALL_PRE_ACCEPTED", types::Stage::WaCallPreAccepted),
+        Milestone::Accepted => ("WA_CALL_ACCEPTED", types::Stage::WaCallAccepted),
+    }
+}
+
+/// The contract's name of an event's kind; `None` for kinds that are not stored.
+pub(crate) const fn kind_name(kind: &Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::StageReached(_) => "stage_reached",
+        Kind::OfferAnswered(_) => "offer_answered",
+        Kind::TransportConnected(_) => "transport_connected",
+        Kind::ProviderReady(_) => "provider_ready",
+        Kind::CallerSpeechStarted(_) => "caller_speech_started",
+        Kind::CallerSpeechStopped(_) => "caller_speech_stopped",
+        Kind::Transcript(_) => "transcript",
+        Kind::ResponseStarted(_) => "response_started",
+        Kind::ResponseFinished(_) => "response_finished",
+        Kind::BargedIn(_) => "barged_in",
+        Kind::ToolCalled(_) => "tool_called",
+        Kind::Incident(_) => "incident",
+        Kind::SessionEnded(_) => "session_ended",
+        Kind::GraphAnswered(_) => "graph_answered",
+        Kind::CallEnded(_) => crate::store::LAST_KIND,
+        Kind::PartialTranscript(_) | Kind::StatisticsReported(_) => return None,
+    })
+}
+
+/// What an event of a node means for the call's life.
+pub(crate) fn life_event(kind: &Kind) -> Option<call_life::Event> {
+    match kind {
+        Kind::TransportConnected(_) => Some(call_life::Event::TransportConnected),
+        Kind::ProviderReady(_) => Some(call_life::Event::ProviderReady),
+        Kind::StageReached(reached) if reached.stage() == types::Stage::MediaBridgeActive => {
+            Some(call_life::Event::BridgeActive)
+        }
+        Kind::SessionEnded(ended) => {
+            let termination = ended.termination.clone().unwrap_or_default();
+            Some(call_life::Event::SessionEnded(termination_from_wire(termination)))
+        }
+        _ => None,
+    }
+}
+
+/// An event of the control plane itself.
+pub(crate) fn own_event(call: &CallRow, now_ms: i64, kind: Kind) -> types::Event {
+    types::Event {
+        call_id: call.call_id.as_str().to_owned(),
+        session_id: call.session.as_ref().map_or_else(String::new, |session| session.session_id.clone()),
+        sequence: 0,
+        occurred_at: Some(timestamp(now_ms)),
+        node: String::new(),
+        region: String::new(),
+        elapsed_ms: elapsed_ms(call.received_at_ms, now_ms),
+        kind: Some(kind),
+    }
+}
+
+/// For the store; `None` for transient events and those of kinds we do not know.
+pub(crate) fn event_to_row(mut event: types::Event, now_ms: i64, node_sequence: Option<u64>) -> Option<NewEvent> {
+    let kind = kind_name(event.kind.as_ref()?)?;
+    event.sequence = 0;
+    let occurred_at_ms = event.occurred_at.as_ref().map_or(now_ms, millis);
+    Some(NewEvent { kind, occurred_at_ms, node_sequence, payload: event.encode_to_vec() })
+}
+
+/// From the store.
+///
+/// # Errors
+/// The row's bytes are no event: the file was changed by somebody else, or by a version ahead of this one.
+pub(crate) fn event_from_row(row: &StoredEvent) -> Result<types::Event, prost::DecodeError> {
+    let mut event = types::Event::decode(row.payload.as_slice())?;
+    event.sequence = row.sequence;
+    Ok(event)
+}
+
+pub(crate) fn graph_answered(action: call_life::GraphAction, answer: &Answer) -> types::GraphAnswered {
+    let error = answer.error.as_ref();
+    types::GraphAnswered {
+        action: action.word().to_owned(),
+        status: u32::from(answer.status),
+        duration_ms: answer.duration_ms,
+        error_code: error.map_or(0, |error| i32::try_from(error.code).unwrap_or_default()),
+        error_details: match (error, answer.silence) {
+            (Some(error), _) => error.text().to_owned(),
+            (None, Some(silence)) => silence.to_owned(),
+            (None, None) => String::new(),
+        },
+        fbtrace_id: error.map_or_else(String::new, |error| error.fbtrace_id.clone()),
+    }
+}
+
+pub(crate) fn phase_to_wire(word: &str) -> control::CallPhase {
+    match word {
+        "PLACING" => control::CallPhase::Placing,
+        "PRE_ACCEPTING" => control::CallPhase::PreAccepting,
+        "CONNECTING" => control::CallPhase::Connecting,
+        "ACCEPTING" => control::CallPhase::Accepting,
+        "ACTIVE" => control::CallPhase::Active,
+        "ENDING" => control::CallPhase::Ending,
+        "ENDED" => control::CallPhase::Ended,
+        _ => control::CallPhase::Unspecified,
+    }
+}
+
+pub(crate) fn mode(holder: Holder) -> types::SignallingMode {
+    match holder {
+        Holder::Managed | Holder::SelfStaged => types::SignallingMode::Staged,
+        Holder::SelfImmediate => types::SignallingMode::Immediate,
+    }
+}
+
+/// A call as API callers see it, without what only its events tell.
+pub(crate) fn call_to_wire(row: &CallRow) -> control::Call {
+    let session = row.session.clone().unwrap_or_default();
+    control::Call {
+        call_id: row.call_id.as_str().to_owned(),
+        session_id: session.session_id,
+        direction: types::Direction::Inbound.into(),
+        phase: phase_to_wire(&row.phase).into(),
+        caller: Some(caller_to_wire(&row.caller)),
+        phone_number_id: row.phone_number_id.clone(),
+        node_id: session.node_id,
+        region: session.region,
+        received_at: Some(timestamp(row.received_at_ms)),
+        accepted_at: row.accepted_at_ms.map(timestamp),
+        ended_at: row.ended_at_ms.map(timestamp),
+        termination: row.ended_at_ms.and(row.termination.as_ref()).map(termination_to_wire),
+        timeline: Vec::new(),
+        transcripts: Vec::new(),
+        usage: None,
+        statistics: None,
+        last_sequence: row.last_sequence,
+    }
+}
+
+/// Adds what an event tells to the call.
+pub(crate) fn add_event(call: &mut control::Call, event: types::Event) {
+    match event.kind {
+        Some(Kind::StageReached(reached)) => {
+            call.timeline.push(control::TimelineEntry { stage: reached.stage, elapsed_ms: event.elapsed_ms });
+        }
+        Some(Kind::Transcript(transcript)) => call.transcripts.push(transcript),
+        Some(Kind::SessionEnded(ended)) => {
+            call.usage = ended.usage;
+            call.statistics = ended.statistics;
+        }
+        _ => {}
+    }
+}
+
+pub(crate) fn duration_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

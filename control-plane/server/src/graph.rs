@@ -1,0 +1,230 @@
+//! Meta's Graph API: the four things one can say about a user-initiated call.
+//!
+//! One request, a time-out, and one retry when the failure looks transient (no connection, time-out, 5xx, or Meta's own
+//! `is_transient`). Error bodies are read and kept: `error_data.details` is where Meta says what is wrong with an SDP.
+//! The token and the SDP reach neither logs nor errors. Source: Meta, "Calling API reference" and "Error codes".
+
+use std::time::{Duration, Instant};
+
+use backon::{ConstantBuilder, Retryable as _};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+use voicebridge_core::{
+    call_life::{GraphAction, GraphOutcome},
+    identity::CallId,
+};
+
+use crate::config::WhatsApp;
+
+/// Pause before the one retry.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// More of a body is not read: Meta's are below 2 KB.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Longest piece of Meta's text that is kept.
+const MAX_DETAILS_CHARS: usize = 500;
+
+/// The client. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    http: reqwest::Client,
+    url: String,
+    authorization: HeaderValue,
+}
+
+/// The client could not be made, or the URL not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphSetupError {
+    /// TLS set-up failed.
+    #[error("the HTTP client could not be made")]
+    Client(#[from] reqwest::Error),
+    /// Characters no header can carry.
+    #[error("WHATSAPP_ACCESS_TOKEN holds characters that an HTTP header cannot carry")]
+    Token(#[from] http::header::InvalidHeaderValue),
+}
+
+/// How a request came out, retry included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status of the last attempt; 0 when there was none.
+    pub status: u16,
+    /// From the first attempt to the last answer.
+    pub duration_ms: u32,
+    /// Meta's error, when it sent one.
+    pub error: Option<GraphError>,
+    /// Why there was no HTTP answer: `timeout` or `connection`.
+    pub silence: Option<&'static str>,
+}
+
+/// Meta's error object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct GraphError {
+    /// E.g. 100, 138003; 0 when missing.
+    pub code: i64,
+    /// More precise, e.g. 2494010; 0 when missing.
+    pub error_subcode: i64,
+    /// For developers.
+    pub message: String,
+    /// `error_data.details` after reading.
+    #[serde(rename = "error_data", deserialize_with = "details")]
+    pub details: String,
+    /// For Meta's support.
+    pub fbtrace_id: String,
+    /// Meta suggests trying again.
+    pub is_transient: bool,
+}
+
+impl Answer {
+    /// What it means for the call.
+    #[must_use]
+    pub fn outcome(&self) -> GraphOutcome {
+        match (&self.error, self.silence) {
+            (_, Some(silence)) => GraphOutcome::Unreachable { code: silence.to_owned() },
+            (None, None) if (200..300).contains(&self.status) => GraphOutcome::Ok,
+            (Some(error), None) if error.code != 0 => {
+                GraphOutcome::Refused { code: error.code.to_string(), details: error.text().to_owned() }
+            }
+            (_, None) if self.status >= 500 => GraphOutcome::Unreachable { code: self.status.to_string() },
+            (error, None) => GraphOutcome::Refused {
+                code: self.status.to_string(),
+                details: error.as_ref().map_or("no reason given", GraphError::text).to_owned(),
+            },
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        self.silence.is_some() || self.status >= 500 || self.error.as_ref().is_some_and(|error| error.is_transient)
+    }
+}
+
+impl GraphError {
+    /// The most telling text there is.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        if self.details.is_empty() { &self.message } else { &self.details }
+    }
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    messaging_product: &'static str,
+    call_id: &'a str,
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<Session<'a>>,
+}
+
+#[derive(Serialize)]
+struct Session<'a> {
+    // Meta's parameter table says "offer" here and means the caller's; ours is an answer, and nothing else is taken.
+    sdp_type: &'static str,
+    sdp: &'a str,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Body {
+    success: Option<bool>,
+    error: Option<GraphError>,
+}
+
+impl Graph {
+    /// For one number. `graph_url` carries the version.
+    ///
+    /// # Errors
+    /// TLS cannot be set up, or the token is no header value.
+    pub fn new(graph_url: &str, whatsapp: &WhatsApp, timeout: Duration) -> Result<Self, GraphSetupError> {
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", whatsapp.access_token.expose_secret()))?;
+        authorization.set_sensitive(true);
+        let http = reqwest::Client::builder()
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            // A redirect would carry the token elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .build()?;
+        Ok(Self { http, url: format!("{graph_url}/{}/calls", whatsapp.phone_number_id), authorization })
+    }
+
+    /// Says one thing about a call. `answer` goes with `pre_accept` and `accept`.
+    pub async fn act(&self, call_id: &CallId, action: GraphAction, answer: Option<&str>) -> Answer {
+        let request = Request {
+            messaging_product: "whatsapp",
+            call_id: call_id.as_str(),
+            action: action.word(),
+            session: answer.map(|sdp| Session { sdp_type: "answer", sdp }),
+        };
+        let begun = Instant::now();
+        let attempt = || async {
+            let answer = self.attempt(&request).await;
+            if answer.is_transient() { Err(answer) } else { Ok(answer) }
+        };
+        let once_more = ConstantBuilder::new().with_delay(RETRY_DELAY).with_max_times(1);
+        let (Ok(mut answer) | Err(mut answer)) = attempt
+            .retry(once_more)
+            .notify(|answer: &Answer, _| {
+                tracing::warn!(
+                    action = action.word(),
+                    status = answer.status,
+                    silence = answer.silence,
+                    "graph asked again"
+                );
+            })
+            .await;
+        answer.duration_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
+        answer
+    }
+
+    async fn attempt(&self, request: &Request<'_>) -> Answer {
+        let silent = |error: &reqwest::Error| Answer {
+            status: 0,
+            duration_ms: 0,
+            error: None,
+            silence: Some(if error.is_timeout() { "timeout" } else { "connection" }),
+        };
+        let sent =
+            self.http.post(&self.url).header(AUTHORIZATION, self.authorization.clone()).json(request).send().await;
+        let mut response = match sent {
+            Ok(response) => response,
+            Err(error) => return silent(&error),
+        };
+        let mut bytes = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if bytes.len() + chunk.len() <= MAX_BODY_BYTES => bytes.extend_from_slice(&chunk),
+                Ok(_) => break,
+                Err(error) => return silent(&error),
+            }
+        }
+        let status = response.status().as_u16();
+        let body: Body = serde_json::from_slice(&bytes).unwrap_or_default();
+        let error = body.error.or_else(|| {
+            // 200 with success:false is no success.
+            (body.success == Some(false)).then(|| GraphError {
+                message: "success was false".to_owned(),
+                code: i64::from(status),
+                ..GraphError::default()
+            })
+        });
+        Answer { status, duration_ms: 0, error: error.map(shorten), silence: None }
+    }
+}
+
+fn shorten(mut error: GraphError) -> GraphError {
+    for text in [&mut error.message, &mut error.details, &mut error.fbtrace_id] {
+        if let Some((at, _)) = text.char_indices().nth(MAX_DETAILS_CHARS) {
+            text.truncate(at);
+        }
+    }
+    error
+}
+
+/// `error_data` is an object with `details`, a plain string in older versions, or absent.
+fn details<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.get("details").unwrap_or(&value).as_str().unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests;

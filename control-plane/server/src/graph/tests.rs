@@ -1,0 +1,145 @@
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
+use secrecy::SecretString;
+
+use super::*;
+
+/// One scripted answer: status and body, or silence.
+#[derive(Clone)]
+enum Reply {
+    Say(u16, &'static str),
+    Nothing,
+}
+
+#[derive(Default)]
+struct Script {
+    replies: VecDeque<Reply>,
+    seen: Vec<(Option<String>, serde_json::Value)>,
+}
+
+type Shared = Arc<Mutex<Script>>;
+
+async fn answer(State(script): State<Shared>, headers: HeaderMap, body: String) -> (StatusCode, &'static str) {
+    let reply = {
+        let mut script = script.lock().unwrap();
+        let token = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        script.seen.push((token, serde_json::from_str(&body).unwrap()));
+        script.replies.pop_front().unwrap()
+    };
+    match reply {
+        Reply::Say(status, body) => (StatusCode::from_u16(status).unwrap(), body),
+        Reply::Nothing => std::future::pending().await,
+    }
+}
+
+async fn graph(replies: &[Reply]) -> (Graph, Shared) {
+    let script = Arc::new(Mutex::new(Script { replies: replies.to_vec().into(), seen: Vec::new() }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v25.0", listener.local_addr().unwrap());
+    let app = Router::new().route("/v25.0/{number}/calls", post(answer)).with_state(Arc::clone(&script));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (Graph::new(&url, &whatsapp(), Duration::from_millis(300)).unwrap(), script)
+}
+
+fn whatsapp() -> WhatsApp {
+    WhatsApp {
+        access_token: SecretString::from("EAAG"),
+        phone_number_id: "106".to_owned(),
+        app_secret: SecretString::from("secret"),
+        verify_token: SecretString::from("verify"),
+    }
+}
+
+fn call() -> CallId {
+    CallId::parse("wacid.A=").unwrap()
+}
+
+#[tokio::test]
+async fn the_four_requests_are_as_meta_wants_them() {
+    let ok = Reply::Say(200, r#"{"messaging_product":"whatsapp","success":true}"#);
+    let (graph, script) = graph(&[ok.clone(), ok.clone(), ok.clone(), ok]).await;
+    for (action, sdp) in [
+        (GraphAction::PreAccept, Some("v=0\r\n")),
+        (GraphAction::Accept, Some("v=0\r\n")),
+        (GraphAction::Reject, None),
+        (GraphAction::Terminate, None),
+    ] {
+        let answer = graph.act(&call(), action, sdp).await;
+        assert_eq!(answer.outcome(), GraphOutcome::Ok);
+    }
+    let seen = std::mem::take(&mut script.lock().unwrap().seen);
+    assert!(seen.iter().all(|(token, _)| token.as_deref() == Some("Bearer EAAG")));
+    let session = serde_json::json!({"sdp_type": "answer", "sdp": "v=0\r\n"});
+    let bodies: Vec<_> = seen.into_iter().map(|(_, body)| body).collect();
+    for (body, action) in bodies.iter().zip(["pre_accept", "accept"]) {
+        let expect = serde_json::json!({
+            "messaging_product": "whatsapp", "call_id": "wacid.A=", "action": action, "session": session,
+        });
+        assert_eq!(*body, expect);
+    }
+    for (body, action) in bodies[2..].iter().zip(["reject", "terminate"]) {
+        let expect = serde_json::json!({"messaging_product": "whatsapp", "call_id": "wacid.A=", "action": action});
+        assert_eq!(*body, expect);
+    }
+}
+
+#[tokio::test]
+async fn answers_and_what_they_mean() {
+    async fn check(replies: &[Reply], attempts: usize, expect: GraphOutcome) -> Answer {
+        let (graph, script) = graph(replies).await;
+        let answer = graph.act(&call(), GraphAction::Reject, None).await;
+        assert_eq!(answer.outcome(), expect);
+        assert_eq!(script.lock().unwrap().seen.len(), attempts, "{expect:?}");
+        answer
+    }
+    let ok = Reply::Say(200, r#"{"success":true}"#);
+    let refused =
+        |code: &str, details: &str| GraphOutcome::Refused { code: code.to_owned(), details: details.to_owned() };
+    let unreachable = |code: &str| GraphOutcome::Unreachable { code: code.to_owned() };
+
+    let live = r#"{"error":{"message":"Invalid parameter","type":"OAuthException","code":100,"error_subcode":2494010,
+        "is_transient":false,"error_user_title":"Parameter Invalid","error_data":{"messaging_product":"whatsapp",
+        "details":"Fingerprint algo is not SHA256"},"fbtrace_id":"Ab0"}}"#;
+    let answer = check(&[Reply::Say(400, live)], 1, refused("100", "Fingerprint algo is not SHA256")).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.error.map(|error| (error.error_subcode, error.fbtrace_id)), Some((2_494_010, "Ab0".to_owned())));
+
+    let busy = r#"{"error":{"message":"busy","code":138003}}"#;
+    check(&[Reply::Say(400, busy)], 1, refused("138003", "busy")).await;
+    check(&[Reply::Say(401, "nonsense")], 1, refused("401", "no reason given")).await;
+    check(&[Reply::Say(200, r#"{"success":false}"#)], 1, refused("200", "success was false")).await;
+    check(&[Reply::Say(400, r#"{"error":{"code":1,"error_data":"plain"}}"#)], 1, refused("1", "plain")).await;
+    check(&[Reply::Say(302, "")], 1, refused("302", "no reason given")).await;
+    // Once more, then it stands.
+    check(&[Reply::Say(503, ""), ok.clone()], 2, GraphOutcome::Ok).await;
+    check(&[Reply::Say(503, ""), Reply::Say(502, "")], 2, unreachable("502")).await;
+    let timeout = r#"{"error":{"message":"timed out","code":138007}}"#;
+    check(&[Reply::Say(500, timeout), Reply::Say(500, timeout)], 2, refused("138007", "timed out")).await;
+    let transient = r#"{"error":{"message":"later","code":2,"is_transient":true}}"#;
+    check(&[Reply::Say(400, transient), ok.clone()], 2, GraphOutcome::Ok).await;
+    check(&[Reply::Nothing, ok], 2, GraphOutcome::Ok).await;
+    check(&[Reply::Nothing, Reply::Nothing], 2, unreachable("timeout")).await;
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let graph = Graph::new(&url, &whatsapp(), Duration::from_millis(300)).unwrap();
+    let answer = graph.act(&call(), GraphAction::Terminate, None).await;
+    assert_eq!(answer.outcome(), GraphOutcome::Unreachable { code: "connection".to_owned() });
+    assert!(!format!("{graph:?}{answer:?}").contains("EAAG"));
+}
+
+#[test]
+fn long_texts_are_cut() {
+    let error = shorten(GraphError { details: "ä".repeat(10_000), ..GraphError::default() });
+    assert_eq!(error.details.chars().count(), MAX_DETAILS_CHARS);
+}

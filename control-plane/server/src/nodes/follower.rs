@@ -1,0 +1,143 @@
+//! Follows the events of one session: from the last one stored, over broken streams, for as long as the node is there.
+//!
+//! Whoever receives the events stores them and drops repetitions by their sequence; a full mailbox holds the stream back,
+//! and the node buffers within its own bound.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+use tonic::{Code, Status};
+use voicebridge_proto::{
+    media::v1::{GetSessionRequest, StreamEventsRequest},
+    types::v1::{self as types, event::Kind},
+};
+use voicebridge_telemetry::status::reason;
+
+use super::{Clients, Liveness, Registry};
+
+/// First pause before a broken stream is opened again; doubles up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// For the one unary request made here.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a follower reports.
+#[derive(Debug)]
+pub(crate) enum NodeNews {
+    /// Something happened on the call.
+    Event(Box<types::Event>),
+    /// Events after this one and up to the other are gone from the node's buffer.
+    EventsGone {
+        /// Last one we have.
+        after: u64,
+        /// Last one that is gone.
+        through: u64,
+    },
+    /// The node knows nothing of the session, or ended it without our hearing how.
+    SessionUnknown,
+    /// The node is gone.
+    NodeLost,
+}
+
+/// What to follow.
+#[derive(Clone, Debug)]
+pub(crate) struct Followed {
+    pub(crate) session_id: String,
+    pub(crate) node_id: String,
+    pub(crate) node_url: String,
+    /// Last event stored.
+    pub(crate) after: u64,
+    /// How long the node may take to register, when it has not; after our own restart.
+    pub(crate) register_within: Duration,
+}
+
+/// Runs until the session has ended, the node is lost, or nobody listens.
+pub(crate) async fn follow(
+    registry: Arc<Registry>,
+    clients: Arc<Clients>,
+    followed: Followed,
+    news: mpsc::Sender<NodeNews>,
+) {
+    let registration = tokio::time::timeout(followed.register_within, registry.registered(&followed.node_id));
+    let Ok(mut liveness) = registration.await else {
+        tracing::warn!(node = followed.node_id, "node did not register again");
+        let _ = news.send(NodeNews::NodeLost).await;
+        return;
+    };
+    // Err: the registry is gone, and we with it.
+    let lost = async { liveness.wait_for(|liveness| *liveness == Liveness::Lost).await.is_ok() };
+    tokio::select! {
+        () = attached(&clients, followed, &news) => {}
+        _ = lost => {
+            let _ = news.send(NodeNews::NodeLost).await;
+        }
+    }
+}
+
+async fn attached(clients: &Clients, mut followed: Followed, news: &mpsc::Sender<NodeNews>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let before = followed.after;
+        let status = match one_stream(clients, &mut followed, news).await {
+            Ok(()) => return,
+            Err(status) => status,
+        };
+        match (status.code(), reason(&status).as_deref()) {
+            (Code::NotFound, _) => {
+                let _ = news.send(NodeNews::SessionUnknown).await;
+                return;
+            }
+            (Code::OutOfRange, _) | (_, Some("EVENTS_GONE")) => {
+                let after = followed.after;
+                match last_sequence(clients, &followed).await {
+                    Ok(through) if through > after => {
+                        followed.after = through;
+                        tracing::warn!(after, through, "events of the node are gone");
+                        if news.send(NodeNews::EventsGone { after, through }).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(status) if status.code() == Code::NotFound => {
+                        let _ = news.send(NodeNews::SessionUnknown).await;
+                        return;
+                    }
+                    Err(_) => {}
+                }
+            }
+            (code, _) => tracing::debug!(?code, "event stream of the node broke"),
+        }
+        if followed.after > before {
+            pause = FIRST_PAUSE;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// Ok: the session has ended, or nobody listens any more.
+async fn one_stream(clients: &Clients, followed: &mut Followed, news: &mpsc::Sender<NodeNews>) -> Result<(), Status> {
+    let request = StreamEventsRequest { session_id: followed.session_id.clone(), after_sequence: followed.after };
+    let mut stream = clients.client(&followed.node_url)?.stream_events(request).await?.into_inner();
+    while let Some(response) = stream.message().await? {
+        let Some(event) = response.event else { continue };
+        followed.after = followed.after.max(event.sequence);
+        let is_last = matches!(event.kind, Some(Kind::SessionEnded(_)));
+        if news.send(NodeNews::Event(Box::new(event))).await.is_err() || is_last {
+            return Ok(());
+        }
+    }
+    Err(Status::unavailable("the node closed the stream before the session ended"))
+}
+
+async fn last_sequence(clients: &Clients, followed: &Followed) -> Result<u64, Status> {
+    let request = GetSessionRequest { session_id: followed.session_id.clone() };
+    let mut client = clients.client(&followed.node_url)?;
+    let response = tokio::time::timeout(REQUEST_TIMEOUT, client.get_session(request))
+        .await
+        .map_err(|_| Status::deadline_exceeded("the node did not answer"))??;
+    let session = response.into_inner().session.ok_or_else(|| Status::internal("the node sent no session"))?;
+    // The end itself is wanted: it carries statistics and usage.
+    let ended = session.termination.is_some();
+    Ok(if ended { session.last_sequence.saturating_sub(1) } else { session.last_sequence })
+}

@@ -1,0 +1,126 @@
+//! Start and end of the process's work: opened, recovered, served, drained.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic_health::ServingStatus;
+use voicebridge_telemetry::install_tls;
+
+use crate::{
+    api::{self, Api},
+    calls::{self, Calls},
+    config::Config,
+    graph::Graph,
+    nodes::{Clients, Nodes, Registry},
+    shared::Shared,
+    store::Sqlite,
+    webhook::Webhook,
+};
+
+/// Nodes that register at the same moment and wait for their sessions to be compared with our calls.
+const ARRIVALS: usize = 64;
+/// Sweeps for lost nodes within one beat.
+const SWEEPS_PER_BEAT: u32 = 4;
+
+/// Serves on `listener` until `shutdown`; then takes nothing new, finishes what is being set up, leaves live calls to
+/// their nodes and returns.
+///
+/// # Errors
+/// The database cannot be opened, or Meta's values cannot be used. Nothing after that: what fails later is answered to
+/// whoever asked.
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    install_tls();
+    let store = Sqlite::open(&config.database_url).await.context("DATABASE_URL cannot be used")?;
+    let graph = match &config.whatsapp {
+        Ok(whatsapp) => Some(Graph::new(&config.graph_url, whatsapp, config.limits.graph_timeout)?),
+        Err(missing) => {
+            tracing::warn!(missing = missing.join(", "), "Meta's values are not all set: the webhook answers 503");
+            None
+        }
+    };
+    if config.api_keys.is_empty() {
+        tracing::info!("VOICEBRIDGE_API_KEYS is not set: the API answers callers on this machine only");
+    }
+    if config.node_token.is_none() {
+        tracing::info!("VOICEBRIDGE_NODE_TOKEN is not set: media nodes must be on this machine");
+    }
+    let loopback_only = config.node_token.is_none();
+    let clients = Clients::new(config.node_token.as_ref()).context("VOICEBRIDGE_NODE_TOKEN cannot be used")?;
+    let shared = Arc::new(Shared {
+        store: Arc::new(store.clone()),
+        graph,
+        registry: Arc::new(Registry::new(config.limits.node_lost())),
+        clients: Arc::new(clients),
+        hub: Arc::default(),
+        draining: CancellationToken::new(),
+        detach: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        config,
+    });
+    let calls = Calls::new(Arc::clone(&shared));
+    let (arrivals, arrived) = mpsc::channel(ARRIVALS);
+    let nodes = Nodes::new(Arc::clone(&shared.registry), loopback_only, arrivals, shared.detach.clone());
+    let webhook = Webhook::new(Arc::clone(&shared), calls.clone());
+    let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook };
+    let (app, health) = api::router(api, nodes).await?;
+
+    let known = calls.recover().await.context("the calls of before could not be read")?;
+    if known > 0 {
+        tracing::info!(calls = known, "calls of before are known again");
+    }
+    let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
+    let reconciler = tokio::spawn(calls::reconcile(Arc::clone(&shared), arrived));
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "control plane serves");
+
+    let close = CancellationToken::new();
+    let closing = close.clone();
+    let listener = listener.tap_io(|stream| {
+        // Small answers must not wait for acknowledgements.
+        let _ = stream.set_nodelay(true);
+    });
+    let server = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move { closing.cancelled().await });
+    let mut server = tokio::spawn(server.into_future());
+
+    tokio::select! {
+        ended = &mut server => ended.context("the server's task panicked")?.context("the listener failed")?,
+        () = shutdown => {
+            tracing::info!(calls = calls.count(), "shutting down: webhooks are answered 503, set-ups are finished");
+            shared.draining.cancel();
+            // The empty name is the whole server's.
+            health.set_service_status("", ServingStatus::NotServing).await;
+            calls.drain().await;
+            close.cancel();
+            if tokio::time::timeout(shared.limits().close, &mut server).await.is_err() {
+                tracing::warn!("some connections did not close in time");
+                server.abort();
+            }
+        }
+    }
+    sweeper.abort();
+    reconciler.abort();
+    store.shut().await;
+    tracing::info!("control plane stopped");
+    Ok(())
+}
+
+async fn sweep(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(shared.limits().beat / SWEEPS_PER_BEAT);
+    loop {
+        ticks.tick().await;
+        for (node, url) in shared.registry.sweep(Instant::now()) {
+            tracing::warn!(node, "node lost: no beat within the limit");
+            metrics::counter!("voicebridge_control_nodes_lost_total").increment(1);
+            shared.clients.forget(&url);
+        }
+        metrics::gauge!("voicebridge_control_nodes").set(shared.registry.count() as f64);
+    }
+}

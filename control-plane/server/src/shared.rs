@@ -1,0 +1,35 @@
+//! What every part of the control plane works with. Made once, never changed.
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::{Config, Limits},
+    graph::Graph,
+    hub::Hub,
+    nodes::{Clients, Registry},
+    store::Store,
+};
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    /// None when Meta's values are not set: then no managed call can exist.
+    pub(crate) graph: Option<Graph>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) hub: Arc<Hub>,
+    /// Set first when the process is to end: nothing new is begun.
+    pub(crate) draining: CancellationToken,
+    /// Set when nothing is being set up any more: calls are left to their nodes.
+    pub(crate) detach: CancellationToken,
+    /// Tasks that must not be cut off, e.g. telling a node to end a session.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Shared {
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+}

@@ -1,0 +1,251 @@
+//! What must survive a restart: calls, their events, and the hang-ups that came first.
+//!
+//! One trait; SQL lives only behind it. The store assigns the per-call sequence of events (gapless from 1, whoever writes)
+//! and decides who is first to claim a call. It knows nothing of the contract's types: an event is bytes and a few columns.
+//!
+//! Every implementation passes the same tests, see `contract.rs`.
+
+#[cfg(test)]
+mod contract;
+mod sqlite;
+
+use async_trait::async_trait;
+use voicebridge_core::{
+    identity::{CallId, Caller},
+    termination::Termination,
+};
+
+pub use sqlite::Sqlite;
+
+/// How long a hang-up without a call is remembered. Connects older than a minute are dropped by age anyway.
+pub const TOMBSTONE_RETENTION_MS: i64 = 60 * 60 * 1_000;
+
+/// The database said no. Display has no row contents.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// From the driver.
+    #[error("the database did not answer as it should")]
+    Database(#[from] sqlx::Error),
+    /// At start-up.
+    #[error("the database's schema could not be brought up to date")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row that we did not write so.
+    #[error("the database holds an unusable value in {0}")]
+    Corrupt(&'static str),
+}
+
+/// Who holds the signalling of a call, and how its session began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// We do.
+    Managed,
+    /// An API caller that reports the stages.
+    SelfStaged,
+    /// An API caller that may never report any.
+    SelfImmediate,
+}
+
+impl Holder {
+    const ALL: [Self; 3] = [Self::Managed, Self::SelfStaged, Self::SelfImmediate];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Managed => "managed",
+            Self::SelfStaged => "self-staged",
+            Self::SelfImmediate => "self-immediate",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|holder| holder.word() == word)
+    }
+}
+
+/// A call at the moment it is claimed.
+#[derive(Clone, Debug)]
+pub struct NewCall {
+    /// Meta's.
+    pub call_id: CallId,
+    /// Who talks to Meta.
+    pub holder: Holder,
+    /// As [`voicebridge_core::call_life::Phase::word`].
+    pub phase: &'static str,
+    /// The business number's id; may be empty.
+    pub phone_number_id: String,
+    /// As far as known.
+    pub caller: Caller,
+    /// The webhook's arrival: the zero of the timeline.
+    pub received_at_ms: i64,
+    /// End of the ring budget.
+    pub ring_until_ms: i64,
+}
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Ours: nobody had this id before.
+    Claimed,
+    /// Known already.
+    Duplicate,
+    /// Its end came before it.
+    Tombstoned,
+}
+
+/// Meta's word that a call is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// When it came.
+    pub buried_at_ms: i64,
+    /// `FAILED`.
+    pub failed: bool,
+    /// Meta's code.
+    pub error_code: Option<i64>,
+}
+
+/// What the store knew of a call whose end came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Burial {
+    /// Nothing: the connect, should it come, is not started.
+    Unknown,
+    /// It is live.
+    Live,
+    /// Its record is closed.
+    Ended,
+}
+
+/// What changed about a call; `None` leaves a column as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// As [`voicebridge_core::call_life::Phase::word`].
+    pub phase: Option<&'static str>,
+    /// Where its session is, or may be.
+    pub session: Option<SessionPlace>,
+    /// When it was answered.
+    pub accepted_at_ms: Option<i64>,
+    /// Stands from now on; the first one does.
+    pub termination: Option<Termination>,
+}
+
+/// Where a session is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionPlace {
+    /// Ours.
+    pub session_id: String,
+    /// The node's.
+    pub node_id: String,
+    /// Its gRPC address.
+    pub node_url: String,
+    /// Its region.
+    pub region: String,
+}
+
+/// A call as stored.
+#[derive(Clone, Debug)]
+pub struct CallRow {
+    /// Order of claiming; what pages are made of.
+    pub ordinal: i64,
+    /// Meta's.
+    pub call_id: CallId,
+    /// Who talks to Meta.
+    pub holder: Holder,
+    /// As [`voicebridge_core::call_life::Phase::word`].
+    pub phase: String,
+    /// The business number's id.
+    pub phone_number_id: String,
+    /// As far as known.
+    pub caller: Caller,
+    /// The zero of the timeline.
+    pub received_at_ms: i64,
+    /// End of the ring budget.
+    pub ring_until_ms: i64,
+    /// None before a node was asked.
+    pub session: Option<SessionPlace>,
+    /// None before it was answered.
+    pub accepted_at_ms: Option<i64>,
+    /// None while it lives.
+    pub ended_at_ms: Option<i64>,
+    /// Stands, once there.
+    pub termination: Option<Termination>,
+    /// Last event, 0 for none.
+    pub last_sequence: u64,
+    /// Last event of the node, 0 for none.
+    pub node_sequence: u64,
+}
+
+/// An event to be stored.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The contract's name of the kind, e.g. `stage_reached`.
+    pub kind: &'static str,
+    /// When.
+    pub occurred_at_ms: i64,
+    /// The node's sequence; `None` for events of the control plane.
+    pub node_sequence: Option<u64>,
+    /// The contract's `Event`, encoded, with sequence 0.
+    pub payload: Vec<u8>,
+}
+
+/// An event as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Per call, gapless from 1.
+    pub sequence: u64,
+    /// The contract's `Event`, encoded, with sequence 0.
+    pub payload: Vec<u8>,
+    /// It is the last one of its call.
+    pub is_last: bool,
+}
+
+/// Kind of the event that closes a record.
+pub const LAST_KIND: &str = "call_ended";
+
+/// Which calls a list wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Only calls claimed before this one; `None`: from the newest.
+    pub before: Option<i64>,
+    /// At most this many.
+    pub size: u32,
+    /// Only calls that have not ended.
+    pub live_only: bool,
+}
+
+/// The store. All methods are atomic; none retries.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Makes the call ours if it is nobody's and its end has not come already.
+    async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError>;
+
+    /// Remembers that a call is over, so that neither its connect nor a restart brings it back.
+    async fn bury(&self, call_id: &CallId, tombstone: &Tombstone) -> Result<Burial, StoreError>;
+
+    /// The hang-up remembered for a call.
+    async fn tombstone(&self, call_id: &CallId) -> Result<Option<Tombstone>, StoreError>;
+
+    /// Writes what changed about a live call; a closed record stays as it is.
+    async fn update(&self, call_id: &CallId, change: &Change) -> Result<(), StoreError>;
+
+    /// Appends an event and returns its sequence. `None`: the call is unknown or closed, or the event of the node is
+    /// stored already.
+    async fn append(&self, call_id: &CallId, event: &NewEvent) -> Result<Option<u64>, StoreError>;
+
+    /// Appends the last event and closes the record. `None`: it was closed already.
+    async fn close(
+        &self,
+        call_id: &CallId,
+        termination: &Termination,
+        last: &NewEvent,
+    ) -> Result<Option<u64>, StoreError>;
+
+    /// One call.
+    async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError>;
+
+    /// Calls, newest first.
+    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError>;
+
+    /// Events with a sequence above `after`, oldest first, at most `limit`.
+    async fn events(&self, call_id: &CallId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Events of one kind, oldest first.
+    async fn events_of_kind(&self, call_id: &CallId, kind: &str) -> Result<Vec<StoredEvent>, StoreError>;
+}

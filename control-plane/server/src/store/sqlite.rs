@@ -1,0 +1,341 @@
+//! SQLite: one file, write-ahead log, created and migrated when opened.
+//!
+//! One connection writes and a few read. A single writer means that writes queue in this process, fairly, instead of
+//! polling SQLite's lock; readers never wait for it (write-ahead log). `synchronous = NORMAL`: a commit survives the
+//! process, and on power loss the last moments may be missing but the file is whole.
+
+use std::{str::FromStr as _, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    Row as _, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+};
+use voicebridge_core::{
+    identity::{CallId, Caller, PhoneNumber, UserId},
+    termination::{Termination, TerminationResult},
+};
+
+use super::{
+    Burial, CallRow, Change, Claim, Holder, LAST_KIND, NewCall, NewEvent, Page, SessionPlace, Store, StoreError,
+    StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone,
+};
+
+/// Connections for reading: API requests and event streams, each for a few milliseconds.
+const READERS: u32 = 4;
+/// How long somebody else's lock on the file is waited for, e.g. a backup's.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection; then it fails instead of queueing without bound.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The embedded store.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+impl Sqlite {
+    /// Opens `sqlite://...`, creating and migrating the file as needed.
+    ///
+    /// # Errors
+    /// The URL or the file cannot be used, or a migration fails.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = |size| {
+            SqlitePoolOptions::new()
+                .max_connections(size)
+                .min_connections(1)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                // A connection of an in-memory database is the database.
+                .idle_timeout(None)
+                .max_lifetime(None)
+        };
+        let writer = pool(1).connect_with(options.clone()).await?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        let reader =
+            if url.contains(":memory:") { writer.clone() } else { pool(READERS).connect_with(options).await? };
+        Ok(Self { writer, reader })
+    }
+
+    /// Closes the file: what is in the write-ahead log goes into it.
+    pub async fn shut(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+const APPEND_NUMBER: &str =
+    "UPDATE calls SET last_sequence = last_sequence + 1, node_sequence = coalesce(?2, node_sequence)
+     WHERE call_id = ?1 AND ended_at_ms IS NULL AND (?2 IS NULL OR node_sequence < ?2)
+     RETURNING last_sequence";
+const APPEND_EVENT: &str = "INSERT INTO events (call_id, sequence, kind, occurred_at_ms, node_sequence, payload)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+async fn append(
+    transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+    call_id: &CallId,
+    event: &NewEvent,
+) -> Result<Option<u64>, StoreError> {
+    let node_sequence = event.node_sequence.map(|sequence| sequence as i64);
+    let sequence: Option<i64> = sqlx::query_scalar(APPEND_NUMBER)
+        .bind(call_id.as_str())
+        .bind(node_sequence)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    let Some(sequence) = sequence else { return Ok(None) };
+    sqlx::query(APPEND_EVENT)
+        .bind(call_id.as_str())
+        .bind(sequence)
+        .bind(event.kind)
+        .bind(event.occurred_at_ms)
+        .bind(node_sequence)
+        .bind(event.payload.as_slice())
+        .execute(&mut **transaction)
+        .await?;
+    Ok(Some(sequence as u64))
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError> {
+        let caller = &call.caller;
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let buried: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tombstones WHERE call_id = ?1)")
+            .bind(call.call_id.as_str())
+            .fetch_one(&mut *transaction)
+            .await?;
+        let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE call_id = ?1)")
+            .bind(call.call_id.as_str())
+            .fetch_one(&mut *transaction)
+            .await?;
+        if known || buried {
+            return Ok(if known { Claim::Duplicate } else { Claim::Tombstoned });
+        }
+        sqlx::query(
+            "INSERT INTO calls (call_id, signalling, phase, phone_number_id, caller_phone, caller_user_id, caller_name,
+                                received_at_ms, ring_until_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .bind(call.call_id.as_str())
+        .bind(call.holder.word())
+        .bind(call.phase)
+        .bind(&call.phone_number_id)
+        .bind(caller.phone_number.as_ref().map_or("", PhoneNumber::digits))
+        .bind(caller.user_id.as_ref().map_or("", UserId::as_str))
+        .bind(caller.name.as_deref().unwrap_or_default())
+        .bind(call.received_at_ms)
+        .bind(call.ring_until_ms)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(Claim::Claimed)
+    }
+
+    async fn bury(&self, call_id: &CallId, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query("DELETE FROM tombstones WHERE buried_at_ms < ?1")
+            .bind(tombstone.buried_at_ms - TOMBSTONE_RETENTION_MS)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(
+            "INSERT INTO tombstones (call_id, buried_at_ms, failed, error_code) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (call_id) DO NOTHING",
+        )
+        .bind(call_id.as_str())
+        .bind(tombstone.buried_at_ms)
+        .bind(tombstone.failed)
+        .bind(tombstone.error_code)
+        .execute(&mut *transaction)
+        .await?;
+        let ended: Option<bool> = sqlx::query_scalar("SELECT ended_at_ms IS NOT NULL FROM calls WHERE call_id = ?1")
+            .bind(call_id.as_str())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(match ended {
+            None => Burial::Unknown,
+            Some(false) => Burial::Live,
+            Some(true) => Burial::Ended,
+        })
+    }
+
+    async fn tombstone(&self, call_id: &CallId) -> Result<Option<Tombstone>, StoreError> {
+        let row = sqlx::query("SELECT buried_at_ms, failed, error_code FROM tombstones WHERE call_id = ?1")
+            .bind(call_id.as_str())
+            .fetch_optional(&self.reader)
+            .await?;
+        row.map(|row| {
+            Ok(Tombstone {
+                buried_at_ms: row.try_get("buried_at_ms")?,
+                failed: row.try_get("failed")?,
+                error_code: row.try_get("error_code")?,
+            })
+        })
+        .transpose()
+    }
+
+    async fn update(&self, call_id: &CallId, change: &Change) -> Result<(), StoreError> {
+        let session = change.session.as_ref();
+        let termination = change.termination.as_ref();
+        sqlx::query(
+            "UPDATE calls SET
+                 phase = coalesce(?2, phase),
+                 session_id = coalesce(?3, session_id), node_id = coalesce(?4, node_id),
+                 node_url = coalesce(?5, node_url), region = coalesce(?6, region),
+                 -- A new session counts its events anew.
+                 node_sequence = CASE WHEN ?3 IS NULL OR ?3 = session_id THEN node_sequence ELSE 0 END,
+                 accepted_at_ms = coalesce(accepted_at_ms, ?7),
+                 result = coalesce(result, ?8), reason = coalesce(reason, ?9),
+                 message = coalesce(message, ?10), upstream_code = coalesce(upstream_code, ?11)
+             WHERE call_id = ?1 AND ended_at_ms IS NULL",
+        )
+        .bind(call_id.as_str())
+        .bind(change.phase)
+        .bind(session.map(|session| session.session_id.as_str()))
+        .bind(session.map(|session| session.node_id.as_str()))
+        .bind(session.map(|session| session.node_url.as_str()))
+        .bind(session.map(|session| session.region.as_str()))
+        .bind(change.accepted_at_ms)
+        .bind(termination.map(|termination| termination.result.word()))
+        .bind(termination.map(|termination| termination.reason.as_ref()))
+        .bind(termination.map(|termination| termination.message.as_str()))
+        .bind(termination.map(|termination| termination.upstream_code.as_str()))
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    async fn append(&self, call_id: &CallId, event: &NewEvent) -> Result<Option<u64>, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let sequence = append(&mut transaction, call_id, event).await?;
+        transaction.commit().await?;
+        Ok(sequence)
+    }
+
+    async fn close(
+        &self,
+        call_id: &CallId,
+        termination: &Termination,
+        last: &NewEvent,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let sequence = append(&mut transaction, call_id, last).await?;
+        sqlx::query(
+            "UPDATE calls SET phase = 'ENDED', ended_at_ms = ?2, result = coalesce(result, ?3),
+                 reason = coalesce(reason, ?4), message = coalesce(message, ?5),
+                 upstream_code = coalesce(upstream_code, ?6)
+             WHERE call_id = ?1 AND ended_at_ms IS NULL",
+        )
+        .bind(call_id.as_str())
+        .bind(last.occurred_at_ms)
+        .bind(termination.result.word())
+        .bind(termination.reason.as_ref())
+        .bind(&termination.message)
+        .bind(&termination.upstream_code)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(sequence)
+    }
+
+    async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {
+        let row = sqlx::query("SELECT * FROM calls WHERE call_id = ?1")
+            .bind(call_id.as_str())
+            .fetch_optional(&self.reader)
+            .await?;
+        row.as_ref().map(read_call).transpose()
+    }
+
+    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM calls WHERE ordinal < ?1 AND (NOT ?2 OR ended_at_ms IS NULL) ORDER BY ordinal DESC LIMIT ?3",
+        )
+        .bind(page.before.unwrap_or(i64::MAX))
+        .bind(page.live_only)
+        .bind(i64::from(page.size))
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(read_call).collect()
+    }
+
+    async fn events(&self, call_id: &CallId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT sequence, kind, payload FROM events WHERE call_id = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3",
+        )
+        .bind(call_id.as_str())
+        .bind(i64::try_from(after).unwrap_or(i64::MAX))
+        .bind(i64::from(limit))
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(read_event).collect()
+    }
+
+    async fn events_of_kind(&self, call_id: &CallId, kind: &str) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT sequence, kind, payload FROM events WHERE call_id = ?1 AND kind = ?2 ORDER BY sequence",
+        )
+        .bind(call_id.as_str())
+        .bind(kind)
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(read_event).collect()
+    }
+}
+
+fn read_event(row: &SqliteRow) -> Result<StoredEvent, StoreError> {
+    Ok(StoredEvent {
+        sequence: row.try_get::<i64, _>("sequence")? as u64,
+        payload: row.try_get("payload")?,
+        is_last: row.try_get::<&str, _>("kind")? == LAST_KIND,
+    })
+}
+
+fn read_call(row: &SqliteRow) -> Result<CallRow, StoreError> {
+    let text = |column: &'static str| row.try_get::<String, _>(column);
+    let session_id = text("session_id")?;
+    let session = if session_id.is_empty() {
+        None
+    } else {
+        Some(SessionPlace {
+            session_id,
+            node_id: text("node_id")?,
+            node_url: text("node_url")?,
+            region: text("region")?,
+        })
+    };
+    let termination = match row.try_get::<Option<String>, _>("result")? {
+        None => None,
+        Some(word) => Some(Termination {
+            result: TerminationResult::from_word(&word).ok_or(StoreError::Corrupt("calls.result"))?,
+            reason: row.try_get::<Option<String>, _>("reason")?.unwrap_or_default().into(),
+            message: row.try_get::<Option<String>, _>("message")?.unwrap_or_default(),
+            upstream_code: row.try_get::<Option<String>, _>("upstream_code")?.unwrap_or_default(),
+        }),
+    };
+    Ok(CallRow {
+        ordinal: row.try_get("ordinal")?,
+        call_id: CallId::parse(text("call_id")?).map_err(|_| StoreError::Corrupt("calls.call_id"))?,
+        holder: Holder::from_word(&text("signalling")?).ok_or(StoreError::Corrupt("calls.signalling"))?,
+        phase: text("phase")?,
+        phone_number_id: text("phone_number_id")?,
+        caller: Caller {
+            phone_number: PhoneNumber::parse(&text("caller_phone")?),
+            user_id: UserId::parse(&text("caller_user_id")?),
+            name: Some(text("caller_name")?).filter(|name| !name.is_empty()),
+        },
+        received_at_ms: row.try_get("received_at_ms")?,
+        ring_until_ms: row.try_get("ring_until_ms")?,
+        session,
+        accepted_at_ms: row.try_get("accepted_at_ms")?,
+        ended_at_ms: row.try_get("ended_at_ms")?,
+        termination,
+        last_sequence: row.try_get::<i64, _>("last_sequence")? as u64,
+        node_sequence: row.try_get::<i64, _>("node_sequence")? as u64,
+    })
+}

@@ -1,0 +1,129 @@
+//! Meta's webhook: verification, signature over the raw bytes, and what becomes of each notice.
+//!
+//! A delivery is answered 200 as soon as its claims are committed; everything else happens afterwards. It is taken the
+//! same way over HTTP and over `CallService.HandleWebhook`.
+
+mod http;
+mod signature;
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use voicebridge_core::{
+    identity::CallId,
+    webhook::{self, Notice},
+};
+
+pub(crate) use http::router;
+
+use crate::{
+    calls::{Calls, Outcome},
+    config::WhatsApp,
+    shared::Shared,
+    store::StoreError,
+};
+
+/// Why a delivery was not taken. Nothing has changed then, except after `Store`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WebhookError {
+    #[error("Meta's values are not set: {}", .0.join(", "))]
+    NotConfigured(Vec<&'static str>),
+    #[error("the control plane is shutting down; deliver again later")]
+    Draining,
+    #[error("X-Hub-Signature-256 is missing or does not match the body and WHATSAPP_APP_SECRET")]
+    Signature,
+    #[error("the body is not a webhook delivery: {0}")]
+    Malformed(#[from] webhook::Malformed),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("internal error")]
+    Internal,
+}
+
+/// What became of one notice.
+#[derive(Clone, Debug)]
+pub(crate) struct NoticeOutcome {
+    pub(crate) call_id: Option<CallId>,
+    pub(crate) outcome: Outcome,
+}
+
+/// Takes deliveries. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Webhook {
+    shared: Arc<Shared>,
+    calls: Calls,
+}
+
+impl Webhook {
+    pub(crate) fn new(shared: Arc<Shared>, calls: Calls) -> Self {
+        Self { shared, calls }
+    }
+
+    fn whatsapp(&self) -> Result<&WhatsApp, WebhookError> {
+        self.shared.config.whatsapp.as_ref().map_err(|missing| WebhookError::NotConfigured(missing.clone()))
+    }
+
+    /// The word agreed for verification is the right one.
+    pub(crate) fn verifies(&self, token: &str) -> Result<bool, WebhookError> {
+        Ok(signature::same_secret(self.whatsapp()?.verify_token.expose_secret(), token))
+    }
+
+    /// Takes a delivery; when this returns, what it said is committed.
+    pub(crate) async fn receive(&self, body: &[u8], given: Option<&str>) -> Result<Vec<NoticeOutcome>, WebhookError> {
+        let whatsapp = self.whatsapp()?;
+        if self.shared.draining.is_cancelled() {
+            return Err(WebhookError::Draining);
+        }
+        if !signature::verify(whatsapp.app_secret.expose_secret(), body, given) {
+            return Err(WebhookError::Signature);
+        }
+        let notices = webhook::parse(body)?;
+        let (calls, number) = (self.calls.clone(), whatsapp.phone_number_id.clone());
+        // Of its own, so that a broken connection does not leave a call claimed and unserved.
+        let taking = tokio::spawn(async move { take(&calls, &number, notices).await });
+        Ok(taking.await.map_err(|_| WebhookError::Internal)??)
+    }
+}
+
+async fn take(calls: &Calls, number: &str, notices: Vec<Notice>) -> Result<Vec<NoticeOutcome>, StoreError> {
+    let mut outcomes = Vec::with_capacity(notices.len());
+    for notice in notices {
+        let (call_id, outcome) = match notice {
+            Notice::Connect(connect) if !is_ours(number, connect.phone_number_id.as_deref()) => {
+                tracing::warn!(call_id = %connect.call_id, "a call to a number other than WHATSAPP_PHONE_NUMBER_ID was passed over");
+                (Some(connect.call_id), Outcome::Ignored)
+            }
+            Notice::Terminate(end) if !is_ours(number, end.phone_number_id.as_deref()) => {
+                (Some(end.call_id), Outcome::Ignored)
+            }
+            Notice::Connect(connect) => {
+                let call_id = connect.call_id.clone();
+                (Some(call_id), calls.connect(*connect).await?)
+            }
+            Notice::Terminate(end) => {
+                let call_id = end.call_id.clone();
+                (Some(call_id), calls.terminate(end).await?)
+            }
+            Notice::Ignored { call_id, what } => {
+                tracing::info!(call_id = call_id.as_ref().map(CallId::as_str), what, "webhook notice passed over");
+                (call_id, Outcome::Ignored)
+            }
+        };
+        metrics::counter!("voicebridge_control_webhook_notices_total", "outcome" => outcome.word()).increment(1);
+        tracing::debug!(
+            call_id = call_id.as_ref().map(CallId::as_str),
+            outcome = outcome.word(),
+            "webhook notice taken"
+        );
+        if outcome == Outcome::Stale {
+            tracing::warn!(call_id = call_id.as_ref().map(CallId::as_str), "a stale connect was dropped");
+        }
+        outcomes.push(NoticeOutcome { call_id, outcome });
+    }
+    Ok(outcomes)
+}
+
+/// Several numbers may share an app and thus a webhook; Meta delivers all to everyone. No number given is taken as ours.
+fn is_ours(ours: &str, given: Option<&str>) -> bool {
+    given.is_none_or(|given| given == ours)
+}

@@ -1,0 +1,64 @@
+//! `GET|POST /webhooks/whatsapp`.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Query, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use serde::Deserialize;
+
+use super::{Webhook, WebhookError};
+use crate::api::{Fault, read_body};
+
+pub(crate) fn router(webhook: Webhook) -> Router {
+    Router::new().route("/webhooks/whatsapp", get(verification).post(delivery)).with_state(webhook)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Verification {
+    #[serde(rename = "hub.mode")]
+    mode: String,
+    #[serde(rename = "hub.challenge")]
+    challenge: String,
+    #[serde(rename = "hub.verify_token")]
+    verify_token: String,
+}
+
+async fn verification(State(webhook): State<Webhook>, Query(query): Query<Verification>) -> Response {
+    match webhook.verifies(&query.verify_token) {
+        Err(error) => Fault::from(error).into_response(),
+        Ok(true) if query.mode == "subscribe" => query.challenge.into_response(),
+        Ok(_) => {
+            tracing::warn!("webhook verification with a wrong mode or token was refused");
+            (
+                StatusCode::FORBIDDEN,
+                "hub.mode must be subscribe and hub.verify_token the value of WHATSAPP_VERIFY_TOKEN",
+            )
+                .into_response()
+        }
+    }
+}
+
+async fn delivery(State(webhook): State<Webhook>, headers: HeaderMap, body: Body) -> Response {
+    let body = match read_body(body, webhook.shared.limits().max_body_bytes).await {
+        Ok(body) => body,
+        Err(fault) => return fault.into_response(),
+    };
+    let signature = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
+    match webhook.receive(&body, signature).await {
+        Ok(_) => StatusCode::OK.into_response(),
+        Err(error) => {
+            match &error {
+                WebhookError::Store(source) => {
+                    tracing::error!(error = source as &dyn std::error::Error, "a webhook could not be committed");
+                }
+                error => tracing::warn!(%error, "webhook refused"),
+            }
+            Fault::from(error).into_response()
+        }
+    }
+}
