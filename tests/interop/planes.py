@@ -1,5 +1,6 @@
 """Both planes as real processes on loopback, configured by the documented variables only and ended by pid."""
 
+import json
 import os
 import socket
 import subprocess
@@ -73,12 +74,6 @@ class Planes:
             {
                 "VOICEBRIDGE_LISTEN": self.authority,
                 "DATABASE_URL": f"sqlite://{folder / 'calls.db'}",
-                # Required, never used: no webhook arrives and nothing listens at the Graph address.
-                "WHATSAPP_ACCESS_TOKEN": "unused",
-                "WHATSAPP_PHONE_NUMBER_ID": "106000000000001",
-                "WHATSAPP_APP_SECRET": "unused",
-                "WHATSAPP_VERIFY_TOKEN": "unused",
-                "WHATSAPP_GRAPH_URL": "http://127.0.0.1:9/v25.0",
             },
             folder,
         )
@@ -108,7 +103,8 @@ class Planes:
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
                     problem = answer.read().decode()
-                    return
+                    if json.loads(problem)["nodes"] == 1:
+                        return
             except (urllib.error.URLError, OSError) as error:
                 problem = str(error)
             time.sleep(0.05)

@@ -8,8 +8,10 @@ import re
 
 import speech
 
-# A clip heard through two codecs and a jitter buffer scores above 0.95 against itself; other clips stay below 0.7.
+# A clip heard through two codecs and a jitter buffer scores 0.95 and more against itself; other clips stay below 0.7.
 SAME = 0.9
+# At the very beginning of a stream a browser's jitter buffer stretches and shrinks speech until it has settled.
+SAME_WHILE_SETTLING = 0.75
 
 # Voice detection begins a little early and ends a little late.
 HEARD_SLACK_S = 0.7
@@ -21,10 +23,12 @@ def spoken(talk, speaker: str) -> list[str]:
     return [entry["text"] for entry in talk.record["transcripts"] if entry["speaker"] == f"SPEAKER_{speaker}"]
 
 
-def clip_heard(audio: speech.Audio, clips):
-    """The clip that a recording resembles most somewhere, and where."""
-    matches = [(speech.find(clip.audio, audio), clip) for clip in clips]
-    return max(matches, key=lambda match: match[0].correlation)
+def clip_heard(audio: speech.Audio, clips, same: float):
+    """The one clip that a recording contains, and no other could be meant."""
+    ranked = sorted(((speech.find(clip.audio, audio).correlation, clip.name) for clip in clips), reverse=True)
+    (best, name), (second, _) = ranked[:2]
+    assert best >= same and best - second >= 0.1, ranked[:3]
+    return next(clip for clip in clips if clip.name == name)
 
 
 def test_answer_is_ordinary_webrtc(talk):
@@ -40,8 +44,7 @@ def test_answer_is_ordinary_webrtc(talk):
 
 
 def test_caller_hears_the_greeting_first(talk, clips):
-    match, clip = clip_heard(talk.heard.until(talk.report["spoke_at_ms"]), clips)
-    assert match.correlation >= SAME, f"best was {clip.name}"
+    clip = clip_heard(talk.heard.until(talk.report["spoke_at_ms"]), clips, SAME_WHILE_SETTLING)
     assert "/greeting." in clip.name
     assert spoken(talk, "AGENT")[0] == clip.text
 
@@ -49,8 +52,7 @@ def test_caller_hears_the_greeting_first(talk, clips):
 def test_caller_hears_a_reply_after_it_spoke(talk, clips):
     # Silence, and nothing else, while it speaks.
     finished_ms = talk.report["spoke_at_ms"] + talk.said.duration_ms
-    match, clip = clip_heard(talk.heard.since(finished_ms), clips)
-    assert match.correlation >= SAME, f"best was {clip.name}"
+    clip = clip_heard(talk.heard.since(finished_ms), clips, SAME)
     assert "/reply-" in clip.name
     assert spoken(talk, "AGENT")[1] == clip.text
 
@@ -68,8 +70,8 @@ def test_the_ai_heard_the_whole_sentence_once(talk):
 
 def test_timeline_has_the_milestones_in_order(talk):
     reached = {entry["stage"]: int(entry.get("elapsedMs", 0)) for entry in talk.record["timeline"]}
-    assert set(MILESTONES) - set(reached) == {"STAGE_WA_CALL_CONNECT"} or set(MILESTONES) <= set(reached)
-    times = [reached[stage] for stage in MILESTONES if stage in reached]
+    assert set(MILESTONES) <= set(reached)
+    times = [reached[stage] for stage in MILESTONES]
     assert times == sorted(times)
 
 

@@ -33,19 +33,25 @@ async function turn(what) {
   await until(() => loudAt !== null && performance.now() - loudAt >= QUIET_MS, TURN_MS, what);
 }
 
-async function record(track) {
+// The worklet that hears, ready before there is anything to hear.
+async function recorder() {
+  const context = new AudioContext({ sampleRate: RATE });
+  await context.audioWorklet.addModule("recorder.js");
+  const worklet = new AudioWorkletNode(context, "recorder", { channelCount: 1, channelCountMode: "explicit" });
+  worklet.port.onmessage = ({ data }) => hear(data);
+  // Pulled by the graph only when it leads somewhere; the worklet writes nothing, so this is silent.
+  worklet.connect(context.destination);
+  await context.resume();
+  return worklet;
+}
+
+function record(track, worklet) {
   const stream = new MediaStream([track]);
   // Chromium decodes a remote track only while a media element plays it, and counts its energy only if not muted.
   const sink = new Audio();
   sink.srcObject = stream;
-  await sink.play();
-  const context = new AudioContext({ sampleRate: RATE });
-  await context.audioWorklet.addModule("recorder.js");
-  const recorder = new AudioWorkletNode(context, "recorder", { channelCount: 1, channelCountMode: "explicit" });
-  recorder.port.onmessage = ({ data }) => hear(data);
-  context.createMediaStreamSource(stream).connect(recorder);
-  // Pulled by the graph only when it leads somewhere; the worklet writes nothing, so this is silent.
-  recorder.connect(context.destination);
+  worklet.context.createMediaStreamSource(stream).connect(worklet);
+  return sink.play();
 }
 
 async function post(url, body = {}) {
@@ -88,8 +94,9 @@ async function call(url, callId) {
   const peer = new RTCPeerConnection();
   const ringing = new AudioContext().createMediaStreamDestination();
   const transceiver = peer.addTransceiver(ringing.stream.getAudioTracks()[0], { direction: "sendrecv" });
-  let tracked = null;
-  peer.ontrack = ({ track }) => (tracked = record(track));
+  const worklet = await recorder();
+  let playing = null;
+  peer.ontrack = ({ track }) => (playing = record(track, worklet));
   await peer.setLocalDescription(await peer.createOffer());
   await until(() => peer.iceGatheringState === "complete", CONNECT_MS, "the candidates");
   const started = await post(`${url}/sessions/start`, {
@@ -99,7 +106,7 @@ async function call(url, callId) {
   });
   await peer.setRemoteDescription({ type: "answer", sdp: started.sdpAnswer });
   await until(() => peer.connectionState === "connected", CONNECT_MS, "the connection");
-  await tracked;
+  await playing;
   await turn("the greeting");
 
   // The fake device plays its file from the moment it is opened, once.

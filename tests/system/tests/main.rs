@@ -1,0 +1,17 @@
+//! The scenarios, one file per behaviour, over real processes.
+
+#![allow(clippy::unwrap_used)]
+
+mod barge_in;
+mod configuration;
+mod continuity;
+mod control_life;
+mod conversation;
+mod graph_faults;
+mod node_life;
+mod offers;
+mod placement;
+mod provider_faults;
+mod self_held;
+mod talk;
+mod webhooks;
