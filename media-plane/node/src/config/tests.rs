@@ -1,0 +1,164 @@
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write as _;
+
+use clap::CommandFactory as _;
+use secrecy::ExposeSecret as _;
+
+use super::*;
+
+fn raw(pairs: &[(&str, &str)]) -> RawConfig {
+    let mut raw = RawConfig { public_ip: Some("203.0.113.7".into()), ..RawConfig::default() };
+    for (variable, value) in pairs {
+        let field = match *variable {
+            "VOICEBRIDGE_MEDIA_LISTEN" => &mut raw.listen,
+            "VOICEBRIDGE_MEDIA_ADVERTISE" => &mut raw.advertise,
+            "VOICEBRIDGE_CONTROL_URL" => &mut raw.control_url,
+            "VOICEBRIDGE_NODE_TOKEN" => &mut raw.node_token,
+            "VOICEBRIDGE_REGION" => &mut raw.region,
+            "VOICEBRIDGE_PUBLIC_IP" => &mut raw.public_ip,
+            "VOICEBRIDGE_UDP_PORTS" => &mut raw.udp_ports,
+            "VOICEBRIDGE_MAX_SESSIONS" => &mut raw.max_sessions,
+            "VOICEBRIDGE_MEDIA_THREADS" => &mut raw.threads,
+            "VOICEBRIDGE_PROVIDER" => &mut raw.provider,
+            "VOICEBRIDGE_AGENT" => &mut raw.agent,
+            "OPENAI_API_KEY" => &mut raw.openai_api_key,
+            "OPENAI_ORG_ID" => &mut raw.openai_org_id,
+            "OPENAI_REALTIME_MODEL" => &mut raw.openai_model,
+            "OPENAI_REALTIME_URL" => &mut raw.openai_url,
+            "VOICEBRIDGE_DRAIN_S" => &mut raw.drain_s,
+            other => panic!("no field for {other}"),
+        };
+        *field = Some((*value).to_owned());
+    }
+    raw
+}
+
+#[track_caller]
+fn ok(pairs: &[(&str, &str)]) -> Config {
+    Config::resolve(raw(pairs)).unwrap()
+}
+
+/// The variables that are complained about.
+#[track_caller]
+fn wrong(pairs: &[(&str, &str)], expect: &[&str]) -> ConfigErrors {
+    let errors = Config::resolve(raw(pairs)).unwrap_err();
+    let variables: Vec<&str> = errors.0.iter().map(|error| error.variable).collect();
+    assert_eq!(variables, expect, "{errors}");
+    errors
+}
+
+#[test]
+fn nothing_set_is_a_laptop() {
+    let config = ok(&[]);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:3200");
+    assert!(config.loopback_by_default);
+    assert_eq!(config.control_url, "http://127.0.0.1:3100");
+    assert_eq!(config.region, "local");
+    assert_eq!(config.udp_ports, 20_000..=29_999);
+    assert_eq!(config.max_sessions, SESSIONS_PER_THREAD * config.threads as u32);
+    assert_eq!(config.provider.name(), "embedded");
+    assert_eq!(config.agent, Agent::default());
+    assert_eq!(
+        (config.transport_timeout.as_secs(), config.drain.as_secs(), config.port_rest.as_secs()),
+        (10, 3_600, 30)
+    );
+}
+
+#[test]
+fn a_token_opens_the_listener() {
+    let config = ok(&[("VOICEBRIDGE_NODE_TOKEN", "s3cret"), ("VOICEBRIDGE_CONTROL_URL", "https://control.example/")]);
+    assert_eq!(config.listen.to_string(), "0.0.0.0:3200");
+    assert!(!config.loopback_by_default);
+    assert_eq!(config.control_url, "https://control.example");
+    assert_eq!(config.node_token.as_ref().unwrap().expose_secret(), "s3cret");
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn without_a_token_only_loopback() {
+    ok(&[("VOICEBRIDGE_MEDIA_LISTEN", "[::1]:0"), ("VOICEBRIDGE_CONTROL_URL", "http://localhost:1")]);
+    wrong(&[("VOICEBRIDGE_MEDIA_LISTEN", "0.0.0.0:3200")], &["VOICEBRIDGE_MEDIA_LISTEN"]);
+    wrong(&[("VOICEBRIDGE_CONTROL_URL", "http://10.0.0.1:3100")], &["VOICEBRIDGE_CONTROL_URL"]);
+    // An empty token is none.
+    wrong(
+        &[("VOICEBRIDGE_NODE_TOKEN", ""), ("VOICEBRIDGE_MEDIA_LISTEN", "10.0.0.1:3200")],
+        &["VOICEBRIDGE_MEDIA_LISTEN"],
+    );
+}
+
+#[test]
+fn a_key_chooses_openai() {
+    let config = ok(&[("OPENAI_API_KEY", "sk-1"), ("OPENAI_REALTIME_MODEL", "gpt-realtime-2.1")]);
+    let ProviderConfig::OpenAi(openai) = &config.provider else { panic!("{:?}", config.provider) };
+    assert_eq!(openai.url, "wss://api.openai.com/v1/realtime");
+    assert_eq!(openai.model, "gpt-realtime-2.1");
+    assert!(!format!("{config:?}").contains("sk-1"));
+    assert_eq!(ok(&[("OPENAI_API_KEY", "sk-1"), ("VOICEBRIDGE_PROVIDER", "embedded")]).provider.name(), "embedded");
+    wrong(&[("VOICEBRIDGE_PROVIDER", "openai")], &["OPENAI_API_KEY"]);
+    wrong(&[("VOICEBRIDGE_PROVIDER", "gemini")], &["VOICEBRIDGE_PROVIDER"]);
+}
+
+#[test]
+fn the_key_leaves_the_machine_encrypted_only() {
+    let key = ("OPENAI_API_KEY", "sk-1");
+    for url in ["ws://127.0.0.1:9/v1/realtime", "ws://localhost:9", "ws://[::1]:9", "wss://eu.example/v1/realtime"] {
+        ok(&[key, ("OPENAI_REALTIME_URL", url)]);
+    }
+    for url in ["ws://10.0.0.1/v1", "https://api.openai.com", "nonsense"] {
+        wrong(&[key, ("OPENAI_REALTIME_URL", url)], &["OPENAI_REALTIME_URL"]);
+    }
+    let errors = wrong(&[("OPENAI_API_KEY", "sk-\u{e9}")], &["OPENAI_API_KEY"]);
+    assert!(!errors.to_string().contains("sk-"), "{errors}");
+}
+
+#[test]
+fn ranges_and_numbers_have_bounds() {
+    assert_eq!(ok(&[("VOICEBRIDGE_UDP_PORTS", "30000-30000")]).udp_ports, 30_000..=30_000);
+    for ports in ["30000", "2-1", "80-90", "20000-70000", "a-b"] {
+        wrong(&[("VOICEBRIDGE_UDP_PORTS", ports)], &["VOICEBRIDGE_UDP_PORTS"]);
+    }
+    assert_eq!(ok(&[("VOICEBRIDGE_MAX_SESSIONS", "7")]).max_sessions, 7);
+    for (variable, value) in [
+        ("VOICEBRIDGE_MAX_SESSIONS", "0"),
+        ("VOICEBRIDGE_MAX_SESSIONS", "many"),
+        ("VOICEBRIDGE_MEDIA_THREADS", "0"),
+        ("VOICEBRIDGE_DRAIN_S", "-1"),
+        ("VOICEBRIDGE_PUBLIC_IP", "0.0.0.0"),
+        ("VOICEBRIDGE_PUBLIC_IP", "voice.example"),
+        ("VOICEBRIDGE_REGION", "eu west"),
+        ("VOICEBRIDGE_MEDIA_ADVERTISE", "10.0.0.1:3200"),
+        ("VOICEBRIDGE_MEDIA_LISTEN", "3200"),
+    ] {
+        wrong(&[(variable, value)], &[variable]);
+    }
+}
+
+#[test]
+fn all_mistakes_come_at_once_and_name_their_variable() {
+    let errors = wrong(
+        &[("VOICEBRIDGE_MEDIA_LISTEN", "x"), ("VOICEBRIDGE_UDP_PORTS", "y"), ("VOICEBRIDGE_PROVIDER", "z")],
+        &["VOICEBRIDGE_MEDIA_LISTEN", "VOICEBRIDGE_UDP_PORTS", "VOICEBRIDGE_PROVIDER"],
+    );
+    let text = errors.to_string();
+    assert_eq!(text.lines().count(), 4, "{text}");
+}
+
+#[test]
+fn the_agent_file_is_read_and_its_mistakes_are_named() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "voice: cedar").unwrap();
+    assert_eq!(ok(&[("VOICEBRIDGE_AGENT", file.path().to_str().unwrap())]).agent.voice, "cedar");
+    writeln!(file, "voise: cedar\nmax_duration_s: none").unwrap();
+    wrong(&[("VOICEBRIDGE_AGENT", file.path().to_str().unwrap())], &["VOICEBRIDGE_AGENT", "VOICEBRIDGE_AGENT"]);
+    wrong(&[("VOICEBRIDGE_AGENT", "/no/such/agent.yaml")], &["VOICEBRIDGE_AGENT"]);
+}
+
+#[test]
+fn help_never_shows_values() {
+    let command = Environment::command();
+    for argument in command.get_arguments().filter(|argument| argument.get_env().is_some()) {
+        assert!(argument.is_hide_env_values_set(), "{argument:?}");
+    }
+    Environment::command().debug_assert();
+}
