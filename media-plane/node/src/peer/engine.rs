@@ -368,10 +368,10 @@ fn media_engine(remote: &Remote) -> Result<MediaEngine, PeerError> {
             RtpCodecKind::Audio,
         )
         .map_err(refused("codec"))?;
-    if let Some(payload_type) = remote.telephone_event {
+    if let Some((payload_type, clock_rate)) = remote.telephone_event {
         let rtp_codec = RTCRtpCodec {
             mime_type: MIME_TYPE_TELEPHONE_EVENT.to_owned(),
-            clock_rate: 8_000,
+            clock_rate,
             channels: 1,
             ..Default::default()
         };

@@ -9,21 +9,12 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use voicebridge_session::sdp::{DtlsSetup, Offer};
+
 use super::same_family;
 
 /// Candidates taken from one offer; more are ignored. Meta offers two, a browser rarely more than a dozen.
 const MAX_CANDIDATES: usize = 16;
-
-/// The `a=setup` of the offer (RFC 5763, section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setup {
-    /// We choose; we become the DTLS client, as Meta wants it.
-    Actpass,
-    /// They start DTLS; we wait.
-    Active,
-    /// They wait; we start.
-    Passive,
-}
 
 /// The caller, as its offer describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +27,32 @@ pub struct Remote {
     pub fingerprint: String,
     /// It answers checks and sends none (RFC 8445, section 2.5): we are controlling.
     pub ice_lite: bool,
-    /// DTLS role.
-    pub setup: Setup,
+    /// DTLS role (RFC 5763, section 5). We are the client unless they insist on it: Meta never starts DTLS.
+    pub setup: DtlsSetup,
     /// Payload type of Opus.
     pub opus: u8,
-    /// Payload type of telephone-event at 8 kHz, if offered.
-    pub telephone_event: Option<u8>,
+    /// Payload type and clock of telephone-event, if offered.
+    pub telephone_event: Option<(u8, u32)>,
     /// Where it can be reached.
     pub candidates: Vec<SocketAddr>,
 }
 
 impl Remote {
+    /// The caller of a linted offer, as a socket of `family`'s address family can reach it.
+    #[must_use]
+    pub fn from_offer(offer: &Offer, sdp: &str, family: IpAddr) -> Self {
+        Self {
+            ice_ufrag: offer.ice_ufrag.clone(),
+            ice_pwd: offer.ice_pwd.clone(),
+            fingerprint: offer.fingerprint.clone(),
+            ice_lite: offer.ice_lite,
+            setup: offer.setup,
+            opus: offer.opus.payload_type,
+            telephone_event: offer.telephone_event.map(|event| (event.payload_type, event.clock_hz)),
+            candidates: Self::candidates_in(sdp, family),
+        }
+    }
+
     /// The usable UDP candidates of an offer for a socket of `family`'s address family: ours is one socket, so
     /// the other family is left out, and so are TCP, mDNS names and what cannot be parsed.
     #[must_use]
@@ -81,14 +87,10 @@ impl Remote {
     pub(super) fn engine_offer(&self) -> String {
         let mut sdp = String::with_capacity(1024);
         let payload_types = match self.telephone_event {
-            Some(telephone_event) => format!("{} {telephone_event}", self.opus),
+            Some((telephone_event, _)) => format!("{} {telephone_event}", self.opus),
             None => self.opus.to_string(),
         };
-        let setup = match self.setup {
-            Setup::Actpass => "actpass",
-            Setup::Active => "active",
-            Setup::Passive => "passive",
-        };
+        let setup = self.setup.as_str();
         let lite = if self.ice_lite { "a=ice-lite\r\n" } else { "" };
         write!(
             sdp,
@@ -99,8 +101,8 @@ impl Remote {
             self.ice_ufrag, self.ice_pwd, self.fingerprint, self.opus,
         )
         .expect("writing to a String does not fail");
-        if let Some(telephone_event) = self.telephone_event {
-            write!(sdp, "a=rtpmap:{telephone_event} telephone-event/8000\r\n")
+        if let Some((telephone_event, clock_hz)) = self.telephone_event {
+            write!(sdp, "a=rtpmap:{telephone_event} telephone-event/{clock_hz}\r\n")
                 .expect("writing to a String does not fail");
         }
         for (index, candidate) in self.candidates.iter().enumerate() {

@@ -14,6 +14,8 @@ use std::{
 use bytes::Bytes;
 use caller::{CALLER_SSRC, Caller, Heard, Kind, attribute};
 
+use voicebridge_session::sdp::DtlsSetup;
+
 use super::*;
 
 const OURS: ([u8; 4], u16) = ([203, 0, 113, 7], 40_000);
@@ -51,9 +53,9 @@ impl World {
             ice_pwd: attribute(&offer, "ice-pwd").unwrap().to_owned(),
             fingerprint: attribute(&offer, "fingerprint").unwrap().strip_prefix("sha-256 ").unwrap().to_owned(),
             ice_lite: kind == Kind::Relay,
-            setup: Setup::Actpass,
+            setup: DtlsSetup::Actpass,
             opus: 111,
-            telephone_event: Some(126),
+            telephone_event: Some((126, 8_000)),
             candidates: Remote::candidates_in(&offer, IpAddr::from(OURS.0)),
         };
         tweak(&mut remote);
@@ -176,7 +178,7 @@ fn browser_connects() {
 
 #[test]
 fn passive_answer_to_an_active_offer_waits_for_the_client_hello() {
-    let mut world = World::new(Kind::Browser, |remote| remote.setup = Setup::Active);
+    let mut world = World::new(Kind::Browser, |remote| remote.setup = DtlsSetup::Active);
     world.peer.start(world.now);
     world.run(Duration::from_millis(1_500));
     assert!(!world.left.iter().any(|(_, bytes)| is_client_hello(bytes)));

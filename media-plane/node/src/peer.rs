@@ -22,7 +22,7 @@ use bytes::Bytes;
 use voicebridge_session::RtpOut;
 
 pub use engine::Engine;
-pub use remote::{Remote, Setup};
+pub use remote::Remote;
 
 /// What the answer must say about us, besides address and port.
 #[derive(Clone, Debug, PartialEq, Eq)]

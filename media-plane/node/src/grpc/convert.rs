@@ -1,0 +1,300 @@
+//! Protobuf to ours and back. Requests are checked here: what gets past holds its documented bounds.
+
+use std::time::SystemTime;
+
+use tonic::Status;
+use voicebridge_proto::{media::v1 as media, types::v1 as types};
+use voicebridge_session::{
+    Command, EventKind, SignallingMode, Stage, State, Termination, TerminationResult,
+    agent::AgentOverlay,
+    event::{Milestone, Speaker, Statistics, Usage},
+};
+
+use super::status::of_argument;
+use crate::{
+    entry::Entry,
+    journal::Record,
+    node::{Report, Start},
+    sessions::Held,
+};
+
+/// Bounds of request fields, bytes.
+const MAX_SESSION_ID: usize = 128;
+const MAX_CALL_ID: usize = 512;
+const MAX_COMMAND_TEXT: usize = 16 * 1024;
+const MAX_TERMINATION_TEXT: usize = 1_024;
+/// Longest time a call may have been under way before it gets here; more is a broken clock.
+const MAX_ELAPSED_MS: u64 = 24 * 60 * 60 * 1_000;
+
+pub(super) fn start(request: media::StartSessionRequest, span: tracing::Span) -> Result<Start, Status> {
+    let session_id = session_id(request.session_id)?;
+    let call_id = bounded("call_id", request.call_id, 1, MAX_CALL_ID)?;
+    if request.elapsed_ms > MAX_ELAPSED_MS {
+        return Err(of_argument("elapsed_ms", "must be at most 86400000, a day"));
+    }
+    let mode = match types::SignallingMode::try_from(request.signalling_mode) {
+        Ok(types::SignallingMode::Unspecified | types::SignallingMode::Staged) => SignallingMode::Staged,
+        Ok(types::SignallingMode::Immediate) => SignallingMode::Immediate,
+        Err(_) => return Err(of_argument("signalling_mode", "must be a known mode")),
+    };
+    let agent = request.agent.unwrap_or_default();
+    let caller = request.caller.unwrap_or_default();
+    Ok(Start {
+        session_id,
+        call_id,
+        // Its length is the lint's to judge, by a rule with a name.
+        sdp_offer: request.sdp_offer,
+        elapsed_ms: request.elapsed_ms,
+        mode,
+        agent: AgentOverlay {
+            instructions: agent.instructions,
+            voice: agent.voice,
+            greeting: agent.greeting,
+            language: agent.language,
+            max_duration_s: agent.max_duration_s,
+        },
+        caller_id: if caller.phone_number.is_empty() { caller.user_id } else { caller.phone_number },
+        span,
+    })
+}
+
+pub(super) fn session_id(session_id: String) -> Result<String, Status> {
+    bounded("session_id", session_id, 1, MAX_SESSION_ID)
+}
+
+fn bounded(field: &str, value: String, least: usize, most: usize) -> Result<String, Status> {
+    if (least..=most).contains(&value.len()) {
+        Ok(value)
+    } else {
+        Err(of_argument(field, &format!("must be {least} to {most} bytes")))
+    }
+}
+
+pub(super) fn stage(stage: i32) -> Result<Stage, Status> {
+    match types::SignallingStage::try_from(stage) {
+        Ok(types::SignallingStage::AnswerDelivered) => Ok(Stage::AnswerDelivered),
+        Ok(types::SignallingStage::Accepted) => Ok(Stage::Accepted),
+        Ok(types::SignallingStage::Unspecified) | Err(_) => {
+            Err(of_argument("stage", "must be SIGNALLING_STAGE_ANSWER_DELIVERED or SIGNALLING_STAGE_ACCEPTED"))
+        }
+    }
+}
+
+pub(super) fn command(command: Option<media::Command>) -> Result<Command, Status> {
+    use media::command::Kind;
+    match command.and_then(|command| command.kind) {
+        Some(Kind::Say(say)) => bounded("command.say.text", say.text, 1, MAX_COMMAND_TEXT).map(Command::Say),
+        Some(Kind::Interrupt(_)) => Ok(Command::Interrupt),
+        Some(Kind::InjectText(inject)) => {
+            bounded("command.inject_text.text", inject.text, 1, MAX_COMMAND_TEXT).map(Command::InjectText)
+        }
+        None => Err(of_argument("command", "must be say, interrupt or inject_text")),
+    }
+}
+
+/// Without one, the caller of the method wants it over: `API_HANGUP`.
+pub(super) fn termination_of(termination: Option<types::Termination>) -> Result<Termination, Status> {
+    let termination = termination.unwrap_or_default();
+    let result = match types::TerminationResult::try_from(termination.result) {
+        Ok(types::TerminationResult::Completed | types::TerminationResult::Unspecified) => TerminationResult::Completed,
+        Ok(types::TerminationResult::Abandoned) => TerminationResult::Abandoned,
+        Ok(types::TerminationResult::Rejected) => TerminationResult::Rejected,
+        Ok(types::TerminationResult::Failed) => TerminationResult::Failed,
+        Err(_) => return Err(of_argument("termination.result", "must be a known result")),
+    };
+    let reason = if termination.reason.is_empty() { "API_HANGUP".to_owned() } else { termination.reason };
+    if reason.len() > 64
+        || !reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    {
+        return Err(of_argument("termination.reason", "must be 1 to 64 of A-Z, 0-9 and _"));
+    }
+    Ok(Termination {
+        result,
+        reason,
+        message: bounded("termination.message", termination.message, 0, MAX_TERMINATION_TEXT)?,
+        upstream_code: bounded("termination.upstream_code", termination.upstream_code, 0, MAX_TERMINATION_TEXT)?,
+    })
+}
+
+pub(super) fn stage_out(stage: Option<Stage>) -> types::SignallingStage {
+    match stage {
+        None => types::SignallingStage::Unspecified,
+        Some(Stage::AnswerDelivered) => types::SignallingStage::AnswerDelivered,
+        Some(Stage::Accepted) => types::SignallingStage::Accepted,
+    }
+}
+
+pub(super) fn termination(termination: &Termination) -> types::Termination {
+    let result = match termination.result {
+        TerminationResult::Completed => types::TerminationResult::Completed,
+        TerminationResult::Abandoned => types::TerminationResult::Abandoned,
+        TerminationResult::Rejected => types::TerminationResult::Rejected,
+        TerminationResult::Failed => types::TerminationResult::Failed,
+    };
+    types::Termination {
+        result: result.into(),
+        reason: termination.reason.clone(),
+        message: termination.message.clone(),
+        upstream_code: termination.upstream_code.clone(),
+    }
+}
+
+pub(super) fn session(held: &Held) -> media::Session {
+    let Entry { session_id, call_id, started_at, journal, .. } = &*held.entry;
+    let picture = held.entry.picture();
+    let ended = held.entry.termination();
+    let state = match picture.state {
+        _ if ended.is_some() => types::SessionState::Ended,
+        State::Answered => types::SessionState::Answered,
+        State::Connecting => types::SessionState::Connecting,
+        State::Connected => types::SessionState::Connected,
+        State::Active => types::SessionState::Active,
+        State::Ended => types::SessionState::Ended,
+    };
+    media::Session {
+        session_id: session_id.clone(),
+        call_id: call_id.clone(),
+        state: state.into(),
+        stage: stage_out(picture.stage).into(),
+        started_at: Some(timestamp(*started_at)),
+        last_sequence: journal.last_sequence(),
+        statistics: Some(statistics(&picture.statistics)),
+        termination: ended.as_ref().map(termination),
+    }
+}
+
+pub(crate) fn node_report(report: Report) -> media::Node {
+    media::Node {
+        node_id: report.node_id,
+        region: report.region,
+        advertise_url: report.advertise_url,
+        live_sessions: report.live_sessions,
+        max_sessions: report.max_sessions,
+        draining: report.draining,
+        media_load: report.media_load,
+        version: report.version.to_owned(),
+        provider: report.provider.to_owned(),
+    }
+}
+
+/// An event as this node's subscribers get it.
+pub(super) fn event(entry: &Entry, record: &Record, node: &Report) -> types::Event {
+    types::Event {
+        call_id: entry.call_id.clone(),
+        session_id: entry.session_id.clone(),
+        sequence: record.event.sequence,
+        occurred_at: Some(timestamp(record.wall)),
+        node: node.node_id.clone(),
+        region: node.region.clone(),
+        elapsed_ms: record.elapsed_ms,
+        kind: Some(kind(&record.event.kind)),
+    }
+}
+
+fn kind(kind: &EventKind) -> types::event::Kind {
+    use types::event::Kind;
+    match kind.clone() {
+        EventKind::Milestone(milestone) => {
+            let stage = match milestone {
+                Milestone::SessionCreated => types::Stage::VoiceBridgeSessionCreated,
+                Milestone::ProviderSessionCreated => types::Stage::OpenaiSessionCreated,
+                Milestone::BridgeActive => types::Stage::MediaBridgeActive,
+            };
+            Kind::StageReached(types::StageReached { stage: stage.into() })
+        }
+        EventKind::OfferAnswered { warnings, codec, duration_ms } => Kind::OfferAnswered(types::OfferAnswered {
+            warnings: warnings.into_iter().map(str::to_owned).collect(),
+            codec,
+            duration_ms,
+        }),
+        EventKind::TransportConnected { duration_ms } => {
+            Kind::TransportConnected(types::TransportConnected { duration_ms })
+        }
+        EventKind::ProviderReady { provider, model, provider_session_id, duration_ms } => {
+            let provider = provider.to_owned();
+            Kind::ProviderReady(types::ProviderReady { provider, model, provider_session_id, duration_ms })
+        }
+        EventKind::CallerSpeechStarted { audio_ms } => {
+            Kind::CallerSpeechStarted(types::CallerSpeechStarted { audio_ms })
+        }
+        EventKind::CallerSpeechStopped { audio_ms } => {
+            Kind::CallerSpeechStopped(types::CallerSpeechStopped { audio_ms })
+        }
+        EventKind::Transcript { speaker, item_id, text, interrupted } => {
+            Kind::Transcript(types::Transcript { speaker: speaker_out(speaker).into(), item_id, text, interrupted })
+        }
+        EventKind::PartialTranscript { speaker, item_id, delta } => {
+            Kind::PartialTranscript(types::PartialTranscript { speaker: speaker_out(speaker).into(), item_id, delta })
+        }
+        EventKind::ResponseStarted { response_id } => Kind::ResponseStarted(types::ResponseStarted { response_id }),
+        EventKind::ResponseFinished { response_id, status, status_reason, usage } => {
+            Kind::ResponseFinished(types::ResponseFinished {
+                response_id,
+                status,
+                status_reason,
+                usage: Some(usage_out(usage)),
+            })
+        }
+        EventKind::BargedIn { item_id, heard_ms, received_ms } => {
+            Kind::BargedIn(types::BargedIn { item_id, heard_ms, received_ms })
+        }
+        EventKind::ToolCalled { tool_call_id, name, arguments } => {
+            Kind::ToolCalled(types::ToolCalled { tool_call_id, name, arguments })
+        }
+        EventKind::Statistics(counters) => {
+            Kind::StatisticsReported(types::StatisticsReported { statistics: Some(statistics(&counters)) })
+        }
+        EventKind::Incident { reason, message, upstream_code } => {
+            Kind::Incident(types::Incident { reason: reason.to_owned(), message, upstream_code })
+        }
+        EventKind::Ended { termination: ended, statistics: counters, usage, duration_ms } => {
+            Kind::SessionEnded(types::SessionEnded {
+                termination: Some(termination(&ended)),
+                statistics: Some(statistics(&counters)),
+                usage: Some(usage_out(usage)),
+                duration_ms,
+            })
+        }
+    }
+}
+
+fn speaker_out(speaker: Speaker) -> types::Speaker {
+    match speaker {
+        Speaker::Caller => types::Speaker::Caller,
+        Speaker::Agent => types::Speaker::Agent,
+    }
+}
+
+fn usage_out(usage: Usage) -> types::Usage {
+    types::Usage {
+        input_text_tokens: usage.input_text_tokens,
+        input_audio_tokens: usage.input_audio_tokens,
+        cached_tokens: usage.cached_tokens,
+        output_text_tokens: usage.output_text_tokens,
+        output_audio_tokens: usage.output_audio_tokens,
+        transcription_tokens: usage.transcription_tokens,
+        transcription_ms: usage.transcription_ms,
+    }
+}
+
+fn statistics(statistics: &Statistics) -> types::MediaStatistics {
+    types::MediaStatistics {
+        packets_received: statistics.packets_received,
+        packets_lost: statistics.packets_lost,
+        packets_late: statistics.packets_late,
+        packets_duplicate: statistics.packets_duplicate,
+        packets_discarded: statistics.packets_discarded,
+        received_ms: statistics.received_ms,
+        concealed_ms: statistics.concealed_ms,
+        silence_ms: statistics.silence_ms,
+        jitter_ms: statistics.jitter_ms,
+        packets_sent: statistics.packets_sent,
+        played_ms: statistics.played_ms,
+        underruns: statistics.underruns,
+        longest_send_gap_ms: statistics.longest_send_gap_ms,
+    }
+}
+
+fn timestamp(time: SystemTime) -> prost_types::Timestamp {
+    time.into()
+}

@@ -1,0 +1,256 @@
+//! The sessions of a node by id: reserved, live, and for a while those that have ended.
+//!
+//! Flow: [`Sessions::reserve`] takes a slot before anything is built; [`Reservation::fill`] makes the session findable, or
+//! dropping the reservation gives the slot back. The media thread reports the end with [`Sessions::ended`].
+//!
+//! Bounds: `max` reserved and live sessions, more are [`Refused::Full`]. Ended sessions are held for [`HELD_FOR`], at most
+//! [`HELD_MOST`] of them (the oldest go first), so that their events can still be read.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use voicebridge_audio::Time;
+
+use crate::{entry::Entry, shard::ShardIndex};
+
+/// How long an ended session and its events are held: a control plane that restarts comes back well within it.
+pub const HELD_FOR: Duration = Duration::from_secs(15 * 60);
+/// Ended sessions held.
+pub const HELD_MOST: usize = 1_000;
+
+/// A session and where it runs.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// What is known of it.
+    pub entry: Arc<Entry>,
+    /// Its media thread.
+    pub shard: ShardIndex,
+    /// It has not ended.
+    pub live: bool,
+}
+
+/// No new session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// All slots are taken.
+    #[error("the node has all the {0} sessions it takes")]
+    Full(u32),
+    /// The node is draining.
+    #[error("the node is draining and takes no new sessions")]
+    Draining,
+}
+
+/// What a request for a session id gets.
+#[derive(Debug)]
+pub enum Claim {
+    /// A slot; build the session.
+    Reserved(Reservation),
+    /// It exists already.
+    Held(Held),
+    /// Another request is building it: wait for the token, then claim again.
+    Wait(CancellationToken),
+}
+
+/// All sessions of a node.
+#[derive(Debug)]
+pub struct Sessions {
+    inner: Mutex<Inner>,
+    max: u32,
+    /// Told at every end.
+    idle: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    slots: BTreeMap<String, Slot>,
+    /// Reserved and live.
+    taken: u32,
+    ended: VecDeque<(Time, String)>,
+    draining: bool,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Reserved(CancellationToken),
+    Held(Held),
+}
+
+/// A slot that is taken but not filled. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Reservation {
+    sessions: Arc<Sessions>,
+    session_id: String,
+    filled: bool,
+}
+
+impl Sessions {
+    /// No session yet, at most `max` at a time.
+    #[must_use]
+    pub fn new(max: u32) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::default(), max, idle: Notify::new() })
+    }
+
+    /// The session of this id, or a slot for it.
+    ///
+    /// # Errors
+    /// [`Refused`]; never for a session that exists.
+    pub fn reserve(self: &Arc<Self>, session_id: &str, now: Time) -> Result<Claim, Refused> {
+        let mut inner = self.lock();
+        inner.forget(now);
+        match inner.slots.get(session_id) {
+            Some(Slot::Held(held)) => return Ok(Claim::Held(held.clone())),
+            Some(Slot::Reserved(building)) => return Ok(Claim::Wait(building.clone())),
+            None => {}
+        }
+        if inner.draining {
+            return Err(Refused::Draining);
+        }
+        if inner.taken >= self.max {
+            return Err(Refused::Full(self.max));
+        }
+        inner.taken += 1;
+        inner.slots.insert(session_id.to_owned(), Slot::Reserved(CancellationToken::new()));
+        Ok(Claim::Reserved(Reservation { sessions: self.clone(), session_id: session_id.to_owned(), filled: false }))
+    }
+
+    /// A session, live or held.
+    #[must_use]
+    pub fn get(&self, session_id: &str) -> Option<Held> {
+        match self.lock().slots.get(session_id) {
+            Some(Slot::Held(held)) => Some(held.clone()),
+            _ => None,
+        }
+    }
+
+    /// Live sessions by id, and the ended ones still held when `ended` is true.
+    #[must_use]
+    pub fn list(&self, ended: Ended, now: Time) -> Vec<Held> {
+        let mut inner = self.lock();
+        inner.forget(now);
+        inner
+            .slots
+            .values()
+            .filter_map(|slot| match slot {
+                Slot::Held(held) if held.live || ended == Ended::Included => Some(held.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Reserved and live sessions.
+    #[must_use]
+    pub fn taken(&self) -> u32 {
+        self.lock().taken
+    }
+
+    /// The most there may be.
+    #[must_use]
+    pub const fn max(&self) -> u32 {
+        self.max
+    }
+
+    /// Takes no new session from here on; how many are live. Idempotent.
+    pub fn drain(&self) -> u32 {
+        let mut inner = self.lock();
+        inner.draining = true;
+        inner.taken
+    }
+
+    /// Whether new sessions are refused.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.lock().draining
+    }
+
+    /// Returns once no session is reserved or live.
+    pub async fn idle(&self) {
+        loop {
+            let ended = self.idle.notified();
+            tokio::pin!(ended);
+            // Registered before looking, so that an end in between is not missed.
+            ended.as_mut().enable();
+            if self.taken() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// A session has ended: its slot is free, its events are held for a while.
+    pub(crate) fn ended(&self, session_id: &str, now: Time) {
+        let mut inner = self.lock();
+        if let Some(Slot::Held(held)) = inner.slots.get_mut(session_id)
+            && held.live
+        {
+            held.live = false;
+            inner.taken -= 1;
+            inner.ended.push_back((now, session_id.to_owned()));
+        }
+        inner.forget(now);
+        drop(inner);
+        self.idle.notify_waiters();
+    }
+
+    /// Never held across anything that can panic.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a list has the ended sessions too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Live and ended.
+    Included,
+    /// Live only.
+    LeftOut,
+}
+
+impl Inner {
+    fn forget(&mut self, now: Time) {
+        while let Some((ended, _)) = self.ended.front() {
+            if self.ended.len() <= HELD_MOST && now.since(*ended) < HELD_FOR {
+                break;
+            }
+            let (_, session_id) = self.ended.pop_front().expect("there is a front");
+            self.slots.remove(&session_id);
+        }
+    }
+}
+
+impl Reservation {
+    /// The session exists: it is live and can be found.
+    pub fn fill(mut self, entry: Arc<Entry>, shard: ShardIndex) {
+        self.filled = true;
+        self.settle(Some(Slot::Held(Held { entry, shard, live: true })));
+    }
+
+    fn settle(&self, slot: Option<Slot>) {
+        let mut inner = self.sessions.lock();
+        let before = match slot {
+            Some(slot) => inner.slots.insert(self.session_id.clone(), slot),
+            None => {
+                inner.taken -= 1;
+                inner.slots.remove(&self.session_id)
+            }
+        };
+        drop(inner);
+        if let Some(Slot::Reserved(building)) = before {
+            building.cancel();
+        }
+        self.sessions.idle.notify_waiters();
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.filled {
+            self.settle(None);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Media threads. Each owns its sessions with their sockets and peers; nothing is shared on the packet path and sessions
+//! never migrate.
+//!
+//! Flow: [`Shards::start`] spawns the threads; [`Shards::choose`] names the least loaded
+//! one and [`Shards::add`] hands it a finished [`Call`];
+//! requests reach it through a bounded channel of [`Order`]s. The loop itself is in `worker`, one session's tick in `call`.
+//!
+//! At the bound: [`ORDERS`] orders wait per thread, which empties the channel every tick. A sender waits for room up to
+//! [`ORDER_TIMEOUT`], then the request fails with [`Busy`]: a thread that takes nothing for that long is broken.
+
+mod call;
+mod worker;
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use voicebridge_session::{Command, Stage, Termination};
+
+pub use call::{Call, Wiring};
+
+use crate::{clock::Clock, sessions::Sessions};
+
+/// Orders waiting for one media thread.
+pub const ORDERS: usize = 1_024;
+/// How long a request waits for a media thread: 200 ticks.
+pub const ORDER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The media thread did not take an order, or did not answer, within [`ORDER_TIMEOUT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the media thread of this session does not answer")]
+pub struct Busy;
+
+/// What a media thread can be told. An order for a session it does not have is answered `None`: it has ended.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Add(Box<Call>),
+    Advance {
+        session_id: String,
+        stage: Stage,
+        reply: oneshot::Sender<Option<Stage>>,
+    },
+    End {
+        session_id: String,
+        termination: Termination,
+        reply: oneshot::Sender<Option<Termination>>,
+    },
+    Act {
+        session_id: String,
+        command: Command,
+        reply: oneshot::Sender<Option<()>>,
+    },
+    /// Ends every session.
+    EndAll {
+        termination: Termination,
+    },
+}
+
+/// What a media thread says of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    /// Share of the last second spent working, 0 to 1, as bits.
+    busy: AtomicU32,
+    calls: AtomicUsize,
+}
+
+impl Load {
+    fn busy(&self) -> f32 {
+        f32::from_bits(self.busy.load(Ordering::Relaxed))
+    }
+}
+
+#[derive(Debug)]
+struct Shard {
+    orders: mpsc::Sender<Order>,
+    load: Arc<Load>,
+}
+
+/// All media threads of a node. They end when this is dropped; sessions still live then are dropped with them.
+#[derive(Debug)]
+pub struct Shards {
+    shards: Vec<Shard>,
+}
+
+/// Which media thread a session is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardIndex(usize);
+
+impl Shards {
+    /// Spawns `threads` media threads.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(threads: usize, clock: Clock, sessions: &Arc<Sessions>) -> io::Result<Self> {
+        let shards = (0..threads)
+            .map(|index| {
+                let (orders, inbox) = mpsc::channel(ORDERS);
+                let load = Arc::new(Load::default());
+                let worker = worker::Worker::new(clock, inbox, load.clone(), sessions.clone());
+                thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;
+                Ok(Shard { orders, load })
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { shards })
+    }
+
+    /// The thread with the fewest calls, and among those the least busy; one call more is counted on it.
+    #[must_use]
+    pub fn choose(&self) -> ShardIndex {
+        let (index, shard) = self
+            .shards
+            .iter()
+            .enumerate()
+            .min_by(|(_, a), (_, b)| {
+                let calls = |shard: &Shard| shard.load.calls.load(Ordering::Relaxed);
+                calls(a).cmp(&calls(b)).then(a.load.busy().total_cmp(&b.load.busy()))
+            })
+            .expect("a node has at least one media thread");
+        shard.load.calls.fetch_add(1, Ordering::Relaxed);
+        ShardIndex(index)
+    }
+
+    /// Hands a call to the thread that was chosen for it.
+    ///
+    /// # Errors
+    /// [`Busy`] when that thread has no room for an order; the call is dropped.
+    pub fn add(&self, at: ShardIndex, call: Call) -> Result<(), Busy> {
+        let shard = &self.shards[at.0];
+        shard.orders.try_send(Order::Add(Box::new(call))).map_err(|_| {
+            shard.load.calls.fetch_sub(1, Ordering::Relaxed);
+            Busy
+        })
+    }
+
+    /// Tells a session how far signalling has come; the stage it is at now, `None` if it has ended.
+    ///
+    /// # Errors
+    /// [`Busy`]
+    pub async fn advance(&self, at: ShardIndex, session_id: String, stage: Stage) -> Result<Option<Stage>, Busy> {
+        self.order(at, |reply| Order::Advance { session_id, stage, reply }).await
+    }
+
+    /// Ends a session; the termination that stands, `None` if it had ended before.
+    ///
+    /// # Errors
+    /// [`Busy`]
+    pub async fn end(
+        &self,
+        at: ShardIndex,
+        session_id: String,
+        termination: Termination,
+    ) -> Result<Option<Termination>, Busy> {
+        self.order(at, |reply| Order::End { session_id, termination, reply }).await
+    }
+
+    /// Acts on a session; `None` if it has ended.
+    ///
+    /// # Errors
+    /// [`Busy`]
+    pub async fn act(&self, at: ShardIndex, session_id: String, command: Command) -> Result<Option<()>, Busy> {
+        self.order(at, |reply| Order::Act { session_id, command, reply }).await
+    }
+
+    /// Ends every session of the node. Threads that do not take the order keep theirs.
+    pub async fn end_all(&self, termination: &Termination) {
+        for shard in &self.shards {
+            let order = Order::EndAll { termination: termination.clone() };
+            if timeout(ORDER_TIMEOUT, shard.orders.send(order)).await.is_err() {
+                tracing::error!("a media thread takes no orders; its sessions are not ended in order");
+            }
+        }
+    }
+
+    /// The busiest thread's share of time spent working, 0 to 1.
+    #[must_use]
+    pub fn media_load(&self) -> f32 {
+        self.shards.iter().map(|shard| shard.load.busy()).fold(0.0, f32::max)
+    }
+
+    async fn order<R>(&self, at: ShardIndex, order: impl FnOnce(oneshot::Sender<R>) -> Order) -> Result<R, Busy> {
+        let (reply, answer) = oneshot::channel();
+        let order = order(reply);
+        timeout(ORDER_TIMEOUT, async {
+            self.shards[at.0].orders.send(order).await.map_err(|_| Busy)?;
+            answer.await.map_err(|_| Busy)
+        })
+        .await
+        .unwrap_or(Err(Busy))
+    }
+}

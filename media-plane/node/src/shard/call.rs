@@ -1,0 +1,302 @@
+//! One session on its media thread: socket, peer, session core and provider queues, and the tick that connects them.
+//!
+//! Flow of a tick: datagrams -> peer -> session; provider messages -> session; due deadlines; what the peer has to
+//! send -> socket. The session core acts through [`Wiring`].
+//!
+//! Bounds per tick: [`MAX_DATAGRAMS`] and [`MAX_ARRIVALS`], so that one flooded session delays its neighbours by no more
+//! than that; the rest waits in the kernel's buffer and in the provider's inbox.
+
+use std::{
+    io::ErrorKind,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+
+use voicebridge_audio::Time;
+use voicebridge_session::{
+    Event, EventKind, Input, Ports, RtpIn, RtpOut, Session, Stage, State, Termination, TerminationResult,
+};
+
+use crate::{
+    clock::Clock,
+    entry::{Entry, Picture},
+    peer::{Engine, Output, Peer},
+    provider::{Arrival, Inbox, Outbox},
+    udp::Lease,
+};
+
+/// Datagrams taken from one socket in a tick; a call brings one or two.
+const MAX_DATAGRAMS: usize = 64;
+/// Provider messages taken in a tick.
+const MAX_ARRIVALS: usize = 64;
+
+/// What the session core acts on: the peer, the provider's outbox and the journal.
+pub struct Wiring {
+    /// Towards the caller.
+    pub peer: Engine,
+    /// Towards the provider; none for one in process.
+    pub outbox: Option<Outbox>,
+    /// Where events go.
+    pub entry: Arc<Entry>,
+    /// The moment the session core is being told something.
+    pub now: Instant,
+}
+
+impl Ports for Wiring {
+    fn send_rtp(&mut self, packet: RtpOut<'_>) {
+        if let Err(error) = self.peer.write_rtp(self.now, packet) {
+            // The session sends only while the transport is up; it learns of the end from the peer's own report.
+            tracing::debug!(%error, "packet not sent");
+        }
+    }
+
+    fn send_provider(&mut self, message: &str) {
+        if let Some(outbox) = &self.outbox {
+            outbox.push(message);
+        }
+    }
+
+    fn close_provider(&mut self) {
+        if let Some(outbox) = &self.outbox {
+            outbox.close();
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.entry.record(event);
+    }
+}
+
+/// One session and all it owns.
+pub struct Call {
+    session: Session,
+    wiring: Wiring,
+    lease: Lease,
+    inbox: Option<Inbox>,
+    clock: Clock,
+    /// Connect at once, without waiting for ANSWER_DELIVERED.
+    immediate: bool,
+    /// Its code panicked: it is dropped as it is.
+    broken: bool,
+    connecting: tracing::Span,
+    /// Audio messages the outbox had dropped when it was last counted.
+    dropped: u64,
+    /// The state others were last shown.
+    painted: Option<State>,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("session_id", &self.wiring.entry.session_id).finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    /// A session ready to run.
+    #[must_use]
+    pub fn new(
+        session: Session,
+        wiring: Wiring,
+        lease: Lease,
+        inbox: Option<Inbox>,
+        clock: Clock,
+        immediate: bool,
+    ) -> Self {
+        Self {
+            session,
+            wiring,
+            lease,
+            inbox,
+            clock,
+            immediate,
+            broken: false,
+            connecting: tracing::Span::none(),
+            dropped: 0,
+            painted: None,
+        }
+    }
+
+    pub(super) fn entry(&self) -> &Entry {
+        &self.wiring.entry
+    }
+
+    /// It has ended, one way or the other.
+    pub(super) fn is_over(&self) -> bool {
+        self.broken || self.session.state() == State::Ended
+    }
+
+    pub(super) fn termination(&self) -> Option<Termination> {
+        self.session.termination().cloned()
+    }
+
+    /// Runs some of this session's code. A panic in it ends the session with `INTERNAL` and returns `None`.
+    pub(super) fn guarded<R>(&mut self, act: impl FnOnce(&mut Self) -> R) -> Option<R> {
+        if self.broken {
+            return None;
+        }
+        let span = self.wiring.entry.span().clone();
+        let _inside = span.enter();
+        match catch_unwind(AssertUnwindSafe(|| act(self))) {
+            Ok(result) => Some(result),
+            Err(_) => {
+                self.broken = true;
+                self.record_crash();
+                None
+            }
+        }
+    }
+
+    /// The first thing on the media thread.
+    pub(super) fn begin(&mut self, now: Instant) {
+        if self.immediate {
+            self.connect(now);
+        }
+        self.paint();
+    }
+
+    pub(super) fn advance(&mut self, now: Instant, stage: Stage) -> Option<Stage> {
+        self.connect(now);
+        self.input(now, Input::Advance(stage));
+        self.flush(now);
+        self.session.stage()
+    }
+
+    /// Tells the session core something.
+    pub(super) fn input(&mut self, now: Instant, input: Input<'_>) {
+        self.wiring.now = now;
+        self.session.handle(self.clock.time(now), input, &mut self.wiring);
+    }
+
+    /// One tick.
+    pub(super) fn step(&mut self, now: Instant, buffer: &mut [u8]) {
+        self.receive(now, buffer);
+        self.hear_provider(now);
+        if self.session.deadline().is_some_and(|deadline| deadline <= self.now(now)) {
+            self.input(now, Input::Tick);
+        }
+        self.flush(now);
+        if self.painted != Some(self.session.state()) {
+            self.paint();
+        }
+    }
+
+    /// Says good-bye to the caller's side.
+    pub(super) fn hang_up(&mut self, now: Instant) {
+        self.wiring.peer.close(now);
+        self.flush(now);
+    }
+
+    /// Renews what others see of this session.
+    pub(super) fn paint(&mut self) {
+        self.painted = Some(self.session.state());
+        self.wiring.entry.paint(Picture {
+            state: self.session.state(),
+            stage: self.session.stage(),
+            statistics: self.session.statistics(),
+        });
+    }
+
+    fn now(&self, now: Instant) -> Time {
+        self.clock.time(now)
+    }
+
+    fn connect(&mut self, now: Instant) {
+        if self.connecting.is_none() {
+            self.connecting = tracing::info_span!("connect");
+        }
+        self.wiring.peer.start(now);
+    }
+
+    fn receive(&mut self, now: Instant, buffer: &mut [u8]) {
+        for _ in 0..MAX_DATAGRAMS {
+            match self.lease.socket.recv_from(buffer) {
+                Ok((length, from)) => {
+                    self.wiring.peer.datagram(now, &buffer[..length], from);
+                    self.drain_peer(now);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    tracing::debug!(%error, "receiving");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn hear_provider(&mut self, now: Instant) {
+        for _ in 0..MAX_ARRIVALS {
+            let Some(Ok(arrival)) = self.inbox.as_mut().map(|inbox| inbox.try_recv()) else { return };
+            match arrival {
+                Arrival::Opened => self.input(now, Input::ProviderOpened),
+                Arrival::Message(text) => self.input(now, Input::ProviderMessage(&text)),
+                Arrival::Closed(closed) => self.input(now, Input::ProviderClosed(closed.as_session())),
+            }
+        }
+    }
+
+    /// Does what the peer and the session core have to send; the core's packets come out of the peer.
+    fn flush(&mut self, now: Instant) {
+        self.drain_peer(now);
+        let dropped = self.wiring.outbox.as_ref().map_or(0, Outbox::dropped);
+        if dropped > self.dropped {
+            metrics::counter!("voicebridge_media_provider_audio_dropped_total").increment(dropped - self.dropped);
+            self.dropped = dropped;
+        }
+    }
+
+    fn drain_peer(&mut self, now: Instant) {
+        while let Some(output) = self.wiring.peer.poll(now) {
+            match output {
+                Output::Transmit { to, bytes } => {
+                    // A full buffer or a lost route drops the datagram, as the network might.
+                    if let Err(error) = self.lease.socket.send_to(&bytes, to) {
+                        metrics::counter!("voicebridge_media_datagrams_unsent_total").increment(1);
+                        tracing::debug!(%error, "sending");
+                    }
+                }
+                Output::Rtp(packet) => {
+                    let packet = RtpIn {
+                        payload_type: packet.payload_type,
+                        sequence: packet.sequence,
+                        timestamp: packet.timestamp,
+                        ssrc: packet.ssrc,
+                        marker: packet.marker,
+                        payload: &packet.payload,
+                    };
+                    self.input(now, Input::Rtp(packet));
+                }
+                Output::Connected => {
+                    self.connecting = tracing::Span::none();
+                    self.input(now, Input::TransportConnected);
+                }
+                Output::Failed(why) => {
+                    self.connecting = tracing::Span::none();
+                    self.input(now, Input::TransportFailed(&why));
+                }
+            }
+        }
+    }
+
+    /// Every session ends with one termination, whatever fails.
+    fn record_crash(&self) {
+        let entry = &self.wiring.entry;
+        tracing::error!(call_id = entry.call_id, session_id = entry.session_id, "a session panicked and was ended");
+        let picture = entry.picture();
+        entry.record(Event {
+            sequence: entry.journal.last_sequence() + 1,
+            at: self.now(Instant::now()),
+            kind: EventKind::Ended {
+                termination: Termination {
+                    result: TerminationResult::Failed,
+                    reason: "INTERNAL".to_owned(),
+                    message: "a fault in the media node ended this call; the node's log says where".to_owned(),
+                    upstream_code: String::new(),
+                },
+                statistics: picture.statistics,
+                usage: Default::default(),
+                duration_ms: 0,
+            },
+        });
+    }
+}

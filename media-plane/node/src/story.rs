@@ -1,0 +1,77 @@
+//! The story of a call, as its log lines tell it: the milestones under the names operators know, what went wrong, and the
+//! end, each with the call id and the milliseconds since the connect webhook.
+//!
+//! Never in it: words, numbers, SDP. Per-packet work is counted, not told.
+
+use tracing::{info, warn};
+use voicebridge_session::{EventKind, TerminationResult, event::Milestone};
+
+use crate::{entry::Entry, journal::Record};
+
+/// Logs what is worth a line.
+pub(crate) fn tell(entry: &Entry, record: &Record) {
+    let _inside = entry.span().enter();
+    let elapsed_ms = record.elapsed_ms;
+    let Entry { call_id, session_id, .. } = entry;
+    match &record.event.kind {
+        EventKind::Milestone(milestone) => {
+            let stage = stage_name(*milestone);
+            info!(call_id, session_id, stage, elapsed_ms, "stage reached");
+        }
+        EventKind::OfferAnswered { warnings, codec, duration_ms } => {
+            let warnings = warnings.join(",");
+            info!(call_id, session_id, elapsed_ms, duration_ms, codec, warnings, "offer answered");
+        }
+        EventKind::TransportConnected { duration_ms } => {
+            info!(call_id, session_id, elapsed_ms, duration_ms, "transport connected");
+        }
+        EventKind::ProviderReady { provider, model, provider_session_id, duration_ms } => {
+            info!(call_id, session_id, elapsed_ms, duration_ms, provider, model, provider_session_id, "provider ready");
+        }
+        EventKind::BargedIn { heard_ms, received_ms, .. } => {
+            info!(call_id, session_id, elapsed_ms, heard_ms, received_ms, "caller barged in");
+        }
+        EventKind::Incident { reason, message, upstream_code } => {
+            metrics::counter!("voicebridge_media_incidents_total", "reason" => *reason).increment(1);
+            warn!(call_id, session_id, elapsed_ms, reason, upstream_code, message, "incident");
+        }
+        EventKind::Ended { termination, statistics, duration_ms, .. } => {
+            let result = result_name(termination.result);
+            let reason = termination.reason.clone();
+            metrics::counter!("voicebridge_media_sessions_ended_total", "result" => result, "reason" => reason)
+                .increment(1);
+            metrics::histogram!("voicebridge_media_conversation_seconds").record(*duration_ms as f64 / 1_000.0);
+            info!(
+                call_id,
+                session_id,
+                elapsed_ms,
+                duration_ms,
+                result,
+                reason = termination.reason,
+                upstream_code = termination.upstream_code,
+                packets_received = statistics.packets_received,
+                packets_sent = statistics.packets_sent,
+                longest_send_gap_ms = statistics.longest_send_gap_ms,
+                "session ended"
+            );
+        }
+        _ => {}
+    }
+}
+
+const fn stage_name(milestone: Milestone) -> &'static str {
+    match milestone {
+        Milestone::SessionCreated => "VOICE_BRIDGE_SESSION_CREATED",
+        Milestone::ProviderSessionCreated => "OPENAI_SESSION_CREATED",
+        Milestone::BridgeActive => "MEDIA_BRIDGE_ACTIVE",
+    }
+}
+
+const fn result_name(result: TerminationResult) -> &'static str {
+    match result {
+        TerminationResult::Completed => "completed",
+        TerminationResult::Abandoned => "abandoned",
+        TerminationResult::Rejected => "rejected",
+        TerminationResult::Failed => "failed",
+    }
+}

@@ -1,0 +1,232 @@
+//! Sessions over the real gRPC server, real sockets and the embedded AI.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use support::{
+    Phone, TestNode,
+    caller::{Kind, attribute},
+    next_event, start_request, wait_for,
+};
+use tonic::Code;
+use voicebridge_proto::{
+    media::v1::{
+        AdvanceSessionRequest, Command, EndSessionRequest, GetNodeRequest, GetSessionRequest, Interrupt,
+        ListSessionsRequest, SendCommandRequest, StartSessionRequest, StreamEventsRequest, command,
+    },
+    types::v1::{
+        SessionState, SignallingMode, SignallingStage, Stage, Termination, TerminationResult, event::Kind as Event,
+    },
+};
+use voicebridge_telemetry::status::{metadata, reason};
+
+fn advance(session_id: &str, stage: SignallingStage) -> AdvanceSessionRequest {
+    AdvanceSessionRequest { session_id: session_id.into(), stage: stage.into() }
+}
+
+fn hangup(session_id: &str) -> EndSessionRequest {
+    let termination = Termination {
+        result: TerminationResult::Completed.into(),
+        reason: "USER_HANGUP".into(),
+        ..Termination::default()
+    };
+    EndSessionRequest { session_id: session_id.into(), termination: Some(termination) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_like_meta_s_carries_the_greeting() {
+    let mut node = TestNode::start(|_| {}).await;
+    let phone = Phone::ring(Kind::Relay);
+    let started = node.client.start_session(start_request("s1", &phone.offer)).await.unwrap().into_inner();
+    assert!(started.sdp_answer.contains("a=setup:active\r\n"));
+    assert!(!started.sdp_answer.contains("transport-cc"));
+    phone.answer(&started.sdp_answer);
+    assert!(phone.listen(Duration::from_millis(300)).await.is_empty(), "nothing before ANSWER_DELIVERED");
+
+    let delivered = node.client.advance_session(advance("s1", SignallingStage::AnswerDelivered)).await.unwrap();
+    assert_eq!(delivered.into_inner().stage(), SignallingStage::AnswerDelivered);
+    let mut events = node.events("s1", 0).await;
+    wait_for(&mut events, |kind| matches!(kind, Event::TransportConnected(_))).await;
+    assert!(phone.listen(Duration::from_millis(300)).await.is_empty(), "no RTP before ACCEPTED");
+    let session = node.client.get_session(GetSessionRequest { session_id: "s1".into() }).await.unwrap().into_inner();
+    assert_eq!(session.session.unwrap().state(), SessionState::Connected);
+
+    let accepted = Instant::now();
+    let stage = node.client.advance_session(advance("s1", SignallingStage::Accepted)).await.unwrap().into_inner();
+    assert_eq!(stage.stage(), SignallingStage::Accepted);
+    // Going back changes nothing.
+    let again = node.client.advance_session(advance("s1", SignallingStage::AnswerDelivered)).await.unwrap();
+    assert_eq!(again.into_inner().stage(), SignallingStage::Accepted);
+    phone.speak(vec![vec![0xf8, 0xff, 0xfe]; 150]);
+    let active = wait_for(
+        &mut events,
+        |kind| matches!(kind, Event::StageReached(reached) if reached.stage() == Stage::MediaBridgeActive),
+    )
+    .await;
+    assert!(active.elapsed_ms >= 600, "counted from the webhook: {}", active.elapsed_ms);
+
+    let heard = phone.listen(Duration::from_secs(3)).await;
+    assert!(heard.len() >= 140, "{} packets in three seconds", heard.len());
+    assert!(heard[0].0 - accepted < Duration::from_millis(60), "{:?}", heard[0].0 - accepted);
+    let ssrcs: BTreeSet<u32> = heard.iter().map(|(_, packet)| packet.header.ssrc).collect();
+    let announced: u32 = attribute(&started.sdp_answer, "ssrc").unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(ssrcs, BTreeSet::from([announced]));
+    for pair in heard.windows(2) {
+        let (before, after) = (&pair[0].1.header, &pair[1].1.header);
+        assert_eq!(after.sequence_number, before.sequence_number.wrapping_add(1));
+        assert_eq!(after.timestamp, before.timestamp.wrapping_add(960));
+    }
+    assert!(heard.iter().any(|(_, packet)| packet.payload.len() > 20), "the greeting is no silence");
+
+    let standing = node.client.end_session(hangup("s1")).await.unwrap().into_inner().termination.unwrap();
+    assert_eq!(standing.reason, "USER_HANGUP");
+    let ended = wait_for(&mut events, |kind| matches!(kind, Event::SessionEnded(_))).await;
+    let Some(Event::SessionEnded(ended)) = ended.kind else { unreachable!() };
+    assert!(ended.statistics.unwrap().packets_sent >= 140);
+    assert!(next_event(&mut events).await.is_none(), "the stream closes after the last event");
+    // Idempotent, and the first ending stands.
+    let mut other = hangup("s1");
+    other.termination.as_mut().unwrap().reason = "API_HANGUP".into();
+    let standing = node.client.end_session(other).await.unwrap().into_inner().termination.unwrap();
+    assert_eq!(standing.reason, "USER_HANGUP");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_never_advances_connects_at_once() {
+    let mut node = TestNode::start(|_| {}).await;
+    let phone = Phone::ring(Kind::Browser);
+    let mut request = start_request("s1", &phone.offer);
+    request.signalling_mode = SignallingMode::Immediate.into();
+    let started = node.client.start_session(request).await.unwrap().into_inner();
+    phone.answer(&started.sdp_answer);
+    let mut events = node.events("s1", 0).await;
+    wait_for(
+        &mut events,
+        |kind| matches!(kind, Event::StageReached(reached) if reached.stage() == Stage::MediaBridgeActive),
+    )
+    .await;
+    assert!(phone.listen(Duration::from_millis(500)).await.len() >= 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starting_is_idempotent_also_at_the_same_time() {
+    let mut node = TestNode::start(|raw| raw.max_sessions = Some("1".into())).await;
+    let phone = Phone::ring(Kind::Relay);
+    let starts = (0..8).map(|_| {
+        let (mut client, request) = (node.client.clone(), start_request("s1", &phone.offer));
+        tokio::spawn(async move { client.start_session(request).await.unwrap().into_inner().sdp_answer })
+    });
+    let mut answers = BTreeSet::new();
+    for start in starts.collect::<Vec<_>>() {
+        answers.insert(start.await.unwrap());
+    }
+    assert_eq!(answers.len(), 1);
+    let other = node.client.start_session(start_request("s2", &phone.offer)).await.unwrap_err();
+    assert_eq!((other.code(), reason(&other).as_deref()), (Code::ResourceExhausted, Some("NODE_FULL")));
+    // A slot taken is given back.
+    node.client.end_session(hangup("s1")).await.unwrap();
+    let answer = node.client.start_session(start_request("s2", &phone.offer)).await.unwrap().into_inner().sdp_answer;
+    assert!(!answers.contains(&answer), "nothing of the first call is used again");
+    let list = |include_ended| ListSessionsRequest { include_ended };
+    assert_eq!(node.client.list_sessions(list(false)).await.unwrap().into_inner().sessions.len(), 1);
+    assert_eq!(node.client.list_sessions(list(true)).await.unwrap().into_inner().sessions.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_resume_after_a_sequence() {
+    let mut node = TestNode::start(|_| {}).await;
+    let phone = Phone::ring(Kind::Relay);
+    node.client.start_session(start_request("s1", &phone.offer)).await.unwrap();
+    let mut first = node.events("s1", 0).await;
+    let seen = [next_event(&mut first).await.unwrap(), next_event(&mut first).await.unwrap()];
+    assert_eq!([seen[0].sequence, seen[1].sequence], [1, 2]);
+    assert_eq!(seen[0].call_id, "wacid.s1");
+    drop(first);
+    node.client.end_session(hangup("s1")).await.unwrap();
+    // The session is over; its events are still there.
+    let mut all = Vec::new();
+    let mut resumed = node.events("s1", 2).await;
+    while let Some(event) = next_event(&mut resumed).await {
+        all.push(event.sequence);
+    }
+    let expect: Vec<u64> = (3..3 + all.len() as u64).collect();
+    assert_eq!(all, expect, "gapless");
+    assert!(!all.is_empty());
+    // Whoever has everything gets an empty stream that ends.
+    let mut nothing = node.events("s1", *all.last().unwrap()).await;
+    assert!(next_event(&mut nothing).await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_make_no_sense_are_told_why() {
+    let mut node = TestNode::start(|_| {}).await;
+    let phone = Phone::ring(Kind::Relay);
+    let mut start = async |request: StartSessionRequest| node.client.start_session(request).await.unwrap_err();
+
+    let error = start(start_request("s1", "v=0\r\nnonsense")).await;
+    assert_eq!((error.code(), reason(&error).as_deref()), (Code::InvalidArgument, Some("SDP_INVALID")));
+    assert!(metadata(&error, "rule").is_some());
+    let broken = phone.offer.replace("a=fingerprint:sha-256", "a=fingerprint:sha-1");
+    let error = start(start_request("s1", &broken)).await;
+    assert_eq!(metadata(&error, "rule").as_deref(), Some("no-sha256-fingerprint"));
+    let long = "x".repeat(129);
+    for session_id in ["", long.as_str()] {
+        let error = start(start_request(session_id, &phone.offer)).await;
+        assert_eq!(metadata(&error, "field").as_deref(), Some("session_id"));
+    }
+
+    let error = node.client.advance_session(advance("nobody", SignallingStage::Accepted)).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_deref()), (Code::NotFound, Some("SESSION_NOT_FOUND")));
+    let error = node.client.advance_session(advance("nobody", SignallingStage::Unspecified)).await.unwrap_err();
+    assert_eq!(metadata(&error, "field").as_deref(), Some("stage"));
+    let request = StreamEventsRequest { session_id: "nobody".into(), after_sequence: 0 };
+    let error = node.client.stream_events(request).await.unwrap_err();
+    assert_eq!(reason(&error).as_deref(), Some("SESSION_NOT_FOUND"));
+
+    node.client.start_session(start_request("s1", &phone.offer)).await.unwrap();
+    let command = |kind| SendCommandRequest { session_id: "s1".into(), command: Some(Command { kind }) };
+    let error = node.client.send_command(command(None)).await.unwrap_err();
+    assert_eq!(metadata(&error, "field").as_deref(), Some("command"));
+    node.client.send_command(command(Some(command::Kind::Interrupt(Interrupt {})))).await.unwrap();
+    node.client.end_session(hangup("s1")).await.unwrap();
+    let error = node.client.advance_session(advance("s1", SignallingStage::Accepted)).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_deref()), (Code::FailedPrecondition, Some("SESSION_ENDED")));
+    let error = node.client.send_command(command(Some(command::Kind::Interrupt(Interrupt {})))).await.unwrap_err();
+    assert_eq!(reason(&error).as_deref(), Some("SESSION_ENDED"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ports_run_out_as_node_full() {
+    let mut node = TestNode::start(|raw| {
+        let first = raw.udp_ports.as_ref().unwrap().split('-').next().unwrap().to_owned();
+        raw.udp_ports = Some(format!("{first}-{first}"));
+    })
+    .await;
+    let phone = Phone::ring(Kind::Relay);
+    node.client.start_session(start_request("s1", &phone.offer)).await.unwrap();
+    let error = node.client.start_session(start_request("s2", &phone.offer)).await.unwrap_err();
+    assert_eq!(reason(&error).as_deref(), Some("NODE_FULL"));
+    let report = node.client.get_node(GetNodeRequest {}).await.unwrap().into_inner().node.unwrap();
+    assert_eq!((report.live_sessions, report.provider.as_str()), (1, "embedded"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_never_connects_is_given_up() {
+    let mut node = TestNode::start(|raw| raw.transport_timeout_s = Some("1".into())).await;
+    let phone = Phone::ring(Kind::Relay);
+    node.client.start_session(start_request("s1", &phone.offer)).await.unwrap();
+    drop(phone);
+    node.client.advance_session(advance("s1", SignallingStage::AnswerDelivered)).await.unwrap();
+    let mut events = node.events("s1", 0).await;
+    let ended = wait_for(&mut events, |kind| matches!(kind, Event::SessionEnded(_))).await;
+    let Some(Event::SessionEnded(ended)) = ended.kind else { unreachable!() };
+    assert_eq!(ended.termination.unwrap().reason, "MEDIA_CONNECTION_TIMEOUT");
+    let report = node.client.get_node(GetNodeRequest {}).await.unwrap().into_inner().node.unwrap();
+    assert_eq!(report.live_sessions, 0);
+}

@@ -1,0 +1,195 @@
+//! A media node in this process and callers on real sockets.
+
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+pub mod caller;
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use caller::{Caller, Heard, Kind};
+use rtc::rtp;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::transport::Channel;
+use voicebridge_node::{Config, RawConfig};
+use voicebridge_proto::media::v1::{
+    StartSessionRequest, StreamEventsRequest, media_plane_service_client::MediaPlaneServiceClient,
+};
+use voicebridge_proto::types::v1 as types;
+
+pub type Client = MediaPlaneServiceClient<Channel>;
+
+/// A running node. Dropping it leaves the rest to the end of the test's runtime.
+pub struct TestNode {
+    pub url: String,
+    pub client: Client,
+    pub drain: Option<oneshot::Sender<()>>,
+    pub force: Option<oneshot::Sender<()>>,
+    pub ended: JoinHandle<anyhow::Result<()>>,
+}
+
+impl TestNode {
+    pub async fn start(tweak: impl FnOnce(&mut RawConfig)) -> Self {
+        // Nobody is at the control URL; the node goes on trying.
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let mut raw = RawConfig {
+            control_url: Some(format!("http://{nobody}")),
+            public_ip: Some("127.0.0.1".into()),
+            udp_ports: Some(udp_ports()),
+            threads: Some("1".into()),
+            ..RawConfig::default()
+        };
+        tweak(&mut raw);
+        let config = Config::resolve(raw).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (drain, draining) = oneshot::channel::<()>();
+        let (force, forced) = oneshot::channel::<()>();
+        let wait = |receiver: oneshot::Receiver<()>| async {
+            if receiver.await.is_err() {
+                std::future::pending().await
+            }
+        };
+        let ended = tokio::spawn(voicebridge_node::run_until(config, listener, wait(draining), wait(forced)));
+        let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
+        let client = Client::new(channel);
+        Self { url, client, drain: Some(drain), force: Some(force), ended }
+    }
+
+    pub async fn events(&mut self, session_id: &str, after: u64) -> tonic::Streaming<EventResponse> {
+        let request = StreamEventsRequest { session_id: session_id.into(), after_sequence: after };
+        self.client.stream_events(request).await.unwrap().into_inner()
+    }
+}
+
+pub type EventResponse = voicebridge_proto::media::v1::StreamEventsResponse;
+
+/// A range of its own for every node of every test process, below the ephemeral ports; a port that somebody else has is
+/// passed over by the node.
+fn udp_ports() -> String {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let slot = (std::process::id() as u16 % 64) * 8 + NEXT.fetch_add(1, Ordering::Relaxed) % 8;
+    let first = 22_000 + slot * 16;
+    format!("{first}-{}", first + 15)
+}
+
+pub fn start_request(session_id: &str, offer: &str) -> StartSessionRequest {
+    StartSessionRequest {
+        session_id: session_id.into(),
+        call_id: format!("wacid.{session_id}"),
+        sdp_offer: offer.into(),
+        elapsed_ms: 7,
+        ..StartSessionRequest::default()
+    }
+}
+
+pub async fn next_event(stream: &mut tonic::Streaming<EventResponse>) -> Option<types::Event> {
+    let next = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.expect("an event in time");
+    next.unwrap().map(|response| response.event.unwrap())
+}
+
+/// Reads until an event of this kind comes.
+pub async fn wait_for(
+    stream: &mut tonic::Streaming<EventResponse>,
+    mut wanted: impl FnMut(&types::event::Kind) -> bool,
+) -> types::Event {
+    loop {
+        let event = next_event(stream).await.expect("the stream goes on");
+        if wanted(event.kind.as_ref().unwrap()) {
+            return event;
+        }
+    }
+}
+
+/// A caller on a socket, driven by a thread. It speaks what [`Phone::speak`] queues, one packet every 20 ms.
+pub struct Phone {
+    pub offer: String,
+    orders: mpsc::Sender<PhoneOrder>,
+    heard: mpsc::Receiver<(Instant, Heard)>,
+}
+
+enum PhoneOrder {
+    Answer(String),
+    Speak(Vec<Vec<u8>>),
+}
+
+impl Phone {
+    pub fn ring(kind: Kind) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let address = socket.local_addr().unwrap();
+        let (caller, offer) = Caller::new(Instant::now(), address, kind);
+        let (orders, inbox) = mpsc::channel();
+        let (outbox, heard) = mpsc::channel();
+        thread::spawn(move || run_phone(&socket, caller, &inbox, &outbox));
+        Self { offer, orders, heard }
+    }
+
+    pub fn answer(&self, sdp: &str) {
+        self.orders.send(PhoneOrder::Answer(sdp.into())).unwrap();
+    }
+
+    pub fn speak(&self, packets: Vec<Vec<u8>>) {
+        self.orders.send(PhoneOrder::Speak(packets)).unwrap();
+    }
+
+    /// Packets heard within `time`, with the moments they came.
+    pub async fn listen(&self, time: Duration) -> Vec<(Instant, rtp::Packet)> {
+        tokio::time::sleep(time).await;
+        self.heard
+            .try_iter()
+            .filter_map(|(at, heard)| match heard {
+                Heard::Rtp(packet) => Some((at, packet)),
+                Heard::Connected | Heard::Closed => None,
+            })
+            .collect()
+    }
+}
+
+fn run_phone(
+    socket: &UdpSocket,
+    mut caller: Caller,
+    orders: &mpsc::Receiver<PhoneOrder>,
+    heard: &mpsc::Sender<(Instant, Heard)>,
+) {
+    let mut buffer = [0; 2_048];
+    let (mut sequence, mut timestamp) = (100_u16, 0_u32);
+    let mut words = std::collections::VecDeque::new();
+    let mut next_word = Instant::now();
+    loop {
+        let now = Instant::now();
+        match orders.try_recv() {
+            Ok(PhoneOrder::Answer(sdp)) => caller.answer(now, &sdp),
+            Ok(PhoneOrder::Speak(packets)) => words.extend(packets),
+            Err(mpsc::TryRecvError::Empty) => {}
+            Err(mpsc::TryRecvError::Disconnected) => return,
+        }
+        caller.run(now);
+        if caller.connected && now >= next_word {
+            next_word = now + Duration::from_millis(20);
+            if let Some(word) = words.pop_front() {
+                let word: Vec<u8> = word;
+                caller.speak(now, sequence, timestamp, &word);
+                sequence = sequence.wrapping_add(1);
+            }
+            timestamp = timestamp.wrapping_add(960);
+        }
+        while let Some((to, bytes)) = caller.transmit() {
+            let to: SocketAddr = to;
+            let _ = socket.send_to(&bytes, to);
+        }
+        while let Some(what) = caller.heard.pop_front() {
+            if heard.send((Instant::now(), what)).is_err() {
+                return;
+            }
+        }
+        if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            caller.datagram(Instant::now(), &buffer[..length], from);
+        }
+    }
+}
