@@ -73,7 +73,7 @@ fn parse_calls(text: &str) -> Result<usize, String> {
 ///
 /// Everything the two programs voicebridge-control and voicebridge-media take from variables works here too; `.env.example`
 /// lists them. Unlike them, `serve` listens on this machine only unless told otherwise. The first SIGTERM or Ctrl-C takes
-/// no more calls and lets the live ones finish; the second ends at once.
+/// no more calls and lets the live ones finish; the second ends them.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  voicebridge serve                              embedded AI, no account needed\n  OPENAI_API_KEY=... voicebridge serve           talk with OpenAI Realtime\n  voicebridge serve --agent agent.yaml           with an agent of your own\n  voicebridge serve --listen 127.0.0.1:8080      on another port"

@@ -29,29 +29,42 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     media.control_url = format!("http://{control_at}");
     welcome(control_at, &control, &media);
 
-    let (stop_media, media_stopped) = oneshot::channel::<()>();
-    let (stop_control, control_stopped) = oneshot::channel::<()>();
-    // A dropped sender means stop as well.
-    let control = voicebridge_server::run(control, control_listener, async { drop(control_stopped.await) });
-    let media = voicebridge_node::run(media, media_listener, async { drop(media_stopped.await) });
+    // A sender dropped is the signal given.
+    let (drain_media, media_drains) = oneshot::channel::<()>();
+    let (force_media, media_is_forced) = oneshot::channel::<()>();
+    let (stop_control, control_stops) = oneshot::channel::<()>();
+    let control = voicebridge_server::run(control, control_listener, async { drop(control_stops.await) });
+    let media = voicebridge_node::run_until(media, media_listener, async { drop(media_drains.await) }, async {
+        drop(media_is_forced.await)
+    });
     let (mut control, mut media) = (tokio::spawn(control), tokio::spawn(media));
 
     let mut signals = Signals::new()?;
     tokio::select! {
-        () = signals.next() => errln(&format!("{DIM}no more calls; waiting for the live ones to finish. Again to end at once.{DIM:#}")),
+        () = signals.next() => say("no more calls; waiting for the live ones to finish. Again to end them."),
         outcome = &mut control => return outcome?.context("the control plane stopped"),
         outcome = &mut media => return outcome?.context("the media node stopped"),
     }
-    drop(stop_media);
+    drop(drain_media);
     let drained = async {
         media.await??;
         drop(stop_control);
         control.await?
     };
+    tokio::pin!(drained);
     tokio::select! {
-        outcome = drained => outcome,
-        () = signals.next() => anyhow::bail!("ended at once; live calls were cut"),
+        outcome = &mut drained => return outcome,
+        () = signals.next() => say("ending the live calls. Again to leave at once."),
     }
+    drop(force_media);
+    tokio::select! {
+        outcome = &mut drained => outcome,
+        () = signals.next() => anyhow::bail!("left at once; what was live was cut"),
+    }
+}
+
+fn say(text: &str) {
+    errln(&format!("{DIM}{text}{DIM:#}"));
 }
 
 /// Both configurations, or everything that is wrong with either.

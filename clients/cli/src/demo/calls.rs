@@ -75,6 +75,7 @@ type Seen = (Caller, CallRecord, Call, Vec<Event>);
 async fn one(meta: Meta, mut client: Client, index: usize, caller: Caller) -> anyhow::Result<(usize, Seen)> {
     let settings = CallerSettings {
         from: Some(caller.number.clone()),
+        country: caller.country.to_owned(),
         profile_name: caller.name.to_owned(),
         script: caller.script()?,
         max_duration: LONGEST_CALL,

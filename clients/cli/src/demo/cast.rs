@@ -47,6 +47,8 @@ impl Plot {
 pub(crate) struct Caller {
     /// International digits.
     pub(crate) number: String,
+    /// ISO 3166, as Meta puts it into the business-scoped user id.
+    pub(crate) country: &'static str,
     pub(crate) name: &'static str,
     /// Where the call has to be placed.
     pub(crate) region: &'static str,
@@ -55,13 +57,22 @@ pub(crate) struct Caller {
     pub(crate) says: Vec<String>,
 }
 
-/// Language, prefix, name and region of the people who call.
-const PEOPLE: [(&str, &str, &str, &str); 5] = [
-    ("pt", "551199990", "Ana", "sa"),
-    ("en", "447700900", "Ben", "eu"),
-    ("de", "491510000", "Clara", "eu"),
-    ("es", "521550000", "Diego", "sa"),
-    ("hi", "919000000", "Esha", "eu"),
+/// Somebody who calls.
+struct Person {
+    language: &'static str,
+    country: &'static str,
+    /// Of their number, which the index of the call completes.
+    prefix: &'static str,
+    name: &'static str,
+    region: &'static str,
+}
+
+const PEOPLE: [Person; 5] = [
+    Person { language: "pt", country: "BR", prefix: "551199990", name: "Ana", region: "sa" },
+    Person { language: "en", country: "GB", prefix: "447700900", name: "Ben", region: "eu" },
+    Person { language: "de", country: "DE", prefix: "491510000", name: "Clara", region: "eu" },
+    Person { language: "es", country: "MX", prefix: "521550000", name: "Diego", region: "sa" },
+    Person { language: "hi", country: "IN", prefix: "919000000", name: "Esha", region: "eu" },
 ];
 
 /// Rules for the control plane that put each of them where `region` says.
@@ -71,8 +82,8 @@ pub(crate) const PLACEMENT: &str = "BR,MX=sa;*=eu";
 pub(crate) fn caller(index: usize) -> Caller {
     let plot = [Plot::Talk, Plot::BargeIn, Plot::Goodbye][index % 3];
     // The reply that is long enough to be interrupted is English.
-    let (language, prefix, name, region) =
-        if plot == Plot::BargeIn { PEOPLE[1] } else { PEOPLE[(index + index / 3) % PEOPLE.len()] };
+    let person = if plot == Plot::BargeIn { &PEOPLE[1] } else { &PEOPLE[(index + index / 3) % PEOPLE.len()] };
+    let Person { language, country, prefix, name, region } = *person;
     let questions: Vec<&str> = fixtures()
         .iter()
         .filter(|fixture| fixture.language == language && fixture.role == Role::Caller && !fixture.is_goodbye())
@@ -84,7 +95,7 @@ pub(crate) fn caller(index: usize) -> Caller {
         Plot::BargeIn => vec!["wait-a-moment".to_owned(), "opening-hours".to_owned()],
         Plot::Goodbye => vec![question, format!("goodbye-{language}")],
     };
-    Caller { number: format!("{prefix}{index:03}"), name, region, plot, says }
+    Caller { number: format!("{prefix}{index:03}"), country, name, region, plot, says }
 }
 
 impl Caller {

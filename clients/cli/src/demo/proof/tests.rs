@@ -128,6 +128,7 @@ fn interrupted_call() -> Evidence {
     Evidence {
         caller: Caller {
             number: "447700900001".into(),
+            country: "GB",
             name: "Ben",
             region: "eu",
             plot: Plot::BargeIn,
