@@ -72,7 +72,8 @@ fn assert_timeline(call: &Call) {
     // The AI's stage is not among these: its socket opens beside the signalling.
     let signalling = STAGES.iter().filter(|stage| **stage != Stage::OpenaiSessionCreated).map(|stage| reached[stage]);
     assert!(signalling.is_sorted(), "{reached:?}");
-    assert_eq!(reached[&Stage::WaCallConnect], 0);
+    // The zero of the timeline is the arrival of the request; the claim is committed a moment later.
+    assert!(reached[&Stage::WaCallConnect] <= NOTICEABLE.as_millis() as u64, "{reached:?}");
 }
 
 /// Gapless from 1, the webhook first, the closing of the record last.

@@ -75,7 +75,7 @@ async fn a_lasting_failure_ends_the_call() {
     let world = world().await;
     for action in [Action::PreAccept, Action::Accept] {
         let (record, call) = call(&world, Faults::none().always(action, GraphFault::Refuse(503))).await;
-        assert_ended(&call, "GRAPH_UNREACHABLE", "503");
+        assert_ended(&call, "GRAPH_REFUSED", "503");
         assert_eq!(record.ended_by, EndedBy::BusinessRejected, "{action:?}");
     }
     assert_freed(&world).await;

@@ -37,7 +37,7 @@ async fn a_fatal_offer_is_rejected_with_the_name_of_its_rule() {
         let record = handle.finish().await;
         let call = world.calls.ended(&record.call_id).await;
         assert_eq!(record.ended_by, EndedBy::BusinessRejected, "{rule}");
-        assert_ended(&call, "SDP_INVALID", "");
+        assert_ended(&call, "SDP_INVALID", rule);
         assert_eq!(termination(&call).result(), TerminationResult::Rejected, "{rule}");
         assert!(termination(&call).message.contains(rule), "{rule}: {}", termination(&call).message);
     }

@@ -23,7 +23,7 @@ async fn turned_down(world: &World) -> (CallRecord, Call) {
     let call = world.calls.ended(&record.call_id).await;
     assert_eq!(record.ended_by, EndedBy::BusinessRejected);
     assert!(!granted(&record).contains(&Action::Accept));
-    assert_eq!(termination(&call).result(), TerminationResult::Rejected, "{call:?}");
+    assert_eq!(termination(&call).result(), TerminationResult::Failed, "{call:?}");
     (record, call)
 }
 
