@@ -16,7 +16,7 @@ help: ## Show this text
 demo: ## Make real calls through real processes with simulated ends, and prove that both sides heard each other
 	@scripts/install-deps build
 	cargo build --release --locked -p voicebridge-server -p voicebridge-node -p voicebridge-cli
-	@$(TARGET_DIR)/release/voicebridge demo --calls $(CALLS)
+	@$(TARGET_DIR)/release/voicebridge demo --calls $(CALLS) --out $(TARGET_DIR)/demo
 
 test: ## Run every test: unit, whole system, Chromium and aiortc as callers
 	@scripts/install-deps build interop
