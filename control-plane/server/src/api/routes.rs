@@ -54,10 +54,11 @@ pub(crate) async fn router(
     let (reporter, health_service) = tonic_health::server::health_reporter();
     reporter.set_serving::<CallServiceServer<Api>>().await;
     reporter.set_serving::<NodeServiceServer<Nodes>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
 
     let calls = CallServiceServer::new(api.clone());
     let node_service = InterceptedService::new(NodeServiceServer::new(nodes), NodeGuard::new(config));
@@ -67,7 +68,9 @@ pub(crate) async fn router(
     grpc = grpc.route_service(&webhook_path, GrpcWebLayer::new().layer(calls.clone()));
     grpc = add(grpc, InterceptedService::new(calls, api_guard.clone()));
     grpc = add(grpc, node_service);
-    grpc = add(grpc, InterceptedService::new(reflection, api_guard.clone()));
+    grpc = add(grpc, InterceptedService::new(reflection().build_v1()?, api_guard.clone()));
+    // What clients ask for that are older than v1, Python's among them.
+    grpc = add(grpc, InterceptedService::new(reflection().build_v1alpha()?, api_guard.clone()));
     grpc = add(grpc, health_service);
 
     let metrics = voicebridge_telemetry::install_metrics();
