@@ -72,6 +72,8 @@ pub(super) struct Actor {
     graph_busy: bool,
     /// Graph's latest answer, until it is in the record.
     unrecorded: Option<(GraphAction, Answer)>,
+    /// The node's events come in; without them its word that the session is over is all there will be.
+    following: bool,
     /// The API caller whose report is just being taken.
     reporter: Option<Reporter>,
     messages: mpsc::Receiver<Message>,
@@ -97,6 +99,7 @@ impl Actor {
             graph_queue: VecDeque::new(),
             graph_busy: false,
             unrecorded: None,
+            following: false,
             reporter: None,
             messages: mailbox.messages,
             view: mailbox.view,
@@ -184,17 +187,17 @@ impl Actor {
             change.termination = self.row.termination.clone();
             self.show();
         }
-        if closing.is_none() && (change.phase.is_some() || change.termination.is_some()) {
-            self.update(&change).await;
-        }
         if let Some((action, answer)) = self.unrecorded.take() {
             self.graph_answered(action, &answer).await;
         }
         for milestone in milestones {
             self.reached(milestone).await;
         }
-        if let Some(termination) = closing {
-            self.close(termination).await;
+        // After its events: who sees the phase can read how it was reached.
+        match closing {
+            Some(termination) => self.close(termination).await,
+            None if change.phase.is_some() || change.termination.is_some() => self.update(&change).await,
+            None => {}
         }
     }
 
@@ -292,6 +295,7 @@ impl Actor {
             register_within,
         };
         let (registry, clients) = (Arc::clone(&self.shared.registry), Arc::clone(&self.shared.clients));
+        self.following = true;
         let follower = follow(registry, clients, followed, self.news.0.clone());
         self.work.spawn(follower.instrument(self.span.clone()));
     }
@@ -324,7 +328,9 @@ impl Actor {
                 self.ask_graph();
             }
             Done::Advanced(reporter, told) => self.advanced(reporter, told).await,
-            Done::SessionTold(Ok(())) => {}
+            // The end itself, with statistics and usage, is on its way.
+            Done::SessionTold(Ok(())) if self.following => {}
+            Done::SessionTold(Ok(())) => self.feed(Event::NodeLost).await,
             Done::SessionTold(Err(status)) => {
                 if status.code() != Code::NotFound {
                     tracing::warn!(code = ?status.code(), "the node could not be told that the session is over");
@@ -371,10 +377,11 @@ impl Actor {
 
     /// Publishes the call's state.
     fn show(&self) {
-        let is_busy = match (&self.phase, self.signalling) {
-            (Phase::Active | Phase::Ended, _) => false,
-            (Phase::PreAccepting { .. } | Phase::Connecting { .. }, Signalling::SelfHeld) => false,
-            _ => true,
+        let is_idle = match (&self.phase, self.signalling) {
+            (Phase::Active | Phase::Ended, _) => true,
+            // Whoever holds the signalling drives it on, also after a restart of ours.
+            (phase, Signalling::SelfHeld) => matches!(phase, Phase::PreAccepting { .. } | Phase::Connecting { .. }),
+            (_, Signalling::Managed) => false,
         };
         self.view.send_replace(View {
             phase: self.phase.word(),
@@ -385,7 +392,7 @@ impl Actor {
             },
             answer: self.answer.clone(),
             termination: self.row.termination.clone(),
-            is_busy,
+            is_busy: !is_idle,
             closed: false,
         });
     }

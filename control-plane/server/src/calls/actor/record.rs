@@ -116,6 +116,7 @@ impl Actor {
                 }
             }
             NodeNews::SessionUnknown => {
+                self.following = false;
                 let termination = Termination::new(
                     TerminationResult::Failed,
                     "SESSION_NOT_FOUND",
@@ -124,6 +125,7 @@ impl Actor {
                 self.feed(Event::SessionEnded(termination)).await;
             }
             NodeNews::NodeLost => {
+                self.following = false;
                 tracing::warn!(node = self.row.session.as_ref().map(|session| session.node_id.as_str()), "node lost");
                 self.feed(Event::NodeLost).await;
             }

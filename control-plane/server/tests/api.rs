@@ -1,0 +1,460 @@
+//! What API callers get: self-held calls, events, lists, the HTTP of before, and who may ask.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use support::{Behaviour, Graph, Node, PATIENCE, Plane, connect, plane, terminate};
+use tonic::{Code, Request, Status};
+use voicebridge_proto::{
+    control::v1::{
+        self as control, AdvanceSessionRequest, CallPhase, EndCallRequest, GetCallRequest, ListCallsRequest,
+        SendCommandRequest, StartSessionRequest, StreamEventsRequest,
+    },
+    media::v1 as media,
+    types::v1::{self as types, SignallingMode, SignallingStage, TerminationResult, event::Kind},
+};
+use voicebridge_telemetry::status::{metadata, reason};
+
+async fn system() -> (Graph, Plane, Node) {
+    let graph = Graph::start().await;
+    let plane = Plane::start(&graph).await;
+    let node = Node::start("node-1").await;
+    node.register(&plane.url, "local", 100);
+    plane.nodes(1).await;
+    (graph, plane, node)
+}
+
+fn start(call_id: &str) -> StartSessionRequest {
+    StartSessionRequest {
+        call_id: call_id.to_owned(),
+        sdp_offer: "v=0\r\n".to_owned(),
+        caller: Some(types::Caller { phone_number: "5511900000001".to_owned(), ..Default::default() }),
+        elapsed_ms: 40,
+        ..StartSessionRequest::default()
+    }
+}
+
+#[track_caller]
+fn check<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, expect: &str) -> Status {
+    let status = answer.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_deref()), (code, Some(expect)), "{}", status.message());
+    status
+}
+
+#[tokio::test]
+async fn a_caller_that_holds_the_signalling() {
+    let (graph, plane, node) = system().await;
+    let mut client = plane.client().await;
+    let started = client.start_session(start("self")).await.unwrap().into_inner();
+    assert_eq!(started.sdp_answer, "v=0\r\ns=answer to self of node-1\r\n");
+    assert_eq!(started.warnings, ["no-ptime"]);
+    let again = client.start_session(start("self")).await.unwrap().into_inner();
+    assert_eq!(again, started, "the same id again: the same answer");
+    let session = node.session("self", "session", |_| true).await;
+    assert_eq!(session.mode, SignallingMode::Staged);
+    assert!(session.elapsed_ms >= 40, "one timeline: {}", session.elapsed_ms);
+
+    for (stage, expect) in [
+        (SignallingStage::AnswerDelivered, SignallingStage::AnswerDelivered),
+        (SignallingStage::Accepted, SignallingStage::Accepted),
+        (SignallingStage::AnswerDelivered, SignallingStage::Accepted),
+    ] {
+        let request = AdvanceSessionRequest { call_id: "self".to_owned(), stage: stage.into() };
+        assert_eq!(client.advance_session(request).await.unwrap().into_inner().stage(), expect);
+    }
+    plane.phase("self", CallPhase::Active).await;
+    let request = EndCallRequest { call_id: "self".to_owned(), reason: "SHIFT_OVER".to_owned() };
+    for _ in 0..2 {
+        let ended = client.end_call(request.clone()).await.unwrap().into_inner().termination.unwrap();
+        assert_eq!((ended.result(), ended.reason.as_str()), (TerminationResult::Completed, "SHIFT_OVER"));
+    }
+    assert_eq!(node.session("self", "ended", |s| s.ended.is_some()).await.ended.unwrap().reason, "SHIFT_OVER");
+    assert!(graph.actions("self").is_empty(), "somebody else talks to Meta");
+    let call = plane.call("self").await.unwrap();
+    let stages: Vec<_> = call.timeline.iter().map(|entry| entry.stage().as_str_name()).collect();
+    assert!(stages.contains(&"STAGE_WA_CALL_PRE_ACCEPTED") && stages.contains(&"STAGE_WA_CALL_ACCEPTED"), "{stages:?}");
+    let status = check(client.start_session(start("self")).await, Code::FailedPrecondition, "SESSION_ENDED");
+    assert_eq!(metadata(&status, "termination").as_deref(), Some("SHIFT_OVER"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_has_a_reason() {
+    let (_, plane, node) = system().await;
+    let mut client = plane.client().await;
+    let id = |text: &str| text.to_owned();
+    check(client.get_call(GetCallRequest { call_id: id("nobody") }).await, Code::NotFound, "CALL_NOT_FOUND");
+    let end = EndCallRequest { call_id: id("nobody"), reason: String::new() };
+    check(client.end_call(end).await, Code::NotFound, "CALL_NOT_FOUND");
+    let advance = |call: &str, stage: SignallingStage| AdvanceSessionRequest { call_id: id(call), stage: stage.into() };
+    check(client.advance_session(advance("nobody", SignallingStage::Accepted)).await, Code::NotFound, "CALL_NOT_FOUND");
+    let stream = StreamEventsRequest { call_id: id("nobody"), after_sequence: 0 };
+    check(client.stream_events(stream).await.map(|_| ()), Code::NotFound, "CALL_NOT_FOUND");
+
+    for (request, field) in [
+        (StartSessionRequest { call_id: String::new(), ..start("x") }, "call_id"),
+        (StartSessionRequest { call_id: "x".repeat(513), ..start("x") }, "call_id"),
+        (StartSessionRequest { sdp_offer: String::new(), ..start("x") }, "sdp_offer"),
+        (StartSessionRequest { sdp_offer: "x".repeat(65_537), ..start("x") }, "sdp_offer"),
+    ] {
+        let status = check(client.start_session(request).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+        assert_eq!(metadata(&status, "field").as_deref(), Some(field));
+    }
+    let odd = EndCallRequest { call_id: id("x"), reason: "because I say so".to_owned() };
+    check(client.end_call(odd).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+    let large = ListCallsRequest { page_size: 1_001, ..Default::default() };
+    check(client.list_calls(large).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+    let token = ListCallsRequest { page_token: "x".to_owned(), ..Default::default() };
+    check(client.list_calls(token).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+
+    node.behave(Behaviour::Refuse("no-audio"));
+    for _ in 0..2 {
+        let status = check(client.start_session(start("bad")).await, Code::InvalidArgument, "SDP_INVALID");
+        assert_eq!(metadata(&status, "rule").as_deref(), Some("no-audio"));
+    }
+    node.behave(Behaviour::Full);
+    check(client.start_session(start("full")).await, Code::ResourceExhausted, "NO_NODE_AVAILABLE");
+    node.behave(Behaviour::Take);
+
+    plane.deliver(&[connect("managed")]).await;
+    plane.phase("managed", CallPhase::Active).await;
+    let stage = advance("managed", SignallingStage::Accepted);
+    check(client.advance_session(stage).await, Code::FailedPrecondition, "SIGNALLING_MANAGED");
+    let unset = advance("managed", SignallingStage::Unspecified);
+    check(client.advance_session(unset).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+}
+
+#[tokio::test]
+async fn commands_reach_the_node() {
+    let (_, plane, node) = system().await;
+    let mut client = plane.client().await;
+    plane.deliver(&[connect("cmd")]).await;
+    plane.phase("cmd", CallPhase::Active).await;
+    let say =
+        |text: &str| media::Command { kind: Some(media::command::Kind::Say(media::Say { text: text.to_owned() })) };
+    let send = |command| SendCommandRequest { call_id: "cmd".to_owned(), command };
+    client.send_command(send(Some(say("hello")))).await.unwrap();
+    let session = node.session("cmd", "command", |s| !s.commands.is_empty()).await;
+    assert_eq!(session.commands, [say("hello")]);
+    for bad in [None, Some(media::Command { kind: None }), Some(say("")), Some(say(&"x".repeat(17_000)))] {
+        check(client.send_command(send(bad)).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+    }
+    plane.deliver(&[terminate("cmd")]).await;
+    plane.ended("cmd").await;
+    check(client.send_command(send(Some(say("late")))).await, Code::FailedPrecondition, "SESSION_ENDED");
+}
+
+#[tokio::test]
+async fn events_are_replayed_then_live_without_loss_or_repetition() {
+    let (_, plane, node) = system().await;
+    plane.deliver(&[connect("watched")]).await;
+    plane.phase("watched", CallPhase::Active).await;
+    let session = node.session("watched", "session", |s| s.stage == SignallingStage::Accepted).await.session_id;
+    let speech = |text: &str| {
+        Kind::Transcript(types::Transcript {
+            speaker: types::Speaker::Caller.into(),
+            item_id: "item".to_owned(),
+            text: text.to_owned(),
+            interrupted: false,
+        })
+    };
+    let partial = || Kind::PartialTranscript(types::PartialTranscript { delta: "li".to_owned(), ..Default::default() });
+    node.emit(&session, speech("before"));
+    support::until("the transcript is stored", || async {
+        plane.call("watched").await.ok().filter(|call| !call.transcripts.is_empty())
+    })
+    .await;
+    let watch = async |after_sequence| {
+        let request = StreamEventsRequest { call_id: "watched".to_owned(), after_sequence };
+        plane.client().await.stream_events(request).await.unwrap().into_inner()
+    };
+    let mut first = watch(0).await;
+    let mut story = Vec::new();
+    while plane::kind_names(&story).last().is_none_or(|name| name != "transcript before") {
+        let next = tokio::time::timeout(PATIENCE, first.message()).await.unwrap().unwrap().unwrap();
+        story.push(next.event.unwrap());
+    }
+    let cursor = story.last().unwrap().sequence;
+    let mut second = watch(cursor).await;
+    // Both listen by now: a partial transcript reaches them, and nobody who comes later.
+    node.emit(&session, partial());
+    for stream in [&mut first, &mut second] {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap().unwrap().unwrap();
+            let event = next.event.unwrap();
+            if matches!(event.kind, Some(Kind::PartialTranscript(_))) {
+                assert_eq!(event.sequence, 0);
+                break;
+            }
+            story.push(event);
+        }
+    }
+    node.emit(&session, speech("after"));
+    plane.deliver(&[terminate("watched")]).await;
+    let finish = async |stream: &mut tonic::Streaming<control::StreamEventsResponse>| {
+        let mut events = Vec::new();
+        while let Some(response) = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap().unwrap() {
+            events.push(response.event.unwrap());
+        }
+        events
+    };
+    story.extend(finish(&mut first).await);
+    let rest = finish(&mut second).await;
+    let durable =
+        |events: &[types::Event]| events.iter().map(|event| event.sequence).filter(|s| *s > 0).collect::<Vec<_>>();
+    let all = durable(&story);
+    assert_eq!(all, (1..=all.len() as u64).collect::<Vec<_>>(), "gapless, in order, once each");
+    assert_eq!(durable(&rest), (cursor + 1..=all.len() as u64).collect::<Vec<_>>());
+    assert_eq!(plane::kind_names(&story).last().unwrap(), "call ended USER_HANGUP");
+    // After the call: durable events only, from any cursor.
+    let stored = plane.events("watched", 0).await;
+    assert_eq!(durable(&stored), all);
+    assert!(!plane::kind_names(&stored).iter().any(|name| name.starts_with("partial")));
+    assert_eq!(plane.events("watched", cursor).await.len() as u64, all.len() as u64 - cursor);
+    assert!(plane.events("watched", all.len() as u64).await.is_empty());
+    assert!(plane.events("watched", u64::MAX).await.is_empty());
+}
+
+#[tokio::test]
+async fn lists_have_pages() {
+    let (_, plane, _node) = system().await;
+    let mut client = plane.client().await;
+    for n in 0..5 {
+        client.start_session(start(&format!("call-{n}"))).await.unwrap();
+    }
+    let end = EndCallRequest { call_id: "call-4".to_owned(), reason: String::new() };
+    client.end_call(end).await.unwrap();
+    let mut page = ListCallsRequest { page_size: 2, ..Default::default() };
+    let mut names = Vec::new();
+    loop {
+        let answer = client.list_calls(page.clone()).await.unwrap().into_inner();
+        names.extend(answer.calls.into_iter().map(|call| call.call_id));
+        if answer.next_page_token.is_empty() {
+            break;
+        }
+        page.page_token = answer.next_page_token;
+    }
+    assert_eq!(names, ["call-4", "call-3", "call-2", "call-1", "call-0"]);
+    let live = ListCallsRequest { live_only: true, ..Default::default() };
+    assert_eq!(client.list_calls(live).await.unwrap().into_inner().calls.len(), 4);
+}
+
+#[tokio::test]
+async fn the_http_of_the_predecessor() {
+    let (graph, plane, node) = system().await;
+    let (code, health) = plane.get("/health").await;
+    assert_eq!((code, &health["status"], &health["activeCalls"]), (200, &json!("healthy"), &json!(0)));
+
+    let body = json!({"callId": "wacid.http/1=", "sdpOffer": "v=0\r\n", "fromNumber": "+55 11 90000-0001"});
+    let (code, started) = plane.post("/sessions/start", body.clone()).await;
+    assert_eq!((code, &started["success"], &started["callId"]), (200, &json!(true), &json!("wacid.http/1=")));
+    assert_eq!(started["sdpAnswer"], "v=0\r\ns=answer to wacid.http/1= of node-1\r\n");
+    assert_eq!(plane.post("/sessions/start", body).await, (200, started.clone()), "the same answer");
+    let session = node.session("wacid.http/1=", "session", |_| true).await;
+    assert_eq!(session.mode, SignallingMode::Immediate);
+    assert_eq!(session.caller.phone_number, "5511900000001");
+    assert_eq!(started["sessionId"], session.session_id.as_str());
+
+    let (_, list) = plane.get("/sessions").await;
+    assert_eq!(list["count"], 1);
+    let entry = &list["sessions"][0];
+    assert_eq!((&entry["callId"], &entry["sessionId"]), (&started["callId"], &started["sessionId"]));
+    assert!(entry["duration"].is_u64() && entry["status"].is_string(), "{entry}");
+    let path = "/sessions/wacid.http%2F1=";
+    assert_eq!(plane.get(path).await.1["callId"], "wacid.http/1=");
+
+    let advance = async |stage: &str| plane.post(&format!("{path}/advance"), json!({"stage": stage})).await;
+    assert_eq!(advance("ANSWER_DELIVERED").await.1["stage"], "ANSWER_DELIVERED");
+    assert_eq!(advance("SIGNALLING_STAGE_ACCEPTED").await.1["stage"], "ACCEPTED");
+    let (code, refused) = advance("PICKED_UP").await;
+    assert_eq!((code, &refused["reason"]), (400, &json!("INVALID_ARGUMENT")));
+    assert_eq!(plane.phase("wacid.http/1=", CallPhase::Active).await.session_id, session.session_id);
+    assert_eq!(plane.get("/health").await.1["activeCalls"], 1);
+
+    let (code, stopped) = plane.post(&format!("{path}/stop"), Value::Null).await;
+    assert_eq!((code, &stopped["success"]), (200, &json!(true)));
+    assert_eq!(plane.get("/sessions").await.1["count"], 0);
+    let (code, ended) = plane.get(path).await;
+    assert_eq!((code, &ended["status"], &ended["reason"]), (200, &json!("ended"), &json!("API_HANGUP")));
+    assert!(graph.actions("wacid.http/1=").is_empty());
+
+    for (path, body, code, reason) in [
+        ("/sessions/nobody/stop", json!({}), 404, "CALL_NOT_FOUND"),
+        ("/sessions/nobody/advance", json!({"stage": "ACCEPTED"}), 404, "CALL_NOT_FOUND"),
+        ("/sessions/start", json!({"callId": "x"}), 400, "INVALID_ARGUMENT"),
+        ("/sessions/start", json!({"callId": "", "sdpOffer": "v=0"}), 400, "INVALID_ARGUMENT"),
+        ("/nowhere", json!({}), 404, "PATH_NOT_FOUND"),
+    ] {
+        let (status, answer) = plane.post(path, body).await;
+        assert_eq!((status, &answer["reason"]), (code, &json!(reason)), "{path}");
+        assert!(answer["error"].is_string() && answer["message"].is_string(), "{answer}");
+    }
+    assert_eq!(plane.get("/sessions/nobody").await.0, 404);
+    assert_eq!(plane.get("/").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_session_nobody_advances_becomes_active_by_itself() {
+    let (_, plane, node) = system().await;
+    plane.post("/sessions/start", json!({"callId": "imm", "sdpOffer": "v=0"})).await;
+    let session = node.session("imm", "session", |_| true).await.session_id;
+    let active = types::StageReached { stage: types::Stage::MediaBridgeActive.into() };
+    node.emit(&session, Kind::StageReached(active));
+    plane.phase("imm", CallPhase::Active).await;
+    node.end(&session, TerminationResult::Failed, "MEDIA_TRANSPORT_LOST", "");
+    assert_eq!(plane.ended("imm").await.1, "MEDIA_TRANSPORT_LOST");
+}
+
+#[tokio::test]
+async fn keys_and_their_absence() {
+    let graph = Graph::start().await;
+    let mut config = plane::config(&graph.url);
+    config.api_keys = vec![SecretString::from("key-1"), SecretString::from("key-2")];
+    config.node_token = Some(SecretString::from("node-token"));
+    let plane = Plane::start_with(config).await;
+    let ask = async |path: &str, header: Option<(&str, &str)>| {
+        let mut request = plane.http.get(format!("{}{path}", plane.url));
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        request.send().await.unwrap()
+    };
+    for path in ["/sessions", "/metrics"] {
+        let refused = ask(path, None).await;
+        assert_eq!(refused.status(), 401);
+        let answer: Value = refused.json().await.unwrap();
+        assert_eq!(answer["reason"], "UNAUTHENTICATED");
+        assert!(answer["message"].as_str().unwrap().contains("VOICEBRIDGE_API_KEYS"), "{answer}");
+        assert_eq!(ask(path, Some(("authorization", "Bearer key-3"))).await.status(), 401);
+        assert_eq!(ask(path, Some(("authorization", "Bearer key-2"))).await.status(), 200);
+        assert_eq!(ask(path, Some(("x-api-key", "key-1"))).await.status(), 200);
+    }
+    for open in ["/health", "/webhooks/whatsapp?hub.mode=subscribe&hub.challenge=7&hub.verify_token=verify-word"] {
+        assert_eq!(ask(open, None).await.status(), 200, "{open}");
+    }
+    assert_eq!(ask("/nowhere", None).await.status(), 404);
+
+    let mut client = plane.client().await;
+    check(client.list_calls(ListCallsRequest::default()).await, Code::Unauthenticated, "UNAUTHENTICATED");
+    let mut request = Request::new(ListCallsRequest::default());
+    request.metadata_mut().insert("x-api-key", "key-1".parse().unwrap());
+    client.list_calls(request).await.unwrap();
+    plane.deliver(&[connect("open")]).await;
+
+    // A node without the token is nobody.
+    let node = Node::start("node-1").await;
+    node.register(&plane.url, "local", 1);
+    let channel = plane::channel(&plane.url).await.unwrap();
+    let mut nodes = control::node_service_client::NodeServiceClient::new(channel);
+    let beats = tokio_stream::iter([control::ConnectRequest { node: None }]);
+    check(nodes.connect(beats).await.map(|_| ()), Code::Unauthenticated, "UNAUTHENTICATED");
+    assert_eq!(plane.get("/health").await.1["nodes"], 0);
+}
+
+#[tokio::test]
+async fn without_keys_this_machine_only() {
+    let graph = Graph::start().await;
+    let plane = Plane::start(&graph).await;
+    let ask = async |name: &'static str, value: &'static str| {
+        let request = plane.http.get(format!("{}/sessions", plane.url)).header(name, value);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(ask("accept", "*/*").await, 200);
+    assert_eq!(ask("x-forwarded-for", "203.0.113.9").await, 401);
+    assert_eq!(ask("forwarded", "for=127.0.0.1").await, 401);
+    assert_eq!(ask("origin", "https://evil.example").await, 401);
+    assert_eq!(ask("origin", "http://localhost:5173").await, 200);
+    let mut request = Request::new(ListCallsRequest::default());
+    request.metadata_mut().insert("x-forwarded-for", "127.0.0.1".parse().unwrap());
+    check(plane.client().await.list_calls(request).await, Code::Unauthenticated, "UNAUTHENTICATED");
+    // Nodes elsewhere need the token.
+    let channel = plane::channel(&plane.url).await.unwrap();
+    let mut nodes = control::node_service_client::NodeServiceClient::new(channel);
+    let node = media::Node {
+        node_id: "far".to_owned(),
+        region: "eu".to_owned(),
+        advertise_url: "http://192.0.2.7:3200".to_owned(),
+        ..media::Node::default()
+    };
+    let beats = tokio_stream::iter([control::ConnectRequest { node: Some(node) }]);
+    let mut acks = nodes.connect(beats).await.unwrap().into_inner();
+    let status = check(acks.message().await, Code::InvalidArgument, "INVALID_ARGUMENT");
+    assert!(status.message().contains("VOICEBRIDGE_NODE_TOKEN"), "{}", status.message());
+}
+
+/// One gRPC-web message: a flag, a length, the bytes.
+fn framed(message: &impl prost::Message) -> Vec<u8> {
+    let bytes = message.encode_to_vec();
+    [&[0][..], &(bytes.len() as u32).to_be_bytes(), &bytes].concat()
+}
+
+#[tokio::test]
+async fn browsers_call_over_grpc_web() {
+    let (_, plane, _node) = system().await;
+    let url = format!("{}/voicebridge.control.v1.CallService/StartSession", plane.url);
+    let preflight = plane
+        .http
+        .request(reqwest::Method::OPTIONS, &url)
+        .header("origin", "http://localhost:5173")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type,x-grpc-web,authorization")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(preflight.status(), 200);
+    assert_eq!(preflight.headers()["access-control-allow-origin"], "http://localhost:5173");
+    let answer = plane
+        .http
+        .post(&url)
+        .header("origin", "http://localhost:5173")
+        .header("content-type", "application/grpc-web+proto")
+        .header("x-grpc-web", "1")
+        .body(framed(&start("web")))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    let exposed = answer.headers()["access-control-expose-headers"].to_str().unwrap().to_owned();
+    assert!(exposed.contains("grpc-status"), "{exposed}");
+    let bytes = answer.bytes().await.unwrap();
+    let length = u32::from_be_bytes(bytes[1..5].try_into().unwrap()) as usize;
+    let started: control::StartSessionResponse = prost::Message::decode(&bytes[5..5 + length]).unwrap();
+    assert_eq!(started.call_id, "web");
+    let trailers = String::from_utf8_lossy(&bytes[5 + length + 5..]).into_owned();
+    assert!(trailers.contains("grpc-status:0"), "{trailers}");
+
+    let foreign = plane
+        .http
+        .post(&url)
+        .header("origin", "https://evil.example")
+        .header("content-type", "application/grpc-web+proto")
+        .body(framed(&start("evil")))
+        .send()
+        .await
+        .unwrap();
+    assert!(foreign.headers().get("access-control-allow-origin").is_none());
+    assert_eq!(foreign.headers()["grpc-status"], "16");
+    assert_eq!(plane.get("/sessions").await.1["count"], 1);
+}
+
+#[tokio::test]
+async fn health_and_metrics() {
+    let (_, plane, _node) = system().await;
+    let channel = plane::channel(&plane.url).await.unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    for service in ["", "voicebridge.control.v1.CallService", "voicebridge.control.v1.NodeService"] {
+        let request = tonic_health::pb::HealthCheckRequest { service: service.to_owned() };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving, "{service}");
+    }
+    plane.deliver(&[connect("measured")]).await;
+    plane.phase("measured", CallPhase::Active).await;
+    let metrics = plane.http.get(format!("{}/metrics", plane.url)).send().await.unwrap().text().await.unwrap();
+    for name in
+        ["voicebridge_control_stage_ms", "voicebridge_control_graph_requests_total", "voicebridge_control_nodes"]
+    {
+        assert!(metrics.contains(name), "{metrics}");
+    }
+}

@@ -1,0 +1,238 @@
+//! The control plane under test, in a runtime of its own so that it can be killed like a process.
+
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::Value;
+use sha2::Sha256;
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
+use tonic::{Status, transport::Channel};
+use voicebridge_proto::{
+    control::v1::{self as control, call_service_client::CallServiceClient},
+    types::v1::{self as types, event::Kind},
+};
+use voicebridge_server::{Config, RawConfig, config::Limits, run};
+
+use super::{ACCESS_TOKEN, APP_SECRET, Graph, NUMBER_ID, PATIENCE, VERIFY_TOKEN, delivery, node::BEAT, until};
+
+pub struct Plane {
+    pub url: String,
+    pub config: Config,
+    pub http: reqwest::Client,
+    running: Option<Running>,
+    directory: TempDir,
+}
+
+struct Running {
+    runtime: Runtime,
+    served: JoinHandle<anyhow::Result<()>>,
+    shutdown: oneshot::Sender<()>,
+}
+
+/// The signature Meta would send.
+pub fn sign(body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(APP_SECRET.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+pub fn config(graph_url: &str) -> Config {
+    let some = |text: &str| Some(text.to_owned());
+    let mut config = Config::resolve(RawConfig {
+        whatsapp_access_token: some(ACCESS_TOKEN),
+        whatsapp_phone_number_id: some(NUMBER_ID),
+        whatsapp_app_secret: some(APP_SECRET),
+        whatsapp_verify_token: some(VERIFY_TOKEN),
+        graph_url: some(graph_url),
+        ..RawConfig::default()
+    })
+    .unwrap();
+    config.limits = Limits {
+        // A second of silence loses a node; long enough for a busy machine.
+        beat: BEAT,
+        node_lost_beats: 20,
+        graph_timeout: Duration::from_secs(2),
+        restore_grace: Duration::from_secs(5),
+        ..Limits::default()
+    };
+    config
+}
+
+impl Plane {
+    pub async fn start(graph: &Graph) -> Self {
+        Self::start_with(config(&graph.url)).await
+    }
+
+    pub async fn start_with(mut config: Config) -> Self {
+        logs();
+        let directory = tempfile::tempdir().unwrap();
+        config.database_url = format!("sqlite://{}", directory.path().join("calls.db").display());
+        let mut plane = Self { url: String::new(), config, http: reqwest::Client::new(), running: None, directory };
+        plane.boot(None).await;
+        plane
+    }
+
+    /// Serves on any port, or on a known one.
+    async fn boot(&mut self, address: Option<std::net::SocketAddr>) {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let listener = std::net::TcpListener::bind(address.unwrap_or(any)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        self.url = format!("http://{}", listener.local_addr().unwrap());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (shutdown, stopped) = oneshot::channel::<()>();
+        let config = self.config.clone();
+        let served = runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            run(config, listener, async move {
+                let _ = stopped.await;
+            })
+            .await
+        });
+        self.running = Some(Running { runtime, served, shutdown });
+        until("the control plane answers", || async {
+            self.http.get(format!("{}/health", self.url)).send().await.ok().map(|_| ())
+        })
+        .await;
+    }
+
+    /// SIGTERM. Returns a task that ends with the process.
+    pub fn terminate(&mut self) -> JoinHandle<()> {
+        let running = self.running.take().unwrap();
+        running.shutdown.send(()).unwrap();
+        tokio::spawn(async move {
+            tokio::time::timeout(PATIENCE, running.served).await.unwrap().unwrap().unwrap();
+            running.runtime.shutdown_background();
+        })
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.running.take().unwrap().runtime.shutdown_background();
+    }
+
+    /// Another process on the same port and database.
+    pub async fn restart(&mut self) {
+        let address = self.url.trim_start_matches("http://").parse().unwrap();
+        // The old listener is closed in the background.
+        until("the port is free", || async { std::net::TcpListener::bind(address).ok().map(drop) }).await;
+        self.boot(Some(address)).await;
+    }
+
+    pub async fn nodes(&self, count: u64) {
+        until("the nodes are registered", || async {
+            let health: Value = self.get("/health").await.1;
+            (health["nodes"] == count).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn deliver_raw(&self, body: &str, signature: Option<&str>) -> reqwest::Response {
+        let mut request = self.http.post(format!("{}/webhooks/whatsapp", self.url)).body(body.to_owned());
+        if let Some(signature) = signature {
+            request = request.header("x-hub-signature-256", signature);
+        }
+        request.send().await.unwrap()
+    }
+
+    /// A signed delivery; its status.
+    pub async fn deliver(&self, calls: &[Value]) -> u16 {
+        let body = delivery(calls);
+        self.deliver_raw(&body, Some(&sign(&body))).await.status().as_u16()
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let response = self.http.get(format!("{}{path}", self.url)).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let response = self.http.post(format!("{}{path}", self.url)).json(&body).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    pub async fn client(&self) -> CallServiceClient<Channel> {
+        CallServiceClient::new(channel(&self.url).await.unwrap())
+    }
+
+    pub async fn call(&self, call_id: &str) -> Result<control::Call, Status> {
+        let request = control::GetCallRequest { call_id: call_id.to_owned() };
+        Ok(self.client().await.get_call(request).await?.into_inner().call.unwrap())
+    }
+
+    /// Waits until the call is in this phase.
+    pub async fn phase(&self, call_id: &str, phase: control::CallPhase) -> control::Call {
+        until(&format!("{call_id} is {}", phase.as_str_name()), || async {
+            self.call(call_id).await.ok().filter(|call| call.phase() == phase)
+        })
+        .await
+    }
+
+    /// Waits for the end of a call; result, reason and upstream code.
+    pub async fn ended(&self, call_id: &str) -> (types::TerminationResult, String, String) {
+        let call = self.phase(call_id, control::CallPhase::Ended).await;
+        let termination = call.termination.unwrap();
+        (termination.result(), termination.reason.clone(), termination.upstream_code)
+    }
+
+    /// All events of a call from a cursor to its last one.
+    pub async fn events(&self, call_id: &str, after: u64) -> Vec<types::Event> {
+        let request = control::StreamEventsRequest { call_id: call_id.to_owned(), after_sequence: after };
+        let mut stream = self.client().await.stream_events(request).await.unwrap().into_inner();
+        let mut events = Vec::new();
+        let reading = async {
+            while let Some(response) = stream.message().await.unwrap() {
+                events.push(response.event.unwrap());
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading).await.unwrap();
+        events
+    }
+
+    /// Bytes of the database and its log, for looking for what must not be there.
+    pub fn stored_bytes(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.directory.path()).unwrap();
+        files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.runtime.shutdown_background();
+        }
+    }
+}
+
+/// What the server says, when `RUST_LOG` asks for it.
+fn logs() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    if std::env::var_os("RUST_LOG").is_some() {
+        ONCE.call_once(|| {
+            let settings = voicebridge_telemetry::Settings::from_env("test").unwrap();
+            std::mem::forget(voicebridge_telemetry::init(settings).unwrap());
+        });
+    }
+}
+
+pub async fn channel(url: &str) -> Result<Channel, tonic::transport::Error> {
+    tonic::transport::Endpoint::from_shared(url.to_owned())?.connect().await
+}
+
+/// Names of the kinds, for comparing whole stories.
+pub fn kind_names(events: &[types::Event]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| match event.kind.as_ref().unwrap() {
+            Kind::StageReached(reached) => reached.stage().as_str_name().trim_start_matches("STAGE_").to_owned(),
+            Kind::GraphAnswered(answered) => format!("graph {} {}", answered.action, answered.status),
+            Kind::SessionEnded(ended) => format!("session ended {}", ended.termination.as_ref().unwrap().reason),
+            Kind::CallEnded(ended) => format!("call ended {}", ended.termination.as_ref().unwrap().reason),
+            Kind::TransportConnected(_) => "transport connected".to_owned(),
+            Kind::ProviderReady(_) => "provider ready".to_owned(),
+            Kind::Transcript(transcript) => format!("transcript {}", transcript.text),
+            Kind::PartialTranscript(partial) => format!("partial {}", partial.delta),
+            other => format!("{other:?}"),
+        })
+        .collect()
+}

@@ -1,0 +1,196 @@
+//! Deliveries as Meta makes them: signed, batched, doubled, out of order, late, and as nobody should make them.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{
+    Graph, NUMBER_ID, Node, Plane, VERIFY_TOKEN, connect, connect_at, delivery, now_s, plane, sign, terminate,
+    terminate_failed,
+};
+use voicebridge_proto::control::v1::{CallPhase, HandleWebhookRequest, ListCallsRequest};
+
+async fn system() -> (Graph, Plane, Node) {
+    let graph = Graph::start().await;
+    let plane = Plane::start(&graph).await;
+    let node = Node::start("node-1").await;
+    node.register(&plane.url, "local", 100);
+    plane.nodes(1).await;
+    (graph, plane, node)
+}
+
+async fn known(plane: &Plane) -> Vec<String> {
+    let calls = plane.client().await.list_calls(ListCallsRequest::default()).await.unwrap().into_inner().calls;
+    calls.into_iter().map(|call| call.call_id).collect()
+}
+
+async fn outcomes(plane: &Plane, calls: &[Value]) -> Vec<String> {
+    let body = delivery(calls);
+    let request = HandleWebhookRequest { signature: sign(&body), body: body.into_bytes() };
+    let taken = plane.client().await.handle_webhook(request).await.unwrap().into_inner();
+    taken.outcomes.into_iter().map(|outcome| format!("{} {}", outcome.call_id, outcome.outcome)).collect()
+}
+
+#[tokio::test]
+async fn meta_verifies_the_address() {
+    let (_, plane, _node) = system().await;
+    let ask = async |query: &str| {
+        let response = plane.http.get(format!("{}/webhooks/whatsapp?{query}", plane.url)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    let good = format!("hub.mode=subscribe&hub.challenge=1158863600&hub.verify_token={VERIFY_TOKEN}");
+    assert_eq!(ask(&good).await, (200, "1158863600".to_owned()));
+    for bad in [
+        good.replace(VERIFY_TOKEN, "guess"),
+        good.replace("subscribe", "unsubscribe"),
+        "hub.mode=subscribe&hub.challenge=1".to_owned(),
+        String::new(),
+    ] {
+        assert_eq!(ask(&bad).await.0, 403, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_signed_by_meta_changes_nothing() {
+    let (graph, plane, _node) = system().await;
+    plane.deliver(&[connect("live")]).await;
+    plane.phase("live", CallPhase::Active).await;
+    let (forged, hangup) = (delivery(&[connect("forged")]), delivery(&[terminate("live")]));
+    for body in [&forged, &hangup] {
+        let good = sign(body);
+        for signature in [None, Some("sha256="), Some("sha256=00"), Some(&good[7..]), Some(sign("other").as_str())] {
+            let response = plane.deliver_raw(body, signature).await;
+            assert_eq!(response.status(), 401, "{signature:?}");
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["reason"], "WEBHOOK_SIGNATURE_INVALID");
+        }
+    }
+    let request = HandleWebhookRequest { body: hangup.into_bytes(), signature: String::new() };
+    let status = plane.client().await.handle_webhook(request).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+    assert_eq!(voicebridge_telemetry::status::reason(&status).as_deref(), Some("WEBHOOK_SIGNATURE_INVALID"));
+    assert_eq!(known(&plane).await, ["live"]);
+    assert_eq!(plane.call("live").await.unwrap().phase(), CallPhase::Active);
+    assert_eq!(graph.actions("live"), ["pre_accept", "accept"]);
+}
+
+#[tokio::test]
+async fn bodies_that_are_none() {
+    let (_, plane, _node) = system().await;
+    for (body, expect) in [
+        ("", 400),
+        ("{", 400),
+        ("[]", 400),
+        ("\"x\"", 400),
+        ("{}", 200),
+        (r#"{"object":"page","entry":[{"changes":[{"field":"feed","value":{"new":1}}]}]}"#, 200),
+        (r#"{"entry":[{"changes":[{"field":"calls","value":{"calls":[{"id":"x","event":"call_created"}]}}]}]}"#, 200),
+    ] {
+        let response = plane.deliver_raw(body, Some(&sign(body))).await;
+        assert_eq!(response.status(), expect, "{body}");
+        if expect == 400 {
+            assert_eq!(response.json::<Value>().await.unwrap()["reason"], "WEBHOOK_MALFORMED");
+        }
+    }
+    let large = format!("{{\"pad\":\"{}\"}}", "x".repeat(1024 * 1024));
+    assert_eq!(plane.deliver_raw(&large, Some(&sign(&large))).await.status(), 413);
+    assert!(known(&plane).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_signature_is_over_the_bytes_as_received() {
+    let (_, plane, _node) = system().await;
+    // As Meta writes it: escaped, which parsing and writing again would change.
+    let body = delivery(&[connect("escaped")]).replace('\u{e1}', "\\u00e1");
+    assert!(body.contains("An\\u00e1"));
+    assert_eq!(plane.deliver_raw(&body, Some(&sign(&body))).await.status(), 200);
+    let call = plane.phase("escaped", CallPhase::Active).await;
+    assert_eq!(call.caller.unwrap().name, "Aná");
+    assert_eq!(call.phone_number_id, NUMBER_ID);
+}
+
+#[tokio::test]
+async fn one_call_however_often_it_is_delivered() {
+    let (graph, plane, node) = system().await;
+    let same: Vec<_> = (0..8).map(|_| [connect("again")]).collect();
+    let statuses = futures_util::future::join_all(same.iter().map(|calls| plane.deliver(calls))).await;
+    assert_eq!(statuses, [200; 8]);
+    plane.phase("again", CallPhase::Active).await;
+    assert_eq!(outcomes(&plane, &[connect("again")]).await, ["again duplicate"]);
+    assert_eq!(node.sessions().len(), 1);
+    assert_eq!(graph.actions("again"), ["pre_accept", "accept"]);
+    plane.deliver(&[terminate("again")]).await;
+    plane.ended("again").await;
+    assert_eq!(outcomes(&plane, &[connect("again"), terminate("again")]).await, ["again duplicate", "again duplicate"]);
+    assert_eq!(graph.actions("again"), ["pre_accept", "accept"]);
+}
+
+#[tokio::test]
+async fn a_batch_is_many_calls() {
+    let (_, plane, node) = system().await;
+    let taken =
+        outcomes(&plane, &[connect("a"), connect("b"), json!({"id": "c", "event": "news"}), connect("d")]).await;
+    assert_eq!(taken, ["a claimed", "b claimed", "c ignored", "d claimed"]);
+    for id in ["a", "b", "d"] {
+        plane.phase(id, CallPhase::Active).await;
+    }
+    assert_eq!(node.sessions().len(), 3);
+    // Beginning and end in one delivery: over before it was placed or soon after.
+    let taken = outcomes(&plane, &[connect("e"), terminate("e"), terminate("a")]).await;
+    assert_eq!(taken, ["e claimed", "e terminated", "a terminated"]);
+    assert_eq!(plane.ended("e").await.1, "CALLER_ABANDONED");
+    assert_eq!(plane.ended("a").await.1, "USER_HANGUP");
+    assert!(
+        node.sessions().iter().all(|session| session.ended.is_some() || ["b", "d"].contains(&session.call_id.as_str()))
+    );
+}
+
+#[tokio::test]
+async fn an_end_that_comes_first_prevents_the_beginning() {
+    let (graph, plane, node) = system().await;
+    assert_eq!(outcomes(&plane, &[terminate_failed("x", 138_021)]).await, ["x tombstoned"]);
+    assert_eq!(outcomes(&plane, &[connect("x")]).await, ["x tombstoned"]);
+    assert_eq!(outcomes(&plane, &[connect("x"), connect("y")]).await, ["x tombstoned", "y claimed"]);
+    plane.phase("y", CallPhase::Active).await;
+    assert_eq!(node.sessions().len(), 1);
+    assert!(graph.actions("x").is_empty());
+    assert_eq!(known(&plane).await, ["y"]);
+}
+
+#[tokio::test]
+async fn stale_calls_are_dropped() {
+    let (graph, plane, node) = system().await;
+    let calls = [connect_at("old", now_s() - 62), connect_at("ahead", now_s() + 3_600)];
+    assert_eq!(outcomes(&plane, &calls).await, ["old stale", "ahead claimed"]);
+    plane.phase("ahead", CallPhase::Active).await;
+    assert_eq!(node.sessions().len(), 1);
+    assert!(graph.actions("old").is_empty());
+    assert_eq!(known(&plane).await, ["ahead"]);
+}
+
+#[tokio::test]
+async fn calls_to_other_numbers_are_passed_over() {
+    let (graph, plane, _node) = system().await;
+    let body = delivery(&[connect("other")]).replace(NUMBER_ID, "999");
+    assert_eq!(plane.deliver_raw(&body, Some(&sign(&body))).await.status(), 200);
+    assert!(known(&plane).await.is_empty());
+    assert!(graph.actions("other").is_empty());
+}
+
+#[tokio::test]
+async fn without_metas_values_only_the_webhook_is_missing() {
+    let mut config = plane::config("http://127.0.0.1:9/v25.0");
+    config.whatsapp = Err(vec!["WHATSAPP_APP_SECRET"]);
+    let plane = Plane::start_with(config).await;
+    let body = delivery(&[connect("x")]);
+    let response = plane.deliver_raw(&body, Some(&sign(&body))).await;
+    assert_eq!(response.status(), 503);
+    let answer: Value = response.json().await.unwrap();
+    assert_eq!(answer["reason"], "WHATSAPP_NOT_CONFIGURED");
+    assert!(answer["message"].as_str().unwrap().contains("WHATSAPP_APP_SECRET"), "{answer}");
+    let query = "hub.mode=subscribe&hub.challenge=1&hub.verify_token=x";
+    assert_eq!(plane.get(&format!("/webhooks/whatsapp?{query}")).await.0, 503);
+    assert_eq!(plane.get("/health").await.0, 200);
+    assert_eq!(plane.get("/sessions").await, (200, json!({"count": 0, "sessions": []})));
+}
