@@ -1,5 +1,7 @@
 //! `voicebridge-control`: the control plane as a process of its own.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Parser;
 use tokio::{
@@ -21,8 +23,18 @@ struct Args {
 const FORCED: i32 = 143;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+async fn main() -> ExitCode {
+    match serve(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // For a person at a terminal: what is wrong and why, no backtrace.
+            eprintln!("voicebridge-control: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
     let _telemetry = voicebridge_telemetry::init(Settings::from_env("voicebridge-control")?)?;
     let config = Config::resolve(args.config)?;
     let listener = TcpListener::bind(config.listen)
