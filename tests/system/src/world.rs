@@ -76,7 +76,15 @@ pub struct Node {
     pub region: String,
     /// The running binary.
     pub process: Process,
-    _port: ReservedPort,
+    port: ReservedPort,
+}
+
+impl Node {
+    /// Where its gRPC, health and metrics are.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddrV4 {
+        self.port.address()
+    }
 }
 
 /// A whole system: two simulators, one control plane, its database, media nodes.
@@ -159,7 +167,12 @@ impl World {
         self.control_port.address()
     }
 
-    fn add_node(&mut self, region: &str, more: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    /// Starts one more node, with these variables besides the usual ones. Does not wait for its registration.
+    ///
+    /// # Errors
+    ///
+    /// It could not be started.
+    pub fn add_node(&mut self, region: &str, more: &BTreeMap<String, String>) -> anyhow::Result<()> {
         let port = ReservedPort::new()?;
         let mut node = variables([
             ("VOICEBRIDGE_MEDIA_LISTEN", port.address().to_string()),
@@ -178,7 +191,7 @@ impl World {
         node.extend(more.clone());
         let process = Process::start("voicebridge-media", &format!("media-{region}"), &node, self.folder.path())
             .with_context(|| format!("the node of {region}"))?;
-        self.nodes.push(Node { region: region.to_owned(), process, _port: port });
+        self.nodes.push(Node { region: region.to_owned(), process, port });
         Ok(())
     }
 
@@ -191,8 +204,12 @@ impl World {
         .await;
     }
 
-    /// Until the control plane knows so many nodes.
-    async fn registered(&self, nodes: usize) {
+    /// Waits until the control plane knows so many nodes.
+    ///
+    /// # Panics
+    ///
+    /// When it does not in time.
+    pub async fn registered(&self, nodes: usize) {
         eventually("the nodes' registration", SOON, || async move {
             let health = self.http.get("/health").await.ok()?;
             (health.body["nodes"] == nodes).then_some(())
@@ -210,6 +227,12 @@ impl World {
             .expect("it started before");
         self.answering().await;
         self.registered(self.nodes.len()).await;
+    }
+
+    /// The secret the planes share in this world.
+    #[must_use]
+    pub const fn node_token(&self) -> &'static str {
+        NODE_TOKEN
     }
 
     /// Position of the node that has the call.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod agent;
+mod api;
 mod barge_in;
 mod configuration;
 mod continuity;
@@ -14,4 +16,5 @@ mod placement;
 mod provider_faults;
 mod self_held;
 mod talk;
+mod transport;
 mod webhooks;

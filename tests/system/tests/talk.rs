@@ -77,7 +77,10 @@ pub(crate) fn assert_understood(session: &SessionRecord, expected: &[&str]) {
 /// Neither Meta nor the AI had anything to complain about.
 pub(crate) fn assert_no_violations(record: &CallRecord, session: &SessionRecord) {
     assert!(record.violations.is_empty(), "Meta's rules: {:?}", record.violations);
-    assert!(session.violations.is_empty(), "the AI's rules: {:?}", session.violations);
+    // The AI may finish a response while our cancel is on its way, and then says that it was too late.
+    let too_late = |code: Option<&str>| code == Some("response_cancel_not_active");
+    let broken: Vec<_> = session.violations.iter().filter(|one| !too_late(one.code.as_deref())).collect();
+    assert!(broken.is_empty(), "the AI's rules: {broken:?}");
     assert_eq!(session.appends.before_update, 0, "audio before the session was configured");
 }
 
