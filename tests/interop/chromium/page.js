@@ -65,6 +65,27 @@ async function post(url, body = {}) {
   return JSON.parse(text);
 }
 
+// CallService.GetCall over gRPC-web (github.com/grpc/grpc, doc/PROTOCOL-WEB.md) without a generated client: the request
+// is one string field, and of the answer only the trailers and the strings in it are wanted.
+async function getCall(url, callId) {
+  const id = new TextEncoder().encode(callId);
+  const request = Uint8Array.of(0x0a, id.length, ...id);
+  const response = await fetch(`${url}/voicebridge.control.v1.CallService/GetCall`, {
+    method: "POST",
+    headers: { "content-type": "application/grpc-web+proto", "x-grpc-web": "1" },
+    body: Uint8Array.of(0, 0, 0, 0, request.length, ...request),
+  });
+  const frames = new DataView(await response.arrayBuffer());
+  const answer = { http_status: response.status, text: "", trailers: "" };
+  for (let at = 0; at + 5 <= frames.byteLength; ) {
+    const length = frames.getUint32(at + 1);
+    const payload = new TextDecoder().decode(new Uint8Array(frames.buffer, at + 5, length));
+    answer[frames.getUint8(at) & 0x80 ? "trailers" : "text"] += payload;
+    at += 5 + length;
+  }
+  return answer;
+}
+
 async function statistics(peer) {
   const all = [...(await peer.getStats()).values()];
   return {
@@ -124,9 +145,10 @@ async function call(url, callId) {
     await new Promise((resolve) => setTimeout(resolve, 100));
     stats = await statistics(peer);
   }
+  const grpcWeb = await getCall(url, callId);
   await post(`${url}/sessions/${callId}/stop`);
   peer.close();
-  return { call_id: callId, started, offer: peer.localDescription.sdp, spoke_at_ms: spokeAtMs, stats };
+  return { call_id: callId, started, offer: peer.localDescription.sdp, spoke_at_ms: spokeAtMs, stats, grpc_web: grpcWeb };
 }
 
 window.voicebridge = { call, heard };
