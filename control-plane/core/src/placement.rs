@@ -10,6 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use phonenumber::metadata::DATABASE;
+
 use crate::identity::{PhoneNumber, UserId};
 
 /// What is known of a node when a call is to be placed.
@@ -105,20 +107,36 @@ impl Rules {
                 .max_by_key(|(prefix, _)| prefix.len())
                 .map(|(_, regions)| regions)
         });
-        by_prefix
-            .or_else(|| caller_country(number, user).and_then(|country| self.by_country.get(&country)))
-            .unwrap_or(&self.otherwise)
+        by_prefix.or_else(|| self.of_country(number, user)).unwrap_or(&self.otherwise)
+    }
+
+    fn of_country(&self, number: Option<&PhoneNumber>, user: Option<&UserId>) -> Option<&Vec<String>> {
+        if self.by_country.is_empty() {
+            return None;
+        }
+        self.by_country.get(&caller_country(number, user)?)
     }
 }
 
-/// The caller's country, ISO 3166 upper case: from the number, else from the business-scoped user id.
+/// The caller's country, ISO 3166 upper case: from the number, else from the business-scoped user id, else the main
+/// country of the number's calling code (+44 without a known range is GB).
+///
+/// The first call in a process loads the numbering plans, about 70 ms: see [`warm_up`].
 #[must_use]
 pub fn caller_country(number: Option<&PhoneNumber>, user: Option<&UserId>) -> Option<String> {
-    number
-        .and_then(|number| phonenumber::parse(None, format!("+{}", number.digits())).ok())
-        .and_then(|number| number.country().id())
-        .map(|country| country.as_ref().to_owned())
-        .or_else(|| user.and_then(UserId::country))
+    let parsed = number.and_then(|number| phonenumber::parse(None, format!("+{}", number.digits())).ok());
+    let exact = parsed.as_ref().and_then(|number| number.country().id()).map(|country| country.as_ref().to_owned());
+    exact.or_else(|| user.and_then(UserId::country)).or_else(|| {
+        let regions = DATABASE.region(&parsed?.country().code())?;
+        // 001 is the plans' word for numbers of no country.
+        regions.first().filter(|region| region.len() == 2).map(|region| (*region).to_owned())
+    })
+}
+
+/// Loads the numbering plans, so that no caller waits for it. To be called once before calls are taken.
+pub fn warm_up() {
+    // Any number does.
+    let _ = caller_country(PhoneNumber::parse("12125550123").as_ref(), None);
 }
 
 /// Nodes that can take a call, in the order to try them: by preferred region, then load, then id.
@@ -185,7 +203,10 @@ mod tests {
         check("4930123456", "BR.1", Some("DE"));
         check("12125550123", "", Some("US"));
         check("14165550123", "", Some("CA"));
+        check("447700900001", "", Some("GB"));
+        check("447700900001", "JE.1", Some("JE"));
         check("", "BR.13000000000000001", Some("BR"));
+        check("80012340000", "", None);
         check("999", "AR.1", Some("AR"));
         check("", "", None);
         check("", "noprefix", None);

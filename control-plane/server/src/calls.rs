@@ -127,7 +127,8 @@ impl Calls {
     pub(crate) async fn connect(&self, connect: Connect) -> Result<Outcome, StoreError> {
         let now = now_ms();
         let limits = self.shared.limits();
-        let rang_since_ms = connect.timestamp_s.map_or(now, |s| i64::try_from(s).unwrap_or(i64::MAX / 2_000) * 1_000);
+        let rang_since_ms =
+            connect.timestamp_s.map_or(now, |s| i64::try_from(s).unwrap_or(i64::MAX).saturating_mul(1_000));
         // A timestamp ahead of our clock is a call of now.
         let age_ms = convert::elapsed_ms(rang_since_ms, now);
         if age_ms > convert::duration_ms(limits.stale) {
@@ -284,6 +285,8 @@ impl Calls {
                     "The call's end was reported before its beginning.",
                 )));
             }
+            // Ours with Meta: its answer is nobody else's business.
+            Claim::Duplicate if self.is_managed(&start.call_id).await? => return Err(CallError::Managed),
             Claim::Claimed | Claim::Duplicate => {}
         }
         let Some(handle) = self.handle(&start.call_id) else { return Err(self.ended(&start.call_id).await?) };
@@ -310,6 +313,10 @@ impl Calls {
                 Ok(Started { session_id: session.session_id, answer })
             }
         }
+    }
+
+    async fn is_managed(&self, call_id: &CallId) -> Result<bool, StoreError> {
+        Ok(self.shared.store.call(call_id).await?.is_some_and(|row| row.holder == Holder::Managed))
     }
 
     /// Whoever holds the signalling reports a stage. Returns the stage the session is at.

@@ -7,6 +7,7 @@ use axum::serve::ListenerExt as _;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::ServingStatus;
+use voicebridge_core::placement;
 use voicebridge_telemetry::install_tls;
 
 use crate::{
@@ -37,6 +38,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     install_tls();
+    let warm = tokio::task::spawn_blocking(placement::warm_up);
     let store = Sqlite::open(&config.database_url).await.context("DATABASE_URL cannot be used")?;
     let graph = match &config.whatsapp {
         Ok(whatsapp) => Some(Graph::new(&config.graph_url, whatsapp, config.limits.graph_timeout)?),
@@ -75,6 +77,7 @@ pub async fn run(
     if known > 0 {
         tracing::info!(calls = known, "calls of before are known again");
     }
+    warm.await.context("the numbering plans could not be loaded")?;
     let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
     let reconciler = tokio::spawn(calls::reconcile(Arc::clone(&shared), arrived));
     let address = listener.local_addr()?;

@@ -120,6 +120,7 @@ async fn what_cannot_be_done_has_a_reason() {
 
     plane.deliver(&[connect("managed")]).await;
     plane.phase("managed", CallPhase::Active).await;
+    check(client.start_session(start("managed")).await, Code::FailedPrecondition, "SIGNALLING_MANAGED");
     let stage = advance("managed", SignallingStage::Accepted);
     check(client.advance_session(stage).await, Code::FailedPrecondition, "SIGNALLING_MANAGED");
     let unset = advance("managed", SignallingStage::Unspecified);

@@ -33,6 +33,9 @@ use crate::{
 /// How long a browser may remember that it may call.
 const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
+/// What a gRPC message holds besides its largest field.
+const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
+
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -60,7 +63,9 @@ pub(crate) async fn router(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
 
-    let calls = CallServiceServer::new(api.clone());
+    // A forwarded delivery may be as large as a direct one; the rest of the message is small.
+    let largest = config.limits.max_body_bytes + MESSAGE_OVERHEAD_BYTES;
+    let calls = CallServiceServer::new(api.clone()).max_decoding_message_size(largest);
     let node_service = InterceptedService::new(NodeServiceServer::new(nodes), NodeGuard::new(config));
     let mut grpc = Router::new();
     // Signed by Meta, so open to whoever forwards it.

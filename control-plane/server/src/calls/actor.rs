@@ -237,16 +237,17 @@ impl Actor {
         // A restored call is never placed: the life does not ask for it.
         let Some(offer) = self.offer.take() else { return };
         let (shared, row, attempt) = (Arc::clone(&self.shared), self.row.clone(), self.attempt.clone());
-        self.spawn(async move { Done::Placed(place(shared, row, offer, attempt).await) });
+        let span = tracing::info_span!(parent: &self.span, "place");
+        self.spawn(span, async move { Done::Placed(place(shared, row, offer, attempt).await) });
     }
 
-    fn spawn(&mut self, work: impl Future<Output = Done> + Send + 'static) {
+    fn spawn(&mut self, span: tracing::Span, work: impl Future<Output = Done> + Send + 'static) {
         let done = self.done.0.clone();
         let work = async move {
             // Err: the call has closed.
             let _ = done.send(work.await).await;
         };
-        self.work.spawn(work.instrument(self.span.clone()));
+        self.work.spawn(work.instrument(span));
     }
 
     fn ask_graph(&mut self) {
@@ -256,7 +257,8 @@ impl Actor {
         let Some((action, answer)) = self.graph_queue.pop_front() else { return };
         self.graph_busy = true;
         let (shared, call_id) = (Arc::clone(&self.shared), self.row.call_id.clone());
-        self.spawn(async move {
+        let span = tracing::info_span!(parent: &self.span, "graph", action = action.word());
+        self.spawn(span, async move {
             let answer = match &shared.graph {
                 Some(graph) => graph.act(&call_id, action, answer.as_ref().map(Sdp::as_str)).await,
                 // A managed call of before a restart without Meta's values.
@@ -269,7 +271,11 @@ impl Actor {
     fn start_advancing(&mut self, stage: Stage) {
         let Some(session) = self.row.session.clone() else { return };
         let (shared, reporter) = (Arc::clone(&self.shared), self.reporter.take());
-        self.spawn(async move { Done::Advanced(reporter, effects::advance_session(&shared, &session, stage).await) });
+        let span = tracing::info_span!(parent: &self.span, "advance_session", stage = ?stage);
+        self.spawn(
+            span,
+            async move { Done::Advanced(reporter, effects::advance_session(&shared, &session, stage).await) },
+        );
     }
 
     /// Not cut off when the record closes: a slot taken is always given back.
@@ -282,7 +288,8 @@ impl Actor {
             };
             let _ = done.send(Done::SessionTold(told)).await;
         };
-        self.shared.tasks.spawn(work.instrument(self.span.clone()));
+        let span = tracing::info_span!(parent: &self.span, "end_session");
+        self.shared.tasks.spawn(work.instrument(span));
     }
 
     fn follow(&mut self, register_within: Duration) {

@@ -153,10 +153,9 @@ fn read_beat(node: media::Node, loopback_only: bool) -> Result<Beat, Status> {
         }
     }
     let uri: Option<Uri> = node.advertise_url.parse().ok();
-    let Some(host) =
-        uri.as_ref().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https"))).and_then(|uri| uri.host())
-    else {
-        return Err(invalid_argument("node.advertise_url", "must be a URL with http:// or https://"));
+    // Nodes are spoken to without TLS: better refused now than found out by the first call.
+    let Some(host) = uri.as_ref().filter(|uri| uri.scheme_str() == Some("http")).and_then(|uri| uri.host()) else {
+        return Err(invalid_argument("node.advertise_url", "must be a URL with http://"));
     };
     if loopback_only && !is_loopback(host) {
         return Err(invalid_argument(
@@ -206,7 +205,8 @@ mod tests {
         check("n", "http://localhost:3200", true, true);
         check("n", "http://10.0.0.7:3200", true, false);
         check("n", "http://10.0.0.7:3200", false, true);
-        check("n", "https://node.example", false, true);
+        check("n", "http://node.example:3200", false, true);
+        check("n", "https://node.example", false, false);
         check("n", "10.0.0.7:3200", false, false);
         check("n", "ftp://10.0.0.7", false, false);
         check("", "http://127.0.0.1:1", true, false);
