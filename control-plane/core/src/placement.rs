@@ -2,7 +2,8 @@
 //!
 //! Meta's relay is near the *user*, so the node should be too: the rules name regions for the caller's country or number
 //! prefix, and within a region the least loaded node goes first. Nodes that cannot take a call are left out. Nodes of
-//! other regions stay on the list as a last resort: a call far away is better than a call turned down.
+//! other regions stay on the list as a last resort: a call far away is better than a call turned down. So do nodes that
+//! were full at their last beat, after all others: a slot may have been given back since, and the node itself decides.
 //!
 //! Rules, as in `VOICEBRIDGE_PLACEMENT`: `keys=regions` separated by `;`. Keys are ISO 3166 countries (`BR`), number
 //! prefixes (`+1787` or `1787`) or `*` for everybody else; regions are in order of preference:
@@ -34,8 +35,12 @@ pub struct NodeView {
 }
 
 impl NodeView {
-    fn can_take(&self) -> bool {
-        self.alive && !self.draining && self.live_sessions < self.max_sessions
+    const fn can_take(&self) -> bool {
+        self.alive && !self.draining && self.max_sessions > 0
+    }
+
+    const fn was_full(&self) -> bool {
+        self.live_sessions >= self.max_sessions
     }
 
     /// The scarcer of slots and processor, 0 (idle) to 1 (full).
@@ -139,13 +144,16 @@ pub fn warm_up() {
     let _ = caller_country(PhoneNumber::parse("12125550123").as_ref(), None);
 }
 
-/// Nodes that can take a call, in the order to try them: by preferred region, then load, then id.
+/// Nodes that may take a call, in the order to try them: those with a free slot first, then by preferred region, load, id.
 #[must_use]
 pub fn order<'a>(nodes: &'a [NodeView], regions: &[String]) -> Vec<&'a NodeView> {
     let rank = |node: &NodeView| regions.iter().position(|region| *region == node.region).unwrap_or(regions.len());
     let mut candidates: Vec<&NodeView> = nodes.iter().filter(|node| node.can_take()).collect();
     candidates.sort_by(|a, b| {
-        rank(a).cmp(&rank(b)).then(a.load().total_cmp(&b.load())).then_with(|| a.node_id.cmp(&b.node_id))
+        (a.was_full(), rank(a))
+            .cmp(&(b.was_full(), rank(b)))
+            .then(a.load().total_cmp(&b.load()))
+            .then_with(|| a.node_id.cmp(&b.node_id))
     });
     candidates
 }
@@ -185,7 +193,7 @@ mod tests {
         let draining = NodeView { draining: true, ..node("b", "sa", 0) };
         let dead = NodeView { alive: false, ..node("c", "sa", 0) };
         let zero = NodeView { max_sessions: 0, ..node("d", "sa", 0) };
-        check(&[full, draining, dead, zero, node("e", "us", 9)], &["sa"], &["e"]);
+        check(&[full, draining, dead, zero, node("e", "us", 9)], &["sa"], &["e", "a"]);
 
         let busy = NodeView { media_load: 0.9, ..node("a", "sa", 0) };
         let odd = NodeView { media_load: f32::NAN, ..node("b", "sa", 5) };

@@ -138,6 +138,8 @@ pub(super) fn no_node() -> Termination {
 }
 
 pub(super) fn bad_offer(rule: &str, message: &str) -> Termination {
+    // The node's message begins with the rule; once is enough.
+    let message = message.strip_prefix(rule).map_or(message, |rest| rest.trim_start_matches([':', ' ']));
     Termination::new(Outcome::Rejected, reason::SDP_INVALID, format!("The offer breaks the rule {rule}: {message}"))
         .with_code(rule)
 }
