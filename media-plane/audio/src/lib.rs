@@ -9,6 +9,7 @@ pub mod opus;
 pub mod pacer;
 pub mod playout;
 mod ramp;
+pub mod resample;
 pub mod time;
 pub mod uplink;
 pub mod vad;
