@@ -32,7 +32,6 @@ pub struct Entry {
     /// Its events.
     pub journal: Arc<Journal>,
     picture: Mutex<Picture>,
-    span: tracing::Span,
 }
 
 /// How a session was doing when its thread last said so: at every change of state or stage, and once a second.
@@ -61,8 +60,6 @@ pub struct Opening {
     pub sdp_answer: String,
     /// As in [`Entry`].
     pub warnings: Vec<&'static str>,
-    /// Parent of everything the session logs.
-    pub span: tracing::Span,
 }
 
 impl Entry {
@@ -79,7 +76,6 @@ impl Entry {
             warnings: opening.warnings,
             journal: Arc::default(),
             picture: Mutex::new(Picture { state: State::Answered, stage: None, statistics: Statistics::default() }),
-            span: opening.span,
         }
     }
 
@@ -89,7 +85,8 @@ impl Entry {
         self.elapsed_ms + at.since(self.started).as_millis() as u64
     }
 
-    /// Writes an event into the journal and, if it is a step of the call's story, into the log.
+    /// Writes an event into the journal and, if it is a step of the call's story, into the log;
+    /// the caller has entered the session's span.
     pub fn record(&self, event: Event) {
         let elapsed_ms = self.elapsed_ms(event.at);
         let record = Record { event, wall: SystemTime::now(), elapsed_ms };
@@ -115,12 +112,6 @@ impl Entry {
             EventKind::Ended { termination, .. } => Some(termination.clone()),
             _ => None,
         })
-    }
-
-    /// Parent of everything the session logs.
-    #[must_use]
-    pub fn span(&self) -> &tracing::Span {
-        &self.span
     }
 
     fn lock(&self) -> MutexGuard<'_, Picture> {

@@ -8,6 +8,9 @@
 
 #![warn(missing_docs)]
 
+#[cfg(test)]
+#[path = "../tests/support/caller.rs"]
+mod caller;
 pub mod clock;
 pub mod config;
 pub mod entry;

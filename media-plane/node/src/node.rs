@@ -221,9 +221,8 @@ impl Node {
             elapsed_ms: start.elapsed_ms,
             sdp_answer,
             warnings: offer.warnings.clone(),
-            span: span.clone(),
         }));
-        let mut wiring = Wiring { peer, outbox, entry: entry.clone(), now };
+        let mut wiring = Wiring { peer, outbox, entry: entry.clone(), now, span: span.clone() };
         let setup = Setup {
             agent,
             provider,
@@ -235,8 +234,7 @@ impl Node {
             answer_ms: now.elapsed().as_millis() as u32,
         };
         let session = Session::new(time, setup, &mut wiring)?;
-        let immediate = start.mode == SignallingMode::Immediate;
-        let call = Call::new(session, wiring, lease, inbox, self.clock, immediate);
+        let call = Call::new(session, wiring, lease, inbox, self.clock, start.mode);
 
         // Findable before it runs: its thread may report the end at once.
         let shard = self.shards.choose();

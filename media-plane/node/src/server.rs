@@ -3,38 +3,48 @@
 //! Every method of the service wants the node token; without one configured only callers on this machine are answered.
 //! Health, reflection and metrics answer everyone who can reach the port: they hold no call's data.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::{
-    Json, Router,
-    extract::{ConnectInfo, Request, State},
+    Extension, Json, Router,
+    extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::get,
-    serve::ListenerExt as _,
 };
 use http::{StatusCode, header::CONTENT_TYPE};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::server::NamedService;
+use tonic::{
+    server::NamedService,
+    service::Routes,
+    transport::{
+        Server,
+        server::{TcpConnectInfo, TcpIncoming},
+    },
+};
 use voicebridge_proto::{FILE_DESCRIPTOR_SET, media::v1::media_plane_service_server::MediaPlaneServiceServer};
 use voicebridge_telemetry::auth::Guard;
 
 use crate::{grpc::Service, node::Node};
 
+/// Requests beside the event streams that one connection may have under way.
+const SPARE_STREAMS: u32 = 256;
+
 /// Serves until `stop`, then finishes what is under way.
 pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
-    let router = router(node, &stop).await?;
-    // Requests and events are small and many: none may wait for the acknowledgement of the one before.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-    });
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop.cancelled_owned())
+    // A control plane follows every live session on one connection; with the usual bound of 200 streams its two-hundred
+    // and first call could not be advanced any more.
+    let streams = node.config().max_sessions.saturating_mul(2).saturating_add(SPARE_STREAMS);
+    let routes = Routes::from(router(node, &stop).await?);
+    Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(streams)
+        .add_routes(routes)
+        // Requests and events are small and many: none may wait for the acknowledgement of the one before.
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop.cancelled_owned())
         .await
         .context("the listener failed")
 }
@@ -88,14 +98,15 @@ fn path_of<S: NamedService>(_service: &S) -> String {
 
 async fn check_token(
     State(guard): State<Arc<Guard>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(connection): Extension<TcpConnectInfo>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.check(request.headers(), Some(peer.ip())) {
+    let peer = connection.remote_addr();
+    match guard.check(request.headers(), peer.map(|peer| peer.ip())) {
         Ok(()) => next.run(request).await,
         Err(denied) => {
-            tracing::warn!(%peer, %denied, "request turned away");
+            tracing::warn!(?peer, %denied, "request turned away");
             denied.status().into_http::<axum::body::Body>()
         }
     }

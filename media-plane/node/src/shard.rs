@@ -9,6 +9,8 @@
 //! [`ORDER_TIMEOUT`], then the request fails with [`Busy`]: a thread that takes nothing for that long is broken.
 
 mod call;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::{

@@ -10,30 +10,30 @@ use crate::{entry::Entry, journal::Record};
 
 /// Logs what is worth a line.
 pub(crate) fn tell(entry: &Entry, record: &Record) {
-    let _inside = entry.span().enter();
     let elapsed_ms = record.elapsed_ms;
-    let Entry { call_id, session_id, .. } = entry;
+    // The session id is in the span; the call id is what people search for.
+    let call_id = &entry.call_id;
     match &record.event.kind {
         EventKind::Milestone(milestone) => {
             let stage = stage_name(*milestone);
-            info!(call_id, session_id, stage, elapsed_ms, "stage reached");
+            info!(call_id, stage, elapsed_ms, "stage reached");
         }
         EventKind::OfferAnswered { warnings, codec, duration_ms } => {
             let warnings = warnings.join(",");
-            info!(call_id, session_id, elapsed_ms, duration_ms, codec, warnings, "offer answered");
+            info!(call_id, elapsed_ms, duration_ms, codec, warnings, "offer answered");
         }
         EventKind::TransportConnected { duration_ms } => {
-            info!(call_id, session_id, elapsed_ms, duration_ms, "transport connected");
+            info!(call_id, elapsed_ms, duration_ms, "transport connected");
         }
         EventKind::ProviderReady { provider, model, provider_session_id, duration_ms } => {
-            info!(call_id, session_id, elapsed_ms, duration_ms, provider, model, provider_session_id, "provider ready");
+            info!(call_id, elapsed_ms, duration_ms, provider, model, provider_session_id, "provider ready");
         }
         EventKind::BargedIn { heard_ms, received_ms, .. } => {
-            info!(call_id, session_id, elapsed_ms, heard_ms, received_ms, "caller barged in");
+            info!(call_id, elapsed_ms, heard_ms, received_ms, "caller barged in");
         }
         EventKind::Incident { reason, message, upstream_code } => {
             metrics::counter!("voicebridge_media_incidents_total", "reason" => *reason).increment(1);
-            warn!(call_id, session_id, elapsed_ms, reason, upstream_code, message, "incident");
+            warn!(call_id, elapsed_ms, reason, upstream_code, message, "incident");
         }
         EventKind::Ended { termination, statistics, duration_ms, .. } => {
             let result = result_name(termination.result);
@@ -43,7 +43,6 @@ pub(crate) fn tell(entry: &Entry, record: &Record) {
             metrics::histogram!("voicebridge_media_conversation_seconds").record(*duration_ms as f64 / 1_000.0);
             info!(
                 call_id,
-                session_id,
                 elapsed_ms,
                 duration_ms,
                 result,

@@ -21,7 +21,8 @@ use voicebridge_proto::{
         ListSessionsRequest, SendCommandRequest, StartSessionRequest, StreamEventsRequest, command,
     },
     types::v1::{
-        SessionState, SignallingMode, SignallingStage, Stage, Termination, TerminationResult, event::Kind as Event,
+        Caller, SessionState, SignallingMode, SignallingStage, Stage, Termination, TerminationResult,
+        event::Kind as Event,
     },
 };
 use voicebridge_telemetry::status::{metadata, reason};
@@ -229,4 +230,42 @@ async fn a_caller_that_never_connects_is_given_up() {
     assert_eq!(ended.termination.unwrap().reason, "MEDIA_CONNECTION_TIMEOUT");
     let report = node.client.get_node(GetNodeRequest {}).await.unwrap().into_inner().node.unwrap();
     assert_eq!(report.live_sessions, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_refuses_ends_the_session_with_its_code() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let provider = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/v1/realtime", provider.local_addr().unwrap());
+    let mut node = TestNode::start(|raw| {
+        raw.openai_api_key = Some("sk-secret".into());
+        raw.openai_model = Some("gpt-5-realtime".into());
+        raw.openai_url = Some(url);
+    })
+    .await;
+    let phone = Phone::ring(Kind::Relay);
+    let mut request = start_request("s1", &phone.offer);
+    request.caller = Some(Caller { phone_number: "15550001234".into(), ..Caller::default() });
+    node.client.start_session(request).await.unwrap();
+
+    // The socket opens while the call is still being answered.
+    let (mut stream, _) = provider.accept().await.unwrap();
+    let mut upgrade = vec![0; 4_096];
+    let length = stream.read(&mut upgrade).await.unwrap();
+    let upgrade = String::from_utf8_lossy(&upgrade[..length]).to_ascii_lowercase();
+    assert!(upgrade.starts_with("get /v1/realtime?model=gpt-5-realtime http/1.1"), "{upgrade}");
+    assert!(upgrade.contains("authorization: bearer sk-secret"), "{upgrade}");
+    assert!(upgrade.contains("openai-safety-identifier: "), "{upgrade}");
+    assert!(!upgrade.contains("openai-beta") && !upgrade.contains("15550001234"), "{upgrade}");
+    let body = r#"{"error":{"type":"invalid_request_error","code":"model_not_found","message":"no such model"}}"#;
+    let answer = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(answer.as_bytes()).await.unwrap();
+
+    let mut events = node.events("s1", 0).await;
+    let ended = wait_for(&mut events, |kind| matches!(kind, Event::SessionEnded(_))).await;
+    let Some(Event::SessionEnded(ended)) = ended.kind else { unreachable!() };
+    let termination = ended.termination.unwrap();
+    assert_eq!(termination.reason, "PROVIDER_SESSION_FAILED");
+    assert_eq!(termination.upstream_code, "model_not_found");
+    assert!(termination.message.contains("gpt-realtime-2.1"), "{}", termination.message);
 }

@@ -363,10 +363,7 @@ impl Peer for Engine {
 fn media_engine(remote: &Remote) -> Result<MediaEngine, PeerError> {
     let mut engine = MediaEngine::default();
     engine
-        .register_codec(
-            RTCRtpCodecParameters { rtp_codec: opus(), payload_type: remote.opus, ..Default::default() },
-            RtpCodecKind::Audio,
-        )
+        .register_codec(RTCRtpCodecParameters { rtp_codec: opus(), payload_type: remote.opus }, RtpCodecKind::Audio)
         .map_err(refused("codec"))?;
     if let Some((payload_type, clock_rate)) = remote.telephone_event {
         let rtp_codec = RTCRtpCodec {
@@ -376,10 +373,7 @@ fn media_engine(remote: &Remote) -> Result<MediaEngine, PeerError> {
             ..Default::default()
         };
         engine
-            .register_codec(
-                RTCRtpCodecParameters { rtp_codec, payload_type, ..Default::default() },
-                RtpCodecKind::Audio,
-            )
+            .register_codec(RTCRtpCodecParameters { rtp_codec, payload_type }, RtpCodecKind::Audio)
             .map_err(refused("codec"))?;
     }
     Ok(engine)

@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../tests/support/caller.rs"]
-mod caller;
-
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -12,11 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use caller::{CALLER_SSRC, Caller, Heard, Kind, attribute};
 
 use voicebridge_session::sdp::DtlsSetup;
 
 use super::*;
+use crate::caller::{CALLER_SSRC, Caller, Heard, Kind, attribute};
 
 const OURS: ([u8; 4], u16) = ([203, 0, 113, 7], 40_000);
 const THEIRS: ([u8; 4], u16) = ([192, 0, 2, 10], 3_480);
@@ -28,6 +25,8 @@ enum Way {
     In,
 }
 
+type Lose = Box<dyn FnMut(Way, &[u8]) -> bool>;
+
 /// Both ends, the wire between them, and the time.
 struct World {
     start: Instant,
@@ -37,8 +36,8 @@ struct World {
     /// In flight, by arrival and order.
     wire: BTreeMap<(Instant, u64), (Way, Bytes)>,
     sent: u64,
-    /// Whether to lose the n-th datagram of a way.
-    lose: Box<dyn FnMut(Way, &[u8]) -> bool>,
+    /// Whether to lose this datagram.
+    lose: Lose,
     /// Everything that left us: when and what.
     left: Vec<(Duration, Bytes)>,
     outputs: Vec<Output>,

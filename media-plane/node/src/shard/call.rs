@@ -15,7 +15,8 @@ use std::{
 
 use voicebridge_audio::Time;
 use voicebridge_session::{
-    Event, EventKind, Input, Ports, RtpIn, RtpOut, Session, Stage, State, Termination, TerminationResult,
+    Event, EventKind, Input, Ports, RtpIn, RtpOut, Session, SignallingMode, Stage, State, Termination,
+    TerminationResult,
 };
 
 use crate::{
@@ -41,6 +42,8 @@ pub struct Wiring {
     pub entry: Arc<Entry>,
     /// The moment the session core is being told something.
     pub now: Instant,
+    /// The session's span, parent of everything it logs; closed with the call.
+    pub span: tracing::Span,
 }
 
 impl Ports for Wiring {
@@ -64,7 +67,7 @@ impl Ports for Wiring {
     }
 
     fn emit(&mut self, event: Event) {
-        self.entry.record(event);
+        self.span.in_scope(|| self.entry.record(event));
     }
 }
 
@@ -101,8 +104,9 @@ impl Call {
         lease: Lease,
         inbox: Option<Inbox>,
         clock: Clock,
-        immediate: bool,
+        mode: SignallingMode,
     ) -> Self {
+        let immediate = mode == SignallingMode::Immediate;
         Self {
             session,
             wiring,
@@ -135,8 +139,6 @@ impl Call {
         if self.broken {
             return None;
         }
-        let span = self.wiring.entry.span().clone();
-        let _inside = span.enter();
         match catch_unwind(AssertUnwindSafe(|| act(self))) {
             Ok(result) => Some(result),
             Err(_) => {
@@ -203,7 +205,7 @@ impl Call {
 
     fn connect(&mut self, now: Instant) {
         if self.connecting.is_none() {
-            self.connecting = tracing::info_span!("connect");
+            self.connecting = tracing::info_span!(parent: &self.wiring.span, "connect");
         }
         self.wiring.peer.start(now);
     }
@@ -280,8 +282,9 @@ impl Call {
 
     /// Every session ends with one termination, whatever fails.
     fn record_crash(&self) {
+        let _inside = self.wiring.span.enter();
         let entry = &self.wiring.entry;
-        tracing::error!(call_id = entry.call_id, session_id = entry.session_id, "a session panicked and was ended");
+        tracing::error!(call_id = entry.call_id, "a session panicked and was ended");
         let picture = entry.picture();
         entry.record(Event {
             sequence: entry.journal.last_sequence() + 1,

@@ -66,10 +66,7 @@ impl Caller {
             RTCRtpCodec { mime_type: MIME_TYPE_OPUS.to_owned(), clock_rate: 48_000, channels: 2, ..Default::default() };
         let mut media = MediaEngine::default();
         media
-            .register_codec(
-                RTCRtpCodecParameters { rtp_codec: opus.clone(), payload_type: 111, ..Default::default() },
-                RtpCodecKind::Audio,
-            )
+            .register_codec(RTCRtpCodecParameters { rtp_codec: opus.clone(), payload_type: 111 }, RtpCodecKind::Audio)
             .unwrap();
         let settings = SettingEngineBuilder::new()
             .with_lite(kind == Kind::Relay)

@@ -16,6 +16,7 @@ async fn listener() -> (TcpListener, Endpoint) {
 }
 
 #[tokio::test]
+#[allow(clippy::result_large_err)] // The signature is tungstenite's.
 async fn messages_pass_both_ways_and_closing_is_polite() {
     let (listener, endpoint) = listener().await;
     let (outbox, mut inbox) = open(endpoint);

@@ -1,0 +1,173 @@
+//! A media thread with sessions whose AI is made for the test.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Instant,
+};
+
+use voicebridge_audio::Time;
+use voicebridge_session::{
+    Agent, EventKind, Limits, ProviderClosed, Session, Setup, SignallingMode, TerminationResult,
+    provider::{Capabilities, Failure, Provider, ProviderCommand, ProviderEvent},
+    sdp,
+};
+
+use super::*;
+use crate::{
+    caller::{Caller, Kind},
+    entry::{Entry, Opening},
+    peer::{Engine, Place, Remote},
+    sessions::Claim,
+    udp::PortPool,
+};
+
+/// An AI that is ready at once and panics when it is told to say something.
+struct Fragile;
+
+impl Provider for Fragile {
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
+    fn model(&self) -> &str {
+        "fragile"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { needs_socket: false, says_any_text: true }
+    }
+
+    fn open(&mut self, _now: Time, _agent: &Agent, out: &mut voicebridge_session::provider::Outbox<'_>) {
+        out.event(ProviderEvent::Ready { session_id: String::new(), model: "fragile".into() });
+    }
+
+    fn message(&mut self, _now: Time, _text: &str, _out: &mut voicebridge_session::provider::Outbox<'_>) {}
+
+    fn audio(&mut self, _now: Time, _pcm: &[i16], _out: &mut voicebridge_session::provider::Outbox<'_>) {}
+
+    fn command(
+        &mut self,
+        _now: Time,
+        command: ProviderCommand<'_>,
+        _out: &mut voicebridge_session::provider::Outbox<'_>,
+    ) {
+        assert!(!matches!(command, ProviderCommand::Say(_)), "told to say something");
+    }
+
+    fn tick(&mut self, _now: Time, _out: &mut voicebridge_session::provider::Outbox<'_>) {}
+
+    fn deadline(&self) -> Option<Time> {
+        None
+    }
+
+    fn closed(&self, _closed: ProviderClosed<'_>) -> Failure {
+        Failure { code: String::new(), message: String::new() }
+    }
+}
+
+struct Bench {
+    clock: Clock,
+    sessions: Arc<Sessions>,
+    shards: Shards,
+    ports: PortPool,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let clock = Clock::new(Instant::now());
+        let sessions = Sessions::new(10);
+        let shards = Shards::start(1, clock, &sessions).unwrap();
+        let first = 23_000 + (std::process::id() % 500) as u16 * 4;
+        let ports = PortPool::new(first..=first + 200, Ipv4Addr::LOCALHOST.into(), Duration::ZERO);
+        Self { clock, sessions, shards, ports }
+    }
+
+    fn add(&self, session_id: &str) -> (Arc<Entry>, ShardIndex) {
+        let now = Instant::now();
+        let (_, sdp_offer) = Caller::new(now, SocketAddr::from(([127, 0, 0, 1], 9)), Kind::Relay);
+        let offer = sdp::lint(&sdp_offer).unwrap();
+        let lease = self.ports.open(now).unwrap();
+        let home = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let place = Place { announced: SocketAddr::new(home, lease.port), ssrc: 1 };
+        let peer = Engine::accept(now, &Remote::from_offer(&offer, &sdp_offer, home), place).unwrap();
+        let time = self.clock.time(now);
+        let entry = Arc::new(Entry::new(Opening {
+            session_id: session_id.into(),
+            call_id: "wacid.1".into(),
+            started: time,
+            elapsed_ms: 0,
+            sdp_answer: String::new(),
+            warnings: Vec::new(),
+        }));
+        let mut wiring = Wiring { peer, outbox: None, entry: entry.clone(), now, span: tracing::Span::none() };
+        let setup = Setup {
+            agent: Agent::default(),
+            provider: Box::new(Fragile),
+            mode: SignallingMode::Staged,
+            offer: &offer,
+            limits: Limits::default(),
+            seed: 1,
+            elapsed_ms: 0,
+            answer_ms: 0,
+        };
+        let session = Session::new(time, setup, &mut wiring).unwrap();
+        let call = Call::new(session, wiring, lease, None, self.clock, SignallingMode::Staged);
+        let Ok(Claim::Reserved(reservation)) = self.sessions.reserve(session_id, time) else { panic!("no slot") };
+        let shard = self.shards.choose();
+        reservation.fill(entry.clone(), shard);
+        self.shards.add(shard, call).unwrap();
+        (entry, shard)
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_own_session_only() {
+    let bench = Bench::new();
+    let (fragile, shard) = bench.add("fragile");
+    let (_sturdy, _) = bench.add("sturdy");
+    assert_eq!(bench.sessions.taken(), 2);
+    let before = fragile.journal.last_sequence();
+
+    let said = bench.shards.act(shard, "fragile".into(), Command::Say("boom".into())).await;
+    assert_eq!(said, Ok(None));
+    let end = fragile.journal.end().expect("it has ended");
+    assert_eq!(end.event.sequence, before + 1, "gapless");
+    let EventKind::Ended { termination, .. } = &end.event.kind else { panic!("{end:?}") };
+    assert_eq!((termination.result, termination.reason.as_str()), (TerminationResult::Failed, "INTERNAL"));
+    assert_eq!(bench.sessions.taken(), 1, "its slot is free");
+
+    let stage = bench.shards.advance(shard, "sturdy".into(), Stage::Accepted).await;
+    assert_eq!(stage, Ok(Some(Stage::Accepted)), "the neighbour goes on");
+    let stage = bench.shards.advance(shard, "fragile".into(), Stage::Accepted).await;
+    assert_eq!(stage, Ok(None));
+}
+
+#[tokio::test]
+async fn all_sessions_can_be_ended_at_once() {
+    let bench = Bench::new();
+    let entries = [bench.add("a").0, bench.add("b").0];
+    let termination = Termination {
+        result: TerminationResult::Failed,
+        reason: "NODE_DRAINING".into(),
+        message: String::new(),
+        upstream_code: String::new(),
+    };
+    bench.shards.end_all(&termination).await;
+    tokio::time::timeout(Duration::from_secs(5), bench.sessions.idle()).await.expect("no session is left");
+    for entry in entries {
+        assert_eq!(entry.termination().unwrap().reason, "NODE_DRAINING");
+    }
+    // An order for a session that is gone is answered at once.
+    assert_eq!(bench.shards.end(ShardIndex(0), "a".into(), termination).await, Ok(None));
+}
+
+#[tokio::test]
+async fn calls_are_spread_over_the_threads() {
+    let clock = Clock::new(Instant::now());
+    let shards = Shards::start(3, clock, &Sessions::new(10)).unwrap();
+    let mut chosen: Vec<usize> = (0..6).map(|_| shards.choose().0).collect();
+    chosen.sort_unstable();
+    assert_eq!(chosen, [0, 0, 1, 1, 2, 2]);
+}
