@@ -113,6 +113,8 @@ pub struct Playout {
     tail: Option<[i16; ramp::RAMP_SAMPLES]>,
     /// Playing stopped short: fade in again.
     fade_in: bool,
+    /// Nothing is handed out until [`Playout::resume`].
+    paused: bool,
 }
 
 impl Playout {
@@ -128,6 +130,7 @@ impl Playout {
             last_sample: 0,
             tail: None,
             fade_in: false,
+            paused: false,
         }
     }
 
@@ -182,6 +185,9 @@ impl Playout {
             self.last_sample = 0;
             return Slot::Frame;
         }
+        if self.paused {
+            return Slot::Idle;
+        }
         self.settle();
         let followed = self.items.len() > 1;
         let Some(item) = self.items.front_mut() else {
@@ -217,6 +223,24 @@ impl Playout {
         self.last_sample = out[FRAME_SAMPLES - 1];
     }
 
+    /// Stops handing out, as while it is not clear whether the caller interrupts. Audio can still be pushed. What was
+    /// playing fades out within 5 ms of the next frame without taking anything from the queue.
+    pub fn pause(&mut self) {
+        if self.paused {
+            return;
+        }
+        self.paused = true;
+        if self.last_sample != 0 && self.tail.is_none() {
+            self.tail = Some(ramp::tail(self.last_sample, std::iter::empty()));
+            self.fade_in = true;
+        }
+    }
+
+    /// Goes on after [`Self::pause`], with the very next sample of what was playing, faded in within 5 ms.
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+
     /// Drops everything at once, as when the caller interrupts. Returns what was queued, in order: an item with
     /// `heard_samples` of 0 was never heard. What was playing fades out within 5 ms of the next frame, which counts as
     /// not heard.
@@ -227,6 +251,7 @@ impl Playout {
         }
         self.queued_samples = 0;
         self.fade_in = false;
+        self.paused = false;
         let cuts: Vec<Cut> = self.items.drain(..).map(Item::into_cut).collect();
         for cut in &cuts {
             self.ledger.remember(cut.clone());

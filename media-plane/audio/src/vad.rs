@@ -59,7 +59,7 @@ pub enum VadEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Quiet { loud_ms: u64 },
-    Speech { quiet_ms: u64 },
+    Speech { quiet_ms: u64, loud_ms: u64 },
 }
 
 /// See the module.
@@ -111,6 +111,16 @@ impl Vad {
         matches!(self.state, State::Speech { .. })
     }
 
+    /// How much of the speech going on was loud, milliseconds: neither pauses within it nor the hangover count. 0 while
+    /// there is none.
+    #[must_use]
+    pub const fn voiced_ms(&self) -> u64 {
+        match self.state {
+            State::Quiet { .. } => 0,
+            State::Speech { loud_ms, .. } => loud_ms,
+        }
+    }
+
     /// Milliseconds of audio measured so far.
     #[must_use]
     pub const fn elapsed_ms(&self) -> u64 {
@@ -129,10 +139,11 @@ impl Vad {
                     return None;
                 }
                 let at_ms = self.elapsed_ms.saturating_sub(*loud_ms + self.settings.prefix_ms);
-                self.state = State::Speech { quiet_ms: 0 };
+                self.state = State::Speech { quiet_ms: 0, loud_ms: *loud_ms };
                 Some(VadEvent::Started { at_ms })
             }
-            State::Speech { quiet_ms } => {
+            State::Speech { quiet_ms, loud_ms } => {
+                *loud_ms += if loud { STEP_MS } else { 0 };
                 *quiet_ms = if loud { 0 } else { *quiet_ms + STEP_MS };
                 if *quiet_ms < self.settings.silence_ms.max(STEP_MS) {
                     return None;

@@ -173,6 +173,54 @@ fn an_interruption_stops_at_once_without_a_click() {
 }
 
 #[test]
+fn a_pause_loses_and_repeats_nothing_and_does_not_click() {
+    let pcm: Vec<i16> = (0..FRAME_SAMPLES as i16 * 8).map(|index| 8_000 + index).collect();
+    let mut playout = playout();
+    playout.push("a", &pcm).unwrap();
+    playout.finish("a");
+    let mut heard = Vec::new();
+    for _ in 0..2 {
+        heard.extend(tick(&mut playout).1);
+    }
+    playout.pause();
+    playout.pause();
+    let (slot, fade) = tick(&mut playout);
+    assert_eq!(slot, Slot::Frame);
+    assert!(fade[0] > 8_000 && fade[120..] == [0; 360], "fades within 5 ms");
+    assert!(fade.windows(2).all(|pair| pair[1] <= pair[0] && pair[0] - pair[1] < 100), "evenly");
+    for _ in 0..20 {
+        assert_eq!(tick(&mut playout).0, Slot::Idle);
+        assert!(!playout.is_idle());
+    }
+    assert_eq!(playout.heard("a").unwrap().heard_samples, 2 * FRAME_SAMPLES as u64);
+    playout.resume();
+    let first = tick(&mut playout).1;
+    assert!(first[0].abs() < 100 && first[..120].windows(2).all(|pair| pair[1] - pair[0] < 100), "rises evenly");
+    assert_eq!(first[120..], pcm[2 * FRAME_SAMPLES + 120..3 * FRAME_SAMPLES], "from the very next sample");
+    heard.extend(&pcm[2 * FRAME_SAMPLES..3 * FRAME_SAMPLES]);
+    for _ in 0..5 {
+        heard.extend(tick(&mut playout).1);
+    }
+    assert_eq!(heard, pcm);
+    assert_eq!(playout.take_completed(), [cut("a", pcm.len() as u64, pcm.len() as u64)]);
+    assert_eq!(playout.statistics().underruns, 0);
+}
+
+#[test]
+fn what_is_flushed_in_a_pause_ends_where_the_pause_began() {
+    let mut playout = playout();
+    playout.push("a", &[9_000; 4_800]).unwrap();
+    tick(&mut playout);
+    playout.pause();
+    tick(&mut playout);
+    tick(&mut playout);
+    assert_eq!(playout.flush(), [cut("a", 480, 4_800)]);
+    assert_eq!(tick(&mut playout).0, Slot::Idle, "faded out already");
+    playout.push("b", &[9_000; 4_800]).unwrap();
+    assert_eq!(tick(&mut playout), (Slot::Frame, [9_000; FRAME_SAMPLES]), "no pause is left, nor a fade");
+}
+
+#[test]
 fn a_reply_after_an_interruption_starts_on_its_own() {
     let mut playout = playout();
     playout.push("a", &[8_000; 4_800]).unwrap();

@@ -91,3 +91,20 @@ fn the_size_of_the_pieces_does_not_matter() {
         assert_eq!(events(&pcm, piece), expect, "pieces of {piece}");
     }
 }
+
+#[test]
+fn only_what_is_loud_counts_as_voiced() {
+    let mut vad = Vad::new(VadSettings::default());
+    let mut push = |pcm: &[i16]| {
+        pcm.chunks(480).for_each(|piece| {
+            vad.push(piece);
+        });
+        vad.voiced_ms()
+    };
+    let loud = at_dbfs(&noise(100, -20.0), -20.0);
+    assert_eq!(push(&noise(1_000, -60.0)), 0);
+    assert_eq!(push(&loud), 100);
+    assert_eq!(push(&noise(200, -60.0)), 100, "a pause counts for nothing");
+    assert_eq!(push(&loud), 200);
+    assert_eq!(push(&noise(600, -60.0)), 0, "over");
+}
