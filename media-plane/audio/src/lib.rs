@@ -3,6 +3,7 @@
 //! Uplink: RTP payload -> order and clock -> decode, conceal or silence -> 24 kHz frames for the AI.
 //! Downlink: 24 kHz audio of the AI -> per-item playout queue and ledger -> one 20 ms frame a tick -> Opus.
 
+pub mod codec;
 pub mod g711;
 pub mod level;
 pub mod opus;

@@ -17,7 +17,12 @@ pub(crate) fn scale(pcm: &mut [i16], from: f32, to: f32) {
 
 /// Raises the first [`RAMP_SAMPLES`] of `pcm` from gain `from` to full.
 pub(crate) fn rise(pcm: &mut [i16], from: f32) {
-    let end = pcm.len().min(RAMP_SAMPLES);
+    rise_within(pcm, RAMP_SAMPLES, from);
+}
+
+/// Raises the first `samples` of `pcm` from gain `from` to full.
+pub(crate) fn rise_within(pcm: &mut [i16], samples: usize, from: f32) {
+    let end = pcm.len().min(samples);
     scale(&mut pcm[..end], from, 1.0);
 }
 

@@ -18,25 +18,30 @@
 //!   so a sender that resumes on its own clock loses nothing. It is forgotten with the next packet: nothing is queued, so
 //!   no delay can stay.
 //!
-//! Not here: RTP parsing and payload types, SSRC selection, resampling, the provider.
+//! Timestamps are those of the codec's RTP clock; inside, time counts at 48 kHz and samples at 24 kHz for every codec.
+//!
+//! Not here: RTP parsing and payload types, SSRC selection, the provider.
 
 mod candidate;
 mod clock;
 mod frame;
 mod jitter;
 mod order;
+mod output;
 mod renderer;
 mod reorder;
 mod waiting;
 
 use crate::{
     FRAME_MS, FRAME_SAMPLES, RTP_CLOCK_HZ, Time,
-    opus::{OpusError, Packet},
+    codec::{Codec, Packet},
+    opus::OpusError,
 };
 use candidate::{Candidate, Pace};
 use clock::{Clock, Newest, UNITS_PER_SAMPLE, samples_long};
 use jitter::Jitter;
 use order::{MAX_GAP, Order, Place};
+use output::Output;
 use renderer::Renderer;
 use reorder::ReorderWindow;
 use std::time::Duration;
@@ -63,6 +68,7 @@ const MAX_FRAMES_A_POLL: u64 = MAX_AHEAD_MS / FRAME_MS;
 /// See the module.
 #[derive(Debug)]
 pub struct Uplink {
+    codec: Codec,
     started: Option<Time>,
     clock: Option<Clock>,
     /// Samples forwarded before there was a clock.
@@ -77,12 +83,35 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// An uplink that has seen nothing.
+    /// An uplink of Opus that has seen nothing.
     ///
     /// # Errors
     /// [`OpusError::Internal`] when libopus cannot allocate.
     pub fn new() -> Result<Self, OpusError> {
+        Self::with_codec(Codec::Opus)
+    }
+
+    /// An uplink that has seen nothing. Whatever the codec, it gives 24 kHz; G.711 is brought up to that, 5 ms later.
+    ///
+    /// # Errors
+    /// [`OpusError::Internal`] when libopus cannot allocate.
+    pub fn with_codec(codec: Codec) -> Result<Self, OpusError> {
+        let output = if codec.ratio() == 1 { Output::direct(1) } else { Output::upsampled() };
+        Self::with_output(codec, output)
+    }
+
+    /// An uplink that gives audio at the codec's own rate, see [`Codec::sample_rate_hz`]: for a listener that takes
+    /// G.711 as it is. Bytes made of it again are those received, where nothing was lost.
+    ///
+    /// # Errors
+    /// [`OpusError::Internal`] when libopus cannot allocate.
+    pub fn native(codec: Codec) -> Result<Self, OpusError> {
+        Self::with_output(codec, Output::direct(codec.ratio()))
+    }
+
+    fn with_output(codec: Codec, output: Output) -> Result<Self, OpusError> {
         Ok(Self {
+            codec,
             started: None,
             clock: None,
             unclocked_samples: 0,
@@ -91,7 +120,7 @@ impl Uplink {
             reorder: ReorderWindow::default(),
             jitter: Jitter::default(),
             candidate: Candidate::default(),
-            renderer: Renderer::new()?,
+            renderer: Renderer::new(codec, output)?,
             counters: UplinkStatistics::default(),
         })
     }
@@ -107,7 +136,8 @@ impl Uplink {
     ///
     /// An empty payload is a packet without audio (padding, probes): it takes up its sequence number only.
     pub fn receive(&mut self, now: Time, sequence: u16, timestamp: u32, payload: &[u8], sink: &mut Sink<'_>) {
-        match Packet::parse(payload) {
+        let timestamp = self.codec.common_time(timestamp);
+        match Packet::parse(self.codec, payload) {
             Ok(packet) => self.audio(now, sequence, timestamp, packet, sink),
             Err(error) => {
                 self.counters.packets_discarded += 1;
@@ -309,7 +339,7 @@ impl Uplink {
     fn drain(&mut self, sink: &mut Sink<'_>) {
         while let Some(slot) = self.waiting.take(self.order.next()) {
             self.order.advance();
-            self.forward(slot.body(), sink);
+            self.forward(slot.body(self.codec), sink);
             self.waiting.put_back(slot);
         }
     }

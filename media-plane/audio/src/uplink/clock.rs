@@ -2,7 +2,7 @@
 //!
 //! Does not decide when to move: the uplink passes time as it forwards.
 
-use crate::{FRAME_MS, FRAME_RTP_UNITS, FRAME_SAMPLES, RTP_CLOCK_HZ, SAMPLE_RATE_HZ, Time, opus::Packet};
+use crate::{FRAME_MS, FRAME_RTP_UNITS, FRAME_SAMPLES, RTP_CLOCK_HZ, SAMPLE_RATE_HZ, Time, codec::Packet};
 use std::time::Duration;
 
 /// RTP units for each sample forwarded.

@@ -7,14 +7,14 @@ pub enum FrameSource {
     Received,
     /// Made up from what came before.
     Concealed,
-    /// Zeros.
+    /// Zeros, but for what a resampler still has to say.
     Silence,
 }
 
 /// A piece of continuous audio.
 #[derive(Clone, Copy, Debug)]
 pub struct UplinkFrame<'a> {
-    /// 24 kHz mono, 1 to 480 samples, normally 480.
+    /// Mono at the uplink's rate (24 kHz unless it is a native one), 1 to 480 samples, normally 480.
     pub pcm: &'a [i16],
     /// Where it came from.
     pub source: FrameSource,

@@ -1,12 +1,13 @@
 //! Makes the audio: decoded, recovered, concealed or silent, in pieces of at most a frame, without clicks where one kind
 //! follows another, and counted.
 //!
-//! Does not know the time: it is told how much of what.
+//! Does not know the time: it is told how much of what, in samples at 24 kHz. It decodes at the codec's own rate.
 
-use super::{FrameSource, Sink, UplinkFrame};
+use super::{FrameSource, Sink, output::Output};
 use crate::{
     FRAME_SAMPLES, SAMPLE_RATE_HZ,
-    opus::{Decoder, MAX_PACKET_SAMPLES, OpusError, Packet},
+    codec::{Codec, Decoder, Packet},
+    opus::{MAX_PACKET_SAMPLES, OpusError},
     ramp,
 };
 
@@ -14,8 +15,6 @@ use crate::{
 const MAX_CONCEALED_SAMPLES: usize = 5 * FRAME_SAMPLES;
 /// It is as loud as what came before for this long, then fades evenly to nothing.
 const FULL_CONCEALED_SAMPLES: usize = FRAME_SAMPLES;
-
-const ZEROS: [i16; FRAME_SAMPLES] = [0; FRAME_SAMPLES];
 
 /// Samples forwarded, by source.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +59,9 @@ const fn millis(samples: u64) -> u64 {
 #[derive(Debug)]
 pub(super) struct Renderer {
     decoder: Decoder,
+    output: Output,
+    /// 24 kHz samples for each of the codec's.
+    ratio: usize,
     pcm: Box<[i16; MAX_PACKET_SAMPLES]>,
     /// Samples made up since audio was last received.
     made_up: usize,
@@ -69,9 +71,11 @@ pub(super) struct Renderer {
 }
 
 impl Renderer {
-    pub(super) fn new() -> Result<Self, OpusError> {
+    pub(super) fn new(codec: Codec, output: Output) -> Result<Self, OpusError> {
         Ok(Self {
-            decoder: Decoder::new()?,
+            decoder: Decoder::new(codec)?,
+            output,
+            ratio: codec.ratio(),
             pcm: Box::new([0; MAX_PACKET_SAMPLES]),
             // There is nothing to conceal before the first packet.
             made_up: MAX_CONCEALED_SAMPLES,
@@ -98,20 +102,21 @@ impl Renderer {
         skip: usize,
         sink: &mut Sink<'_>,
     ) -> Result<usize, OpusError> {
-        let decoded = self.decoder.decode(packet.payload(), &mut self.pcm[..])?;
-        self.emit_received(skip.min(decoded)..decoded, sink);
-        Ok(decoded - skip.min(decoded))
+        let decoded = self.decoder.decode(packet, &mut self.pcm[..])?;
+        let skip = (skip / self.ratio).min(decoded);
+        self.emit_received(skip..decoded, sink);
+        Ok((decoded - skip) * self.ratio)
     }
 
     /// Forwards `samples` in place of packets lost before `next`: from its FEC as far as that reaches.
     pub(super) fn bridge(&mut self, samples: usize, next: &Packet<'_>, sink: &mut Sink<'_>) {
-        let frame = next.frame_samples();
-        let recovered = if next.carries_fec() { samples.min(frame) } else { 0 };
+        let frame = next.fec_samples();
+        let recovered = samples.min(frame);
         self.conceal(samples - recovered, sink);
         if recovered == 0 {
             return;
         }
-        if self.decoder.recover(next.payload(), &mut self.pcm[..frame]).is_ok() {
+        if self.decoder.recover(next, &mut self.pcm[..frame]) {
             self.counters.recovered += recovered as u64;
             self.emit_received(frame - recovered..frame, sink);
         } else {
@@ -124,14 +129,14 @@ impl Renderer {
         let mut rest = samples;
         while rest > 0 && self.made_up < MAX_CONCEALED_SAMPLES {
             let piece = rest.min(FRAME_SAMPLES - self.made_up % FRAME_SAMPLES);
-            let pcm = &mut self.pcm[..piece];
+            let pcm = &mut self.pcm[..piece / self.ratio];
             self.decoder.conceal(pcm);
             let gain = fade(self.made_up + piece);
             ramp::scale(pcm, self.gain.min(fade(self.made_up)), gain);
             self.gain = gain;
             self.made_up += piece;
             self.counters.count(FrameSource::Concealed, piece);
-            sink(UplinkFrame { pcm, source: FrameSource::Concealed });
+            self.output.emit(pcm, FrameSource::Concealed, sink);
             rest -= piece;
         }
         self.silence(rest, sink);
@@ -145,25 +150,18 @@ impl Renderer {
         self.gain = 0.0;
         self.made_up = MAX_CONCEALED_SAMPLES;
         self.counters.count(FrameSource::Silence, samples);
-        let mut rest = samples;
-        while rest > 0 {
-            let piece = rest.min(FRAME_SAMPLES);
-            sink(UplinkFrame { pcm: &ZEROS[..piece], source: FrameSource::Silence });
-            rest -= piece;
-        }
+        self.output.silence(samples / self.ratio, sink);
     }
 
     fn emit_received(&mut self, range: std::ops::Range<usize>, sink: &mut Sink<'_>) {
         let pcm = &mut self.pcm[range];
         if self.gain < 1.0 {
-            ramp::rise(pcm, self.gain);
+            ramp::rise_within(pcm, ramp::RAMP_SAMPLES / self.ratio, self.gain);
         }
         self.gain = 1.0;
         self.made_up = 0;
-        self.counters.count(FrameSource::Received, pcm.len());
-        for piece in pcm.chunks(FRAME_SAMPLES) {
-            sink(UplinkFrame { pcm: piece, source: FrameSource::Received });
-        }
+        self.counters.count(FrameSource::Received, pcm.len() * self.ratio);
+        self.output.emit(pcm, FrameSource::Received, sink);
     }
 }
 

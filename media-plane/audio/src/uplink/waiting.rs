@@ -2,7 +2,10 @@
 //!
 //! Does not decide how long they wait.
 
-use crate::{Time, opus::Packet};
+use crate::{
+    Time,
+    codec::{Codec, Packet},
+};
 
 /// Packets kept at a time; the caller gives a gap up when there is no room.
 const SLOTS: usize = 16;
@@ -34,9 +37,9 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn body(&self) -> Body<'_> {
+    pub(super) fn body(&self, codec: Codec) -> Body<'_> {
         match self.kind {
-            Kind::Audio { timestamp } => match Packet::parse(&self.payload) {
+            Kind::Audio { timestamp } => match Packet::parse(codec, &self.payload) {
                 Ok(packet) => Body::Audio { timestamp, packet },
                 Err(_) => Body::Spoilt,
             },
