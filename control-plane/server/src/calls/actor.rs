@@ -161,6 +161,8 @@ impl Actor {
 
     /// Effects first, records after: nothing of a call waits for the disk that does not have to.
     async fn take(&mut self, step: Step) {
+        // The moment milestones were reached, not the one they are written down.
+        let now = now_ms();
         let before = std::mem::replace(&mut self.phase, step.phase);
         let mut milestones = Vec::new();
         let mut closing = None;
@@ -191,7 +193,7 @@ impl Actor {
             self.graph_answered(action, &answer).await;
         }
         for milestone in milestones {
-            self.reached(milestone).await;
+            self.reached(milestone, now).await;
         }
         // After its events: who sees the phase can read how it was reached.
         match closing {
@@ -404,11 +406,11 @@ impl Actor {
         });
     }
 
-    async fn reached(&mut self, milestone: Milestone) {
+    async fn reached(&mut self, milestone: Milestone, at_ms: i64) {
         let (stage, wire) = convert::milestone(milestone);
-        let elapsed_ms = convert::elapsed_ms(self.row.received_at_ms, now_ms());
+        let elapsed_ms = convert::elapsed_ms(self.row.received_at_ms, at_ms);
         tracing::info!(stage, call_id = %self.row.call_id, elapsed_ms, "stage reached");
         metrics::histogram!("voicebridge_control_stage_ms", "stage" => stage).record(elapsed_ms as f64);
-        self.record_stage(wire).await;
+        self.record_stage(wire, at_ms).await;
     }
 }

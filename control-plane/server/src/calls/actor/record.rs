@@ -37,10 +37,9 @@ impl Actor {
         }
     }
 
-    async fn record(&mut self, kind: Kind) {
-        let now = now_ms();
-        let event = convert::own_event(&self.row, now, kind);
-        if let Some(row) = convert::event_to_row(event, now, None) {
+    async fn record(&mut self, kind: Kind, at_ms: i64) {
+        let event = convert::own_event(&self.row, at_ms, kind);
+        if let Some(row) = convert::event_to_row(event, at_ms, None) {
             self.append(row).await;
         }
     }
@@ -66,8 +65,8 @@ impl Actor {
         }
     }
 
-    pub(super) async fn record_stage(&mut self, stage: types::Stage) {
-        self.record(Kind::StageReached(types::StageReached { stage: stage.into() })).await;
+    pub(super) async fn record_stage(&mut self, stage: types::Stage, at_ms: i64) {
+        self.record(Kind::StageReached(types::StageReached { stage: stage.into() }), at_ms).await;
     }
 
     pub(super) async fn graph_answered(&mut self, action: GraphAction, answer: &Answer) {
@@ -97,7 +96,7 @@ impl Actor {
                 "graph answered with an error"
             ),
         }
-        self.record(Kind::GraphAnswered(convert::graph_answered(action, answer))).await;
+        self.record(Kind::GraphAnswered(convert::graph_answered(action, answer)), now_ms()).await;
     }
 
     pub(super) async fn hear(&mut self, news: NodeNews) {
