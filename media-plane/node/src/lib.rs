@@ -1,8 +1,8 @@
 //! The media-plane node: answers callers over WebRTC, bridges their audio to an AI, and is steered over gRPC.
 //!
-//! Map: [`grpc`](mod@crate) methods come in at `grpc`, mean something in [`node`], and reach a session on its media thread
-//! through [`shard`]; there [`peer`] speaks WebRTC on a port of [`udp`], the session core decides, and [`provider`] holds the
-//! AI's socket. `registration` makes the node known to the control plane, [`server`] is the listener, [`config`] the settings.
+//! Map: methods come in at `grpc`, mean something in [`node`], and reach a session on its media thread through [`shard`];
+//! there [`peer`] speaks WebRTC on a port of [`udp`], the session core decides, and [`provider`] holds the AI's socket.
+//! `registration` makes the node known to the control plane, `server` is the listener, [`config`] the settings.
 //!
 //! What is not here: what a call means (the session core), Graph credentials, any database.
 

@@ -254,3 +254,80 @@ impl Drop for Reservation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{entry::Opening, shard::ShardIndex};
+
+    fn claim(sessions: &Arc<Sessions>, session_id: &str, now: Time) -> Reservation {
+        match sessions.reserve(session_id, now) {
+            Ok(Claim::Reserved(reservation)) => reservation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn live(sessions: &Arc<Sessions>, session_id: &str, now: Time) {
+        let entry = Entry::new(Opening {
+            session_id: session_id.into(),
+            call_id: "wacid.1".into(),
+            started: now,
+            elapsed_ms: 0,
+            sdp_answer: String::new(),
+            warnings: Vec::new(),
+        });
+        claim(sessions, session_id, now).fill(Arc::new(entry), ShardIndex::default());
+    }
+
+    #[test]
+    fn a_slot_that_is_not_filled_is_given_back() {
+        let sessions = Sessions::new(1);
+        let reservation = claim(&sessions, "a", Time::ZERO);
+        assert!(matches!(sessions.reserve("b", Time::ZERO), Err(Refused::Full(1))));
+        let Ok(Claim::Wait(built)) = sessions.reserve("a", Time::ZERO) else { panic!("not being built") };
+        assert!(!built.is_cancelled() && sessions.get("a").is_none());
+        drop(reservation);
+        assert!(built.is_cancelled());
+        assert_eq!(sessions.taken(), 0);
+        live(&sessions, "b", Time::ZERO);
+        assert!(matches!(sessions.reserve("b", Time::ZERO), Ok(Claim::Held(held)) if held.live));
+    }
+
+    #[test]
+    fn ended_sessions_are_held_for_a_while() {
+        let sessions = Sessions::new(1);
+        live(&sessions, "a", Time::ZERO);
+        sessions.ended("a", Time::ZERO);
+        sessions.ended("a", Time::ZERO);
+        assert_eq!(sessions.taken(), 0, "an end counts once");
+        let late = Time::ZERO + HELD_FOR;
+        let before = Time::from_millis(late.as_millis() - 1);
+        assert_eq!(sessions.list(Ended::LeftOut, before).len(), 0);
+        assert_eq!(sessions.list(Ended::Included, before).len(), 1);
+        assert_eq!(sessions.list(Ended::Included, late).len(), 0);
+        assert!(sessions.get("a").is_none());
+    }
+
+    #[test]
+    fn only_so_many_ended_sessions_are_held() {
+        let sessions = Sessions::new(1);
+        for index in 0..HELD_MOST + 5 {
+            let session_id = index.to_string();
+            live(&sessions, &session_id, Time::ZERO);
+            sessions.ended(&session_id, Time::ZERO);
+        }
+        assert_eq!(sessions.list(Ended::Included, Time::ZERO).len(), HELD_MOST);
+        assert!(sessions.get("4").is_none() && sessions.get("5").is_some(), "the oldest go first");
+    }
+
+    #[test]
+    fn a_draining_node_still_knows_its_sessions() {
+        let sessions = Sessions::new(2);
+        live(&sessions, "a", Time::ZERO);
+        assert_eq!(sessions.drain(), 1);
+        assert!(matches!(sessions.reserve("b", Time::ZERO), Err(Refused::Draining)));
+        assert!(matches!(sessions.reserve("a", Time::ZERO), Ok(Claim::Held(_))));
+    }
+}

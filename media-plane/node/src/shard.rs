@@ -95,7 +95,7 @@ pub struct Shards {
 }
 
 /// Which media thread a session is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardIndex(usize);
 
 impl Shards {

@@ -238,6 +238,9 @@ fn kind(kind: &EventKind) -> types::event::Kind {
         EventKind::BargedIn { item_id, heard_ms, received_ms } => {
             Kind::BargedIn(types::BargedIn { item_id, heard_ms, received_ms })
         }
+        EventKind::BargeInReverted { item_id, heard_ms, held_ms } => {
+            Kind::BargeInReverted(types::BargeInReverted { item_id, heard_ms, held_ms })
+        }
         EventKind::ToolCalled { tool_call_id, name, arguments } => {
             Kind::ToolCalled(types::ToolCalled { tool_call_id, name, arguments })
         }
