@@ -1,5 +1,7 @@
 //! `voicebridge-media`: a media-plane node, configured by the environment.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::Parser;
 use tokio::{
@@ -19,8 +21,18 @@ struct Cli {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+async fn main() -> ExitCode {
+    match serve(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // For a person at a terminal: what is wrong and why, no backtrace.
+            eprintln!("voicebridge-media: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(cli: Cli) -> anyhow::Result<()> {
     let _telemetry = voicebridge_telemetry::init(voicebridge_telemetry::Settings::from_env("voicebridge-media")?)?;
     let config = Config::resolve(cli.raw)?;
     let listener = TcpListener::bind(config.listen)
