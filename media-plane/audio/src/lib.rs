@@ -4,6 +4,7 @@
 //! Downlink: 24 kHz audio of the AI -> per-item playout queue and ledger -> one 20 ms frame a tick -> Opus.
 
 pub mod codec;
+pub mod dtmf;
 pub mod g711;
 pub mod level;
 pub mod opus;

@@ -3,6 +3,7 @@
 
 mod codec;
 mod common;
+mod dtmf;
 mod network;
 mod opus;
 mod playout;

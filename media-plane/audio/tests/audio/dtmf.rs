@@ -1,0 +1,231 @@
+//! Keypad tones in and out.
+
+use crate::common::{Numbers, cases};
+use proptest::prelude::*;
+use voicebridge_audio::{
+    Time,
+    dtmf::{BadEvent, Pressed, Receiver, Refused, Sender},
+};
+
+/// A receiver, and what it gave so far.
+struct Ear {
+    receiver: Receiver,
+    pressed: Vec<(char, u32)>,
+}
+
+impl Ear {
+    fn new(rtp_clock_hz: u32) -> Self {
+        Self { receiver: Receiver::new(rtp_clock_hz), pressed: Vec::new() }
+    }
+
+    fn report(&mut self, at_ms: u64, timestamp: u32, payload: [u8; 4]) {
+        let mut sink = |pressed: Pressed| self.pressed.push((pressed.digit.as_char(), pressed.duration_ms));
+        self.receiver.receive(Time::from_millis(at_ms), timestamp, &payload, &mut sink).unwrap();
+    }
+
+    fn event(&mut self, at_ms: u64, timestamp: u32, code: u8, end: bool, duration: u16) {
+        let [high, low] = duration.to_be_bytes();
+        self.report(at_ms, timestamp, [code, if end { 0x8A } else { 0x0A }, high, low]);
+    }
+
+    fn poll(&mut self, at_ms: u64) {
+        let mut sink = |pressed: Pressed| self.pressed.push((pressed.digit.as_char(), pressed.duration_ms));
+        self.receiver.poll(Time::from_millis(at_ms), &mut sink);
+    }
+}
+
+#[test]
+fn a_digit_is_given_once_with_its_duration() {
+    // As WhatsApp sends it: timestamps at 48 kHz, durations at 8 kHz, the end three times.
+    let mut ear = Ear::new(48_000);
+    for (at_ms, duration) in [(0, 160), (20, 320), (40, 480), (60, 640)] {
+        ear.event(at_ms, 960_000, 5, false, duration);
+        assert_eq!(ear.pressed, []);
+    }
+    for at_ms in [80, 100, 120] {
+        ear.event(at_ms, 960_000, 5, true, 800);
+        assert_eq!(ear.pressed, [('5', 100)]);
+    }
+    ear.poll(10_000);
+    assert_eq!(ear.pressed, [('5', 100)]);
+    let statistics = ear.receiver.statistics();
+    assert_eq!((statistics.digits, statistics.packets, statistics.bad, statistics.unended), (1, 7, 0, 0));
+    assert_eq!(ear.receiver.deadline(), None);
+}
+
+#[test]
+fn the_same_key_twice_is_two_digits() {
+    let mut ear = Ear::new(48_000);
+    ear.event(0, u32::MAX - 500, 7, false, 160);
+    ear.event(80, u32::MAX - 500, 7, true, 800);
+    ear.event(200, 9_100, 7, false, 160);
+    ear.event(280, 9_100, 7, true, 800);
+    // Late copies of either, and of one before both.
+    ear.event(300, u32::MAX - 500, 7, true, 800);
+    ear.event(310, 9_100, 7, true, 800);
+    ear.event(320, u32::MAX - 50_000, 3, true, 800);
+    assert_eq!(ear.pressed, [('7', 100), ('7', 100)], "across the wrap of the timestamp");
+}
+
+#[test]
+fn one_report_is_enough() {
+    let check = |feed: fn(&mut Ear), expect: &[(char, u32)]| {
+        let mut ear = Ear::new(48_000);
+        feed(&mut ear);
+        assert_eq!(ear.pressed, expect);
+    };
+    check(|ear| ear.event(0, 1_000, 11, true, 800), &[('#', 100)]);
+    check(
+        |ear| {
+            ear.event(0, 1_000, 1, false, 320);
+            assert_eq!(ear.receiver.deadline(), Some(Time::from_millis(200)));
+            ear.poll(199);
+            assert_eq!(ear.pressed, []);
+            ear.poll(200);
+            // It does go on after all: late, and not another digit.
+            ear.event(210, 1_000, 1, true, 800);
+            assert_eq!(ear.receiver.statistics().unended, 1);
+        },
+        &[('1', 40)],
+    );
+    check(
+        |ear| {
+            ear.event(0, 1_000, 1, false, 320);
+            ear.event(150, 9_000, 2, true, 480);
+        },
+        &[('1', 40), ('2', 60)],
+    );
+}
+
+#[test]
+fn reordered_reports_do_not_shorten_a_digit() {
+    let mut ear = Ear::new(8_000);
+    ear.event(0, 5_000, 4, false, 480);
+    ear.event(5, 5_000, 4, false, 160);
+    ear.event(10, 5_000, 4, false, 640);
+    ear.event(100, 5_000, 4, true, 640);
+    // The next digit's first report overtakes the last end of this one.
+    ear.event(200, 6_600, 9, false, 160);
+    ear.event(201, 5_000, 4, true, 640);
+    ear.event(220, 6_600, 9, true, 320);
+    assert_eq!(ear.pressed, [('4', 80), ('9', 40)]);
+}
+
+#[test]
+fn a_long_press_in_segments_is_one_digit() {
+    let mut ear = Ear::new(48_000);
+    let segment = 0xFFFF * 6;
+    let first = u32::MAX - 20_000u32;
+    for step in 1..=409u16 {
+        ear.event(u64::from(step) * 20, first, 0, false, step * 160);
+    }
+    ear.event(8_200, first, 0, false, u16::MAX);
+    for step in 1..=39u16 {
+        ear.event(8_200 + u64::from(step) * 20, first.wrapping_add(segment), 0, false, step * 160);
+    }
+    ear.event(9_000, first.wrapping_add(segment), 0, true, 6_400);
+    ear.event(9_020, first.wrapping_add(segment), 0, true, 6_400);
+    assert_eq!(ear.pressed, [('0', 8_991)]);
+}
+
+#[test]
+fn another_clock_is_followed() {
+    let mut ear = Ear::new(48_000);
+    ear.event(0, 3_000_000_000, 1, true, 800);
+    ear.event(5_000, 1_000_000_000, 2, true, 800);
+    assert_eq!(ear.pressed, [('1', 100), ('2', 100)]);
+}
+
+#[test]
+fn bad_payloads_are_counted() {
+    let mut receiver = Receiver::new(48_000);
+    let mut check = |payload: &[u8], expect: BadEvent| {
+        assert_eq!(receiver.receive(Time::ZERO, 1, payload, &mut |_| panic!("no digit")), Err(expect));
+    };
+    check(&[], BadEvent::Length { bytes: 0 });
+    check(&[1, 2, 3], BadEvent::Length { bytes: 3 });
+    check(&[1; 8], BadEvent::Length { bytes: 8 });
+    check(&[36, 0x80, 0, 0], BadEvent::NotAKey { code: 36 });
+    assert_eq!(receiver.statistics().bad, 4);
+    assert_eq!(receiver.statistics().packets, 0);
+}
+
+#[test]
+fn digits_out_are_as_the_rfc_has_them() {
+    let mut sender = Sender::default();
+    assert!(sender.is_idle() && sender.next(0).is_none());
+    sender.push("1#").unwrap();
+    let slots: Vec<_> = (0..25u32).map(|slot| sender.next((u32::MAX - 959).wrapping_add(slot * 960))).collect();
+    let first: Vec<_> = slots[..7].iter().map(|slot| slot.unwrap()).collect();
+    for (index, packet) in first.iter().enumerate() {
+        assert_eq!(packet.timestamp, u32::MAX - 959, "all under the first slot's timestamp");
+        assert_eq!(packet.marker, index == 0);
+        let units = (index as u16 + 1).min(5) * 160;
+        let end = if index >= 4 { 0x80 } else { 0 };
+        assert_eq!(packet.payload, [1, end | 10, (units >> 8) as u8, units as u8], "slot {index}");
+    }
+    assert!(slots[7..10].iter().all(Option::is_none), "a pause");
+    let second = slots[10].unwrap();
+    assert!(second.marker && second.payload[0] == 11 && second.timestamp == (u32::MAX - 959).wrapping_add(9_600));
+    assert!(slots[17..].iter().all(Option::is_none));
+    assert!(sender.is_idle());
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_whole() {
+    let mut sender = Sender::default();
+    assert_eq!(sender.push("12x"), Err(Refused::NotAKey('x')));
+    assert!(sender.is_idle());
+    sender.push(&"1".repeat(60)).unwrap();
+    assert_eq!(sender.push("12345"), Err(Refused::Full { waiting: 60, offered: 5 }));
+    sender.push("").unwrap();
+    sender.clear();
+    assert!(sender.is_idle());
+}
+
+proptest! {
+    #![proptest_config(cases(200, "proptest-regressions/dtmf.txt"))]
+
+    /// What one side sends the other side gives, if of every digit one report comes through, whatever happens to the
+    /// others.
+    #[test]
+    fn digits_survive_a_bad_network(digits in "[0-9*#A-D]{1,20}", seed in any::<u64>(), first in any::<u32>(), clock in prop::sample::select(vec![8_000u32, 48_000])) {
+        let mut numbers = Numbers::new(seed);
+        let mut sender = Sender::default();
+        sender.push(&digits).unwrap();
+        let mut arrivals = Vec::new();
+        for slot in 0..digits.len() as u32 * 10 {
+            let Some(packet) = sender.next(first.wrapping_add(slot * clock / 50)) else { continue };
+            let last = slot % 10 == 6;
+            let sent_ms = u64::from(slot) * 20;
+            // Jitter below the pause, so that digits stay apart; the last end report always comes.
+            if last || !numbers.chance(60) {
+                arrivals.push((sent_ms + numbers.below(30), packet));
+            }
+            if numbers.chance(10) {
+                arrivals.push((sent_ms + numbers.below(30), packet));
+            }
+        }
+        arrivals.sort_by_key(|(at_ms, _)| *at_ms);
+        let mut ear = Ear::new(clock);
+        for (at_ms, packet) in arrivals {
+            ear.report(at_ms, packet.timestamp, packet.payload);
+        }
+        let given: String = ear.pressed.iter().map(|(digit, _)| *digit).collect();
+        prop_assert_eq!(given, digits);
+        prop_assert!(ear.pressed.iter().all(|&(_, duration_ms)| (20..=100).contains(&duration_ms)));
+    }
+
+    #[test]
+    fn hostile_reports_are_survived(packets in prop::collection::vec((0u64..300, any::<u32>(), prop::collection::vec(any::<u8>(), 0..6)), 0..100)) {
+        let mut receiver = Receiver::new(48_000);
+        let (mut now_ms, mut given) = (0, 0);
+        for (after_ms, timestamp, payload) in packets {
+            now_ms += after_ms;
+            let _ = receiver.receive(Time::from_millis(now_ms), timestamp, &payload, &mut |_| given += 1);
+        }
+        receiver.poll(Time::from_millis(now_ms + 1_000), &mut |_| given += 1);
+        prop_assert_eq!(receiver.statistics().digits, given);
+        prop_assert!(given <= receiver.statistics().packets);
+    }
+}
