@@ -145,6 +145,9 @@ fn kind(kind: &Kind) -> Option<String> {
             "{WARN}barge-in{WARN:#}: {} ms of {} ms were heard of what the agent was saying",
             cut.heard_ms, cut.received_ms
         ),
+        Kind::BargeInReverted(held) => {
+            format!("{DIM}agent held back for {} ms: the caller did not speak on{DIM:#}", held.held_ms)
+        }
         Kind::ResponseFinished(finished) if finished.status == "failed" => {
             format!("{WARN}reply failed{WARN:#}: {}", clean(&finished.status_reason))
         }

@@ -27,6 +27,8 @@ pub struct Agent {
     pub language: String,
     /// When the caller's turn begins and ends.
     pub turn_detection: TurnDetection,
+    /// What happens when the caller speaks while the AI does.
+    pub barge_in: BargeIn,
     /// Longest conversation, seconds.
     pub max_duration_s: u32,
     /// The tool by which the AI hangs up.
@@ -51,6 +53,35 @@ pub enum TurnDetection {
         /// How soon it answers.
         eagerness: Eagerness,
     },
+}
+
+/// What happens when the caller speaks while the AI does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum BargeIn {
+    /// The reply is over at once, by the provider's own decision.
+    Immediate,
+    /// The reply pauses, and is over once our own voice detection has heard the caller speak on; else it goes on.
+    Reversible(Reversible),
+}
+
+/// How a reply is held until it is clear whether the caller interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Reversible {
+    /// Longest pause, milliseconds.
+    pub hold_ms: u32,
+    /// Voice that counts as an interruption, milliseconds.
+    pub sustained_ms: u32,
+    /// A start of speech so soon after the AI's voice began may be its echo: only voice within the pause counts then.
+    pub echo_guard_ms: u32,
+    /// So much of the first reply cannot be interrupted.
+    pub protect_greeting_ms: u32,
+}
+
+impl Default for Reversible {
+    fn default() -> Self {
+        Self { hold_ms: 300, sustained_ms: 200, echo_guard_ms: 400, protect_greeting_ms: 0 }
+    }
 }
 
 /// How soon semantic turn detection answers: it waits at most 8, 4 or 2 s.

@@ -98,6 +98,15 @@ pub enum EventKind {
         /// Received of this item.
         received_ms: u64,
     },
+    /// The reply was held back because the caller made a sound, and went on because it was no interruption.
+    BargeInReverted {
+        /// The item held back.
+        item_id: String,
+        /// Handed to RTP of this item before.
+        heard_ms: u64,
+        /// Length of the pause.
+        held_ms: u32,
+    },
     /// The model called a tool.
     ToolCalled {
         /// The provider's id.

@@ -18,7 +18,7 @@ pub mod reason;
 pub mod sdp;
 mod session;
 
-pub use agent::{Agent, AgentError, AgentErrors, AgentOverlay};
+pub use agent::{Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Reversible};
 pub use event::{Event, EventKind, Milestone, Speaker, Statistics, Termination, TerminationResult, Usage};
 pub use limits::Limits;
 pub use ports::{Command, Input, Ports, ProviderClosed, RtpIn, RtpOut, Stage};

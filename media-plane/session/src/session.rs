@@ -11,6 +11,7 @@ mod barge_in;
 mod closing;
 mod conversation;
 mod downlink;
+mod hold;
 mod link;
 mod log;
 mod stages;
@@ -37,6 +38,7 @@ use crate::{
 };
 use closing::Life;
 use downlink::Downlink;
+use hold::Hold;
 use link::Link;
 use log::Log;
 use stages::Stages;
@@ -85,6 +87,8 @@ pub struct Session {
     uplink: Uplink,
     downlink: Downlink,
     transcripts: Transcripts,
+    /// Only when interruption is ours.
+    hold: Option<Hold>,
     telephone_event: Option<u8>,
     opus: u8,
     /// Stream of the caller's voice.
@@ -118,6 +122,7 @@ impl Session {
             uplink: Uplink::new()?,
             downlink: Downlink::new(&offer.opus, &limits, seed)?,
             transcripts: Transcripts::new(&limits),
+            hold: Hold::new(agent.barge_in, !agent.greeting.is_empty()),
             telephone_event: offer.telephone_event.map(|event| event.payload_type),
             opus: offer.opus.payload_type,
             ssrc: None,
@@ -173,7 +178,8 @@ impl Session {
         if self.is_ended() {
             return None;
         }
-        let parts = [self.link.deadline(), self.uplink.deadline(), self.downlink.deadline(), self.timer()];
+        let hold = self.hold.as_ref().and_then(Hold::deadline);
+        let parts = [self.link.deadline(), self.uplink.deadline(), self.downlink.deadline(), hold, self.timer()];
         parts.into_iter().flatten().min()
     }
 
@@ -268,11 +274,13 @@ impl Session {
                 }
             }
             self.start_uplink(now);
+            self.judge(now, ports);
             self.run_timers(now, ports);
             if self.is_ended() {
                 return;
             }
             self.run_downlink(now, ports);
+            self.answer_late(now, ports);
             self.close_if_said(now, ports);
             if self.is_ended() || self.deadline().is_none_or(|due| due > now) {
                 return;
@@ -308,8 +316,8 @@ impl Session {
     }
 
     fn on_rtp(&mut self, now: Time, packet: &RtpIn<'_>, ports: &mut dyn Ports) {
-        let Self { uplink, link, .. } = self;
-        let mut sink = |frame: UplinkFrame<'_>| link.audio(now, frame.pcm, ports);
+        let Self { uplink, link, hold, .. } = self;
+        let mut sink = |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), ports);
         let is_dtmf = Some(packet.payload_type) == self.telephone_event;
         if packet.payload_type == self.opus {
             self.last_media = Some(now);
@@ -332,8 +340,8 @@ impl Session {
         if self.uplink.deadline().is_none_or(|due| due > now) {
             return;
         }
-        let Self { uplink, link, .. } = self;
-        uplink.poll(now, &mut |frame: UplinkFrame<'_>| link.audio(now, frame.pcm, ports));
+        let Self { uplink, link, hold, .. } = self;
+        uplink.poll(now, &mut |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), ports));
     }
 
     fn run_downlink(&mut self, now: Time, ports: &mut dyn Ports) {
@@ -343,4 +351,12 @@ impl Session {
             self.report_said(now, said, ports);
         }
     }
+}
+
+/// Gives a piece of the caller's audio to all who listen.
+fn hand_over(now: Time, frame: UplinkFrame<'_>, link: &mut Link, hold: Option<&mut Hold>, ports: &mut dyn Ports) {
+    if let Some(hold) = hold {
+        hold.hear(frame.pcm);
+    }
+    link.audio(now, frame.pcm, ports);
 }

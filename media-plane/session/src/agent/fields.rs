@@ -1,7 +1,7 @@
 //! The fields of an agent file and the rule of each.
 
 use super::{
-    Agent, AgentError, AgentErrors, AgentOverlay, Eagerness, EndCall, TurnDetection,
+    Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Eagerness, EndCall, Reversible, TurnDetection,
     yaml::{self, Node, Value},
 };
 
@@ -12,10 +12,11 @@ const MAX_VOICE_CHARS: usize = 100;
 /// OpenAI caps a session at 60 minutes; five are left for setting up and for the farewell.
 const MAX_DURATION_S: i64 = 3_300;
 
-const TOP: [&str; 7] =
-    ["instructions", "voice", "greeting", "language", "turn_detection", "max_duration_s", "end_call"];
+const TOP: [&str; 8] =
+    ["instructions", "voice", "greeting", "language", "turn_detection", "barge_in", "max_duration_s", "end_call"];
 const TURN_DETECTION: [&str; 5] = ["type", "threshold", "prefix_padding_ms", "silence_duration_ms", "eagerness"];
 const SERVER_VAD_ONLY: [&str; 3] = ["threshold", "prefix_padding_ms", "silence_duration_ms"];
+const BARGE_IN: [&str; 5] = ["type", "hold_ms", "sustained_ms", "echo_guard_ms", "protect_greeting_ms"];
 const END_CALL: [&str; 2] = ["enabled", "description"];
 
 /// An agent with nothing set: what the built-in file is laid over.
@@ -26,6 +27,7 @@ pub(super) fn unset() -> Agent {
         greeting: String::new(),
         language: String::new(),
         turn_detection: server_vad_default(),
+        barge_in: BargeIn::Immediate,
         max_duration_s: 1,
         end_call: EndCall { enabled: false, description: String::new() },
     }
@@ -48,6 +50,9 @@ pub(super) fn read(base: Agent, text: &str) -> Result<Agent, AgentErrors> {
         errors.number(&top, "max_duration_s", &mut agent.max_duration_s, 1, MAX_DURATION_S);
         if let Some(node) = top.get("turn_detection") {
             turn_detection(node, &mut agent.turn_detection, &mut errors);
+        }
+        if let Some(node) = top.get("barge_in") {
+            barge_in(node, &mut agent.barge_in, &mut errors);
         }
         if let Some(map) = top.get("end_call").and_then(|node| errors.map(node, "end_call", &END_CALL)) {
             errors.flag(&map, "enabled", &mut agent.end_call.enabled);
@@ -137,6 +142,43 @@ fn turn_detection(node: &Node, target: &mut TurnDetection, errors: &mut Errors) 
         errors.number(&map, "prefix_padding_ms", prefix_padding_ms, 0, 2_000);
         errors.number(&map, "silence_duration_ms", silence_duration_ms, 100, 5_000);
     }
+}
+
+fn barge_in(node: &Node, target: &mut BargeIn, errors: &mut Errors) {
+    let Some(map) = errors.map(node, "barge_in", &BARGE_IN) else { return };
+    let reversible = match map.get("type").map(|node| (node, &node.value)) {
+        None => matches!(target, BargeIn::Reversible(_)),
+        Some((_, Value::Text(kind))) if kind == "immediate" => false,
+        Some((_, Value::Text(kind))) if kind == "reversible" => true,
+        Some((node, _)) => {
+            errors.add(node.line, "barge_in.type", "must be immediate or reversible".into());
+            return;
+        }
+    };
+    if !reversible {
+        for field in &BARGE_IN[1..] {
+            if let Some(node) = map.get(field) {
+                errors.add(node.line, &map.path(field), "belongs to reversible only".into());
+            }
+        }
+        *target = BargeIn::Immediate;
+        return;
+    }
+    let mut hold = match *target {
+        BargeIn::Reversible(hold) => hold,
+        BargeIn::Immediate => Reversible::default(),
+    };
+    let before = errors.0.len();
+    errors.number(&map, "hold_ms", &mut hold.hold_ms, 100, 1_000);
+    errors.number(&map, "sustained_ms", &mut hold.sustained_ms, 40, 1_000);
+    errors.number(&map, "echo_guard_ms", &mut hold.echo_guard_ms, 0, 2_000);
+    errors.number(&map, "protect_greeting_ms", &mut hold.protect_greeting_ms, 0, 30_000);
+    // An echo has to be heard out within the pause.
+    if errors.0.len() == before && hold.sustained_ms > hold.hold_ms {
+        let line = map.get("sustained_ms").or(map.get("hold_ms")).map_or(node.line, |node| node.line);
+        errors.add(line, "barge_in.sustained_ms", "must not be longer than hold_ms".into());
+    }
+    *target = BargeIn::Reversible(hold);
 }
 
 type Check = fn(&str) -> Result<(), String>;

@@ -17,6 +17,7 @@ fn the_built_in_file_sets_every_field() {
         agent.turn_detection,
         TurnDetection::ServerVad { threshold: 0.5, prefix_padding_ms: 300, silence_duration_ms: 500 }
     );
+    assert_eq!(agent.barge_in, BargeIn::Immediate);
     assert_eq!(agent.max_duration_s, 1800);
     assert!(agent.end_call.enabled);
     assert!(agent.end_call.description.starts_with("Ends the phone call."));
@@ -49,6 +50,29 @@ fn semantic_turn_detection_has_its_own_fields() {
         [(3, "turn_detection.threshold".into()), (4, "turn_detection.eagerness".into())]
     );
     assert_eq!(lines("turn_detection:\n  eagerness: low\n"), [(2, "turn_detection.eagerness".into())]);
+}
+
+#[test]
+fn barge_in_is_immediate_unless_the_file_says_otherwise() {
+    let check = |yaml: &str, expected: BargeIn| assert_eq!(Agent::parse(yaml).unwrap().barge_in, expected, "{yaml}");
+    let reversible = Reversible { hold_ms: 300, sustained_ms: 200, echo_guard_ms: 400, protect_greeting_ms: 0 };
+    check("voice: cedar\n", BargeIn::Immediate);
+    check("barge_in:\n  type: reversible\n", BargeIn::Reversible(reversible));
+    check(
+        "barge_in:\n  type: reversible\n  hold_ms: 500\n  sustained_ms: 400\n  protect_greeting_ms: 2000\n",
+        BargeIn::Reversible(Reversible { hold_ms: 500, sustained_ms: 400, protect_greeting_ms: 2_000, ..reversible }),
+    );
+    assert_eq!(lines("barge_in:\n  hold_ms: 300\n"), [(2, "barge_in.hold_ms".into())], "not of immediate");
+    assert_eq!(lines("barge_in:\n  type: later\n"), [(2, "barge_in.type".into())]);
+    assert_eq!(
+        lines("barge_in:\n  type: reversible\n  hold_ms: 50\n  echo_guard_ms: x\n"),
+        [(3, "barge_in.hold_ms".into()), (4, "barge_in.echo_guard_ms".into())]
+    );
+    assert_eq!(
+        lines("barge_in:\n  type: reversible\n  sustained_ms: 301\n"),
+        [(3, "barge_in.sustained_ms".into())],
+        "an echo could never be told from the caller"
+    );
 }
 
 #[test]

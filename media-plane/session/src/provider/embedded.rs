@@ -18,7 +18,7 @@ use voicebridge_audio::{
 
 use super::{AfterTool, Capabilities, Failure, Outbox, Provider, ProviderCommand, ProviderEvent, Purpose, TextMode};
 use crate::{
-    agent::{Agent, END_CALL_TOOL, TurnDetection},
+    agent::{Agent, BargeIn, END_CALL_TOOL, TurnDetection},
     event::Usage,
     ports::ProviderClosed,
 };
@@ -41,6 +41,8 @@ pub struct Embedded {
     language: String,
     greets: bool,
     may_hang_up: bool,
+    /// Answers what the caller said without being asked to.
+    answers: bool,
     vad: Vad,
     vad_settings: VadSettings,
     /// Start of the utterance being spoken, of the audio given.
@@ -86,6 +88,7 @@ impl Embedded {
             language: String::new(),
             greets: false,
             may_hang_up: false,
+            answers: true,
             vad: Vad::new(vad_settings),
             vad_settings,
             speech_start_ms: 0,
@@ -130,7 +133,9 @@ impl Embedded {
             VadEvent::Started { at_ms } => {
                 self.speech_start_ms = at_ms + self.vad_settings.prefix_ms;
                 // The caller goes on: what was to be the answer to the first half is not said.
-                self.drop_pending();
+                if self.answers {
+                    self.drop_pending();
+                }
                 out.event(ProviderEvent::SpeechStarted { audio_ms: at_ms });
             }
             VadEvent::Stopped { at_ms } => {
@@ -143,7 +148,10 @@ impl Embedded {
                     text: format!("[speech {seconds:.1} s]"),
                     mode: TextMode::Final,
                 });
-                self.reply(now + REPLY_DELAY);
+                out.event(ProviderEvent::TurnTaken);
+                if self.answers {
+                    self.reply(now + REPLY_DELAY);
+                }
             }
         }
     }
@@ -249,6 +257,7 @@ impl Provider for Embedded {
         self.language = agent.primary_language();
         self.greets = !agent.greeting.is_empty();
         self.may_hang_up = agent.end_call.enabled;
+        self.answers = agent.barge_in == BargeIn::Immediate;
         if let TurnDetection::ServerVad { prefix_padding_ms, silence_duration_ms, .. } = agent.turn_detection {
             self.vad_settings.prefix_ms = prefix_padding_ms.into();
             self.vad_settings.silence_ms = silence_duration_ms.into();
@@ -273,6 +282,7 @@ impl Provider for Embedded {
                 code: "unsupported_command".to_owned(),
                 message: "the embedded AI has its clips only and cannot say a text".to_owned(),
             }),
+            ProviderCommand::Reply => self.reply(now + REPLY_DELAY),
             ProviderCommand::InjectText(text) => self.inject(now, text),
             ProviderCommand::Interrupt(_) => {
                 self.drop_pending();

@@ -37,6 +37,11 @@ pub enum ProviderEvent {
         /// Offset in the audio given to the provider, milliseconds.
         audio_ms: u64,
     },
+    /// What the caller said is part of the conversation. With [`BargeIn::Reversible`] nothing is answered before
+    /// [`ProviderCommand::Reply`]; else the provider answers by itself.
+    ///
+    /// [`BargeIn::Reversible`]: crate::agent::BargeIn::Reversible
+    TurnTaken,
     /// Words of the caller.
     UserText {
         /// The item.
@@ -133,6 +138,10 @@ pub enum ProviderCommand<'a> {
     Greet,
     /// Say this text, after what is being said.
     Say(&'a str),
+    /// Answer what the caller said. Only with [`BargeIn::Reversible`], after [`ProviderEvent::TurnTaken`].
+    ///
+    /// [`BargeIn::Reversible`]: crate::agent::BargeIn::Reversible
+    Reply,
     /// Take this text as if the caller had said it, and reply.
     InjectText(&'a str),
     /// Playout was silenced: stop generating, and cut the conversation to what was heard. In the order of playout; an

@@ -143,8 +143,8 @@ impl OpenAi {
         }
     }
 
-    /// Stops the response being generated, if there is one. The server cancels by itself when its voice detection
-    /// fired; a second cancel is answered with an error that is ignored.
+    /// Stops the response being generated, if there is one. Unless interruption is ours alone, the server cancels by
+    /// itself when its voice detection fired; a second cancel is answered with an error that is ignored.
     fn cancel_active(&mut self, now: Time, out: &mut Outbox<'_>) {
         if let Some(response_id) = self.slot.cancel(now) {
             self.fence.response(&response_id);
@@ -213,6 +213,7 @@ impl Provider for OpenAi {
                 }
             }
             ProviderCommand::Say(text) => self.create(now, Create::Say(text.to_owned()), out),
+            ProviderCommand::Reply => self.create(now, Create::Reply, out),
             ProviderCommand::InjectText(text) => {
                 out.send(&request::user_text(&self.ids.next("item"), text));
                 self.create(now, Create::Reply, out);

@@ -1,7 +1,7 @@
 //! The caller interrupts: silence at once, then tell the provider what was heard.
 //!
 //! Done on every start of speech, also when no response is active: generation usually ends seconds before playout. A
-//! noise can start it too; what was flushed is not brought back.
+//! noise can start it too; what was flushed is not brought back. See `hold` for interruptions that can be.
 
 use voicebridge_audio::{SAMPLE_RATE_HZ, Time, playout::Cut};
 
@@ -12,7 +12,7 @@ impl Session {
     /// Silences playout, cancels what is being generated, and cuts the provider's conversation and our transcript to what
     /// was handed to RTP.
     pub(super) fn barge_in(&mut self, now: Time, ports: &mut dyn Ports) {
-        let cuts = self.downlink.flush();
+        let cuts = self.silence();
         self.overflowing = None;
         self.link.command(now, ProviderCommand::Interrupt(&cuts), ports);
         if let Some(cut) = cuts.first() {
@@ -25,6 +25,14 @@ impl Session {
             self.emit(now, barged_in, ports);
         }
         self.report_cuts(now, &cuts, ports);
+    }
+
+    /// Drops what is being played, held back or not.
+    pub(super) fn silence(&mut self) -> Vec<Cut> {
+        if let Some(hold) = &mut self.hold {
+            hold.reset();
+        }
+        self.downlink.flush()
     }
 
     /// Reports the words of items that were cut, as far as they were heard.

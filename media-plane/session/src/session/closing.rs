@@ -109,6 +109,10 @@ impl Session {
         if let Life::Closing(closing) = &mut self.life {
             // It was about to end anyway: what is there of the last words is still played.
             closing.words = Words::Playing;
+            if let Some(hold) = &mut self.hold {
+                hold.reset();
+                self.downlink.resume();
+            }
             return;
         }
         let reason = if was_ready { reason::PROVIDER_LOST } else { reason::PROVIDER_SESSION_FAILED };
@@ -118,7 +122,7 @@ impl Session {
             return self.end(now, termination, ports);
         }
         self.incident(now, reason, message, code, ports);
-        let cuts = self.downlink.flush();
+        let cuts = self.silence();
         self.report_cuts(now, &cuts, ports);
         self.apologise(now, termination, ports);
     }

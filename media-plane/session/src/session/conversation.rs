@@ -19,20 +19,29 @@ impl Session {
             ProviderEvent::AudioDone { item } => self.downlink.finish(&item),
             ProviderEvent::SpeechStarted { audio_ms } => {
                 self.emit(now, EventKind::CallerSpeechStarted { audio_ms }, ports);
+                if self.hold.is_some() {
+                    return self.hold_back(now, ports);
+                }
                 self.keep_talking(now, ports);
                 self.barge_in(now, ports);
             }
             ProviderEvent::SpeechStopped { audio_ms } => {
                 self.emit(now, EventKind::CallerSpeechStopped { audio_ms }, ports);
+                if let Some(hold) = &mut self.hold {
+                    hold.on_speech_stopped();
+                }
             }
+            ProviderEvent::TurnTaken => self.on_turn_taken(now, ports),
             ProviderEvent::UserText { item, text, mode } => self.on_user_text(now, item, text, mode, ports),
             ProviderEvent::AgentText { item, text, mode } => self.on_agent_text(now, item, &text, mode, ports),
             ProviderEvent::ResponseStarted { response_id, purpose } => {
                 self.on_response_started(&response_id, purpose);
+                self.hold.iter_mut().for_each(|hold| hold.on_responding(true));
                 self.emit(now, EventKind::ResponseStarted { response_id }, ports);
             }
             ProviderEvent::ResponseFinished { response_id, status, status_reason, usage } => {
                 self.usage += usage;
+                self.hold.iter_mut().for_each(|hold| hold.on_responding(false));
                 let finished =
                     EventKind::ResponseFinished { response_id: response_id.clone(), status, status_reason, usage };
                 self.emit(now, finished, ports);
@@ -78,6 +87,9 @@ impl Session {
     fn on_user_text(&mut self, now: Time, item_id: String, text: String, mode: TextMode, ports: &mut dyn Ports) {
         if text.is_empty() {
             return;
+        }
+        if let (Some(hold), TextMode::Final) = (&mut self.hold, mode) {
+            hold.on_words(&text);
         }
         let speaker = Speaker::Caller;
         let kind = match mode {

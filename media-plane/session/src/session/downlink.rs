@@ -39,6 +39,10 @@ pub(super) struct Downlink {
     packet: Box<[u8; MAX_PAYLOAD_BYTES]>,
     tone: Tone,
     last_sent: Option<Time>,
+    /// When the AI's voice was first sent.
+    first_voice: Option<Time>,
+    /// When the AI's voice began, while it is being sent.
+    voice_since: Option<Time>,
     statistics: DownlinkStatistics,
 }
 
@@ -77,6 +81,8 @@ impl Downlink {
             packet: Box::new([0; MAX_PAYLOAD_BYTES]),
             tone: Tone::Silence,
             last_sent: None,
+            first_voice: None,
+            voice_since: None,
             statistics: DownlinkStatistics::default(),
         })
     }
@@ -105,6 +111,8 @@ impl Downlink {
         // The frame after speech is silence, but goes through the encoder.
         let encode = tone == Tone::Speech || self.tone == Tone::Speech;
         self.tone = tone;
+        self.voice_since = if tone == Tone::Speech { self.voice_since.or(Some(now)) } else { None };
+        self.first_voice = self.first_voice.or(self.voice_since);
         let encoded = if encode { self.encoder.encode(&pcm, &mut self.packet[..]).ok() } else { None };
         let payload = encoded.map_or(&self.silence[..], |bytes| &self.packet[..bytes]);
         ports.send_rtp(RtpOut { sequence: self.sequence, timestamp: self.timestamp, marker, payload });
@@ -130,6 +138,32 @@ impl Downlink {
     /// Silences at once.
     pub(super) fn flush(&mut self) -> Vec<Cut> {
         self.playout.flush()
+    }
+
+    /// Holds back what is being played.
+    pub(super) fn pause(&mut self) {
+        self.playout.pause();
+    }
+
+    /// Goes on with it.
+    pub(super) fn resume(&mut self) {
+        self.playout.resume();
+    }
+
+    /// The item being played or waiting to be, and how many samples of it were sent.
+    pub(super) fn playing(&self) -> Option<(String, u64)> {
+        let item = self.playout.current()?;
+        Some((item.to_owned(), self.playout.heard(item)?.heard_samples))
+    }
+
+    /// When the AI's voice was first sent.
+    pub(super) const fn first_voice(&self) -> Option<Time> {
+        self.first_voice
+    }
+
+    /// Since when the AI's voice is being sent without a pause.
+    pub(super) const fn voice_since(&self) -> Option<Time> {
+        self.voice_since
     }
 
     pub(super) fn take_completed(&mut self) -> Vec<Cut> {

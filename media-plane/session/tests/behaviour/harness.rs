@@ -417,6 +417,15 @@ pub(crate) fn speech_stopped(audio_end_ms: u64) -> Value {
     json!({"type": "input_audio_buffer.speech_stopped", "event_id": "e", "audio_end_ms": audio_end_ms, "item_id": "U1"})
 }
 
+pub(crate) fn committed() -> Value {
+    json!({"type": "input_audio_buffer.committed", "event_id": "e", "previous_item_id": null, "item_id": "U1"})
+}
+
+pub(crate) fn user_words(words: &str) -> Value {
+    json!({"type": "conversation.item.input_audio_transcription.completed", "event_id": "e", "item_id": "U1",
+        "content_index": 0, "transcript": words})
+}
+
 pub(crate) fn server_error(code: &str, message: &str, event_id: Option<&str>) -> Value {
     json!({"type": "error", "event_id": "e",
         "error": {"type": "invalid_request_error", "code": code, "message": message, "param": null, "event_id": event_id}})

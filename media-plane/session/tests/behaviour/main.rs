@@ -15,6 +15,7 @@ mod greeting;
 mod harness;
 mod late_deltas;
 mod pacing;
+mod reversible;
 mod stages;
 mod timeouts;
 mod transcripts;

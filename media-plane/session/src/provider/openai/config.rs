@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::OpenAiSettings;
-use crate::agent::{Agent, END_CALL_TOOL, TurnDetection};
+use crate::agent::{Agent, BargeIn, END_CALL_TOOL, TurnDetection};
 
 /// Everything between decoder and provider is 24 kHz, the only rate the service has for PCM.
 const FORMAT_TYPE: &str = "audio/pcm";
@@ -38,7 +38,7 @@ pub(super) fn session_update(event_id: &str, agent: &Agent, instructions: &str, 
                     "format": format,
                     "noise_reduction": {"type": "near_field"},
                     "transcription": transcription(agent, settings),
-                    "turn_detection": turn_detection(&agent.turn_detection),
+                    "turn_detection": turn_detection(agent),
                 },
                 "output": {"format": format, "voice": agent.voice},
             },
@@ -60,22 +60,24 @@ fn transcription(agent: &Agent, settings: &OpenAiSettings) -> Value {
     }
 }
 
-fn turn_detection(turn_detection: &TurnDetection) -> Value {
-    // Half-disabled combinations of the last two are a known trap: both on, always.
-    match *turn_detection {
+fn turn_detection(agent: &Agent) -> Value {
+    // Half-disabled combinations of the last two are a known trap: both or neither. Without them voice detection still
+    // reports and commits what the caller says; interrupting and answering is ours.
+    let decides = agent.barge_in == BargeIn::Immediate;
+    match agent.turn_detection {
         TurnDetection::ServerVad { threshold, prefix_padding_ms, silence_duration_ms } => json!({
             "type": "server_vad",
             "threshold": threshold,
             "prefix_padding_ms": prefix_padding_ms,
             "silence_duration_ms": silence_duration_ms,
-            "create_response": true,
-            "interrupt_response": true,
+            "create_response": decides,
+            "interrupt_response": decides,
         }),
         TurnDetection::SemanticVad { eagerness } => json!({
             "type": "semantic_vad",
             "eagerness": eagerness.as_str(),
-            "create_response": true,
-            "interrupt_response": true,
+            "create_response": decides,
+            "interrupt_response": decides,
         }),
     }
 }

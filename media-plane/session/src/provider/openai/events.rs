@@ -38,6 +38,7 @@ impl OpenAi {
             ServerEvent::SessionUpdated(session) => self.on_updated(now, session, out),
             ServerEvent::SpeechStarted { audio_ms } => out.event(ProviderEvent::SpeechStarted { audio_ms }),
             ServerEvent::SpeechStopped { audio_ms } => out.event(ProviderEvent::SpeechStopped { audio_ms }),
+            ServerEvent::Committed => out.event(ProviderEvent::TurnTaken),
             ServerEvent::UserDelta(piece) => out.event(ProviderEvent::UserText {
                 item: piece.item_id.into_owned(),
                 text: piece.delta.into_owned(),

@@ -19,6 +19,8 @@ pub(super) enum ServerEvent<'a> {
     SpeechStopped {
         audio_ms: u64,
     },
+    /// What the caller said is an item of the conversation now; voice detection commits by itself.
+    Committed,
     UserDelta(Piece<'a>),
     UserCompleted {
         item_id: Cow<'a, str>,
@@ -191,6 +193,7 @@ pub(super) fn parse(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
         "input_audio_buffer.speech_stopped" => {
             ServerEvent::SpeechStopped { audio_ms: read::<Offsets>(text)?.audio_end_ms }
         }
+        "input_audio_buffer.committed" => ServerEvent::Committed,
         "conversation.item.input_audio_transcription.delta" => ServerEvent::UserDelta(serde_json::from_str(text)?),
         "conversation.item.input_audio_transcription.completed" => {
             let completed: Completed<'_> = serde_json::from_str(text)?;
