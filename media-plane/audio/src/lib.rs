@@ -6,10 +6,12 @@
 pub mod codec;
 pub mod dtmf;
 pub mod g711;
+pub mod governor;
 pub mod level;
 pub mod opus;
 pub mod pacer;
 pub mod playout;
+pub mod protection;
 mod ramp;
 pub mod resample;
 pub mod time;

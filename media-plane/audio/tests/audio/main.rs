@@ -1,6 +1,7 @@
 //! Behaviour of the audio path as others see it, in virtual time. One binary, one file for each part.
 #![allow(clippy::unwrap_used)]
 
+mod click;
 mod codec;
 mod common;
 mod dtmf;
