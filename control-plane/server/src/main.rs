@@ -35,8 +35,9 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: Args) -> anyhow::Result<()> {
-    let _telemetry = voicebridge_telemetry::init(Settings::from_env("voicebridge-control")?)?;
-    let config = Config::resolve(args.config)?;
+    let (settings, config) =
+        Settings::together(Settings::from_env("voicebridge-control"), Config::resolve(args.config))?;
+    let _telemetry = voicebridge_telemetry::init(settings)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("VOICEBRIDGE_LISTEN: {} cannot be bound", config.listen))?;

@@ -9,6 +9,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 use voicebridge_node::{Config, RawConfig};
+use voicebridge_telemetry::Settings;
 
 /// Answers WhatsApp callers over WebRTC and bridges them to a realtime AI.
 ///
@@ -33,8 +34,8 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(cli: Cli) -> anyhow::Result<()> {
-    let _telemetry = voicebridge_telemetry::init(voicebridge_telemetry::Settings::from_env("voicebridge-media")?)?;
-    let config = Config::resolve(cli.raw)?;
+    let (settings, config) = Settings::together(Settings::from_env("voicebridge-media"), Config::resolve(cli.raw))?;
+    let _telemetry = voicebridge_telemetry::init(settings)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {} (VOICEBRIDGE_MEDIA_LISTEN)", config.listen))?;

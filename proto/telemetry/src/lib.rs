@@ -19,5 +19,5 @@ mod tls;
 pub use context::{inject, set_parent};
 pub use logs::{Guard, init};
 pub use metrics::{PrometheusHandle, install_metrics};
-pub use settings::{DEFAULT_FILTER, LogFormat, Settings, SettingsError};
+pub use settings::{DEFAULT_FILTER, LogFormat, Settings, SettingsError, SettingsErrors};
 pub use tls::install_tls;
