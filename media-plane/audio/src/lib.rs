@@ -12,6 +12,7 @@ pub mod opus;
 pub mod pacer;
 pub mod playout;
 pub mod protection;
+pub mod quality;
 mod ramp;
 pub mod resample;
 pub mod time;
