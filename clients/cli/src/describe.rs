@@ -145,6 +145,7 @@ fn kind(kind: &Kind) -> Option<String> {
             "{WARN}barge-in{WARN:#}: {} ms of {} ms were heard of what the agent was saying",
             cut.heard_ms, cut.received_ms
         ),
+        Kind::DtmfReceived(key) => format!("{CALLER}caller{CALLER:#}  pressed {}", clean(&key.digit)),
         Kind::BargeInReverted(held) => {
             format!("{DIM}agent held back for {} ms: the caller did not speak on{DIM:#}", held.held_ms)
         }

@@ -117,6 +117,7 @@ pub(crate) const fn kind_name(kind: &Kind) -> Option<&'static str> {
         Kind::ResponseFinished(_) => "response_finished",
         Kind::BargedIn(_) => "barged_in",
         Kind::BargeInReverted(_) => "barge_in_reverted",
+        Kind::DtmfReceived(_) => "dtmf_received",
         Kind::ToolCalled(_) => "tool_called",
         Kind::Incident(_) => "incident",
         Kind::SessionEnded(_) => "session_ended",

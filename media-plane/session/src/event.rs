@@ -107,6 +107,13 @@ pub enum EventKind {
         /// Length of the pause.
         held_ms: u32,
     },
+    /// The caller pressed a key.
+    DtmfReceived {
+        /// `0` to `9`, `*`, `#`, `A` to `D`. Personal data: people type numbers and codes.
+        digit: char,
+        /// For so long.
+        duration_ms: u32,
+    },
     /// The model called a tool.
     ToolCalled {
         /// The provider's id.

@@ -27,6 +27,8 @@ pub struct Limits {
     pub playout_bytes: usize,
     /// Audio collected before a reply starts to play, milliseconds, so that a network hiccup does not tear it.
     pub prefill_ms: u32,
+    /// Without a further key, milliseconds: the AI is told of the keys pressed so far.
+    pub keypad_ms: u64,
     /// Between two statistics events.
     pub statistics_ms: u64,
     /// Incidents reported per session. Further ones are dropped, so that a babbling provider cannot fill the event log.
@@ -50,6 +52,7 @@ impl Default for Limits {
             // Three minutes; the longest reply of 4096 audio tokens is shorter.
             playout_bytes: 180 * 48_000,
             prefill_ms: 40,
+            keypad_ms: 1_500,
             statistics_ms: 5_000,
             incidents: 50,
             pending_transcripts: 32,

@@ -28,16 +28,18 @@ pub struct RtpIn<'a> {
     pub payload: &'a [u8],
 }
 
-/// One RTP packet to the caller. SSRC and payload type are the peer's, fixed by the answer.
+/// One RTP packet to the caller. The SSRC is the peer's, fixed by the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct RtpOut<'a> {
+    /// By what the answer agreed to: audio, or telephone-event.
+    pub payload_type: u8,
     /// RTP sequence number.
     pub sequence: u16,
     /// RTP timestamp, 48 kHz units.
     pub timestamp: u32,
-    /// Set on the first packet after silence (RFC 3551, section 4.1).
+    /// Set on the first packet after silence (RFC 3551, section 4.1) and on the first report of a key.
     pub marker: bool,
-    /// An Opus packet.
+    /// A packet of the codec, or an event report.
     pub payload: &'a [u8],
 }
 
@@ -50,6 +52,8 @@ pub enum Command {
     Interrupt,
     /// Give the AI a text as if the caller had said it, and have it reply.
     InjectText(String),
+    /// Send these keys to the caller, `0` to `9`, `*`, `#`, `A` to `D`, in place of what is being played meanwhile.
+    SendDtmf(String),
 }
 
 /// What can happen to a session.
@@ -61,7 +65,7 @@ pub enum Input<'a> {
     Advance(Stage),
     /// ICE and DTLS are up.
     TransportConnected,
-    /// ICE or DTLS failed or closed for good, in the engine's words.
+    /// ICE or DTLS failed or broke off for good, in the engine's words.
     TransportFailed(&'a str),
     /// A packet from the caller.
     Rtp(RtpIn<'a>),

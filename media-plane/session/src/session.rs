@@ -12,6 +12,7 @@ mod closing;
 mod conversation;
 mod downlink;
 mod hold;
+mod keypad;
 mod link;
 mod log;
 mod stages;
@@ -23,7 +24,7 @@ pub use stages::{SignallingMode, State};
 use std::time::Duration;
 
 use voicebridge_audio::{
-    Time,
+    RTP_CLOCK_HZ, Time,
     opus::OpusError,
     uplink::{Uplink, UplinkFrame},
 };
@@ -39,6 +40,7 @@ use crate::{
 use closing::Life;
 use downlink::Downlink;
 use hold::Hold;
+use keypad::Keypad;
 use link::Link;
 use log::Log;
 use stages::Stages;
@@ -89,6 +91,7 @@ pub struct Session {
     transcripts: Transcripts,
     /// Only when interruption is ours.
     hold: Option<Hold>,
+    keypad: Keypad,
     telephone_event: Option<u8>,
     opus: u8,
     /// Stream of the caller's voice.
@@ -97,8 +100,6 @@ pub struct Session {
     usage: Usage,
     /// Packets of payload types nobody agreed to.
     packets_unknown: u64,
-    /// Packets with DTMF; not used yet.
-    packets_dtmf: u64,
     last_media: Option<Time>,
     next_statistics: Option<Time>,
     /// The response at hand has been heard from.
@@ -120,16 +121,16 @@ impl Session {
             life: Life::Open,
             link: Link::new(provider),
             uplink: Uplink::new()?,
-            downlink: Downlink::new(&offer.opus, &limits, seed)?,
+            downlink: Downlink::new(offer, &limits, seed)?,
             transcripts: Transcripts::new(&limits),
             hold: Hold::new(agent.barge_in, !agent.greeting.is_empty()),
+            keypad: Keypad::new(RTP_CLOCK_HZ, limits.keypad_ms),
             telephone_event: offer.telephone_event.map(|event| event.payload_type),
             opus: offer.opus.payload_type,
             ssrc: None,
             log: Log::new(limits.incidents),
             usage: Usage::default(),
             packets_unknown: 0,
-            packets_dtmf: 0,
             last_media: None,
             next_statistics: None,
             spoke: false,
@@ -179,8 +180,9 @@ impl Session {
             return None;
         }
         let hold = self.hold.as_ref().and_then(Hold::deadline);
-        let parts = [self.link.deadline(), self.uplink.deadline(), self.downlink.deadline(), hold, self.timer()];
-        parts.into_iter().flatten().min()
+        let media = [self.uplink.deadline(), self.downlink.deadline(), self.keypad.deadline()];
+        let parts = [self.link.deadline(), hold, self.timer()];
+        media.into_iter().chain(parts).flatten().min()
     }
 
     /// How the session is doing.
@@ -216,7 +218,7 @@ impl Session {
             packets_lost: up.packets_lost,
             packets_late: up.packets_late,
             packets_duplicate: up.packets_duplicate,
-            packets_discarded: up.packets_discarded + self.packets_unknown,
+            packets_discarded: up.packets_discarded + self.packets_unknown + self.keypad.bad_packets(),
             received_ms: up.received_ms,
             concealed_ms: up.concealed_ms,
             silence_ms: up.silence_ms,
@@ -232,12 +234,6 @@ impl Session {
     #[must_use]
     pub const fn usage(&self) -> Usage {
         self.usage
-    }
-
-    /// Packets with DTMF digits so far; they are not acted on.
-    #[must_use]
-    pub const fn dtmf_packets(&self) -> u64 {
-        self.packets_dtmf
     }
 
     /// How it ended.
@@ -276,6 +272,7 @@ impl Session {
             self.start_uplink(now);
             self.judge(now, ports);
             self.run_timers(now, ports);
+            self.run_keypad(now, ports);
             if self.is_ended() {
                 return;
             }
@@ -316,7 +313,7 @@ impl Session {
     }
 
     fn on_rtp(&mut self, now: Time, packet: &RtpIn<'_>, ports: &mut dyn Ports) {
-        let Self { uplink, link, hold, .. } = self;
+        let Self { uplink, link, hold, keypad, .. } = self;
         let mut sink = |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), ports);
         let is_dtmf = Some(packet.payload_type) == self.telephone_event;
         if packet.payload_type == self.opus {
@@ -326,7 +323,7 @@ impl Session {
         }
         if is_dtmf {
             self.last_media = Some(now);
-            self.packets_dtmf += 1;
+            keypad.receive(now, packet.timestamp, packet.payload);
         } else {
             self.packets_unknown += 1;
         }

@@ -119,8 +119,9 @@ impl Api {
         let call_id = call_id(request.call_id)?;
         let command = request.command.ok_or_else(|| Fault::invalid("command", "must be given"))?;
         let text = match &command.kind {
-            None => return Err(Fault::invalid("command", "must be say, interrupt or inject_text")),
-            Some(Kind::Interrupt(_)) => None,
+            None => return Err(Fault::invalid("command", "must be say, interrupt, inject_text or send_dtmf")),
+            // The node knows which keys there are.
+            Some(Kind::Interrupt(_) | Kind::SendDtmf(_)) => None,
             Some(Kind::Say(say)) => Some(&say.text),
             Some(Kind::InjectText(inject)) => Some(&inject.text),
         };

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use tonic::Status;
+use voicebridge_audio::dtmf::{Digit, MAX_DIGITS};
 use voicebridge_proto::{media::v1 as media, types::v1 as types};
 use voicebridge_session::{
     Command, EventKind, SignallingMode, Stage, State, Termination, TerminationResult,
@@ -88,7 +89,17 @@ pub(super) fn command(command: Option<media::Command>) -> Result<Command, Status
         Some(Kind::InjectText(inject)) => {
             bounded("command.inject_text.text", inject.text, 1, MAX_COMMAND_TEXT).map(Command::InjectText)
         }
-        None => Err(of_argument("command", "must be say, interrupt or inject_text")),
+        Some(Kind::SendDtmf(keys)) => digits(keys.digits).map(Command::SendDtmf),
+        None => Err(of_argument("command", "must be say, interrupt, inject_text or send_dtmf")),
+    }
+}
+
+fn digits(digits: String) -> Result<String, Status> {
+    let valid = digits.chars().all(|key| Digit::from_char(key).is_some());
+    if valid && (1..=MAX_DIGITS).contains(&digits.len()) {
+        Ok(digits)
+    } else {
+        Err(of_argument("command.send_dtmf.digits", &format!("must be 1 to {MAX_DIGITS} of 0 to 9, *, #, A to D")))
     }
 }
 
@@ -240,6 +251,9 @@ fn kind(kind: &EventKind) -> types::event::Kind {
         }
         EventKind::BargeInReverted { item_id, heard_ms, held_ms } => {
             Kind::BargeInReverted(types::BargeInReverted { item_id, heard_ms, held_ms })
+        }
+        EventKind::DtmfReceived { digit, duration_ms } => {
+            Kind::DtmfReceived(types::DtmfReceived { digit: digit.to_string(), duration_ms })
         }
         EventKind::ToolCalled { tool_call_id, name, arguments } => {
             Kind::ToolCalled(types::ToolCalled { tool_call_id, name, arguments })

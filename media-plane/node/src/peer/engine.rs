@@ -73,7 +73,6 @@ pub struct Engine {
     sender: RTCRtpSenderId,
     local: Local,
     place: Place,
-    opus: u8,
     phase: Phase,
     /// Something was given to `rtc` since it was last drained.
     dirty: bool,
@@ -159,7 +158,6 @@ impl Engine {
             sender,
             local,
             place,
-            opus: remote.opus,
             phase: Phase::Held,
             dirty: false,
             flight: Flight::default(),
@@ -308,7 +306,7 @@ impl Peer for Engine {
             header: rtp::Header {
                 version: 2,
                 marker: packet.marker,
-                payload_type: self.opus,
+                payload_type: packet.payload_type,
                 sequence_number: packet.sequence,
                 timestamp: packet.timestamp,
                 ssrc: self.place.ssrc,

@@ -235,7 +235,9 @@ fn rtp_flows_both_ways_as_numbered() {
     let mut world = World::new(Kind::Relay, |_| {});
     world.peer.start(world.now);
     assert!(matches!(
-        world.peer.write_rtp(world.now, RtpOut { sequence: 1, timestamp: 1, marker: true, payload: &[1] }),
+        world
+            .peer
+            .write_rtp(world.now, RtpOut { payload_type: 111, sequence: 1, timestamp: 1, marker: true, payload: &[1] }),
         Err(PeerError::NotConnected)
     ));
     world.run_until_connected(Duration::from_secs(2));
@@ -245,6 +247,7 @@ fn rtp_flows_both_ways_as_numbered() {
     for step in 0..50_u16 {
         let timestamp = 0xffff_f000_u32.wrapping_add(u32::from(step) * 960);
         let packet = RtpOut {
+            payload_type: if step == 49 { 126 } else { 111 },
             sequence: 65_500_u16.wrapping_add(step),
             timestamp,
             marker: step == 0,
@@ -269,7 +272,7 @@ fn rtp_flows_both_ways_as_numbered() {
     assert_eq!(heard.len(), 50);
     for (step, packet) in heard.iter().enumerate() {
         assert_eq!(packet.header.ssrc, 0xfeed_5eed);
-        assert_eq!(packet.header.payload_type, 111);
+        assert_eq!(packet.header.payload_type, if step == 49 { 126 } else { 111 });
         assert_eq!(packet.header.sequence_number, 65_500_u16.wrapping_add(step as u16));
         assert_eq!(packet.header.timestamp, 0xffff_f000_u32.wrapping_add(step as u32 * 960));
         assert_eq!(packet.header.marker, step == 0);
@@ -298,8 +301,13 @@ fn reports_are_sent_only_once_media_flows() {
     let srtp = |world: &World| world.left.iter().filter(|(_, bytes)| matches!(bytes[0], 128..=191)).count();
     assert_eq!(srtp(&world), 0, "no RTP and no RTCP before the first packet");
     for step in 0..150_u16 {
-        let packet =
-            RtpOut { sequence: step, timestamp: u32::from(step) * 960, marker: false, payload: &[0xf8, 0xff, 0xfe] };
+        let packet = RtpOut {
+            payload_type: 111,
+            sequence: step,
+            timestamp: u32::from(step) * 960,
+            marker: false,
+            payload: &[0xf8, 0xff, 0xfe],
+        };
         world.peer.write_rtp(world.now, packet).unwrap();
         world.run(Duration::from_millis(20));
     }

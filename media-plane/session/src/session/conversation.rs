@@ -132,6 +132,9 @@ impl Session {
         if command == Command::Interrupt {
             return self.barge_in(now, ports);
         }
+        if let Command::SendDtmf(digits) = &command {
+            return self.send_dtmf(now, digits, ports);
+        }
         let refused = if !self.link.is_ready() {
             Some("the AI is not ready")
         } else if !self.is_open() {
@@ -146,7 +149,7 @@ impl Session {
         match &command {
             Command::Say(text) => self.link.command(now, ProviderCommand::Say(text), ports),
             Command::InjectText(text) => self.link.command(now, ProviderCommand::InjectText(text), ports),
-            Command::Interrupt => {}
+            Command::Interrupt | Command::SendDtmf(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@
 
 use voicebridge_audio::{
     FRAME_RTP_UNITS, FRAME_SAMPLES, SAMPLE_RATE_HZ, Time,
+    dtmf::{Outgoing, Sender},
     opus::{Encoder, EncoderSettings, MAX_PAYLOAD_BYTES, MaxBandwidth, OpusError},
     pacer::Pacer,
     playout::{Cut, Playout, PlayoutSettings, Slot},
@@ -14,7 +15,7 @@ use voicebridge_audio::{
 use crate::{
     limits::Limits,
     ports::{Ports, RtpOut},
-    sdp::OpusOffer,
+    sdp::{Offer, OpusOffer},
 };
 
 /// Bit rate when the offer names none: good wideband speech.
@@ -31,6 +32,9 @@ const SILENCE_SETTLING_FRAMES: usize = 5;
 pub(super) struct Downlink {
     playout: Playout,
     encoder: Encoder,
+    keys: Sender,
+    payload_type: u8,
+    telephone_event: Option<u8>,
     pacer: Option<Pacer>,
     sequence: u16,
     timestamp: u32,
@@ -63,8 +67,8 @@ pub(super) struct DownlinkStatistics {
 
 impl Downlink {
     /// `seed` gives sequence number and timestamp their beginnings (RFC 3550, section 5.1: random).
-    pub(super) fn new(offer: &OpusOffer, limits: &Limits, seed: u64) -> Result<Self, OpusError> {
-        let settings = encoder_settings(offer);
+    pub(super) fn new(offer: &Offer, limits: &Limits, seed: u64) -> Result<Self, OpusError> {
+        let settings = encoder_settings(&offer.opus);
         let playout = PlayoutSettings {
             prefill_ms: limits.prefill_ms,
             max_bytes: limits.playout_bytes,
@@ -73,6 +77,9 @@ impl Downlink {
         Ok(Self {
             playout: Playout::new(playout),
             encoder: Encoder::new(settings)?,
+            keys: Sender::default(),
+            payload_type: offer.opus.payload_type,
+            telephone_event: offer.telephone_event.map(|event| event.payload_type),
             pacer: None,
             // Half the range: SRTP may lose its roll-over counter when the first packets wrap (RFC 3711, section 3.3.1).
             sequence: seed as u16 & 0x7fff,
@@ -101,12 +108,32 @@ impl Downlink {
     }
 
     fn send(&mut self, now: Time, ports: &mut dyn Ports) {
+        self.last_sent_at(now);
+        if !self.send_key(ports) {
+            self.send_audio(now, ports);
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        self.timestamp = self.timestamp.wrapping_add(FRAME_RTP_UNITS);
+        self.statistics.packets_sent += 1;
+    }
+
+    /// Sends a report on a key in place of this slot's audio, if there is one.
+    fn send_key(&mut self, ports: &mut dyn Ports) -> bool {
+        let (Some(payload_type), Some(key)) = (self.telephone_event, self.keys.next(self.timestamp)) else {
+            return false;
+        };
+        let Outgoing { payload, timestamp, marker } = key;
+        ports.send_rtp(RtpOut { payload_type, sequence: self.sequence, timestamp, marker, payload: &payload });
+        true
+    }
+
+    fn send_audio(&mut self, now: Time, ports: &mut dyn Ports) {
         let mut pcm = [0; FRAME_SAMPLES];
         let tone = match self.playout.next_frame(&mut pcm) {
             Slot::Frame => Tone::Speech,
             Slot::Idle | Slot::Underrun => Tone::Silence,
         };
-        let first = self.last_sent.is_none();
+        let first = self.statistics.packets_sent == 0;
         let marker = first || (tone == Tone::Speech && self.tone == Tone::Silence);
         // The frame after speech is silence, but goes through the encoder.
         let encode = tone == Tone::Speech || self.tone == Tone::Speech;
@@ -115,15 +142,23 @@ impl Downlink {
         self.first_voice = self.first_voice.or(self.voice_since);
         let encoded = if encode { self.encoder.encode(&pcm, &mut self.packet[..]).ok() } else { None };
         let payload = encoded.map_or(&self.silence[..], |bytes| &self.packet[..bytes]);
-        ports.send_rtp(RtpOut { sequence: self.sequence, timestamp: self.timestamp, marker, payload });
+        let (payload_type, sequence, timestamp) = (self.payload_type, self.sequence, self.timestamp);
+        ports.send_rtp(RtpOut { payload_type, sequence, timestamp, marker, payload });
+    }
 
-        self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(FRAME_RTP_UNITS);
-        self.statistics.packets_sent += 1;
+    fn last_sent_at(&mut self, now: Time) {
         if let Some(last) = self.last_sent.replace(now) {
             let gap_ms = now.since(last).as_millis() as u32;
             self.statistics.longest_gap_ms = self.statistics.longest_gap_ms.max(gap_ms);
         }
+    }
+
+    /// Queues keys.
+    pub(super) fn send_dtmf(&mut self, digits: &str) -> Result<(), String> {
+        if self.telephone_event.is_none() {
+            return Err("the caller's offer has no telephone-event".to_owned());
+        }
+        self.keys.push(digits).map_err(|refused| refused.to_string())
     }
 
     /// Queues audio of an item. False when there is no room; nothing of it is taken then.

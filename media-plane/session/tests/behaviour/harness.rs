@@ -22,6 +22,7 @@ const MS: usize = 24;
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) at_ms: u64,
+    pub(crate) payload_type: u8,
     pub(crate) sequence: u16,
     pub(crate) timestamp: u32,
     pub(crate) marker: bool,
@@ -45,6 +46,7 @@ impl Ports for Recorder {
     fn send_rtp(&mut self, packet: RtpOut<'_>) {
         self.rtp.push(Sent {
             at_ms: self.now_ms,
+            payload_type: packet.payload_type,
             sequence: packet.sequence,
             timestamp: packet.timestamp,
             marker: packet.marker,
@@ -239,6 +241,24 @@ impl World {
         self.input(Input::Rtp(RtpIn { payload_type, sequence, timestamp, ssrc: 7, marker: false, payload }));
     }
 
+    /// The caller presses a key for 100 ms: five reports and two more of its end, in place of 100 ms of audio.
+    pub(crate) fn caller_presses(&mut self, event: u8) {
+        let began = self.caller_timestamp;
+        for report in 1..=7_u16 {
+            let duration = 160 * report.min(5);
+            let end = if report >= 5 { 0x80 } else { 0 };
+            let [high, low] = duration.to_be_bytes();
+            let sequence = self.caller_sequence;
+            self.caller_sequence = sequence.wrapping_add(1);
+            let payload = &[event, end | 10, high, low];
+            let packet =
+                RtpIn { payload_type: DTMF, sequence, timestamp: began, ssrc: 7, marker: report == 1, payload };
+            self.input(Input::Rtp(packet));
+            self.caller_timestamp = self.caller_timestamp.wrapping_add(FRAME_RTP_UNITS);
+            self.run_ms(20);
+        }
+    }
+
     /// A whole reply of the server, generated at once: `audio_ms` of voice and its words.
     pub(crate) fn reply(&mut self, response: &str, item: &str, words: &str, audio_ms: usize) {
         self.server(&response_created(response));
@@ -320,7 +340,7 @@ impl World {
     pub(crate) fn heard(&self, skip: usize) -> Vec<i16> {
         let mut decoder = Decoder::new().unwrap();
         let mut pcm = Vec::new();
-        for packet in &self.ports.rtp[skip..] {
+        for packet in self.ports.rtp[skip..].iter().filter(|packet| packet.payload_type == OPUS) {
             let mut frame = [0; 5_760];
             let samples = decoder.decode(&packet.payload, &mut frame).unwrap();
             pcm.extend_from_slice(&frame[..samples]);

@@ -6,6 +6,7 @@ mod barge_in;
 mod chaos;
 mod collision;
 mod commands;
+mod dtmf;
 mod dtx;
 mod embedded;
 mod end_call;

@@ -50,7 +50,6 @@ fn dtmf_unknown_and_broken_packets_are_counted_and_skipped() {
     world.caller_sends(&[0xff; 1_400]);
     world.run_ms(20);
     let statistics = world.session.statistics();
-    assert_eq!(world.session.dtmf_packets(), 1);
     assert_eq!(statistics.packets_discarded, 4, "{statistics:?}");
     assert_eq!(statistics.packets_lost, 0, "{statistics:?}");
     world.caller_speaks_ms(100);

@@ -1,0 +1,123 @@
+//! Keys, both ways.
+
+use voicebridge_session::{Command, EventKind, Input};
+
+use crate::harness::{DTMF, OPUS, World};
+
+fn keys(world: &World) -> Vec<(char, u32)> {
+    world
+        .kinds()
+        .filter_map(|kind| match kind {
+            EventKind::DtmfReceived { digit, duration_ms } => Some((*digit, *duration_ms)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What the AI was told, in order.
+fn told(world: &World) -> Vec<String> {
+    let items = world.requests("conversation.item.create");
+    items.iter().map(|item| item["item"]["content"][0]["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn keys_are_reported_once_each_and_told_to_the_ai_together() {
+    let mut world = World::active();
+    world.caller_speaks_ms(200);
+    for event in [1, 2, 3] {
+        world.caller_presses(event);
+        world.caller_speaks_ms(200);
+    }
+    assert_eq!(keys(&world), [('1', 100), ('2', 100), ('3', 100)]);
+    assert!(told(&world).is_empty(), "more may follow");
+    world.caller_speaks_ms(1_500);
+    assert_eq!(told(&world), ["[caller pressed 123]"]);
+    assert_eq!(world.requests("response.create").len(), 1);
+    let statistics = world.session.statistics();
+    assert_eq!((statistics.packets_lost, statistics.packets_discarded), (0, 0));
+}
+
+#[test]
+fn a_number_ends_with_its_hash() {
+    let mut world = World::active();
+    world.caller_presses(4);
+    world.caller_presses(11);
+    assert_eq!(told(&world), ["[caller pressed 4#]"]);
+    world.caller_presses(10);
+    world.run_ms(1_600);
+    assert_eq!(told(&world), ["[caller pressed 4#]", "[caller pressed *]"]);
+}
+
+#[test]
+fn a_key_whose_end_was_lost_is_given_after_a_while() {
+    let mut world = World::active();
+    world.rtp(DTMF, &[5, 10, 1, 64]);
+    world.run_ms(199);
+    assert!(keys(&world).is_empty());
+    world.run_ms(1);
+    assert_eq!(keys(&world), [('5', 40)]);
+}
+
+#[test]
+fn what_is_no_report_on_a_key_is_counted() {
+    let mut world = World::active();
+    for payload in [&[][..], &[1, 2, 3], &[32, 0x8a, 1, 64], &[255; 200]] {
+        world.rtp(DTMF, payload);
+    }
+    world.run_ms(1_000);
+    assert!(keys(&world).is_empty());
+    assert_eq!(world.session.statistics().packets_discarded, 4);
+}
+
+#[test]
+fn keys_are_sent_in_the_slots_of_the_audio() {
+    let mut world = World::active();
+    world.run_ms(100);
+    let sent = world.ports.rtp.len();
+    world.input(Input::Command(Command::SendDtmf("1#".into())));
+    world.run_ms(1_000);
+    let packets = &world.ports.rtp[sent - 1..];
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1), "one sequence");
+        assert_eq!(pair[1].at_ms, pair[0].at_ms + 20, "one packet a slot");
+    }
+    let events: Vec<_> = packets.iter().filter(|packet| packet.payload_type == DTMF).collect();
+    assert_eq!(events.len(), 14, "two keys of five reports and two repeated ends");
+    let (one, hash) = events.split_at(7);
+    for (event, code) in [(one, 1), (hash, 11)] {
+        assert!(event.iter().all(|packet| packet.timestamp == event[0].timestamp && packet.payload[0] == code));
+        let ends: Vec<bool> = event.iter().map(|packet| packet.payload[1] & 0x80 != 0).collect();
+        assert_eq!(ends, [false, false, false, false, true, true, true]);
+        let durations: Vec<u16> =
+            event.iter().map(|packet| u16::from_be_bytes([packet.payload[2], packet.payload[3]])).collect();
+        assert_eq!(durations, [160, 320, 480, 640, 800, 800, 800], "at 8 kHz");
+        assert!(event[0].marker && !event[1].marker);
+    }
+    // 100 ms of key and 100 ms of pause, at 48 kHz.
+    assert_eq!(hash[0].timestamp.wrapping_sub(one[0].timestamp), 9_600);
+    let audio: Vec<_> = packets.iter().filter(|packet| packet.payload_type == OPUS).collect();
+    assert_eq!(audio.last().unwrap().timestamp.wrapping_sub(packets[0].timestamp), 50 * 960, "one clock");
+}
+
+#[test]
+fn a_reply_waits_while_keys_are_sent() {
+    let mut world = World::active();
+    world.reply("R1", "A1", "Fine.", 1_000);
+    world.run_ms(300);
+    world.input(Input::Command(Command::SendDtmf("12".into())));
+    world.run_ms(2_000);
+    assert_eq!(world.session.statistics().played_ms, 1_000);
+    assert_eq!(world.session.statistics().underruns, 0);
+}
+
+#[test]
+fn keys_that_cannot_be_sent_are_refused() {
+    let mut world = World::ready();
+    world.input(Input::Command(Command::SendDtmf("1".into())));
+    world.accept();
+    world.input(Input::Command(Command::SendDtmf("1x".into())));
+    world.input(Input::Command(Command::SendDtmf("1".repeat(65))));
+    world.run_ms(1_000);
+    assert_eq!(world.incidents(), vec![("COMMAND_REFUSED", String::new()); 3]);
+    assert!(world.ports.rtp.iter().all(|packet| packet.payload_type == OPUS));
+}
