@@ -67,6 +67,8 @@ pub enum Input<'a> {
     TransportConnected,
     /// ICE or DTLS failed or broke off for good, in the engine's words.
     TransportFailed(&'a str),
+    /// The caller's side closed the transport properly (DTLS close_notify): it has hung up.
+    TransportClosed,
     /// A packet from the caller.
     Rtp(RtpIn<'a>),
     /// The provider's socket is open. In-process providers need none.

@@ -2,7 +2,7 @@
 
 /// ICE and DTLS were not up in time, or failed before they were.
 pub const MEDIA_CONNECTION_TIMEOUT: &str = "MEDIA_CONNECTION_TIMEOUT";
-/// ICE or DTLS was up, and failed or was closed for good.
+/// ICE or DTLS was up, and failed for good.
 pub const MEDIA_TRANSPORT_LOST: &str = "MEDIA_TRANSPORT_LOST";
 /// Nothing came from the caller for too long.
 pub const MEDIA_TIMEOUT: &str = "MEDIA_TIMEOUT";
@@ -14,6 +14,10 @@ pub const PROVIDER_SESSION_FAILED: &str = "PROVIDER_SESSION_FAILED";
 pub const PROVIDER_LOST: &str = "PROVIDER_LOST";
 /// The AI complained; the call goes on.
 pub const PROVIDER_ERROR: &str = "PROVIDER_ERROR";
+/// The caller hung up.
+pub const USER_HANGUP: &str = "USER_HANGUP";
+/// The caller hung up before the call was answered.
+pub const CALLER_ABANDONED: &str = "CALLER_ABANDONED";
 /// The AI hung up.
 pub const AGENT_HANGUP: &str = "AGENT_HANGUP";
 /// The longest duration was reached.

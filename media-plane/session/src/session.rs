@@ -163,6 +163,7 @@ impl Session {
             Input::Advance(stage) => self.stages.advance(now, stage),
             Input::TransportConnected => self.on_connected(now, ports),
             Input::TransportFailed(why) => self.on_transport_failed(now, why, ports),
+            Input::TransportClosed => self.on_transport_closed(now, ports),
             Input::Rtp(packet) => self.on_rtp(now, &packet, ports),
             Input::ProviderOpened => self.link.open(now, &self.agent, ports),
             Input::ProviderMessage(text) => self.link.message(now, text, ports),
@@ -271,8 +272,8 @@ impl Session {
             }
             self.start_uplink(now);
             self.judge(now, ports);
-            self.run_timers(now, ports);
             self.run_keypad(now, ports);
+            self.run_timers(now, ports);
             if self.is_ended() {
                 return;
             }

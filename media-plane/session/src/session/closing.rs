@@ -3,6 +3,9 @@
 //! Last words there are three: the AI hangs up and its farewell is played to the end; the longest duration is reached and
 //! the AI says goodbye; the AI is lost and a recorded apology is played. Each is bounded, and the caller who speaks into
 //! the AI's farewell keeps the call.
+//!
+//! A caller whose side closed the transport has hung up, but signalling knows better than media why: for a short while its
+//! word is awaited.
 
 use std::time::Duration;
 
@@ -23,6 +26,8 @@ use crate::{
 const APOLOGY_ITEM: &str = "apology";
 /// Silence after the last words, so that the caller's own buffer plays them out before the transport is closed.
 const TAIL: Duration = Duration::from_millis(200);
+/// Between the caller's side closing the transport and the end: a terminate webhook on its way decides until then.
+const HANG_UP_GRACE: Duration = Duration::from_secs(2);
 
 /// Whether the session goes on.
 #[derive(Debug)]
@@ -60,6 +65,8 @@ enum Words {
     Playing,
     /// All of it was played; the call ends then.
     Played { end: Time },
+    /// Nobody is there to hear any.
+    Unheard,
 }
 
 impl Session {
@@ -108,7 +115,9 @@ impl Session {
         self.link.let_go(ports);
         if let Life::Closing(closing) = &mut self.life {
             // It was about to end anyway: what is there of the last words is still played.
-            closing.words = Words::Playing;
+            if closing.words != Words::Unheard {
+                closing.words = Words::Playing;
+            }
             if let Some(hold) = &mut self.hold {
                 hold.reset();
                 self.downlink.resume();
@@ -181,7 +190,7 @@ impl Session {
                 self.link.command(now, ProviderCommand::Farewell, ports);
             }
             Words::Generating { response_id } if response_id == id => closing.words = Words::Playing,
-            Words::Asked | Words::Generating { .. } | Words::Playing | Words::Played { .. } => {}
+            Words::Asked | Words::Generating { .. } | Words::Playing | Words::Played { .. } | Words::Unheard => {}
         }
     }
 
@@ -232,6 +241,29 @@ impl Session {
         self.emit(now, ended, ports);
     }
 
+    /// The caller's side closed the transport. An end that was already decided keeps its reason.
+    pub(super) fn on_transport_closed(&mut self, now: Time, ports: &mut dyn Ports) {
+        let until = now + HANG_UP_GRACE;
+        match &mut self.life {
+            Life::Open => {
+                let active = self.stages.active_since().is_some();
+                let termination = if active { hung_up() } else { abandoned() };
+                let words = Words::Unheard;
+                self.life = Life::Closing(Closing { termination, tool_call: None, revocable: false, words, until });
+            }
+            Life::Closing(closing) if closing.words == Words::Unheard => return,
+            Life::Closing(closing) => {
+                closing.revocable = false;
+                closing.words = Words::Unheard;
+                closing.until = until;
+            }
+            Life::Ended(_) => return,
+        }
+        let cuts = self.silence();
+        self.report_cuts(now, &cuts, ports);
+        self.link.let_go(ports);
+    }
+
     pub(super) fn on_transport_failed(&mut self, now: Time, why: &str, ports: &mut dyn Ports) {
         let (reason, message) = if self.stages.connected() {
             (reason::MEDIA_TRANSPORT_LOST, format!("the media connection was lost: {why}"))
@@ -239,6 +271,20 @@ impl Session {
             (reason::MEDIA_CONNECTION_TIMEOUT, format!("the media connection will not come up: {why}"))
         };
         self.end(now, failed(reason, &message, ""), ports);
+    }
+}
+
+fn hung_up() -> Termination {
+    completed(reason::USER_HANGUP, "the caller hung up: its side closed the media connection")
+}
+
+fn abandoned() -> Termination {
+    Termination {
+        result: TerminationResult::Abandoned,
+        ..completed(
+            reason::CALLER_ABANDONED,
+            "the caller's side closed the media connection before the call was answered",
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every path ends: each limit has its reason.
 
-use voicebridge_session::{Agent, EventKind, Input, Limits, SignallingMode, Stage, TerminationResult};
+use voicebridge_session::{Agent, EventKind, Input, Limits, SignallingMode, Stage, Termination, TerminationResult};
 
 use crate::harness::{Start, World, audio_delta, response_created_for};
 
@@ -83,6 +83,42 @@ fn a_transport_that_fails_before_it_is_up() {
     check(&world, TerminationResult::Failed, "MEDIA_CONNECTION_TIMEOUT", 2_000);
     let message = &world.session.termination().unwrap().message;
     assert!(message.contains("fingerprint mismatch"), "{message}");
+}
+
+#[test]
+fn a_caller_who_closes_the_transport_has_hung_up() {
+    let mut world = World::active();
+    world.run_ms(500);
+    world.input(Input::TransportClosed);
+    world.input(Input::TransportClosed);
+    world.run_ms(3_000);
+    check(&world, TerminationResult::Completed, "USER_HANGUP", 2_500);
+}
+
+#[test]
+fn a_caller_who_closes_the_transport_before_the_answer_has_given_up() {
+    let mut world = World::ready();
+    world.input(Input::Advance(Stage::AnswerDelivered));
+    world.input(Input::TransportConnected);
+    world.run_ms(1_000);
+    world.input(Input::TransportClosed);
+    world.run_ms(3_000);
+    check(&world, TerminationResult::Abandoned, "CALLER_ABANDONED", 3_000);
+}
+
+#[test]
+fn signalling_that_follows_the_close_in_time_decides() {
+    let mut world = World::active();
+    world.run_ms(500);
+    world.input(Input::TransportClosed);
+    world.run_ms(1_900);
+    world.input(Input::End(Termination {
+        result: TerminationResult::Failed,
+        reason: "META_FAILED".into(),
+        message: String::new(),
+        upstream_code: "138001".into(),
+    }));
+    check(&world, TerminationResult::Failed, "META_FAILED", 2_400);
 }
 
 fn with_a_limit_of_5_s() -> World {
