@@ -2,9 +2,13 @@
 //!
 //! The listener is no ear: it takes audio as fast as it comes, so there is no playout buffer. A packet in order is decoded
 //! and forwarded within the call that brought it. Only a gap in the sequence numbers waits, for as long as packets were
-//! recently seen to overtake each other, and is then filled: by the FEC of the packet behind it, by concealment that
-//! fades within 100 ms, by silence. When packets stop coming, the wall clock drives concealment and then silence, because
-//! the listener's voice detection runs on audio received.
+//! recently seen to overtake each other, or came unevenly enough to; then it is filled: by the FEC of the packet behind
+//! it, by concealment that fades within 100 ms, by silence. When packets stop coming, the wall clock drives concealment
+//! and then silence, because the listener's voice detection runs on audio received. What is not the sender's audio is
+//! marked in every frame, and by its place in [`Uplink::next_span`].
+//!
+//! A sender whose clock drifts is followed by itself, because its own timestamps are the clock. Only over a long mute does
+//! the wall clock stand in for it: after three minutes and more at 200 ppm a slow sender's first few ms are late.
 //!
 //! **The rule of time.** The clock is RTP time. What was forwarded since the clock was anchored is, to the sample, the RTP
 //! time between the anchor and the end of what was forwarded last; never more, never less, whatever the network did.
@@ -30,6 +34,8 @@ mod order;
 mod output;
 mod renderer;
 mod reorder;
+mod spans;
+mod spread;
 mod waiting;
 
 use crate::{
@@ -44,11 +50,14 @@ use order::{MAX_GAP, Order, Place};
 use output::Output;
 use renderer::Renderer;
 use reorder::ReorderWindow;
+use spans::Spans;
+use spread::Spread;
 use std::time::Duration;
 use waiting::{Body, Waiting};
 
 pub use frame::{FrameSource, Sink, UplinkFrame, UplinkStatistics};
 pub use reorder::MAX_REORDER_MS;
+pub use spans::{MAX_SPANS, Span, SpanKind};
 
 /// Nothing for this long, beyond the jitter, and the wall clock takes over.
 pub const QUIET_MS: u64 = 60;
@@ -76,9 +85,11 @@ pub struct Uplink {
     order: Order,
     waiting: Waiting,
     reorder: ReorderWindow,
+    spread: Spread,
     jitter: Jitter,
     candidate: Candidate,
     renderer: Renderer,
+    spans: Spans,
     counters: UplinkStatistics,
 }
 
@@ -118,9 +129,11 @@ impl Uplink {
             order: Order::default(),
             waiting: Waiting::default(),
             reorder: ReorderWindow::default(),
+            spread: Spread::default(),
             jitter: Jitter::default(),
             candidate: Candidate::default(),
             renderer: Renderer::new(codec, output)?,
+            spans: Spans::default(),
             counters: UplinkStatistics::default(),
         })
     }
@@ -160,7 +173,12 @@ impl Uplink {
             if !self.waiting.is_empty() || self.fill_due().is_none_or(|due| now < due) {
                 return;
             }
+            let before = *self.renderer.counters();
             self.renderer.conceal(FRAME_SAMPLES, sink);
+            let after = self.renderer.counters();
+            let concealed = after.concealed_samples() - before.concealed_samples();
+            self.spans.add(before.samples(), concealed, SpanKind::Concealed);
+            self.spans.add_undecided(before.samples() + concealed, FRAME_SAMPLES as u64 - concealed);
             match &mut self.clock {
                 Some(clock) => clock.pass_unheard(),
                 None => self.unclocked_samples += FRAME_SAMPLES as u64,
@@ -184,15 +202,28 @@ impl Uplink {
             recovered_ms: rendered.recovered_ms(),
             concealed_ms: rendered.concealed_ms(),
             silence_ms: rendered.silence_ms(),
+            missing_ms: renderer::millis(self.spans.missing),
             jitter_ms: self.jitter.millis() as u32,
-            reorder_window_ms: self.reorder.window().as_millis() as u32,
+            reorder_window_ms: self.gap_wait().as_millis() as u32,
             ..self.counters
         }
     }
 
+    /// The next stretch of audio that is over and is not what the sender sent, oldest first. Positions count the samples
+    /// forwarded, at 24 kHz. Behind a resampler the audio itself comes 5 ms later.
+    pub fn next_span(&mut self) -> Option<Span> {
+        self.spans.take()
+    }
+
+    /// Spans nobody took in time.
+    #[must_use]
+    pub const fn spans_dropped(&self) -> u64 {
+        self.spans.dropped
+    }
+
     fn audio(&mut self, now: Time, sequence: u16, timestamp: u32, packet: Packet<'_>, sink: &mut Sink<'_>) {
         if self.started.is_none() {
-            self.jitter.observe(now, timestamp);
+            self.observe(now, timestamp, &packet);
             self.counters.packets_received += 1;
             return;
         }
@@ -204,7 +235,7 @@ impl Uplink {
         match self.order.place(sequence) {
             Place::New(extended) if on_clock => {
                 self.candidate.clear();
-                self.jitter.observe(now, timestamp);
+                self.observe(now, timestamp, &packet);
                 self.mark(now, extended);
                 if self.order.is_highest(extended) {
                     self.renew(Newest::new(now, timestamp, &packet));
@@ -212,7 +243,7 @@ impl Uplink {
                 self.file(now, extended, Body::Audio { timestamp, packet }, sink);
             }
             Place::Old(extended) if on_clock => {
-                self.jitter.observe(now, timestamp);
+                self.observe(now, timestamp, &packet);
                 self.counters.packets_late += 1;
                 self.mark(now, extended);
             }
@@ -231,10 +262,19 @@ impl Uplink {
         }
     }
 
+    /// Learns from when it came.
+    fn observe(&mut self, now: Time, timestamp: u32, packet: &Packet<'_>) {
+        self.jitter.observe(now, timestamp);
+        self.spread.observe(now, timestamp, packet_ms(packet));
+    }
+
     /// Follows the clock of this packet and forwards it.
     fn anchor(&mut self, now: Time, sequence: u16, timestamp: u32, packet: Packet<'_>, sink: &mut Sink<'_>) {
         self.candidate.clear();
         self.jitter.restart(now, timestamp);
+        self.spread.restart();
+        self.spread.observe(now, timestamp, packet_ms(&packet));
+        self.spans.decide(SpanKind::Quiet);
         self.clock = Some(Clock { next: timestamp, loss: false, newest: Newest::new(now, timestamp, &packet) });
         let extended = self.order.restart(sequence);
         self.mark(now, extended);
@@ -353,17 +393,28 @@ impl Uplink {
         };
         let offset = timestamp.wrapping_sub(clock.next) as i32;
         let given_away = offset.min(0).unsigned_abs().div_ceil(UNITS_PER_SAMPLE) as usize;
+        // What was given away without knowing why stood for audio if that was lost, or comes now.
+        let decided = if clock.loss || given_away > 0 { SpanKind::Missing } else { SpanKind::Quiet };
+        self.spans.decide(decided);
         if given_away >= packet.samples() {
             self.counters.packets_late += 1;
             clock.loss = false;
             return;
         }
         let gap = (offset.max(0) as u32 / UNITS_PER_SAMPLE) as usize;
+        let before = *self.renderer.counters();
         if clock.loss {
             self.renderer.bridge(gap, &packet, sink);
+            let after = self.renderer.counters();
+            let concealed = after.concealed_samples() - before.concealed_samples();
+            let silent = after.silence_samples() - before.silence_samples();
+            self.spans.add(before.samples(), concealed, SpanKind::Concealed);
+            self.spans.add(before.samples() + concealed, silent, SpanKind::Missing);
         } else {
             self.renderer.silence(gap, sink);
+            self.spans.add(before.samples(), gap as u64, SpanKind::Quiet);
         }
+        self.spans.close();
         clock.pass(gap);
         match self.renderer.received(&packet, given_away, sink) {
             Ok(samples) => {
@@ -380,7 +431,13 @@ impl Uplink {
 
     /// When the gap before the first waiting packet is given up.
     fn gap_due(&self) -> Option<Time> {
-        self.waiting.oldest_arrival().map(|arrived| arrived + self.reorder.window())
+        self.waiting.oldest_arrival().map(|arrived| arrived + self.gap_wait())
+    }
+
+    /// How long a gap is waited for: as long as the network may still fill it.
+    fn gap_wait(&self) -> Duration {
+        let packet_ms = self.clock.map_or(FRAME_MS, |clock| clock.newest.duration_ms);
+        self.reorder.window().max(self.spread.window(packet_ms))
     }
 
     /// When the wall clock asks for the next frame.
@@ -394,4 +451,9 @@ impl Uplink {
         let ahead = (clock.next.wrapping_sub(end) as i32).max(0) as u32 / UNITS_PER_SAMPLE;
         Some(arrived + Duration::from_millis(wait_ms) + samples_long(u64::from(ahead)))
     }
+}
+
+/// Length of its audio.
+fn packet_ms(packet: &Packet<'_>) -> u64 {
+    packet.samples() as u64 * 1_000 / u64::from(crate::SAMPLE_RATE_HZ)
 }

@@ -33,7 +33,7 @@ impl Jitter {
 }
 
 /// Arrival against timestamp, RTP units modulo 2^32: only differences mean anything.
-fn transit(now: Time, timestamp: u32) -> u32 {
+pub(super) fn transit(now: Time, timestamp: u32) -> u32 {
     let arrival = u128::from(now.as_micros()) * u128::from(RTP_CLOCK_HZ) / 1_000_000;
     (arrival as u32).wrapping_sub(timestamp)
 }

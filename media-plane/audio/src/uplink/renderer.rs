@@ -42,6 +42,19 @@ impl Counters {
         millis(self.silence)
     }
 
+    pub(super) const fn concealed_samples(&self) -> u64 {
+        self.concealed
+    }
+
+    pub(super) const fn silence_samples(&self) -> u64 {
+        self.silence
+    }
+
+    /// All samples forwarded.
+    pub(super) const fn samples(&self) -> u64 {
+        self.received + self.concealed + self.silence
+    }
+
     fn count(&mut self, source: FrameSource, samples: usize) {
         let counter = match source {
             FrameSource::Received => &mut self.received,
@@ -52,7 +65,7 @@ impl Counters {
     }
 }
 
-const fn millis(samples: u64) -> u64 {
+pub(super) const fn millis(samples: u64) -> u64 {
     samples * 1_000 / SAMPLE_RATE_HZ as u64
 }
 

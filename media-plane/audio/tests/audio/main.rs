@@ -10,4 +10,5 @@ mod opus;
 mod playout;
 mod uplink;
 mod uplink_network;
+mod uplink_quality;
 mod vad;

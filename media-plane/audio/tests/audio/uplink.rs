@@ -4,7 +4,7 @@ use crate::common::{Recorder, encode, speech};
 use voicebridge_audio::{
     Time,
     opus::EncoderSettings,
-    uplink::{FrameSource, Uplink, UplinkStatistics},
+    uplink::{FrameSource, MAX_SPANS, SpanKind, Uplink, UplinkStatistics},
 };
 
 const FIRST_SEQUENCE: u16 = 65_530;
@@ -225,8 +225,8 @@ fn the_wait_for_reordered_packets_is_learned_and_forgotten() {
     assert_eq!(bench.uplink.deadline(), Some(Time::from_millis(1_245)));
     bench.at(1_240).packet(60).expect(1_220, 20, 0).expect_packets([61, 0, 1, 0, 0]);
     // A packet that does not come at all costs the wait once, and no delay stays.
-    bench.at(1_260).packet(63).at(1_270).expect(1_220, 20, 0);
-    bench.at(1_275).expect(1_240, 40, 0).at(1_280).packet(64).expect(1_260, 40, 0);
+    bench.at(1_280).packet(63).at(1_290).expect(1_220, 20, 0);
+    bench.at(1_295).expect(1_240, 40, 0).at(1_300).packet(64).expect(1_260, 40, 0);
     bench.in_time(65..1_165);
     assert_eq!(bench.statistics().reorder_window_ms, 0, "forgotten after 20 s");
     bench.expect(1_260 + 1_100 * 20, 40, 0);
@@ -410,4 +410,54 @@ fn quiet_packets_of_a_dtx_sender_are_audio() {
     // One byte: the frame is not transmitted (RFC 6716, section 3.2.1). It lasts as long as the others.
     let toc = bench.packets[50][..1].to_vec();
     bench.at(1_020).raw(50, 0, 0, &toc).expect(1_020, 0, 0).at(1_040).packet(51).expect(1_040, 0, 0);
+}
+
+/// Spans taken: kind, start and length in milliseconds.
+fn spans(bench: &mut Bench) -> Vec<(SpanKind, u64, u64)> {
+    std::iter::from_fn(|| bench.uplink.next_span())
+        .map(|span| (span.kind, span.start_samples / 24, span.samples / 24))
+        .collect()
+}
+
+#[test]
+fn what_is_not_the_senders_audio_is_marked() {
+    use SpanKind::{Concealed, Missing, Quiet};
+    let mut bench = Bench::new();
+    // Two packets lost, at 1000 ms of audio.
+    bench.in_time(0..50).in_time(52..60);
+    assert_eq!(spans(&mut bench), [(Concealed, 1_000, 40)]);
+    // Twelve lost: 100 ms made up, 140 ms silent.
+    bench.in_time(72..80);
+    assert_eq!(spans(&mut bench), [(Concealed, 1_200, 100), (Missing, 1_300, 140)]);
+    // The sender is quiet for 600 ms: the wall clock makes up 100 ms before it can know.
+    bench.at(110 * 20 + 20);
+    assert_eq!(spans(&mut bench), [(Concealed, 1_600, 100)], "silence goes on and is not decided");
+    bench.shifted(110, -30, 0);
+    assert_eq!(spans(&mut bench), [(Quiet, 1_700, 500)]);
+    assert_eq!(bench.statistics().missing_ms, 140);
+    // Thirty packets are held back: their time was given away to silence.
+    for index in 111..120 {
+        bench.at(index * 20 + 20).shifted(index, -30, 0);
+    }
+    bench.at(150 * 20 + 20);
+    (120..151).for_each(|index| {
+        bench.shifted(index, -30, 0);
+    });
+    let found = spans(&mut bench);
+    assert_eq!(found[0], (Concealed, 2_400, 100));
+    assert!(matches!(found[1], (Missing, 2_500, 440..=500)), "{found:?}");
+    assert_eq!(bench.statistics().missing_ms, 140 + found[1].2);
+    let of: fn(&UplinkStatistics) -> u64 = |statistics| statistics.concealed_ms + statistics.silence_ms;
+    assert_eq!(of(&bench.statistics()), 40 + 240 + 600 + 100 + found[1].2);
+}
+
+#[test]
+fn spans_nobody_takes_are_bounded() {
+    let mut bench = Bench::new();
+    bench.in_time(0..50);
+    for index in (50..650).step_by(2) {
+        bench.in_time(index + 1..index + 2);
+    }
+    assert_eq!(spans(&mut bench).len(), MAX_SPANS);
+    assert_eq!(bench.uplink.spans_dropped(), 300 - MAX_SPANS as u64);
 }
