@@ -4,14 +4,14 @@ CALLS ?= 3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt build deps
+.PHONY: help demo test bench-audio lint fmt build deps
 
 help: ## Show this text
 	@echo "voicebridge: answers WhatsApp calls and lets the caller talk with a realtime AI."
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make demo CALLS=20    the same with 20 calls at once"
+	@echo "  make demo CALLS=20 the same with 20 calls at once"
 
 demo: ## Make real calls through real processes with simulated ends, and prove that both sides heard each other
 	@scripts/install-deps build
@@ -21,6 +21,10 @@ demo: ## Make real calls through real processes with simulated ends, and prove t
 test: ## Run every test: unit, whole system, Chromium and aiortc as callers
 	@scripts/install-deps build interop
 	@scripts/test
+
+bench-audio: ## Measure sound, delay and cost of the audio path on bad networks against their targets
+	@scripts/install-deps build bench
+	@scripts/bench-audio
 
 lint: ## Check formatting, clippy, the purity of the pure crates, the contracts
 	@scripts/install-deps build

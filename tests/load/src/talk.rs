@@ -1,0 +1,126 @@
+//! A session in the middle of a call, driven in virtual time by nothing but packets and ticks.
+
+use anyhow::Context as _;
+use std::time::Duration;
+use voicebridge_audio::{FRAME_RTP_UNITS, Time};
+use voicebridge_session::{
+    Agent, Event, Input, Limits, Ports, RtpIn, RtpOut, Session, Setup, SignallingMode, Stage,
+    provider::openai::{OpenAi, OpenAiSettings},
+    sdp,
+};
+
+const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE audio\r\na=ice-lite\r\n\
+    m=audio 3480 UDP/TLS/RTP/SAVPF 111 126\r\nc=IN IP4 192.0.2.10\r\n\
+    a=candidate:1 1 udp 2122260223 192.0.2.10 3480 typ host\r\na=ice-ufrag:AbCdEfGhIjKlMnOp\r\n\
+    a=ice-pwd:AAAAAAAAAAAAAAAAAAAAAA==\r\n\
+    a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n\
+    a=setup:actpass\r\na=mid:audio\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+    a=fmtp:111 maxaveragebitrate=20000;maxplaybackrate=16000;minptime=20;useinbandfec=1\r\n\
+    a=rtpmap:126 telephone-event/8000\r\na=ptime:20\r\n";
+const OPUS: u8 = 111;
+const FRAME: Duration = Duration::from_millis(20);
+const HOUR_MS: u64 = 3_600_000;
+
+/// Counts what a session does.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) rtp: usize,
+    pub(crate) provider: usize,
+}
+
+impl Ports for Counted {
+    fn send_rtp(&mut self, _: RtpOut<'_>) {
+        self.rtp += 1;
+    }
+
+    fn send_provider(&mut self, _: &str) {
+        self.provider += 1;
+    }
+
+    fn close_provider(&mut self) {}
+
+    fn emit(&mut self, _: Event) {}
+}
+
+/// A call whose audio flows both ways.
+pub(crate) struct Talk {
+    session: Session,
+    pub(crate) counted: Counted,
+    now: Time,
+    sequence: u16,
+    timestamp: u32,
+}
+
+impl Talk {
+    pub(crate) fn begin() -> anyhow::Result<Self> {
+        let offer = sdp::lint(OFFER).context("the offer is fine")?;
+        let agent = Agent { greeting: String::new(), ..Agent::default() };
+        let setup = Setup {
+            agent,
+            provider: Box::new(OpenAi::new(OpenAiSettings::default())),
+            mode: SignallingMode::Staged,
+            offer: &offer,
+            // Statistics are of the call, not of a packet.
+            limits: Limits {
+                statistics_ms: HOUR_MS,
+                first_media_ms: HOUR_MS,
+                media_gap_ms: HOUR_MS,
+                ..Limits::default()
+            },
+            seed: 1,
+            elapsed_ms: 0,
+            answer_ms: 0,
+        };
+        let mut counted = Counted::default();
+        let session = Session::new(Time::ZERO, setup, &mut counted)?;
+        let mut talk = Self { session, counted, now: Time::ZERO, sequence: 0, timestamp: 0 };
+        talk.input(Input::ProviderOpened);
+        talk.server(r#"{"type":"session.created","event_id":"e1","session":{"id":"s1","type":"realtime","model":"gpt-realtime-2.1"}}"#);
+        talk.server(
+            r#"{"type":"session.updated","event_id":"e2","session":{"id":"s1","type":"realtime","model":"gpt-realtime-2.1","expires_at":1790003600,"audio":{"input":{"format":{"type":"audio/pcm","rate":24000},"turn_detection":{"type":"server_vad"}},"output":{"format":{"type":"audio/pcm","rate":24000},"voice":"marin"}}}}"#,
+        );
+        talk.input(Input::Advance(Stage::AnswerDelivered));
+        talk.input(Input::TransportConnected);
+        talk.input(Input::Advance(Stage::Accepted));
+        Ok(talk)
+    }
+
+    /// The AI says this, all of it generated at once.
+    pub(crate) fn reply(&mut self, pcm: &[i16]) {
+        self.server(r#"{"type":"response.created","event_id":"e","response":{"id":"r1","status":"in_progress","metadata":null}}"#);
+        for chunk in pcm.chunks(9_600) {
+            let bytes: Vec<u8> = chunk.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+            let audio = base64_simd::STANDARD.encode_to_string(bytes);
+            self.server(&format!(
+                r#"{{"type":"response.output_audio.delta","event_id":"e","response_id":"r1","item_id":"i1","output_index":0,"content_index":0,"delta":"{audio}"}}"#
+            ));
+        }
+    }
+
+    /// The caller's next packet, and the 20 ms until the one after it.
+    pub(crate) fn packet(&mut self, payload: &[u8]) {
+        let (sequence, timestamp) = (self.sequence, self.timestamp);
+        self.sequence = sequence.wrapping_add(1);
+        self.timestamp = timestamp.wrapping_add(FRAME_RTP_UNITS);
+        self.input(Input::Rtp(RtpIn { payload_type: OPUS, sequence, timestamp, ssrc: 7, marker: false, payload }));
+        self.pass();
+    }
+
+    /// 20 ms in which the caller sends nothing.
+    pub(crate) fn pass(&mut self) {
+        let until = self.now + FRAME;
+        while let Some(due) = self.session.deadline().filter(|due| *due <= until) {
+            self.now = due;
+            self.input(Input::Tick);
+        }
+        self.now = until;
+    }
+
+    fn server(&mut self, message: &str) {
+        self.input(Input::ProviderMessage(message));
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.session.handle(self.now, input, &mut self.counted);
+    }
+}
