@@ -2,18 +2,22 @@
 //! of what was really handed out.
 //!
 //! Flow: [`Playout::push`] as fast as the provider delivers, [`Playout::next_frame`] once a tick of the send clock. A
-//! reply starts once a little of it is there, plays in order, and never shares a frame with another item. When the
+//! reply starts once a little of it is there (how much is learned from how the provider delivers), plays in order, and never shares a frame with another item. When the
 //! caller interrupts, [`Playout::flush`] ends everything at once and says how much of each item was heard, which is what
 //! the provider's conversation is to be cut to.
 //!
 //! Audio is never dropped to catch up. Not here: encoding, RTP, the clock, and which replies are still wanted.
 
+mod blocks;
 mod item;
 mod ledger;
+mod pace;
 
-use crate::{FRAME_SAMPLES, ramp};
+use crate::{FRAME_MS, FRAME_SAMPLES, ramp};
+use blocks::{BLOCK_SAMPLES, Pool};
 use item::{Item, Readiness};
 use ledger::Ledger;
+use pace::Pace;
 use std::collections::VecDeque;
 
 /// Items that may wait at a time. A response has one or two.
@@ -22,18 +26,21 @@ pub const MAX_ITEMS: usize = 64;
 /// How playout behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlayoutSettings {
-    /// Audio to have before an item's first frame, so that bursts of the network are not heard.
+    /// Audio to have before an item's first frame, so that bursts of the network are not heard. Until the provider's
+    /// pace is known.
     pub prefill_ms: u32,
     /// Longest an item waits for its prefill once some of it is there.
     pub prefill_patience_ms: u32,
+    /// Longest an item is held back once the provider's pace is known; with 0 it is never learned, and the prefill stays.
+    pub max_hold_ms: u32,
     /// Most audio waiting over all items, bytes of 16-bit samples. A push beyond is refused.
     pub max_bytes: usize,
 }
 
 impl Default for PlayoutSettings {
-    /// 60 ms, at most 200 ms; 16 MiB is more than five minutes of 24 kHz audio, longer than any single reply.
+    /// 60 ms, at most 200 ms, later held back for up to 300 ms; 16 MiB is more than five minutes of 24 kHz audio, longer than any single reply.
     fn default() -> Self {
-        Self { prefill_ms: 60, prefill_patience_ms: 200, max_bytes: 16 * 1024 * 1024 }
+        Self { prefill_ms: 60, prefill_patience_ms: 200, max_hold_ms: 300, max_bytes: 16 * 1024 * 1024 }
     }
 }
 
@@ -95,6 +102,10 @@ pub struct PlayoutStatistics {
     pub played_samples: u64,
     /// Times a reply ran dry before its end.
     pub underruns: u64,
+    /// Silence sent within replies because of it, milliseconds.
+    pub underrun_ms: u64,
+    /// For how long a reply is held back at present, milliseconds; `None` until the provider's pace is known.
+    pub hold_ms: Option<u32>,
     /// Pushes refused.
     pub refused: u64,
 }
@@ -104,6 +115,8 @@ pub struct PlayoutStatistics {
 pub struct Playout {
     settings: PlayoutSettings,
     items: VecDeque<Item>,
+    pool: Pool,
+    pace: Pace,
     queued_samples: usize,
     ledger: Ledger,
     statistics: PlayoutStatistics,
@@ -124,6 +137,8 @@ impl Playout {
         Self {
             settings,
             items: VecDeque::new(),
+            pool: Pool::default(),
+            pace: Pace::default(),
             queued_samples: 0,
             ledger: Ledger::default(),
             statistics: PlayoutStatistics::default(),
@@ -163,7 +178,7 @@ impl Playout {
                 self.items.back_mut().expect("an item was pushed just now")
             }
         };
-        item.append(pcm);
+        item.append(pcm, &mut self.pool);
         self.queued_samples += pcm.len();
         Ok(())
     }
@@ -180,6 +195,7 @@ impl Playout {
     /// The next 20 ms, once a tick. `out` is filled in every case, with silence unless the slot is a frame.
     pub fn next_frame(&mut self, out: &mut [i16; FRAME_SAMPLES]) -> Slot {
         out.fill(0);
+        self.items.iter_mut().for_each(|item| item.delivery.tick());
         if let Some(tail) = self.tail.take() {
             out[..tail.len()].copy_from_slice(&tail);
             self.last_sample = 0;
@@ -194,10 +210,10 @@ impl Playout {
             self.last_sample = 0;
             return Slot::Idle;
         };
-        match item.readiness(&self.settings, followed) {
+        match item.readiness(&self.settings, &self.pace, followed) {
             Readiness::Waiting => Slot::Idle,
             Readiness::Ready => {
-                let taken = item.take(out);
+                let taken = item.take(out, &mut self.pool);
                 self.hand_out(out, taken);
                 self.settle();
                 Slot::Frame
@@ -205,12 +221,16 @@ impl Playout {
             Readiness::RanDry => {
                 item.starved = true;
                 self.statistics.underruns += 1;
+                self.statistics.underrun_ms += FRAME_MS;
                 self.fade_in = true;
                 out[..ramp::RAMP_SAMPLES].copy_from_slice(&ramp::tail(self.last_sample, std::iter::empty()));
                 self.last_sample = 0;
                 Slot::Frame
             }
-            Readiness::Starved => Slot::Underrun,
+            Readiness::Starved => {
+                self.statistics.underrun_ms += FRAME_MS;
+                Slot::Underrun
+            }
         }
     }
 
@@ -252,11 +272,14 @@ impl Playout {
         self.queued_samples = 0;
         self.fade_in = false;
         self.paused = false;
-        let cuts: Vec<Cut> = self.items.drain(..).map(Item::into_cut).collect();
-        for cut in &cuts {
-            self.ledger.remember(cut.clone());
-        }
-        cuts
+        let Self { items, pool, pace, ledger, settings, .. } = self;
+        let end = |item: Item| {
+            pace.learn(&item.delivery, settings);
+            let cut = item.into_cut(pool);
+            ledger.remember(cut.clone());
+            cut
+        };
+        items.drain(..).map(end).collect()
     }
 
     /// How far an item is; `None` for one never pushed, or over so long ago that it is forgotten.
@@ -285,8 +308,15 @@ impl Playout {
 
     /// Counters so far.
     #[must_use]
-    pub const fn statistics(&self) -> PlayoutStatistics {
-        self.statistics
+    pub fn statistics(&self) -> PlayoutStatistics {
+        PlayoutStatistics { hold_ms: self.pace.hold_ms().map(|hold_ms| hold_ms as u32), ..self.statistics }
+    }
+
+    /// Memory held for audio, bytes: what is queued, less than 20 kB more for each item, and up to 300 kB kept for use.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let blocks = self.items.iter().map(Item::blocks).sum::<usize>() + self.pool.spare();
+        blocks * BLOCK_SAMPLES * 2
     }
 
     /// Retires items that are played to their end. One that waits for more while the next is there already is over:
@@ -298,7 +328,8 @@ impl Playout {
             && (item.finished || followed(&self.items))
         {
             let item = self.items.pop_front().expect("the queue has a front");
-            self.ledger.complete(item.into_cut());
+            self.pace.learn(&item.delivery, &self.settings);
+            self.ledger.complete(item.into_cut(&mut self.pool));
         }
     }
 }

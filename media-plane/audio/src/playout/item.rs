@@ -1,8 +1,11 @@
 //! One item: its audio, and how far it was handed out.
 
-use super::{Cut, Heard, PlayoutSettings};
+use super::{
+    Cut, Heard, PlayoutSettings,
+    blocks::{Blocks, Pool},
+    pace::{Delivery, Pace},
+};
 use crate::{FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ};
-use std::collections::VecDeque;
 
 /// What an item can give at a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,8 @@ pub(super) struct Item {
     pub(super) finished: bool,
     pub(super) started: bool,
     pub(super) starved: bool,
-    samples: VecDeque<i16>,
+    pub(super) delivery: Delivery,
+    samples: Blocks,
     received: u64,
     waited_ms: u64,
 }
@@ -35,31 +39,30 @@ impl Item {
             finished: false,
             started: false,
             starved: false,
-            samples: VecDeque::new(),
+            delivery: Delivery::default(),
+            samples: Blocks::default(),
             received: 0,
             waited_ms: 0,
         }
     }
 
-    pub(super) fn append(&mut self, pcm: &[i16]) {
-        self.samples.extend(pcm);
+    pub(super) fn append(&mut self, pcm: &[i16], pool: &mut Pool) {
+        self.samples.append(pcm, pool);
+        self.delivery.chunk(pcm.len());
         self.received += pcm.len() as u64;
     }
 
     /// Called once a tick. `followed`: another item waits behind, so nothing more comes for this one.
-    pub(super) fn readiness(&mut self, settings: &PlayoutSettings, followed: bool) -> Readiness {
+    pub(super) fn readiness(&mut self, settings: &PlayoutSettings, pace: &Pace, followed: bool) -> Readiness {
         let over = self.finished || followed;
         if !self.started {
-            let prefill = settings.prefill_ms as usize * SAMPLE_RATE_HZ as usize / 1_000;
-            let patient = self.waited_ms < u64::from(settings.prefill_patience_ms);
-            let enough = if patient { prefill.max(FRAME_SAMPLES) } else { FRAME_SAMPLES };
-            if self.samples.len() < enough && !over {
+            if !over && !self.may_start(settings, pace) {
                 self.waited_ms += FRAME_MS;
                 return Readiness::Waiting;
             }
             self.started = true;
         }
-        if self.samples.len() >= FRAME_SAMPLES || over && !self.samples.is_empty() {
+        if self.samples.len() >= FRAME_SAMPLES || over && !self.is_drained() {
             self.starved = false;
             Readiness::Ready
         } else if self.starved {
@@ -69,29 +72,43 @@ impl Item {
         }
     }
 
+    /// Long enough held back for the provider's pace, or by the prefill while that is not known.
+    fn may_start(&self, settings: &PlayoutSettings, pace: &Pace) -> bool {
+        let prefill = settings.prefill_ms as usize * SAMPLE_RATE_HZ as usize / 1_000;
+        let enough = match pace.hold_ms() {
+            Some(hold_ms) if self.waited_ms < hold_ms => return false,
+            Some(_) => FRAME_SAMPLES,
+            None if self.waited_ms < u64::from(settings.prefill_patience_ms) => prefill.max(FRAME_SAMPLES),
+            None => FRAME_SAMPLES,
+        };
+        self.samples.len() >= enough
+    }
+
     /// Takes up to a frame; the rest of `out` stays as it is. Returns the samples taken.
-    pub(super) fn take(&mut self, out: &mut [i16; FRAME_SAMPLES]) -> usize {
-        let taken = self.samples.len().min(FRAME_SAMPLES);
-        for (to, from) in out.iter_mut().zip(self.samples.drain(..taken)) {
-            *to = from;
-        }
-        taken
+    pub(super) fn take(&mut self, out: &mut [i16; FRAME_SAMPLES], pool: &mut Pool) -> usize {
+        self.samples.take(out, pool)
     }
 
     pub(super) fn upcoming(&self) -> impl Iterator<Item = i16> + '_ {
-        self.samples.iter().copied()
+        self.samples.iter()
     }
 
     pub(super) fn is_drained(&self) -> bool {
-        self.samples.is_empty()
+        self.samples.len() == 0
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        self.samples.blocks()
     }
 
     pub(super) fn heard(&self) -> Heard {
         Heard { heard_samples: self.handed_out(), received_samples: self.received, finished: self.finished }
     }
 
-    pub(super) fn into_cut(self) -> Cut {
-        Cut { heard_samples: self.handed_out(), received_samples: self.received, item: self.id }
+    pub(super) fn into_cut(mut self, pool: &mut Pool) -> Cut {
+        let heard_samples = self.handed_out();
+        self.samples.clear(pool);
+        Cut { heard_samples, received_samples: self.received, item: self.id }
     }
 
     fn handed_out(&self) -> u64 {

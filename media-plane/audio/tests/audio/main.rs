@@ -8,6 +8,7 @@ mod dtmf;
 mod network;
 mod opus;
 mod playout;
+mod playout_pace;
 mod uplink;
 mod uplink_network;
 mod uplink_quality;
