@@ -177,8 +177,7 @@ impl Uplink {
             self.renderer.conceal(FRAME_SAMPLES, sink);
             let after = self.renderer.counters();
             let concealed = after.concealed_samples() - before.concealed_samples();
-            self.spans.add(before.samples(), concealed, SpanKind::Concealed);
-            self.spans.add_undecided(before.samples() + concealed, FRAME_SAMPLES as u64 - concealed);
+            self.spans.add_undecided(before.samples(), concealed, FRAME_SAMPLES as u64 - concealed);
             match &mut self.clock {
                 Some(clock) => clock.pass_unheard(),
                 None => self.unclocked_samples += FRAME_SAMPLES as u64,

@@ -46,7 +46,8 @@ pub struct UplinkStatistics {
     pub concealed_ms: u64,
     /// Silence.
     pub silence_ms: u64,
-    /// The part of it in place of audio that was lost or late. With what was concealed: all the listener did not get.
+    /// What the sender sent and the listener did not get: concealed, or silence in place of what was lost or late. A
+    /// sender that is quiet is not missing. Known when the next packet comes.
     pub missing_ms: u64,
     /// Interarrival jitter (RFC 3550, section 6.4.1), milliseconds.
     pub jitter_ms: u32,

@@ -30,23 +30,54 @@ pub struct Span {
     pub kind: SpanKind,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Spans {
     closed: VecDeque<Span>,
     open: Option<Span>,
     undecided: Option<(u64, u64)>,
+    /// Made up by the wall clock since the last packet: perhaps in place of nothing.
+    perhaps_missing: u64,
+    /// Samples that stood for audio the sender sent.
     pub(super) missing: u64,
     pub(super) dropped: u64,
+}
+
+impl Default for Spans {
+    /// With room for all it ever keeps.
+    fn default() -> Self {
+        Self {
+            closed: VecDeque::with_capacity(MAX_SPANS),
+            open: None,
+            undecided: None,
+            perhaps_missing: 0,
+            missing: 0,
+            dropped: 0,
+        }
+    }
 }
 
 impl Spans {
     /// Audio of this kind follows `position` samples.
     pub(super) fn add(&mut self, position: u64, samples: u64, kind: SpanKind) {
+        if kind != SpanKind::Quiet {
+            self.missing += samples;
+        }
+        self.extend(position, samples, kind);
+    }
+
+    /// Concealment by the wall clock follows, and after it silence of which only the next packet tells why.
+    pub(super) fn add_undecided(&mut self, position: u64, concealed: u64, silent: u64) {
+        self.extend(position, concealed, SpanKind::Concealed);
+        self.perhaps_missing += concealed;
+        if silent > 0 {
+            self.close();
+            self.undecided.get_or_insert((position + concealed, 0)).1 += silent;
+        }
+    }
+
+    fn extend(&mut self, position: u64, samples: u64, kind: SpanKind) {
         if samples == 0 {
             return;
-        }
-        if kind == SpanKind::Missing {
-            self.missing += samples;
         }
         match &mut self.open {
             Some(open) if open.kind == kind && open.start_samples + open.samples == position => open.samples += samples,
@@ -57,16 +88,10 @@ impl Spans {
         }
     }
 
-    /// Silence follows of which only the next packet tells why.
-    pub(super) fn add_undecided(&mut self, position: u64, samples: u64) {
-        if samples > 0 {
-            self.close();
-            self.undecided.get_or_insert((position, 0)).1 += samples;
-        }
-    }
-
     /// Now it is known why.
     pub(super) fn decide(&mut self, kind: SpanKind) {
+        let concealed = std::mem::take(&mut self.perhaps_missing);
+        self.missing += if kind == SpanKind::Quiet { 0 } else { concealed };
         if let Some((position, samples)) = self.undecided.take() {
             self.add(position, samples, kind);
         }
