@@ -64,11 +64,14 @@ async fn router(node: Arc<Node>, stop: &CancellationToken) -> anyhow::Result<Rou
             () = stop.cancelled() => {}
         }
     });
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .context("the contracts' descriptors are not readable")?;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let reflection_v1 = reflection().build_v1().context("the contracts' descriptors are not readable")?;
+    // What clients ask for that are older than v1, Python's among them.
+    let reflection_v1alpha = reflection().build_v1alpha().context("the contracts' descriptors are not readable")?;
 
     let guard = Guard::new("VOICEBRIDGE_NODE_TOKEN", node.config().node_token.clone());
     let service = MediaPlaneServiceServer::new(Service::new(node.clone()));
@@ -80,7 +83,8 @@ async fn router(node: Arc<Node>, stop: &CancellationToken) -> anyhow::Result<Rou
     Ok(Router::new()
         .merge(guarded)
         .route_service(&path_of(&health), health)
-        .route_service(&path_of(&reflection), reflection)
+        .route_service(&path_of(&reflection_v1), reflection_v1)
+        .route_service(&path_of(&reflection_v1alpha), reflection_v1alpha)
         .route(
             "/metrics",
             get(async move || {
