@@ -78,7 +78,9 @@ pub enum Output {
     Rtp(Received),
     /// ICE and DTLS are up; comes once.
     Connected,
-    /// ICE or DTLS failed or was closed for good; comes once and is the last but for transmits.
+    /// The far side said good-bye (DTLS close_notify); comes once and is the last but for transmits.
+    Closed,
+    /// ICE or DTLS failed for good; comes once and is the last but for transmits.
     Failed(String),
 }
 
@@ -109,7 +111,7 @@ pub trait Peer {
     fn write_rtp(&mut self, now: Instant, packet: RtpOut<'_>) -> Result<(), PeerError>;
     /// The next thing to do; call until `None` after every other call and at every deadline.
     fn poll(&mut self, now: Instant) -> Option<Output>;
-    /// When to poll again if nothing happens. `None` before `start` and after `Failed`.
+    /// When to poll again if nothing happens. `None` before `start` and after `Closed` or `Failed`.
     fn deadline(&mut self) -> Option<Instant>;
     /// Says good-bye (DTLS close_notify, RFC 5246 section 7.2.1); poll once more to send it.
     fn close(&mut self, now: Instant);

@@ -246,15 +246,19 @@ impl Engine {
             .rtp_sender(self.sender)
             .and_then(|sender| sender.transport().map(|transport| transport.state()));
         if state == Some(RTCDtlsTransportState::Closed) {
-            self.fail("DTLS: closed by the far side".to_owned());
+            self.finish(Output::Closed);
         }
     }
 
     fn fail(&mut self, why: String) {
+        self.finish(Output::Failed(why));
+    }
+
+    fn finish(&mut self, last: Output) {
         if self.phase != Phase::Over {
             self.phase = Phase::Over;
             self.flight.settle();
-            self.outputs.push_back(Output::Failed(why));
+            self.outputs.push_back(last);
         }
     }
 }
