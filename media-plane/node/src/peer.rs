@@ -15,7 +15,7 @@ mod tests;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -45,6 +45,8 @@ pub struct Place {
     pub announced: SocketAddr,
     /// The SSRC to send with.
     pub ssrc: u32,
+    /// From [`Peer::start`]: for this long ICE and DTLS are tried, from the beginning if need be.
+    pub connect_within: Duration,
 }
 
 /// A packet from the caller, decrypted.

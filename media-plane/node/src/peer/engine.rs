@@ -3,6 +3,10 @@
 //! Flow: [`Engine::accept`] applies the offer and our settings and freezes; [`Engine::start`] lets it run. Every
 //! input marks the engine dirty; `poll` then lets `rtc` work until it has nothing to say and hands out the results.
 //!
+//! `rtc` gives up a handshake for good after seven retransmissions and ICE after thirty seconds of silence, however long the
+//! caller may take. Until the time to connect is over both are then begun again under the same credentials and certificate:
+//! to a far side that heard nothing so far it makes no difference.
+//!
 //! Settings and why: ICE checks every 20 ms instead of 200 (an ICE-lite caller is connected in some 50 ms instead of
 //! 400); DTLS client when the offer leaves the choice; Opus with an empty fmtp and telephone-event only; sender and
 //! receiver reports but neither NACK nor transport-wide congestion control; no mDNS; a certificate per call, ECDSA
@@ -52,8 +56,8 @@ use super::{Local, Output, Peer, PeerError, Place, Received, Remote, flight::Fli
 
 /// Time between two ICE checks of one pair while connecting.
 const ICE_CHECK_EVERY: Duration = Duration::from_millis(20);
-/// Checks of one pair until it is given up: 10 s of them, by then the session has ended the call.
-const ICE_MAX_CHECKS: u16 = 500;
+/// Checks of one pair until it is given up: 30 s of them, by then ICE as a whole has failed.
+const ICE_MAX_CHECKS: u16 = 1_500;
 /// Without an answer to a consent check for this long ICE calls itself disconnected (and goes on).
 const ICE_DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
 /// From there to failed: 30 s in all, the expiry of consent (RFC 7675, section 5.1).
@@ -71,9 +75,13 @@ const MAX_ROUNDS: u32 = 8;
 pub struct Engine {
     connection: RTCPeerConnection,
     sender: RTCRtpSenderId,
+    certificate: RTCCertificate,
+    remote: Remote,
     local: Local,
     place: Place,
     phase: Phase,
+    /// When connecting is given up.
+    connect_by: Option<Instant>,
     /// Something was given to `rtc` since it was last drained.
     dirty: bool,
     flight: Flight,
@@ -117,48 +125,16 @@ impl Engine {
             .expect("rtc names the SHA-256 fingerprint of every certificate");
         let local =
             Local { ice_ufrag: ice_chars(UFRAG_CHARS), ice_pwd: ice_chars(PWD_CHARS), fingerprint, ssrc: place.ssrc };
-
-        let settings = SettingEngineBuilder::new()
-            .with_answering_dtls_role(RTCDtlsRole::Client)
-            .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_MAX_CHECKS))
-            .with_ice_timeouts(Some(ICE_DISCONNECTED_AFTER), Some(ICE_FAILED_AFTER), Some(ICE_CONSENT_EVERY))
-            .with_ice_credentials(local.ice_ufrag.clone(), local.ice_pwd.clone())
-            .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-            .build();
-        let mut connection = RTCPeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::new().with_certificates(vec![certificate]).build())
-            .with_setting_engine(settings)
-            .with_media_engine(media_engine(remote)?)
-            .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
-            .build(now)
-            .map_err(refused("settings"))?;
-
-        let sender = connection.add_track(track(place.ssrc)).map_err(refused("track"))?;
-        let offer = RTCSessionDescription::offer(remote.engine_offer()).map_err(refused("offer"))?;
-        connection.set_remote_description(now, offer).map_err(refused("offer"))?;
-        let candidate = CandidateHostConfig {
-            base_config: CandidateConfig {
-                network: "udp".to_owned(),
-                address: place.announced.ip().to_string(),
-                port: place.announced.port(),
-                component: 1,
-                ..Default::default()
-            },
-            ..Default::default()
-        }
-        .new_candidate_host()
-        .and_then(|candidate| RTCIceCandidate::from(&candidate).to_json())
-        .map_err(refused("announced address"))?;
-        connection.add_local_candidate(candidate).map_err(refused("announced address"))?;
-        let answer = connection.create_answer(None).map_err(refused("offer"))?;
-        connection.set_local_description(now, answer).map_err(refused("offer"))?;
-
+        let (connection, sender) = connection(now, remote, &certificate, &local, place)?;
         Ok(Self {
             connection,
             sender,
+            certificate,
+            remote: remote.clone(),
             local,
             place,
             phase: Phase::Held,
+            connect_by: None,
             dirty: false,
             flight: Flight::default(),
             dtls_peer: None,
@@ -171,14 +147,14 @@ impl Engine {
     fn run(&mut self, now: Instant) {
         self.dirty = false;
         for _ in 0..MAX_ROUNDS {
-            if let Err(error) = self.connection.handle_timeout(now) {
-                // DTLS gave up (it retransmits 7 times), or cannot go on with what the far side sent.
-                self.fail(format!("DTLS: {error}"));
-            }
             let mut said_something = false;
+            if let Err(error) = self.connection.handle_timeout(now) {
+                self.broken(now, &format!("DTLS: {error}"));
+                said_something = true;
+            }
             while let Some(event) = self.connection.poll_event() {
                 said_something = true;
-                self.event(&event);
+                self.event(now, &event);
             }
             while let Some(TaggedRTCMessage { message, .. }) = self.connection.poll_read() {
                 if let RTCMessage::RtpPacket(_, packet) = message {
@@ -196,9 +172,28 @@ impl Engine {
             self.outputs.push_back(Output::Transmit { to: *to, bytes: bytes.clone() });
         }
         self.notice_goodbye();
+        if self.phase == Phase::Connecting && self.connect_by.is_some_and(|by| by <= now) {
+            self.fail(format!("not connected within {} s", self.place.connect_within.as_secs()));
+        }
     }
 
-    fn event(&mut self, event: &RTCPeerConnectionEvent) {
+    /// ICE or DTLS gave up: for good once connected, else for this attempt.
+    fn broken(&mut self, now: Instant, why: &str) {
+        if self.phase != Phase::Connecting {
+            return self.fail(why.to_owned());
+        }
+        tracing::debug!(why, "connecting from the beginning");
+        match connection(now, &self.remote, &self.certificate, &self.local, self.place) {
+            Ok((connection, sender)) => {
+                (self.connection, self.sender) = (connection, sender);
+                self.flight = Flight::default();
+                self.dtls_peer = None;
+            }
+            Err(error) => self.fail(format!("{why}, and no second attempt: {error}")),
+        }
+    }
+
+    fn event(&mut self, now: Instant, event: &RTCPeerConnectionEvent) {
         if let RTCPeerConnectionEvent::OnConnectionStateChangeEvent(state) = event {
             match state {
                 RTCPeerConnectionState::Connected if self.phase == Phase::Connecting => {
@@ -206,7 +201,7 @@ impl Engine {
                     self.flight.settle();
                     self.outputs.push_back(Output::Connected);
                 }
-                RTCPeerConnectionState::Failed => self.fail("ICE: the far side does not answer".to_owned()),
+                RTCPeerConnectionState::Failed => self.broken(now, "ICE: the far side does not answer"),
                 _ => {}
             }
         }
@@ -268,9 +263,10 @@ impl Peer for Engine {
         &self.local
     }
 
-    fn start(&mut self, _now: Instant) {
+    fn start(&mut self, now: Instant) {
         if self.phase == Phase::Held {
             self.phase = Phase::Connecting;
+            self.connect_by = Some(now + self.place.connect_within);
             self.dirty = true;
         }
     }
@@ -341,9 +337,11 @@ impl Peer for Engine {
     fn deadline(&mut self) -> Option<Instant> {
         match self.phase {
             Phase::Held | Phase::Over => None,
-            Phase::Connecting | Phase::Connected => {
-                [self.connection.poll_timeout(), self.flight.deadline()].into_iter().flatten().min()
+            Phase::Connecting => {
+                let parts = [self.connection.poll_timeout(), self.flight.deadline(), self.connect_by];
+                parts.into_iter().flatten().min()
             }
+            Phase::Connected => [self.connection.poll_timeout(), self.flight.deadline()].into_iter().flatten().min(),
         }
     }
 
@@ -359,6 +357,51 @@ impl Peer for Engine {
         }
         self.phase = Phase::Over;
     }
+}
+
+/// A connection that has applied the offer and our side of it, and waits to be run.
+fn connection(
+    now: Instant,
+    remote: &Remote,
+    certificate: &RTCCertificate,
+    local: &Local,
+    place: Place,
+) -> Result<(RTCPeerConnection, RTCRtpSenderId), PeerError> {
+    let settings = SettingEngineBuilder::new()
+        .with_answering_dtls_role(RTCDtlsRole::Client)
+        .with_ice_connection_attempts(Some(ICE_CHECK_EVERY), Some(ICE_MAX_CHECKS))
+        .with_ice_timeouts(Some(ICE_DISCONNECTED_AFTER), Some(ICE_FAILED_AFTER), Some(ICE_CONSENT_EVERY))
+        .with_ice_credentials(local.ice_ufrag.clone(), local.ice_pwd.clone())
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .build();
+    let mut connection = RTCPeerConnectionBuilder::new()
+        .with_configuration(RTCConfigurationBuilder::new().with_certificates(vec![certificate.clone()]).build())
+        .with_setting_engine(settings)
+        .with_media_engine(media_engine(remote)?)
+        .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
+        .build(now)
+        .map_err(refused("settings"))?;
+
+    let sender = connection.add_track(track(place.ssrc)).map_err(refused("track"))?;
+    let offer = RTCSessionDescription::offer(remote.engine_offer()).map_err(refused("offer"))?;
+    connection.set_remote_description(now, offer).map_err(refused("offer"))?;
+    let candidate = CandidateHostConfig {
+        base_config: CandidateConfig {
+            network: "udp".to_owned(),
+            address: place.announced.ip().to_string(),
+            port: place.announced.port(),
+            component: 1,
+            ..Default::default()
+        },
+        ..Default::default()
+    }
+    .new_candidate_host()
+    .and_then(|candidate| RTCIceCandidate::from(&candidate).to_json())
+    .map_err(refused("announced address"))?;
+    connection.add_local_candidate(candidate).map_err(refused("announced address"))?;
+    let answer = connection.create_answer(None).map_err(refused("offer"))?;
+    connection.set_local_description(now, answer).map_err(refused("offer"))?;
+    Ok((connection, sender))
 }
 
 /// Opus and telephone-event at the payload types of the offer, and nothing else.

@@ -15,9 +15,9 @@ use std::{
 use bytes::Bytes;
 
 /// Time between two sendings of one flight.
-pub(super) const REPEAT_EVERY: Duration = Duration::from_millis(60);
-/// A flight is repeated at most this often; by then (10 s) every time-out of a call has struck.
-pub(super) const MAX_REPEATS: u32 = 166;
+const REPEAT_EVERY: Duration = Duration::from_millis(60);
+/// A flight is repeated at most this often: 10 s, and the engine gives up a handshake after 8.
+const MAX_REPEATS: u32 = 166;
 /// Datagrams kept of one flight. A handshake with a P-256 certificate needs two; more is not repeated.
 const MAX_DATAGRAMS: usize = 8;
 

@@ -45,6 +45,10 @@ struct World {
 
 impl World {
     fn new(kind: Kind, tweak: impl FnOnce(&mut Remote)) -> Self {
+        Self::connecting_within(Duration::from_secs(10), kind, tweak)
+    }
+
+    fn connecting_within(connect_within: Duration, kind: Kind, tweak: impl FnOnce(&mut Remote)) -> Self {
         let now = Instant::now();
         let (mut caller, offer) = Caller::new(now, THEIRS.into(), kind);
         let mut remote = Remote {
@@ -58,7 +62,7 @@ impl World {
             candidates: Remote::candidates_in(&offer, IpAddr::from(OURS.0)),
         };
         tweak(&mut remote);
-        let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed };
+        let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, connect_within };
         let peer = Engine::accept(now, &remote, place).unwrap();
         caller.answer(now, &answer(&offer, peer.local()));
         Self {
@@ -220,14 +224,51 @@ fn is_dtls_record(bytes: &[u8]) -> bool {
 }
 
 #[test]
-fn a_client_hello_is_not_repeated_for_ever() {
-    let mut world = World::new(Kind::Relay, |_| {});
-    world.lose = Box::new(|way, bytes| way == Way::Out && is_dtls_record(bytes));
+fn client_hellos_are_repeated_until_the_time_to_connect_is_over() {
+    for seconds in [3, 10, 25] {
+        let limit = Duration::from_secs(seconds);
+        let mut world = World::connecting_within(limit, Kind::Relay, |_| {});
+        world.lose = Box::new(|way, bytes| way == Way::Out && is_dtls_record(bytes));
+        world.peer.start(world.now);
+        world.run(limit - Duration::from_millis(10));
+        assert!(world.outputs.is_empty(), "{:?}", world.outputs);
+        world.run(Duration::from_secs(5));
+        assert!(matches!(&world.outputs[..], [Output::Failed(_)]), "{:?}", world.outputs);
+        let sent: Vec<Duration> = world.left.iter().filter(|(_, b)| is_client_hello(b)).map(|(at, _)| *at).collect();
+        let longest = sent.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        // A new attempt needs its ICE check first.
+        assert!(longest <= Duration::from_millis(200), "{longest:?}");
+        let last = *sent.last().unwrap();
+        assert!((limit - Duration::from_millis(200)..=limit).contains(&last), "{last:?}");
+    }
+}
+
+/// Until `open` only what `passes` gets through.
+fn connects_late(open: Duration, passes: fn(&[u8]) -> bool) {
+    let mut world = World::connecting_within(Duration::from_secs(60), Kind::Relay, |_| {});
+    let opened = std::rc::Rc::new(std::cell::Cell::new(false));
+    let gate = opened.clone();
+    world.lose = Box::new(move |way, bytes| !gate.get() && way == Way::Out && !passes(bytes));
     world.peer.start(world.now);
-    world.run(Duration::from_secs(40));
-    assert!(matches!(world.outputs.last(), Some(Output::Failed(_))), "{:?}", world.outputs);
-    let last = world.left.iter().rfind(|(_, bytes)| is_dtls_record(bytes)).unwrap().0;
-    assert!(last < Duration::from_secs(20), "{last:?}");
+    world.run(open);
+    assert!(world.outputs.is_empty(), "{:?}", world.outputs);
+    opened.set(true);
+    let took = world.run_until_connected(Duration::from_secs(2));
+    assert!(took <= Duration::from_millis(400), "{took:?}");
+}
+
+#[test]
+fn a_relay_that_drops_client_hellos_for_long_is_connected_to_in_the_end() {
+    for seconds in [7, 9, 13, 24] {
+        connects_late(Duration::from_secs(seconds), |bytes| !is_dtls_record(bytes));
+    }
+}
+
+#[test]
+fn a_relay_that_drops_everything_for_long_is_connected_to_in_the_end() {
+    for seconds in [9, 24] {
+        connects_late(Duration::from_secs(seconds), |_| false);
+    }
 }
 
 #[test]
