@@ -115,7 +115,7 @@ impl Caller {
         commands: mpsc::Receiver<Command>,
         progress: watch::Sender<Timeline>,
     ) -> Result<Self, super::CallError> {
-        let peer = Peer::new().await?;
+        let peer = Peer::new(settings.network).await?;
         Ok(Self {
             peer,
             ear: Arc::new(Mutex::new(Ear::new()?)),
@@ -416,6 +416,7 @@ impl Caller {
                 self.mark(moment, at);
             }
         }
+        let network = self.peer.relay.network_report();
         let (hearing, faults, pcm_heard) = {
             let mut ear = self.ear();
             let first = seen.packets.first().map_or(0, |packet| packet.timestamp);
@@ -444,6 +445,7 @@ impl Caller {
             ended_by,
             biz_opaque_callback_data: self.biz_opaque_callback_data,
             terminate: Some(terminate),
+            network,
             violations,
         }
     }

@@ -21,6 +21,7 @@ mod faults;
 mod graph;
 mod graph_error;
 mod handle;
+mod network;
 mod observe;
 mod offer;
 mod order;
@@ -60,6 +61,7 @@ pub use self::{
     graph::VERSION,
     graph_error::{GraphError, NO_MEDIA_RECEIVED, SDP_VALIDATION},
     handle::CallHandle,
+    network::{Network, NetworkReport},
     observe::ReceivedPacket,
     order::Action,
     peer::PeerError,

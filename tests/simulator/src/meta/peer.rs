@@ -34,6 +34,7 @@ use webrtc::{
 
 use super::{
     answer::Answer,
+    network::{Network, Wires},
     offer::{self, Offer},
     relay::{Relay, RelayRuntime},
     stun::Responder,
@@ -62,6 +63,9 @@ pub enum PeerError {
     /// The engine's own offer lacks something the live shape needs.
     #[error("the WebRTC engine's offer has no {0}")]
     Incomplete(&'static str),
+    /// No network is as the settings say.
+    #[error("the network of the settings cannot be")]
+    Network(#[from] voicebridge_netem::ProfileError),
     /// The engine has no cryptography.
     #[error("no crypto provider")]
     Crypto,
@@ -72,6 +76,7 @@ impl PeerError {
     pub(crate) fn with_cause(&self) -> String {
         match self {
             Self::Engine { source, .. } => format!("{self}: {source}"),
+            Self::Network(source) => format!("{self}: {source}"),
             Self::Incomplete(_) | Self::Crypto => self.to_string(),
         }
     }
@@ -102,10 +107,11 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Binds a socket on loopback and writes the offer.
-    pub(crate) async fn new() -> Result<Self, PeerError> {
+    pub(crate) async fn new(network: Option<Network>) -> Result<Self, PeerError> {
         let crypto = rtc::crypto::default_provider().map_err(|_| PeerError::Crypto)?;
         let (ufrag, password) = credentials();
-        let relay = Relay::new(Responder::new(ufrag.clone(), password.clone(), Arc::clone(&crypto)));
+        let wires = network.map(Wires::new).transpose()?;
+        let relay = Relay::new(Responder::new(ufrag.clone(), password.clone(), Arc::clone(&crypto)), wires);
         let (events_in, events) = mpsc::channel(EVENT_QUEUE);
         let (gathered_in, mut gathered) = watch::channel(false);
 

@@ -8,7 +8,8 @@ use std::{
 use voicebridge_audio::{FRAME_RTP_UNITS, FRAME_SAMPLES};
 
 use super::{
-    delivery::WebhookReport, graph_error::GraphError, observe::ReceivedPacket, order::Action, utterance::Utterance,
+    delivery::WebhookReport, graph_error::GraphError, network::NetworkReport, observe::ReceivedPacket, order::Action,
+    utterance::Utterance,
 };
 
 /// A point in the life of a call. Of those that can happen again, the first counts.
@@ -211,6 +212,8 @@ pub struct CallRecord {
     pub biz_opaque_callback_data: Option<String>,
     /// The delivery of the `terminate` webhook.
     pub terminate: Option<WebhookReport>,
+    /// What a bad network did to the call's media; [`Self::packets`] are those that came through.
+    pub network: Option<NetworkReport>,
     /// Rules of Meta's that the business broke, in words.
     pub violations: Vec<String>,
 }

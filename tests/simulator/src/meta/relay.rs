@@ -12,7 +12,8 @@
 //!   the user would lose it.
 //! - **Everything** stops both ways once the call is over: no DTLS alert tells the business, only the webhook does.
 //!
-//! It drops nothing else and delays nothing. Everything runs inside the engine's own polls.
+//! It drops nothing else and delays nothing, unless the call has a bad network (see `network`). But for what that sends
+//! later, everything runs inside the engine's own polls.
 
 use std::{
     collections::VecDeque,
@@ -25,13 +26,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{io::ReadBuf, net::UdpSocket};
+use tokio::{
+    io::ReadBuf,
+    net::UdpSocket,
+    time::{Sleep, sleep_until},
+};
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
     Transmit,
 };
 
 use super::{
+    network::{NetworkReport, Sender, Wires},
     observe::{Kind, Observed},
     stun::{self, Responder},
 };
@@ -43,6 +49,8 @@ const MAX_QUEUED: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Relay {
     responder: Responder,
+    /// The network between it and the business, if that is a bad one.
+    wires: Option<Wires>,
     state: Mutex<State>,
 }
 
@@ -76,8 +84,8 @@ enum Verdict {
 }
 
 impl Relay {
-    pub(crate) fn new(responder: Responder) -> Arc<Self> {
-        Arc::new(Self { responder, state: Mutex::default() })
+    pub(crate) fn new(responder: Responder, wires: Option<Wires>) -> Arc<Self> {
+        Arc::new(Self { responder, wires, state: Mutex::default() })
     }
 
     /// The business's answer is known and good: DTLS may pass.
@@ -97,6 +105,19 @@ impl Relay {
     /// The call is over: nothing comes in or out any more.
     pub(crate) fn end(&self) {
         self.state().ended = true;
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.state().ended
+    }
+
+    pub(super) const fn wires(&self) -> Option<&Wires> {
+        self.wires.as_ref()
+    }
+
+    /// What the network did so far, if it is a bad one.
+    pub(crate) fn network_report(&self) -> Option<NetworkReport> {
+        self.wires.as_ref().map(Wires::report)
     }
 
     /// Reads what was observed.
@@ -208,8 +229,11 @@ impl State {
 /// The engine's socket.
 #[derive(Debug)]
 struct RelaySocket {
-    io: UdpSocket,
+    io: Arc<UdpSocket>,
     relay: Arc<Relay>,
+    /// Wakes the reader for what the network holds back.
+    alarm: Mutex<Option<Pin<Box<Sleep>>>>,
+    _sender: Option<Sender>,
 }
 
 impl AsyncUdpSocket for RelaySocket {
@@ -219,10 +243,15 @@ impl AsyncUdpSocket for RelaySocket {
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let (datagram, to) = (transmit.contents, transmit.destination);
-        if self.relay.leaving(datagram, to, self.io.local_addr()?) {
-            self.io.poll_send_to(cx, datagram, to)
-        } else {
-            Poll::Ready(Ok(datagram.len()))
+        if !self.relay.leaving(datagram, to, self.io.local_addr()?) {
+            return Poll::Ready(Ok(datagram.len()));
+        }
+        match self.relay.wires() {
+            Some(wires) if Wires::concerns(Kind::of(datagram)) => {
+                wires.leave(Instant::now(), to, datagram);
+                Poll::Ready(Ok(datagram.len()))
+            }
+            _ => self.io.poll_send_to(cx, datagram, to),
         }
     }
 
@@ -246,11 +275,21 @@ impl AsyncUdpSocket for RelaySocket {
             state.reader = Some(cx.waker().clone());
         }
         loop {
+            if let Some((from, datagram)) = self.come_through() {
+                let length = datagram.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&datagram[..length]);
+                return Poll::Ready(Ok(fill(meta, length, from)));
+            }
             let mut read = ReadBuf::new(buffer);
             let from = match self.io.poll_recv_from(cx, &mut read) {
+                Poll::Pending if self.is_overdue(cx) => continue,
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(result) => result?,
             };
+            if let Some(wires) = self.relay.wires().filter(|_| Wires::concerns(Kind::of(read.filled()))) {
+                wires.arrive(Instant::now(), from, read.filled());
+                continue;
+            }
             match self.relay.arrived(Instant::now(), read.filled(), from) {
                 Verdict::Pass => return Poll::Ready(Ok(fill(meta, read.filled().len(), from))),
                 Verdict::Drop => {}
@@ -258,6 +297,29 @@ impl AsyncUdpSocket for RelaySocket {
                 Verdict::Reply(response) => drop(self.io.try_send_to(&response, from)),
             }
         }
+    }
+}
+
+impl RelaySocket {
+    /// The next datagram the bad network lets through and the relay passes.
+    fn come_through(&self) -> Option<(SocketAddr, Vec<u8>)> {
+        let wires = self.relay.wires()?;
+        loop {
+            let now = Instant::now();
+            let (from, datagram) = wires.arrived(now)?;
+            if matches!(self.relay.arrived(now, &datagram, from), Verdict::Pass) {
+                return Some((from, datagram));
+            }
+        }
+    }
+
+    /// Whether something has come through by now; if not, the reader is woken when it has.
+    fn is_overdue(&self, cx: &mut Context<'_>) -> bool {
+        let Some(due) = self.relay.wires().and_then(Wires::next_arrival) else { return false };
+        let mut alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner);
+        let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+        alarm.as_mut().reset(due.into());
+        alarm.as_mut().poll(cx).is_ready()
     }
 }
 
@@ -279,7 +341,9 @@ impl Runtime for RelayRuntime {
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         socket.set_nonblocking(true)?;
-        Ok(Arc::new(RelaySocket { io: UdpSocket::from_std(socket)?, relay: Arc::clone(&self.0) }))
+        let (io, relay) = (Arc::new(UdpSocket::from_std(socket)?), Arc::clone(&self.0));
+        let sender = relay.wires().map(|_| Sender::start(&relay, &io));
+        Ok(Arc::new(RelaySocket { io, relay, alarm: Mutex::default(), _sender: sender }))
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

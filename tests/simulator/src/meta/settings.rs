@@ -8,6 +8,7 @@ use std::{
 use super::{
     delivery::{Signing, WebhookPolicy},
     faults::Faults,
+    network::Network,
     script::{DEFAULT_PATIENCE, Step},
 };
 
@@ -116,6 +117,8 @@ pub struct CallerSettings {
     pub connect: ConnectDelivery,
     /// Faults of the Graph API for this call only.
     pub faults: Faults,
+    /// A bad network for the call's media; none leaves it alone.
+    pub network: Option<Network>,
     /// `deeplink_payload` of the webhooks.
     pub deeplink_payload: Option<String>,
     /// `cta_payload` of the webhooks.
@@ -134,6 +137,7 @@ impl Default for CallerSettings {
             max_duration: Duration::from_secs(600),
             connect: ConnectDelivery::Once,
             faults: Faults::none(),
+            network: None,
             deeplink_payload: None,
             cta_payload: None,
         }

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::{interval, timeout};
 use voicebridge_audio::{level::rms_dbfs, opus::Decoder};
+use voicebridge_netem::{Loss, Profile, Reorder};
 use voicebridge_simulator::meta::{
-    CallHandle, CallRecord, CallerSettings, Continuity, EndedBy, Limits, MetaSettings, Moment, Step, Utterance,
+    CallHandle, CallRecord, CallerSettings, Continuity, EndedBy, Limits, MetaSettings, Moment, Network, Step, Utterance,
 };
 
 use crate::{
@@ -189,4 +190,38 @@ async fn a_business_that_falls_silent_is_left() {
     let record = finish(handle).await;
     assert_eq!(record.ended_by, EndedBy::NoMedia);
     assert!(!record.packets.is_empty() && record.violations.is_empty(), "{:?}", record.violations);
+}
+
+#[tokio::test]
+async fn a_bad_network_loses_and_reorders_media_both_ways() {
+    let mut business = Business::start(MetaSettings::default(), vec![]).await;
+    let reorder = Some(Reorder { share: 0.1, held_back: Duration::from_millis(30) });
+    let delay = Duration::from_millis(40);
+    let profile = Profile { loss: Loss::Random(0.2), delay, reorder, ..Profile::CLEAN };
+    let network = Some(Network { to_business: profile, from_business: profile, seed: 3 });
+    let script = vec![Step::Silence(Duration::from_secs(3)), Step::HangUp];
+    let (handle, mut peer) = ring(&mut business, CallerSettings { script, network, ..Default::default() }).await;
+    business.answer(handle.id(), "pre_accept", &peer.sdp).await.succeeds();
+    // Setting up is left alone: losses would cost DTLS a second each.
+    timeout(Duration::from_millis(900), peer.connected()).await.expect("connects");
+    business.answer(handle.id(), "accept", &peer.sdp).await.succeeds();
+    drop(timeout(Duration::from_secs(10), play(&mut peer, &packets(160, true))).await);
+    let record = finish(handle).await;
+
+    assert_eq!(record.ended_by, EndedBy::Caller);
+    let report = record.network.expect("the network was a bad one");
+    for link in [report.to_business, report.from_business] {
+        assert!(link.sent > 130, "{report:?}");
+        let lost = link.lost as f64 / link.sent as f64;
+        assert!((0.1..0.3).contains(&lost) && link.duplicated == 0, "{report:?}");
+    }
+    let continuity = record.continuity();
+    assert!(continuity.lost > 13 && continuity.reordered > 3 && continuity.duplicated == 0, "{continuity:?}");
+    let mut heard = Vec::new();
+    while let Ok(packet) = peer.heard.try_recv() {
+        heard.push(packet.header.sequence_number);
+    }
+    assert!(heard.len() * 10 < record.sent.len() * 9, "{} of {}", heard.len(), record.sent.len());
+    let overtaken = heard.windows(2).filter(|pair| (pair[1].wrapping_sub(pair[0]) as i16) < 0).count();
+    assert!(overtaken > 3, "{overtaken} overtaken");
 }

@@ -100,6 +100,7 @@ fn interrupted_call() -> Evidence {
         ended_by: EndedBy::Caller,
         biz_opaque_callback_data: None,
         terminate: None,
+        network: None,
         violations: Vec::new(),
     };
     let session = SessionRecord {
