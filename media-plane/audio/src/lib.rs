@@ -1,7 +1,8 @@
 //! The audio path of one call, pure: no socket, clock, task or random source. Time is an argument.
 //!
 //! Uplink: RTP payload -> order and clock -> decode, conceal or silence -> 24 kHz frames for the AI.
-//! Downlink: 24 kHz audio of the AI -> per-item playout queue and ledger -> one 20 ms frame a tick -> Opus.
+//! Downlink: 24 kHz audio of the AI -> per-item playout queue and ledger -> one 20 ms frame a tick -> the codec.
+//! Beside them: keypad tones, policies for FEC and complexity, and how good it all sounded.
 
 pub mod codec;
 pub mod dtmf;

@@ -9,14 +9,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Decoder {
     Opus(opus::Decoder),
-    G711(g711::Decoder),
+    G711(Box<g711::Decoder>),
 }
 
 impl Decoder {
     pub(crate) fn new(codec: Codec) -> Result<Self, OpusError> {
         Ok(match codec {
             Codec::Opus => Self::Opus(opus::Decoder::new()?),
-            Codec::G711(law) => Self::G711(g711::Decoder::new(law)),
+            Codec::G711(law) => Self::G711(Box::new(g711::Decoder::new(law))),
         })
     }
 

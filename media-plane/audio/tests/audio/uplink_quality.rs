@@ -211,16 +211,14 @@ fn drift_during_a_mute_loses_nothing() {
         let mut recorder = Recorder::default();
         uplink.start(Time::ZERO);
         let mut now = Time::ZERO;
-        let mut sequence = 0u16;
-        for index in (0..200u64).chain(7_500..7_700) {
+        for (sequence, index) in (0..200u64).chain(7_500..7_700).enumerate() {
             let at = Time::from_micros(((index + 1) as i64 * 20_000 * (1_000_000 + ppm) / 1_000_000) as u64 + 20_000);
             while now + Duration::from_micros(POLL_US) < at {
                 now += Duration::from_micros(POLL_US);
                 uplink.poll(now, &mut |frame| recorder.take(frame));
             }
             let payload = &packets[index as usize % packets.len()];
-            uplink.receive(at, sequence, index as u32 * 960, payload, &mut |frame| recorder.take(frame));
-            sequence += 1;
+            uplink.receive(at, sequence as u16, index as u32 * 960, payload, &mut |frame| recorder.take(frame));
         }
         let statistics = uplink.statistics();
         assert_eq!(
