@@ -34,6 +34,8 @@ pub(crate) enum WebhookError {
     Signature,
     #[error("the body is not a webhook delivery: {0}")]
     Malformed(#[from] webhook::Malformed),
+    #[error("{0}")]
+    Query(&'static str),
     #[error("the store failed")]
     Store(#[from] StoreError),
     #[error("internal error")]

@@ -45,6 +45,29 @@ impl Fault {
             .with("rule", rule)
     }
 
+    /// The same under the name a field has in this API's JSON.
+    pub(crate) fn renamed(self, from: &str, to: &str) -> Self {
+        let value = |key| self.metadata.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str());
+        match (value("field"), value("rule")) {
+            (Some(field), Some(rule)) if field == from => Self::invalid(to, rule),
+            _ => self,
+        }
+    }
+
+    /// There is nothing here for this kind of request.
+    pub(crate) fn path_not_found(message: &str) -> Self {
+        Self::new(Code::NotFound, "PATH_NOT_FOUND", message)
+    }
+
+    /// The path is known, the method is not.
+    pub(crate) fn method_not_allowed() -> Self {
+        let message = "This path has other methods only; the header Allow names them.";
+        Self {
+            http: Some(StatusCode::METHOD_NOT_ALLOWED),
+            ..Self::new(Code::Unimplemented, "METHOD_NOT_ALLOWED", message)
+        }
+    }
+
     pub(crate) fn unauthenticated(message: impl Into<String>) -> Self {
         Self::new(Code::Unauthenticated, "UNAUTHENTICATED", message)
     }
@@ -127,7 +150,7 @@ impl From<WebhookError> for Fault {
             WebhookError::NotConfigured(_) => Self::new(Code::Unavailable, "WHATSAPP_NOT_CONFIGURED", message),
             WebhookError::Draining => Self::new(Code::Unavailable, "CONTROL_DRAINING", message),
             WebhookError::Signature => Self::new(Code::Unauthenticated, "WEBHOOK_SIGNATURE_INVALID", message),
-            WebhookError::Malformed(_) => Self::new(Code::InvalidArgument, "WEBHOOK_MALFORMED", message),
+            WebhookError::Malformed(_) | WebhookError::Query(_) => Self::new(Code::InvalidArgument, "WEBHOOK_MALFORMED", message),
             WebhookError::Store(_) | WebhookError::Internal => {
                 Self::new(Code::Internal, "INTERNAL", "The delivery could not be stored; deliver it again.")
             }

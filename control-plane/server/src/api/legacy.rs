@@ -3,11 +3,13 @@
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, State},
+    extract::{FromRequestParts, Path, State},
+    http::request::Parts,
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use voicebridge_proto::{
     control::v1::StartSessionRequest,
     types::v1::{Caller, SignallingStage},
@@ -39,18 +41,16 @@ struct SessionInfo {
     reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StartBody {
-    call_id: String,
-    sdp_offer: String,
-    #[serde(default)]
-    from_number: Option<String>,
-}
+/// The call's id in the path.
+struct CallPath(String);
 
-#[derive(Deserialize)]
-struct AdvanceBody {
-    stage: String,
+impl<S: Send + Sync> FromRequestParts<S> for CallPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(call_id)| Self(call_id)).map_err(|_| Fault::invalid("callId", "must be percent-encoded UTF-8"))
+    }
 }
 
 async fn list(State(api): State<Api>) -> Response {
@@ -70,7 +70,7 @@ async fn list(State(api): State<Api>) -> Response {
     Json(serde_json::json!({ "count": sessions.len(), "sessions": sessions })).into_response()
 }
 
-async fn one(State(api): State<Api>, Path(call_id): Path<String>) -> Result<Json<SessionInfo>, Fault> {
+async fn one(State(api): State<Api>, CallPath(call_id): CallPath) -> Result<Json<SessionInfo>, Fault> {
     let row = api.row(call_id).await?;
     Ok(Json(SessionInfo {
         call_id: row.call_id.as_str().to_owned(),
@@ -82,14 +82,16 @@ async fn one(State(api): State<Api>, Path(call_id): Path<String>) -> Result<Json
 }
 
 async fn start(State(api): State<Api>, body: Body) -> Result<Response, Fault> {
-    let body: StartBody = json(&api, body).await?;
+    let body = object(&api, body).await?;
+    let from_number = optional_text(&body, "fromNumber")?;
     let request = StartSessionRequest {
-        call_id: body.call_id,
-        sdp_offer: body.sdp_offer,
-        caller: Some(Caller { phone_number: body.from_number.unwrap_or_default(), ..Caller::default() }),
+        call_id: text(&body, "callId")?,
+        sdp_offer: text(&body, "sdpOffer")?,
+        caller: Some(Caller { phone_number: from_number.unwrap_or_default(), ..Caller::default() }),
         ..StartSessionRequest::default()
     };
-    let started = api.start(request, Holder::SelfImmediate).await?;
+    let started = api.start(request, Holder::SelfImmediate).await;
+    let started = started.map_err(|fault| fault.renamed("call_id", "callId").renamed("sdp_offer", "sdpOffer"))?;
     let body = serde_json::json!({
         "success": true,
         "callId": started.call_id,
@@ -99,23 +101,39 @@ async fn start(State(api): State<Api>, body: Body) -> Result<Response, Fault> {
     Ok(Json(body).into_response())
 }
 
-async fn advance(State(api): State<Api>, Path(call_id): Path<String>, body: Body) -> Result<Response, Fault> {
-    let body: AdvanceBody = json(&api, body).await?;
-    let name = body.stage.strip_prefix("SIGNALLING_STAGE_").unwrap_or(&body.stage);
+async fn advance(State(api): State<Api>, CallPath(call_id): CallPath, body: Body) -> Result<Response, Fault> {
+    let given = text(&object(&api, body).await?, "stage")?;
+    let name = given.strip_prefix("SIGNALLING_STAGE_").unwrap_or(&given);
     let stage = SignallingStage::from_str_name(&format!("SIGNALLING_STAGE_{name}")).unwrap_or_default();
     let stage = api.advance(call_id.clone(), stage).await?;
     let name = stage.as_str_name().trim_start_matches("SIGNALLING_STAGE_");
     Ok(Json(serde_json::json!({ "success": true, "callId": call_id, "stage": name })).into_response())
 }
 
-async fn stop(State(api): State<Api>, Path(call_id): Path<String>) -> Result<Response, Fault> {
+async fn stop(State(api): State<Api>, CallPath(call_id): CallPath) -> Result<Response, Fault> {
     let termination = api.end(call_id.clone(), String::new()).await?;
     Ok(Json(serde_json::json!({ "success": true, "callId": call_id, "reason": termination.reason })).into_response())
 }
 
 /// Whatever the content type says: the predecessor did not insist either, and pages of other origins are kept out
-/// elsewhere.
-async fn json<T: DeserializeOwned>(api: &Api, body: Body) -> Result<T, Fault> {
+/// elsewhere. Unknown fields are passed over.
+async fn object(api: &Api, body: Body) -> Result<Map<String, Value>, Fault> {
     let bytes = read_body(body, api.shared.limits().max_body_bytes).await?;
-    serde_json::from_slice(&bytes).map_err(|error| Fault::invalid("body", &format!("is not the JSON wanted: {error}")))
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Fault::invalid("body", "must be a JSON object")),
+        Err(error) => Err(Fault::invalid("body", &format!("must be JSON: {error}"))),
+    }
+}
+
+fn text(body: &Map<String, Value>, field: &str) -> Result<String, Fault> {
+    optional_text(body, field)?.ok_or_else(|| Fault::invalid(field, "must be given"))
+}
+
+fn optional_text(body: &Map<String, Value>, field: &str) -> Result<Option<String>, Fault> {
+    match body.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Fault::invalid(field, "must be a string")),
+    }
 }

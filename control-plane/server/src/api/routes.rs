@@ -4,11 +4,11 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    middleware::{self, Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, Method, Request, header};
-use tonic::{Code, body::Body, server::NamedService, service::interceptor::InterceptedService};
+use http::{HeaderName, Method, Request, Version, header};
+use tonic::{Status, body::Body, server::NamedService, service::interceptor::InterceptedService};
 use tonic_health::server::HealthReporter;
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer as _, Service};
@@ -76,7 +76,7 @@ pub(crate) async fn router(
     grpc = add(grpc, InterceptedService::new(reflection().build_v1()?, api_guard.clone()));
     // What clients ask for that are older than v1, Python's among them.
     grpc = add(grpc, InterceptedService::new(reflection().build_v1alpha()?, api_guard.clone()));
-    grpc = add(grpc, health_service);
+    grpc = add(grpc, health_service).route_layer(middleware::from_fn(grpc_only));
 
     let metrics = voicebridge_telemetry::install_metrics();
     let guarded = legacy::router(api.clone())
@@ -88,6 +88,7 @@ pub(crate) async fn router(
         .merge(health::open(api.clone()))
         .merge(webhook::router(api.webhook.clone()))
         .fallback(unknown)
+        .method_not_allowed_fallback(async || Fault::method_not_allowed())
         .layer(cors(&api.shared));
     Ok((app, reporter))
 }
@@ -103,8 +104,36 @@ where
     router.route_service(&format!("/{}/{{*method}}", S::NAME), GrpcWebLayer::new().layer(service))
 }
 
-async fn unknown() -> Response {
-    Fault::new(Code::NotFound, "PATH_NOT_FOUND", "There is nothing under this path.").into_response()
+async fn unknown(request: axum::extract::Request) -> Response {
+    if is_grpc(&request) {
+        return Status::unimplemented("there is no such service").into_http();
+    }
+    Fault::path_not_found("There is nothing under this path.").into_response()
+}
+
+fn content_type(request: &axum::extract::Request) -> &[u8] {
+    request.headers().get(header::CONTENT_TYPE).map_or(&[], |value| value.as_bytes())
+}
+
+/// gRPC proper, not gRPC-web.
+fn is_grpc(request: &axum::extract::Request) -> bool {
+    let content = content_type(request);
+    content.starts_with(b"application/grpc") && !content.starts_with(b"application/grpc-web")
+}
+
+/// Answers what is no gRPC in our shape, and gRPC that cannot be served in its own: tonic-web answers both with an empty
+/// 400, and tonic any content at all.
+async fn grpc_only(request: axum::extract::Request, next: Next) -> Response {
+    if !content_type(&request).starts_with(b"application/grpc") {
+        return Fault::path_not_found("Under this path are gRPC and gRPC-web only.").into_response();
+    }
+    if request.method() != Method::POST {
+        return ([(header::ALLOW, "POST")], Fault::method_not_allowed()).into_response();
+    }
+    if is_grpc(&request) && request.version() < Version::HTTP_2 {
+        return Status::unimplemented("gRPC needs HTTP/2; over HTTP/1 there is gRPC-web").into_http();
+    }
+    next.run(request).await
 }
 
 fn cors(shared: &Arc<Shared>) -> CorsLayer {

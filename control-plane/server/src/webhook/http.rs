@@ -3,12 +3,13 @@
 use axum::{
     Router,
     body::Body,
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
     routing::get,
 };
 use serde::Deserialize;
+use tonic::Code;
 
 use super::{Webhook, WebhookError};
 use crate::api::{Fault, read_body};
@@ -28,19 +29,24 @@ struct Verification {
     verify_token: String,
 }
 
-async fn verification(State(webhook): State<Webhook>, Query(query): Query<Verification>) -> Response {
-    match webhook.verifies(&query.verify_token) {
-        Err(error) => Fault::from(error).into_response(),
-        Ok(true) if query.mode == "subscribe" => query.challenge.into_response(),
-        Ok(_) => {
-            tracing::warn!("webhook verification with a wrong mode or token was refused");
-            (
-                StatusCode::FORBIDDEN,
-                "hub.mode must be subscribe and hub.verify_token the value of WHATSAPP_VERIFY_TOKEN",
-            )
-                .into_response()
-        }
+async fn verification(
+    State(webhook): State<Webhook>,
+    query: Result<Query<Verification>, QueryRejection>,
+) -> Result<String, Fault> {
+    let malformed = |message| Fault::from(WebhookError::Query(message));
+    let Query(query) = query.map_err(|_| malformed("the query must hold each hub parameter once, percent-encoded"))?;
+    if !webhook.verifies(&query.verify_token)? || query.mode != "subscribe" {
+        tracing::warn!("webhook verification with a wrong mode or token was refused");
+        return Err(Fault::new(
+            Code::PermissionDenied,
+            "UNAUTHENTICATED",
+            "hub.mode must be subscribe and hub.verify_token the value of WHATSAPP_VERIFY_TOKEN",
+        ));
     }
+    if query.challenge.is_empty() {
+        return Err(malformed("hub.challenge must be given; Meta wants it back"));
+    }
+    Ok(query.challenge)
 }
 
 async fn delivery(State(webhook): State<Webhook>, headers: HeaderMap, body: Body) -> Response {

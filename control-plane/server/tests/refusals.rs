@@ -1,0 +1,129 @@
+//! What is refused, and how: every HTTP error has one shape, gRPC its own.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use support::{Graph, Plane, VERIFY_TOKEN, plane};
+use tonic::Code;
+use voicebridge_proto::media::v1::{GetNodeRequest, media_plane_service_client::MediaPlaneServiceClient};
+
+async fn system() -> (Graph, Plane) {
+    let graph = Graph::start().await;
+    let plane = Plane::start(&graph).await;
+    (graph, plane)
+}
+
+/// An error in the one shape; its message.
+async fn refused(response: reqwest::Response, code: u16, reason: &str) -> String {
+    assert_eq!(response.status(), code, "{}", response.url());
+    assert_eq!(response.headers()["content-type"], "application/json", "{}", response.url());
+    let answer: Value = response.json().await.unwrap();
+    assert!(answer["error"].as_str().is_some_and(|text| !text.is_empty()), "{answer}");
+    assert_eq!(answer["reason"], reason, "{answer}");
+    let message = answer["message"].as_str().unwrap().to_owned();
+    assert!(!message.is_empty());
+    message
+}
+
+#[tokio::test]
+async fn wrong_methods() {
+    let (_, plane) = system().await;
+    for (method, path, allowed) in [
+        (Method::PUT, "/sessions", "GET"),
+        (Method::DELETE, "/sessions/x", "GET"),
+        (Method::GET, "/sessions/start", "POST"),
+        (Method::GET, "/sessions/x/advance", "POST"),
+        (Method::POST, "/health", "GET"),
+        (Method::POST, "/metrics", "GET"),
+        (Method::DELETE, "/webhooks/whatsapp", "POST"),
+    ] {
+        let response = plane.http.request(method, format!("{}{path}", plane.url)).send().await.unwrap();
+        let allow = response.headers()["allow"].to_str().unwrap().to_owned();
+        assert!(allow.contains(allowed), "{path}: {allow}");
+        refused(response, 405, "METHOD_NOT_ALLOWED").await;
+    }
+}
+
+#[tokio::test]
+async fn paths_that_are_none() {
+    let (_, plane) = system().await;
+    let response = plane.http.get(format!("{}/sessions/%ff", plane.url)).send().await.unwrap();
+    let message = refused(response, 400, "INVALID_ARGUMENT").await;
+    assert!(message.starts_with("callId "), "{message}");
+    for path in ["/sessions/%ff/stop", "/sessions/%ff/advance"] {
+        let response = plane.http.post(format!("{}{path}", plane.url)).json(&json!({})).send().await.unwrap();
+        refused(response, 400, "INVALID_ARGUMENT").await;
+    }
+    for path in ["/", "/sessions/x/y", "/sessions/", "/voicebridge.control.v1.CallService", "/favicon.ico"] {
+        let response = plane.http.get(format!("{}{path}", plane.url)).send().await.unwrap();
+        refused(response, 404, "PATH_NOT_FOUND").await;
+    }
+}
+
+#[tokio::test]
+async fn grpc_paths_and_other_content() {
+    let (_, plane) = system().await;
+    for method in ["Nope", "GetCall", "HandleWebhook"] {
+        let url = format!("{}/voicebridge.control.v1.CallService/{method}", plane.url);
+        refused(plane.http.get(&url).send().await.unwrap(), 404, "PATH_NOT_FOUND").await;
+        refused(plane.http.post(&url).send().await.unwrap(), 404, "PATH_NOT_FOUND").await;
+        refused(plane.http.post(&url).json(&json!({})).send().await.unwrap(), 404, "PATH_NOT_FOUND").await;
+        let web = plane.http.put(&url).header("content-type", "application/grpc-web");
+        refused(web.send().await.unwrap(), 405, "METHOD_NOT_ALLOWED").await;
+        // gRPC itself needs HTTP/2; a client that tries learns it in its own terms.
+        let grpc = plane.http.post(&url).header("content-type", "application/grpc").send().await.unwrap();
+        assert_eq!((grpc.status().as_u16(), &grpc.headers()["grpc-status"]), (200, &"12".parse().unwrap()));
+        assert_eq!(grpc.headers()["content-type"], "application/grpc");
+    }
+    let url = format!("{}/voicebridge.control.v1.CallService/Nope", plane.url);
+    let web = plane.http.post(&url).header("content-type", "application/grpc-web").body(vec![0; 5]);
+    let web = web.send().await.unwrap();
+    assert_eq!((web.status().as_u16(), &web.headers()["grpc-status"]), (200, &"12".parse().unwrap()));
+    let mut stranger = MediaPlaneServiceClient::new(plane::channel(&plane.url).await.unwrap());
+    assert_eq!(stranger.get_node(GetNodeRequest {}).await.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn bodies_name_the_field_and_the_rule() {
+    let (_, plane) = system().await;
+    for (path, body, field) in [
+        ("/sessions/start", "", "body"),
+        ("/sessions/start", "{", "body"),
+        ("/sessions/start", "[]", "body"),
+        ("/sessions/start", "\"x\"", "body"),
+        ("/sessions/start", "{}", "callId"),
+        ("/sessions/start", r#"{"callId":7,"sdpOffer":"v=0"}"#, "callId"),
+        ("/sessions/start", r#"{"callId":"","sdpOffer":"v=0"}"#, "callId"),
+        ("/sessions/start", r#"{"callId":"x"}"#, "sdpOffer"),
+        ("/sessions/start", r#"{"callId":"x","sdpOffer":null}"#, "sdpOffer"),
+        ("/sessions/start", r#"{"callId":"x","sdpOffer":""}"#, "sdpOffer"),
+        ("/sessions/start", r#"{"callId":"x","sdpOffer":"v=0","fromNumber":55}"#, "fromNumber"),
+        ("/sessions/x/advance", "[1]", "body"),
+        ("/sessions/x/advance", "{}", "stage"),
+        ("/sessions/x/advance", r#"{"stage":"PICKED_UP"}"#, "stage"),
+    ] {
+        let response = plane.http.post(format!("{}{path}", plane.url)).body(body).send().await.unwrap();
+        let message = refused(response, 400, "INVALID_ARGUMENT").await;
+        assert!(message.starts_with(&format!("{field} must ")), "{path} {body}: {message}");
+        assert!(!message.contains("struct"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn verification_needs_its_parameters() {
+    let (_, plane) = system().await;
+    let ask = async |query: &str| {
+        plane.http.get(format!("{}/webhooks/whatsapp?{query}", plane.url)).send().await.unwrap()
+    };
+    let known = format!("hub.mode=subscribe&hub.verify_token={VERIFY_TOKEN}");
+    for query in [known.clone(), format!("{known}&hub.challenge=")] {
+        let message = refused(ask(&query).await, 400, "WEBHOOK_MALFORMED").await;
+        assert!(message.contains("hub.challenge"), "{message}");
+    }
+    refused(ask(&format!("{known}&hub.mode=subscribe")).await, 400, "WEBHOOK_MALFORMED").await;
+    let stranger = ask("hub.mode=subscribe&hub.verify_token=guess").await;
+    refused(stranger, 403, "UNAUTHENTICATED").await;
+}
