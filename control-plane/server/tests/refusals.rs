@@ -1,4 +1,4 @@
-//! What is refused, and how: every HTTP error has one shape, gRPC its own.
+//! What is refused, and how: every HTTP error has one shape, gRPC its own, and foreign names are not answered.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,8 +7,12 @@ mod support;
 use reqwest::Method;
 use serde_json::{Value, json};
 use support::{Graph, Plane, VERIFY_TOKEN, plane};
-use tonic::Code;
-use voicebridge_proto::media::v1::{GetNodeRequest, media_plane_service_client::MediaPlaneServiceClient};
+use tonic::{Code, transport::Endpoint};
+use voicebridge_proto::{
+    control::v1::{ListCallsRequest, call_service_client::CallServiceClient},
+    media::v1::{GetNodeRequest, media_plane_service_client::MediaPlaneServiceClient},
+};
+use voicebridge_telemetry::status::reason;
 
 async fn system() -> (Graph, Plane) {
     let graph = Graph::start().await;
@@ -115,9 +119,8 @@ async fn bodies_name_the_field_and_the_rule() {
 #[tokio::test]
 async fn verification_needs_its_parameters() {
     let (_, plane) = system().await;
-    let ask = async |query: &str| {
-        plane.http.get(format!("{}/webhooks/whatsapp?{query}", plane.url)).send().await.unwrap()
-    };
+    let ask =
+        async |query: &str| plane.http.get(format!("{}/webhooks/whatsapp?{query}", plane.url)).send().await.unwrap();
     let known = format!("hub.mode=subscribe&hub.verify_token={VERIFY_TOKEN}");
     for query in [known.clone(), format!("{known}&hub.challenge=")] {
         let message = refused(ask(&query).await, 400, "WEBHOOK_MALFORMED").await;
@@ -126,4 +129,54 @@ async fn verification_needs_its_parameters() {
     refused(ask(&format!("{known}&hub.mode=subscribe")).await, 400, "WEBHOOK_MALFORMED").await;
     let stranger = ask("hub.mode=subscribe&hub.verify_token=guess").await;
     refused(stranger, 403, "UNAUTHENTICATED").await;
+}
+
+#[tokio::test]
+async fn without_keys_only_names_of_this_machine() {
+    let (_, plane) = system().await;
+    let ask = async |path: &str, host: &str| {
+        plane.http.get(format!("{}{path}", plane.url)).header("host", host).send().await.unwrap()
+    };
+    // A page that was rebound to this machine asks its own origin, and so without an Origin.
+    for host in ["evil.example", "evil.example:3100", "localhost.evil.example", "127.0.0.1.nip.io", "10.0.0.1", "["] {
+        for path in ["/sessions", "/sessions/x", "/metrics"] {
+            let message = refused(ask(path, host).await, 401, "UNAUTHENTICATED").await;
+            assert!(message.contains("VOICEBRIDGE_API_KEYS"), "{message}");
+        }
+    }
+    for host in ["localhost", "LocalHost:3100", "app.localhost", "127.0.0.1:1", "127.9.9.9", "[::1]:3100"] {
+        assert_eq!(ask("/sessions", host).await.status(), 200, "{host}");
+    }
+    for path in
+        ["/health", &format!("/webhooks/whatsapp?hub.mode=subscribe&hub.challenge=7&hub.verify_token={VERIFY_TOKEN}")]
+    {
+        assert_eq!(ask(path, "evil.example").await.status(), 200, "{path}");
+    }
+    let dial = async |origin: &str| {
+        let endpoint = Endpoint::from_shared(plane.url.clone()).unwrap().origin(origin.parse().unwrap());
+        CallServiceClient::new(endpoint.connect().await.unwrap()).list_calls(ListCallsRequest::default()).await
+    };
+    let status = dial("http://evil.example").await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_deref()), (Code::Unauthenticated, Some("UNAUTHENTICATED")));
+    dial("http://localhost:3100").await.unwrap();
+    dial(&plane.url).await.unwrap();
+    // Over gRPC-web a page could do the same.
+    let url = format!("{}/voicebridge.control.v1.CallService/ListCalls", plane.url);
+    let web = plane.http.post(url).header("content-type", "application/grpc-web").header("host", "evil.example");
+    let answer = web.body(vec![0; 5]).send().await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "16");
+    let url = format!("{}/voicebridge.control.v1.NodeService/Connect", plane.url);
+    let web = plane.http.post(url).header("content-type", "application/grpc-web").header("host", "evil.example");
+    let answer = web.body(vec![0; 5]).send().await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "16");
+}
+
+#[tokio::test]
+async fn with_keys_any_name() {
+    let graph = Graph::start().await;
+    let mut config = plane::config(&graph.url);
+    config.api_keys = vec!["key-1".into()];
+    let plane = Plane::start_with(config).await;
+    let request = plane.http.get(format!("{}/sessions", plane.url)).header("host", "voice.example");
+    assert_eq!(request.header("x-api-key", "key-1").send().await.unwrap().status(), 200);
 }

@@ -150,7 +150,9 @@ impl From<WebhookError> for Fault {
             WebhookError::NotConfigured(_) => Self::new(Code::Unavailable, "WHATSAPP_NOT_CONFIGURED", message),
             WebhookError::Draining => Self::new(Code::Unavailable, "CONTROL_DRAINING", message),
             WebhookError::Signature => Self::new(Code::Unauthenticated, "WEBHOOK_SIGNATURE_INVALID", message),
-            WebhookError::Malformed(_) | WebhookError::Query(_) => Self::new(Code::InvalidArgument, "WEBHOOK_MALFORMED", message),
+            WebhookError::Malformed(_) | WebhookError::Query(_) => {
+                Self::new(Code::InvalidArgument, "WEBHOOK_MALFORMED", message)
+            }
             WebhookError::Store(_) | WebhookError::Internal => {
                 Self::new(Code::Internal, "INTERNAL", "The delivery could not be stored; deliver it again.")
             }

@@ -1,7 +1,9 @@
 //! Who may call the API: whoever has a key, and without any key set up whoever is on this machine.
 //!
 //! A browser on this machine is not enough for the latter: any page it shows could call. So without keys a request with
-//! an `Origin` must come from an allowed one. Nodes are checked against the node token in the same manner.
+//! an `Origin` must come from an allowed one, and the host asked for must be this machine under a name that no foreign
+//! DNS can give it: a page whose name was rebound to 127.0.0.1 asks its own origin, and without an `Origin`. Nodes are
+//! checked against the node token in the same manner.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,7 +17,8 @@ use axum::{
 };
 use http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Uri,
-    header::{AUTHORIZATION, ORIGIN},
+    header::{AUTHORIZATION, HOST, ORIGIN},
+    uri::Authority,
 };
 use tonic::{Status, service::Interceptor};
 use voicebridge_telemetry::auth::{Denied, Guard};
@@ -50,6 +53,12 @@ impl ApiGuard {
             checked = self.guard.check(&as_bearer(key), peer);
         }
         checked.map_err(|denied| Fault::unauthenticated(denied.to_string()))?;
+        if !self.has_keys && !asks_this_machine(extensions) {
+            return Err(Fault::unauthenticated(
+                "without VOICEBRIDGE_API_KEYS the API is served under localhost and loopback addresses only, and the \
+                 request asks for another host; set keys, or ask 127.0.0.1",
+            ));
+        }
         match headers.get(ORIGIN) {
             Some(origin) if !self.has_keys && !is_allowed(&self.origins, origin) => Err(Fault::unauthenticated(
                 "without VOICEBRIDGE_API_KEYS pages of other origins are not answered; set keys, or list the origin in \
@@ -64,6 +73,34 @@ fn peer(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
 }
 
+/// The host a request asked for: HTTP/2's `:authority`, or the header `Host`. Noted for everything on the listener,
+/// because gRPC's interceptors see no URI.
+#[derive(Clone, Debug)]
+struct AskedHost(String);
+
+/// Notes the host; without one, or with one that is none, nothing is noted.
+pub(crate) async fn note_host(mut request: Request, next: Next) -> Response {
+    let header = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let host = request.uri().authority().cloned().or_else(header).map(|authority| authority.host().to_owned());
+    if let Some(host) = host {
+        request.extensions_mut().insert(AskedHost(host));
+    }
+    next.run(request).await
+}
+
+/// RFC 6761, section 6.3: `localhost` and what is under it is never asked of DNS.
+fn asks_this_machine(extensions: &Extensions) -> bool {
+    let Some(AskedHost(host)) = extensions.get::<AskedHost>() else { return false };
+    let host = host.to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost") || is_loopback(&host)
+}
+
+/// A literal address; IPv6 in brackets.
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
 fn as_bearer(key: &HeaderValue) -> HeaderMap {
     let value = [b"Bearer ", key.as_bytes()].concat();
     // A header's value stays one with seven letters in front.
@@ -76,10 +113,12 @@ pub(crate) fn is_allowed(origins: &Origins, origin: &HeaderValue) -> bool {
     match origins {
         Origins::Any => true,
         Origins::Listed(listed) => listed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)),
-        Origins::Local => origin.parse::<Uri>().ok().as_ref().and_then(Uri::host).is_some_and(|host| {
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
-        }),
+        Origins::Local => origin
+            .parse::<Uri>()
+            .ok()
+            .as_ref()
+            .and_then(Uri::host)
+            .is_some_and(|host| host == "localhost" || is_loopback(host)),
     }
 }
 
@@ -100,17 +139,29 @@ pub(crate) async fn guard(State(guard): State<ApiGuard>, request: Request, next:
 
 /// For nodes.
 #[derive(Clone, Debug)]
-pub(crate) struct NodeGuard(Guard);
+pub(crate) struct NodeGuard {
+    guard: Guard,
+    has_token: bool,
+}
 
 impl NodeGuard {
     pub(crate) fn new(config: &Config) -> Self {
-        Self(Guard::new("VOICEBRIDGE_NODE_TOKEN", config.node_token.iter().cloned()))
+        Self {
+            guard: Guard::new("VOICEBRIDGE_NODE_TOKEN", config.node_token.iter().cloned()),
+            has_token: config.node_token.is_some(),
+        }
     }
 }
 
 impl Interceptor for NodeGuard {
     fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-        self.0.check(request.metadata().as_ref(), peer(request.extensions())).map_err(|denied| denied.status())?;
+        let peer = peer(request.extensions());
+        self.guard.check(request.metadata().as_ref(), peer).map_err(|denied| denied.status())?;
+        if !self.has_token && !asks_this_machine(request.extensions()) {
+            let message = "without VOICEBRIDGE_NODE_TOKEN nodes reach the control plane under localhost or a loopback \
+                           address; set the token on both sides, or VOICEBRIDGE_CONTROL_URL to such a one";
+            return Err(Fault::unauthenticated(message).status());
+        }
         Ok(request)
     }
 }
@@ -133,6 +184,7 @@ mod tests {
         };
         let mut extensions = Extensions::new();
         extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
+        extensions.insert(AskedHost("127.0.0.1".to_owned()));
         let map: HeaderMap =
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect();
         let checked = ApiGuard::new(&config).check(&map, &extensions);
@@ -154,6 +206,31 @@ mod tests {
             "203.0.113.9",
             true,
         );
+    }
+
+    #[test]
+    fn hosts_that_are_this_machine() {
+        for (host, expect) in [
+            ("localhost", true),
+            ("LOCALHOST", true),
+            ("app.localhost", true),
+            ("127.0.0.1", true),
+            ("127.1.2.3", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("notlocalhost", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("10.0.0.1", false),
+            ("0.0.0.0", false),
+            ("[::]", false),
+            ("", false),
+        ] {
+            let mut extensions = Extensions::new();
+            extensions.insert(AskedHost(host.to_owned()));
+            assert_eq!(asks_this_machine(&extensions), expect, "{host}");
+        }
+        assert!(!asks_this_machine(&Extensions::new()), "no host at all");
     }
 
     #[test]

@@ -89,7 +89,8 @@ pub(crate) async fn router(
         .merge(webhook::router(api.webhook.clone()))
         .fallback(unknown)
         .method_not_allowed_fallback(async || Fault::method_not_allowed())
-        .layer(cors(&api.shared));
+        .layer(cors(&api.shared))
+        .layer(middleware::from_fn(guard::note_host));
     Ok((app, reporter))
 }
 
