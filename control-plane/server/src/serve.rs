@@ -1,11 +1,14 @@
 //! Start and end of the process's work: opened, recovered, served, drained.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
 use tonic_health::ServingStatus;
 use voicebridge_core::placement;
 use voicebridge_telemetry::install_tls;
@@ -23,6 +26,9 @@ use crate::{
 
 /// Nodes that register at the same moment and wait for their sessions to be compared with our calls.
 const ARRIVALS: usize = 64;
+/// Requests and event streams that one HTTP/2 connection may have under way. A service that follows every call does so on
+/// one connection; with the usual 200 the next request would wait until a call ends.
+const MAX_CONNECTION_STREAMS: u32 = 4_096;
 /// Sweeps for lost nodes within one beat.
 const SWEEPS_PER_BEAT: u32 = 4;
 
@@ -85,13 +91,14 @@ pub async fn run(
 
     let close = CancellationToken::new();
     let closing = close.clone();
-    let listener = listener.tap_io(|stream| {
-        // Small answers must not wait for acknowledgements.
-        let _ = stream.set_nodelay(true);
-    });
-    let server = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async move { closing.cancelled().await });
-    let mut server = tokio::spawn(server.into_future());
+    // Small answers must not wait for acknowledgements.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let server = Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(MAX_CONNECTION_STREAMS)
+        .add_routes(Routes::from(app))
+        .serve_with_incoming_shutdown(incoming, async move { closing.cancelled().await });
+    let mut server = tokio::spawn(server);
 
     tokio::select! {
         ended = &mut server => ended.context("the server's task panicked")?.context("the listener failed")?,

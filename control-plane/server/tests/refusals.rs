@@ -1,4 +1,4 @@
-//! What is refused, and how: every HTTP error has one shape, gRPC its own, and foreign names are not answered.
+//! What is refused, and how: every HTTP error has one shape, gRPC its own, foreign names are not answered, and what one connection may ask at once.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ mod support;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{Graph, Plane, VERIFY_TOKEN, plane};
+use support::{Graph, Node, Plane, VERIFY_TOKEN, plane};
 use tonic::{Code, transport::Endpoint};
 use voicebridge_proto::{
     control::v1::{ListCallsRequest, call_service_client::CallServiceClient},
@@ -179,4 +179,31 @@ async fn with_keys_any_name() {
     let plane = Plane::start_with(config).await;
     let request = plane.http.get(format!("{}/sessions", plane.url)).header("host", "voice.example");
     assert_eq!(request.header("x-api-key", "key-1").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn one_connection_follows_many_calls() {
+    use voicebridge_proto::control::v1::{StartSessionRequest, StreamEventsRequest};
+    let (_, plane) = system().await;
+    let node = Node::start("node-1").await;
+    node.register(&plane.url, "local", 100);
+    plane.nodes(1).await;
+    let mut client = plane.client().await;
+    let start = StartSessionRequest { call_id: "one".to_owned(), sdp_offer: "v=0".to_owned(), ..Default::default() };
+    client.start_session(start).await.unwrap();
+    let opening = (0..500).map(|_| {
+        let mut client = client.clone();
+        async move {
+            let request = StreamEventsRequest { call_id: "one".to_owned(), after_sequence: 0 };
+            let mut stream = client.stream_events(request).await.unwrap().into_inner();
+            stream.message().await.unwrap().unwrap();
+            stream
+        }
+    });
+    let streams = tokio::time::timeout(support::PATIENCE, futures_util::future::join_all(opening)).await;
+    let streams = streams.unwrap_or_else(|_| panic!("not all streams were served on one connection"));
+    // And there is room for a request beside them.
+    let listed = tokio::time::timeout(support::PATIENCE, client.list_calls(ListCallsRequest::default())).await;
+    assert_eq!(listed.unwrap().unwrap().into_inner().calls.len(), 1);
+    drop(streams);
 }

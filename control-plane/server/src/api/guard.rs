@@ -5,13 +5,10 @@
 //! DNS can give it: a page whose name was rebound to 127.0.0.1 asks its own origin, and without an `Origin`. Nodes are
 //! checked against the node token in the same manner.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -20,7 +17,7 @@ use http::{
     header::{AUTHORIZATION, HOST, ORIGIN},
     uri::Authority,
 };
-use tonic::{Status, service::Interceptor};
+use tonic::{Status, service::Interceptor, transport::server::TcpConnectInfo};
 use voicebridge_telemetry::auth::{Denied, Guard};
 
 use super::Fault;
@@ -70,7 +67,7 @@ impl ApiGuard {
 }
 
 fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip())
+    extensions.get::<TcpConnectInfo>()?.remote_addr().map(|address| address.ip())
 }
 
 /// The host a request asked for: HTTP/2's `:authority`, or the header `Host`. Noted for everything on the listener,
@@ -170,6 +167,8 @@ impl Interceptor for NodeGuard {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::net::SocketAddr;
+
     use secrecy::SecretString;
 
     use super::*;
@@ -183,7 +182,8 @@ mod tests {
             ..Config::resolve(RawConfig::default()).unwrap()
         };
         let mut extensions = Extensions::new();
-        extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
+        let remote_addr = Some(SocketAddr::new(peer.parse().unwrap(), 1));
+        extensions.insert(TcpConnectInfo { local_addr: None, remote_addr });
         extensions.insert(AskedHost("127.0.0.1".to_owned()));
         let map: HeaderMap =
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect();
