@@ -117,6 +117,34 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
     }
 }
 
+/// The sections of `.env.example` that begin with one of `titles`: the variables set in them.
+fn example(titles: &[&str]) -> Vec<&'static str> {
+    let text = include_str!("../../../../.env.example");
+    let mut wanted = false;
+    let mut variables = Vec::new();
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("# ---- ") {
+            wanted = titles.iter().any(|wanted| title.starts_with(wanted));
+        } else if wanted && let Some((name, _)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
+            variables.push(name);
+        }
+    }
+    variables.sort_unstable();
+    variables
+}
+
+#[test]
+fn the_example_has_every_variable_and_no_other() {
+    use clap::CommandFactory as _;
+    let command = Environment::command();
+    let mut read: Vec<_> =
+        command.get_arguments().filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned)).collect();
+    // Telemetry's, the same in every program.
+    read.extend(["VOICEBRIDGE_LOG_FORMAT", "RUST_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"].map(str::to_owned));
+    read.sort_unstable();
+    assert_eq!(example(&["Control plane", "Both planes"]), read);
+}
+
 #[test]
 fn no_debug_output_shows_a_secret() {
     let config = Config::resolve(RawConfig {
