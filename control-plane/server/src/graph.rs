@@ -2,7 +2,9 @@
 //!
 //! One request, a time-out, and one retry when the failure looks transient (no connection, time-out, 5xx, or Meta's own
 //! `is_transient`). Error bodies are read and kept: `error_data.details` is where Meta says what is wrong with an SDP.
-//! The token and the SDP reach neither logs nor errors. Source: Meta, "Calling API reference" and "Error codes".
+//! Success is Meta's word for it, `"success": true`. A 2xx with `"success": false` or an error is a refusal. A 2xx that
+//! says neither, or is no JSON, is taken for what the status says, because dropping a call that Meta has answered would be
+//! worse; it is logged as a warning and noted in the call's `GraphAnswered`. The token and the SDP reach neither logs nor errors. Source: Meta, "Calling API reference" and "Error codes".
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use backon::{ConstantBuilder, Retryable as _};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use voicebridge_core::{
     call_life::{GraphAction, GraphOutcome},
     identity::CallId,
@@ -21,6 +24,9 @@ use crate::config::WhatsApp;
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// More of a body is not read: Meta's are below 2 KB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// What a 2xx lacked that was taken as success all the same.
+const NO_JSON: &str = "taken as success: the answer was no JSON";
+const NO_SUCCESS: &str = "taken as success: the answer did not say so";
 /// Longest piece of Meta's text that is kept.
 const MAX_DETAILS_CHARS: usize = 500;
 
@@ -54,6 +60,8 @@ pub struct Answer {
     pub error: Option<GraphError>,
     /// Why there was no HTTP answer: `timeout` or `connection`.
     pub silence: Option<&'static str>,
+    /// What was missing in an answer that was taken as success.
+    pub doubt: Option<&'static str>,
 }
 
 /// Meta's error object.
@@ -122,13 +130,6 @@ struct Session<'a> {
     sdp: &'a str,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Body {
-    success: Option<bool>,
-    error: Option<GraphError>,
-}
-
 impl Graph {
     /// For one number. `graph_url` carries the version.
     ///
@@ -182,6 +183,7 @@ impl Graph {
             duration_ms: 0,
             error: None,
             silence: Some(if error.is_timeout() { "timeout" } else { "connection" }),
+            doubt: None,
         };
         let sent =
             self.http.post(&self.url).header(AUTHORIZATION, self.authorization.clone()).json(request).send().await;
@@ -198,17 +200,33 @@ impl Graph {
             }
         }
         let status = response.status().as_u16();
-        let body: Body = serde_json::from_slice(&bytes).unwrap_or_default();
-        let error = body.error.or_else(|| {
-            // 200 with success:false is no success.
-            (body.success == Some(false)).then(|| GraphError {
-                message: "success was false".to_owned(),
-                code: i64::from(status),
-                ..GraphError::default()
-            })
-        });
-        Answer { status, duration_ms: 0, error: error.map(shorten), silence: None }
+        read(status, &bytes)
     }
+}
+
+/// What an answer's body says.
+fn read(status: u16, bytes: &[u8]) -> Answer {
+    let body: Option<Value> = serde_json::from_slice(bytes).ok();
+    let field = |name| body.as_ref().and_then(|body| body.get(name)).filter(|value| !value.is_null());
+    let success = field("success").and_then(Value::as_bool);
+    let refused =
+        || GraphError { message: "success was false".to_owned(), code: i64::from(status), ..GraphError::default() };
+    let error = field("error").map(read_error).or_else(|| (success == Some(false)).then(refused)).map(shorten);
+    let doubt = match (&body, success, &error) {
+        _ if !(200..300).contains(&status) => None,
+        (None, ..) => Some(NO_JSON),
+        (Some(_), None, None) => Some(NO_SUCCESS),
+        _ => None,
+    };
+    Answer { status, duration_ms: 0, error, silence: None, doubt }
+}
+
+/// Meta's error object; anything else in its place is kept as text.
+fn read_error(value: &Value) -> GraphError {
+    GraphError::deserialize(value).unwrap_or_else(|_| GraphError {
+        message: value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        ..GraphError::default()
+    })
 }
 
 fn shorten(mut error: GraphError) -> GraphError {
@@ -222,7 +240,7 @@ fn shorten(mut error: GraphError) -> GraphError {
 
 /// `error_data` is an object with `details`, a plain string in older versions, or absent.
 fn details<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
+    let value = Value::deserialize(deserializer)?;
     Ok(value.get("details").unwrap_or(&value).as_str().unwrap_or_default().to_owned())
 }
 

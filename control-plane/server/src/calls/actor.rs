@@ -264,7 +264,7 @@ impl Actor {
             let answer = match &shared.graph {
                 Some(graph) => graph.act(&call_id, action, answer.as_ref().map(Sdp::as_str)).await,
                 // A managed call of before a restart without Meta's values.
-                None => Answer { status: 0, duration_ms: 0, error: None, silence: Some("not-configured") },
+                None => Answer { status: 0, duration_ms: 0, error: None, silence: Some("not-configured"), doubt: None },
             };
             Done::Graph(action, answer)
         });

@@ -116,6 +116,22 @@ async fn answers_and_what_they_mean() {
     check(&[Reply::Say(200, r#"{"success":false}"#)], 1, refused("200", "success was false")).await;
     check(&[Reply::Say(400, r#"{"error":{"code":1,"error_data":"plain"}}"#)], 1, refused("1", "plain")).await;
     check(&[Reply::Say(302, "")], 1, refused("302", "no reason given")).await;
+    check(&[Reply::Say(200, r#"{"error":"of a kind of its own"}"#)], 1, refused("200", "of a kind of its own")).await;
+    check(&[Reply::Say(200, r#"{"success":false,"error":{"code":100,"message":"no"}}"#)], 1, refused("100", "no"))
+        .await;
+    // Taken for what the status says, and noted.
+    for (body, doubt) in [
+        (r#"{"success":true}"#, None),
+        ("", Some(NO_JSON)),
+        ("<html>", Some(NO_JSON)),
+        ("[]", Some(NO_SUCCESS)),
+        ("{}", Some(NO_SUCCESS)),
+        (r#"{"success":"true"}"#, Some(NO_SUCCESS)),
+        (r#"{"success":null,"error":null}"#, Some(NO_SUCCESS)),
+    ] {
+        let answer = check(&[Reply::Say(200, body)], 1, GraphOutcome::Ok).await;
+        assert_eq!(answer.doubt, doubt, "{body}");
+    }
     // Once more, then it stands.
     check(&[Reply::Say(503, ""), ok.clone()], 2, GraphOutcome::Ok).await;
     check(&[Reply::Say(503, ""), Reply::Say(502, "")], 2, unreachable("502")).await;

@@ -81,9 +81,18 @@ impl Actor {
         metrics::histogram!("voicebridge_control_graph_ms", "action" => action_word)
             .record(f64::from(answer.duration_ms));
         let (status, duration_ms) = (answer.status, answer.duration_ms);
-        match &answer.error {
-            None => tracing::info!(action = action_word, outcome, status, duration_ms, "graph answered"),
-            Some(error) => tracing::warn!(
+        match (&answer.error, answer.doubt) {
+            (None, None) => tracing::info!(action = action_word, outcome, status, duration_ms, "graph answered"),
+            (None, Some(doubt)) => tracing::warn!(
+                call_id = %self.row.call_id,
+                action = action_word,
+                outcome,
+                status,
+                duration_ms,
+                doubt,
+                "graph answered oddly"
+            ),
+            (Some(error), _) => tracing::warn!(
                 call_id = %self.row.call_id,
                 action = action_word,
                 outcome,
@@ -96,7 +105,11 @@ impl Actor {
                 "graph answered with an error"
             ),
         }
-        self.record(Kind::GraphAnswered(convert::graph_answered(action, answer)), now_ms()).await;
+        let mut answered = convert::graph_answered(action, answer);
+        if let Some(doubt) = answer.doubt {
+            answered.error_details = doubt.to_owned();
+        }
+        self.record(Kind::GraphAnswered(answered), now_ms()).await;
     }
 
     pub(super) async fn hear(&mut self, news: NodeNews) {
