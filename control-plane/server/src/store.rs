@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod contract;
+mod private;
 mod sqlite;
 
 use async_trait::async_trait;
@@ -23,6 +24,9 @@ pub const TOMBSTONE_RETENTION_MS: i64 = 60 * 60 * 1_000;
 /// The database said no. Display has no row contents.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The file cannot be created or looked at.
+    #[error("the database's file cannot be used")]
+    File(#[from] std::io::Error),
     /// From the driver.
     #[error("the database did not answer as it should")]
     Database(#[from] sqlx::Error),

@@ -36,3 +36,14 @@ async fn an_answer_of_graph_that_says_nothing_is_taken_and_noted() {
     let expect = [("pre_accept", "taken as success: the answer was no JSON"), ("accept", "")];
     assert_eq!(details, expect.map(|(action, details)| (action.to_owned(), details.to_owned())));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_stored_is_for_its_owner_only() {
+    let (_, plane, _node) = system().await;
+    plane.deliver(&[connect("private")]).await;
+    plane.phase("private", CallPhase::Active).await;
+    let modes = plane.stored_modes();
+    assert!(modes.len() >= 3, "{modes:?}");
+    assert!(modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
+}

@@ -18,7 +18,7 @@ use voicebridge_core::{
 
 use super::{
     Burial, CallRow, Change, Claim, Holder, LAST_KIND, NewCall, NewEvent, Page, SessionPlace, Store, StoreError,
-    StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone,
+    StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, private,
 };
 
 /// Connections for reading: API requests and event streams, each for a few milliseconds.
@@ -47,19 +47,23 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
+        // A connection of such a database is the database, and there is no file.
+        let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+        if !in_memory {
+            private::prepare(options.get_filename()).await?;
+        }
         let pool = |size| {
             SqlitePoolOptions::new()
                 .max_connections(size)
                 .min_connections(1)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                // A connection of an in-memory database is the database.
+                // Also because an in-memory database goes with its connection.
                 .idle_timeout(None)
                 .max_lifetime(None)
         };
         let writer = pool(1).connect_with(options.clone()).await?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
-        let reader =
-            if url.contains(":memory:") { writer.clone() } else { pool(READERS).connect_with(options).await? };
+        let reader = if in_memory { writer.clone() } else { pool(READERS).connect_with(options).await? };
         Ok(Self { writer, reader })
     }
 

@@ -189,6 +189,19 @@ impl Plane {
         events
     }
 
+    /// The database's files and their permissions.
+    #[cfg(unix)]
+    pub fn stored_modes(&self) -> Vec<(String, u32)> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let files = std::fs::read_dir(self.directory.path()).unwrap().map(Result::unwrap);
+        files
+            .map(|file| {
+                let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+                (file.file_name().to_string_lossy().into_owned(), mode)
+            })
+            .collect()
+    }
+
     /// Bytes of the database and its log, for looking for what must not be there.
     pub fn stored_bytes(&self) -> Vec<u8> {
         let files = std::fs::read_dir(self.directory.path()).unwrap();
