@@ -6,6 +6,7 @@ mod guard;
 mod health;
 mod legacy;
 mod routes;
+mod session_info;
 mod stream;
 
 pub(crate) use fault::{Fault, read_body};

@@ -356,6 +356,11 @@ impl Calls {
         }
     }
 
+    /// The latest statistics of a live call.
+    pub(crate) fn statistics(&self, call_id: &CallId) -> Option<types::MediaStatistics> {
+        self.handle(call_id).and_then(|handle| handle.view().statistics)
+    }
+
     /// Why there is no task: the call has ended, or never was.
     async fn ended(&self, call_id: &CallId) -> Result<CallError, CallError> {
         let row = self.shared.store.call(call_id).await?.ok_or(CallError::NotFound)?;

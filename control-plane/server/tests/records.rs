@@ -5,7 +5,10 @@
 mod support;
 
 use support::{Graph, Node, Plane, Reply, connect, terminate};
-use voicebridge_proto::{control::v1::CallPhase, types::v1::event::Kind};
+use voicebridge_proto::{
+    control::v1::CallPhase,
+    types::v1::{self as types, event::Kind},
+};
 
 async fn system() -> (Graph, Plane, Node) {
     let graph = Graph::start().await;
@@ -14,6 +17,44 @@ async fn system() -> (Graph, Plane, Node) {
     node.register(&plane.url, "local", 100);
     plane.nodes(1).await;
     (graph, plane, node)
+}
+
+#[tokio::test]
+async fn a_live_call_has_its_latest_statistics_and_the_usage_so_far() {
+    let (_, plane, node) = system().await;
+    plane.deliver(&[connect("live")]).await;
+    plane.phase("live", CallPhase::Active).await;
+    let session = node.session("live", "session", |_| true).await.session_id;
+    let counted = |packets_received| {
+        let statistics = types::MediaStatistics { packets_received, jitter_ms: 7, ..Default::default() };
+        Kind::StatisticsReported(types::StatisticsReported { statistics: Some(statistics) })
+    };
+    let reply = |tokens| {
+        Kind::ResponseFinished(types::ResponseFinished {
+            usage: Some(types::Usage { output_audio_tokens: tokens, input_text_tokens: 1, ..Default::default() }),
+            ..Default::default()
+        })
+    };
+    for kind in [counted(50), reply(100), counted(300), reply(20)] {
+        node.emit(&session, kind);
+    }
+    let call = support::until("the statistics are there", || async {
+        let call = plane.call("live").await.unwrap();
+        let usage = call.usage?;
+        (call.statistics.is_some_and(|statistics| statistics.packets_received == 300)
+            && usage.output_audio_tokens == 120)
+            .then_some(call)
+    })
+    .await;
+    assert_eq!(call.usage.unwrap().input_text_tokens, 2);
+    let (_, session_info) = plane.get("/sessions/live").await;
+    assert_eq!(session_info["statistics"]["packetsReceived"], 300, "{session_info}");
+    assert_eq!(session_info["statistics"]["jitterMs"], 7);
+    assert_eq!(session_info["usage"]["outputAudioTokens"], 120);
+    // Afterwards what the session's end says, which has everything.
+    plane.deliver(&[terminate("live")]).await;
+    let call = plane.phase("live", CallPhase::Ended).await;
+    assert_ne!(call.statistics.map(|statistics| statistics.packets_received), Some(300));
 }
 
 #[tokio::test]

@@ -9,10 +9,10 @@ use voicebridge_core::{identity::CallId, termination::reason};
 use voicebridge_proto::{
     control::v1::{self as control, call_service_server::CallService},
     media::v1 as media,
-    types::v1 as types,
+    types::v1::{self as types, event::Kind},
 };
 
-use super::{Api, Fault, stream::Follower};
+use super::{Api, Fault, session_info, stream::Follower};
 use crate::{
     calls::{CallError, SelfHeldStart},
     convert,
@@ -114,6 +114,32 @@ impl Api {
         Ok(call)
     }
 
+    /// A call with all that is known of it.
+    pub(super) async fn whole(&self, id: String) -> Result<control::Call, Fault> {
+        let row = self.row(id).await?;
+        let mut call = self.with_events(&row, &TOLD_BY_EVENTS).await?;
+        // Until the session's end brings both.
+        if call.statistics.is_none() {
+            call.statistics = self.calls.statistics(&row.call_id);
+        }
+        if call.usage.is_none() {
+            call.usage = self.usage_so_far(&row.call_id).await?;
+        }
+        Ok(call)
+    }
+
+    /// Of the replies finished so far; what transcription costs is known at the end only.
+    async fn usage_so_far(&self, call_id: &CallId) -> Result<Option<types::Usage>, Fault> {
+        let mut total: Option<types::Usage> = None;
+        for row in self.shared.store.events_of_kind(call_id, "response_finished").await? {
+            let event = convert::event_from_row(&row).map_err(|_| StoreError::Corrupt("events.payload"))?;
+            if let Some(Kind::ResponseFinished(types::ResponseFinished { usage: Some(usage), .. })) = event.kind {
+                total = Some(session_info::add_usage(total.unwrap_or_default(), &usage));
+            }
+        }
+        Ok(total)
+    }
+
     async fn command(&self, request: control::SendCommandRequest) -> Result<(), Fault> {
         use media::command::Kind;
         let call_id = call_id(request.call_id)?;
@@ -199,8 +225,7 @@ impl CallService for Api {
         &self,
         request: Request<control::GetCallRequest>,
     ) -> Result<Response<control::GetCallResponse>, Status> {
-        let row = self.row(request.into_inner().call_id).await.map_err(Fault::status)?;
-        let call = self.with_events(&row, &TOLD_BY_EVENTS).await.map_err(Fault::status)?;
+        let call = self.whole(request.into_inner().call_id).await.map_err(Fault::status)?;
         Ok(Response::new(control::GetCallResponse { call: Some(call) }))
     }
 

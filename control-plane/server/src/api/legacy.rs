@@ -15,7 +15,7 @@ use voicebridge_proto::{
     types::v1::{Caller, SignallingStage},
 };
 
-use super::{Api, Fault, read_body};
+use super::{Api, Fault, read_body, session_info};
 use crate::{clock::now_ms, convert, store::Holder};
 
 pub(super) fn router(api: Api) -> Router {
@@ -39,6 +39,12 @@ struct SessionInfo {
     duration: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Of one call: counters of its audio, once there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statistics: Option<Value>,
+    /// Of one call: what it cost at the AI so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Value>,
 }
 
 /// The call's id in the path.
@@ -65,19 +71,24 @@ async fn list(State(api): State<Api>) -> Response {
             status: view.phase.to_lowercase(),
             duration: convert::elapsed_ms(view.received_at_ms, now) / 1_000,
             reason: None,
+            statistics: None,
+            usage: None,
         })
         .collect();
     Json(serde_json::json!({ "count": sessions.len(), "sessions": sessions })).into_response()
 }
 
 async fn one(State(api): State<Api>, CallPath(call_id): CallPath) -> Result<Json<SessionInfo>, Fault> {
-    let row = api.row(call_id).await?;
+    let row = api.row(call_id.clone()).await?;
+    let call = api.whole(call_id).await?;
     Ok(Json(SessionInfo {
         call_id: row.call_id.as_str().to_owned(),
         session_id: row.session.map(|session| session.session_id),
         status: row.phase.to_lowercase(),
         duration: convert::elapsed_ms(row.received_at_ms, row.ended_at_ms.unwrap_or_else(now_ms)) / 1_000,
         reason: row.ended_at_ms.and(row.termination).map(|termination| termination.reason.into_owned()),
+        statistics: call.statistics.as_ref().map(session_info::statistics),
+        usage: call.usage.as_ref().map(session_info::usage),
     }))
 }
 

@@ -23,7 +23,7 @@ use voicebridge_core::{
     call_life::{self, DeadlineKind, Effect, Event, GraphAction, Milestone, Phase, Sdp, Signalling, Stage, Step},
     termination::Termination,
 };
-use voicebridge_proto::types::v1::SignallingStage;
+use voicebridge_proto::types::v1::{MediaStatistics, SignallingStage};
 
 pub(super) use record::last_event;
 
@@ -72,6 +72,8 @@ pub(super) struct Actor {
     graph_busy: bool,
     /// Graph's latest answer, until it is in the record.
     unrecorded: Option<(GraphAction, Answer)>,
+    /// The node's latest report; never stored, the end of the session brings the whole.
+    statistics: Option<MediaStatistics>,
     /// The node's events come in; without them its word that the session is over is all there will be.
     following: bool,
     /// The API caller whose report is just being taken.
@@ -99,6 +101,7 @@ impl Actor {
             graph_queue: VecDeque::new(),
             graph_busy: false,
             unrecorded: None,
+            statistics: None,
             following: false,
             reporter: None,
             messages: mailbox.messages,
@@ -401,6 +404,7 @@ impl Actor {
             },
             answer: self.answer.clone(),
             termination: self.row.termination.clone(),
+            statistics: self.statistics,
             is_busy: !is_idle,
             closed: false,
         });

@@ -5,7 +5,7 @@ use voicebridge_core::{
     call_life::{Event, Stage},
     termination::Termination,
 };
-use voicebridge_proto::types::v1::SignallingStage;
+use voicebridge_proto::types::v1::{MediaStatistics, SignallingStage};
 
 use super::CallError;
 use crate::store::SessionPlace;
@@ -40,6 +40,8 @@ pub(crate) struct View {
     pub(crate) session: Option<SessionPlace>,
     pub(crate) answer: Option<OfferAnswer>,
     pub(crate) termination: Option<Termination>,
+    /// The node's latest report while the call runs; none before the first.
+    pub(crate) statistics: Option<MediaStatistics>,
     /// Something is under way that a shutdown should wait for.
     pub(crate) is_busy: bool,
     /// The record is closed.
@@ -54,6 +56,7 @@ impl Default for View {
             session: None,
             answer: None,
             termination: None,
+            statistics: None,
             is_busy: true,
             closed: false,
         }

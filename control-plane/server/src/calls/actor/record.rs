@@ -152,6 +152,10 @@ impl Actor {
         }
         event.call_id = self.row.call_id.as_str().to_owned();
         let Some(kind) = event.kind.clone() else { return };
+        if let Kind::StatisticsReported(types::StatisticsReported { statistics: Some(statistics) }) = kind {
+            self.statistics = Some(statistics);
+            self.show();
+        }
         let sequence = event.sequence;
         match convert::event_to_row(event.clone(), now_ms(), Some(sequence)) {
             None => return self.shared.hub.transient(&self.row.call_id, types::Event { sequence: 0, ..event }),
