@@ -15,6 +15,7 @@ use voicebridge_core::placement::Rules;
 
 /// Port when neither `PORT` nor `VOICEBRIDGE_LISTEN` is set.
 pub const DEFAULT_PORT: u16 = 3100;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Meta's own endpoint.
 const GRAPH_URL: &str = "https://graph.facebook.com/v25.0";
 /// Created in the working directory when missing.
@@ -140,6 +141,14 @@ pub struct RawConfig {
         hide_env_values = true
     )]
     pub max_body_bytes: Option<String>,
+    /// Days an ended call and its events are kept, 0 to 3650, 0 for ever [default: 90]
+    #[arg(
+        id = "control_retention",
+        long = "control-retention-days",
+        env = "VOICEBRIDGE_RETENTION_DAYS",
+        hide_env_values = true
+    )]
+    pub retention_days: Option<String>,
 }
 
 impl fmt::Debug for RawConfig {
@@ -214,6 +223,10 @@ pub struct Limits {
     pub close: Duration,
     /// Larger bodies are answered 413.
     pub max_body_bytes: usize,
+    /// Age from which an ended call and its events are deleted; zero: never.
+    pub retention: Duration,
+    /// Time between two rounds of deletion.
+    pub retention_round: Duration,
 }
 
 impl Default for Limits {
@@ -231,6 +244,8 @@ impl Default for Limits {
             restore_grace: Duration::from_secs(7),
             close: Duration::from_secs(5),
             max_body_bytes: 1024 * 1024,
+            retention: 90 * DAY,
+            retention_round: Duration::from_secs(3_600),
         }
     }
 }
@@ -333,6 +348,7 @@ impl Config {
                 4_096..=16_777_216,
                 defaults.max_body_bytes as u64,
             ) as usize,
+            retention: errors.days("VOICEBRIDGE_RETENTION_DAYS", raw.retention_days, 0..=3_650, defaults.retention),
             ..defaults
         };
         let config = Self {

@@ -14,6 +14,7 @@ mod convert;
 pub mod graph;
 mod hub;
 pub mod nodes;
+mod retention;
 mod serve;
 mod shared;
 pub mod store;

@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     graph::Graph,
     nodes::{Clients, Nodes, Registry},
+    retention,
     shared::Shared,
     store::Sqlite,
     webhook::Webhook,
@@ -85,6 +86,7 @@ pub async fn run(
     }
     warm.await.context("the numbering plans could not be loaded")?;
     let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
+    let pruner = tokio::spawn(retention::prune(Arc::clone(&shared)));
     let reconciler = tokio::spawn(calls::reconcile(Arc::clone(&shared), arrived));
     let address = listener.local_addr()?;
     tracing::info!(%address, "control plane serves");
@@ -117,6 +119,7 @@ pub async fn run(
     }
     sweeper.abort();
     reconciler.abort();
+    pruner.abort();
     store.shut().await;
     tracing::info!("control plane stopped");
     Ok(())

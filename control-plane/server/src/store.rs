@@ -252,4 +252,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events of one kind, oldest first.
     async fn events_of_kind(&self, call_id: &CallId, kind: &str) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Deletes calls that ended before `before_ms`, with their events: at most `limit`, the first ended first. How many.
+    async fn prune(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;
 }

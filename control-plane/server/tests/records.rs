@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Graph, Node, Plane, Reply, connect, terminate};
+use support::{Graph, Node, Plane, Reply, connect, plane, terminate};
 use voicebridge_proto::{
     control::v1::CallPhase,
     types::v1::{self as types, event::Kind},
@@ -87,4 +87,23 @@ async fn what_is_stored_is_for_its_owner_only() {
     let modes = plane.stored_modes();
     assert!(modes.len() >= 3, "{modes:?}");
     assert!(modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
+}
+
+#[tokio::test]
+async fn ended_calls_are_forgotten_after_their_time_and_live_ones_are_not() {
+    let graph = Graph::start().await;
+    let mut config = plane::config(&graph.url);
+    config.limits.retention = std::time::Duration::from_millis(1);
+    config.limits.retention_round = std::time::Duration::from_millis(20);
+    let plane = Plane::start_with(config).await;
+    let node = Node::start("node-1").await;
+    node.register(&plane.url, "local", 100);
+    plane.nodes(1).await;
+    plane.deliver(&[connect("stays"), connect("goes")]).await;
+    plane.phase("stays", CallPhase::Active).await;
+    plane.phase("goes", CallPhase::Active).await;
+    plane.deliver(&[terminate("goes")]).await;
+    support::until("the call is forgotten", || async { plane.call("goes").await.err() }).await;
+    assert_eq!(plane.get("/sessions/goes").await.1["reason"], "CALL_NOT_FOUND");
+    assert_eq!(plane.call("stays").await.unwrap().phase(), CallPhase::Active);
 }

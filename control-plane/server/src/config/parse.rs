@@ -10,7 +10,7 @@ use http::Uri;
 use secrecy::SecretString;
 use voicebridge_core::placement::Rules;
 
-use super::{Config, ConfigError, ConfigErrors, DEFAULT_PORT, Origins, WhatsApp};
+use super::{Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, Origins, WhatsApp};
 
 /// What is wrong so far. A wrong value is replaced by something harmless, so that the others are checked too.
 #[derive(Debug, Default)]
@@ -178,6 +178,16 @@ impl Errors {
         default: Duration,
     ) -> Duration {
         Duration::from_secs(self.number(variable, value, allowed, default.as_secs()))
+    }
+
+    pub(super) fn days(
+        &mut self,
+        variable: &'static str,
+        value: Option<String>,
+        allowed: RangeInclusive<u64>,
+        default: Duration,
+    ) -> Duration {
+        DAY * self.number(variable, value, allowed, default.as_secs() / DAY.as_secs()) as u32
     }
 
     pub(super) fn millis(

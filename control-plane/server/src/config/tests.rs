@@ -17,6 +17,7 @@ fn nothing_set_is_a_laptop() {
     assert!(config.api_keys.is_empty() && config.node_token.is_none());
     assert_eq!(config.cors_origins, Origins::Local);
     assert_eq!(config.limits.node_lost(), Duration::from_secs(3));
+    assert_eq!(config.limits.retention, 90 * DAY);
     assert_eq!(
         config.whatsapp.unwrap_err(),
         ["WHATSAPP_ACCESS_TOKEN", "WHATSAPP_PHONE_NUMBER_ID", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN"]
@@ -49,6 +50,7 @@ fn values_are_taken() {
         ring_budget_s: some("20"),
         graph_timeout_ms: some("250"),
         max_body_bytes: some("8192"),
+        retention_days: some("7"),
         ..Default::default()
     })
     .unwrap();
@@ -64,6 +66,7 @@ fn values_are_taken() {
     assert_eq!(config.limits.ring_budget, Duration::from_secs(20));
     assert_eq!(config.limits.graph_timeout, Duration::from_millis(250));
     assert_eq!(config.limits.max_body_bytes, 8_192);
+    assert_eq!(config.limits.retention, 7 * DAY);
 }
 
 #[test]
@@ -86,6 +89,7 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
         accept_patience_ms: some("-1"),
         place_timeout_ms: some("0"),
         max_body_bytes: some("1"),
+        retention_days: some("3651"),
         ..Default::default()
     })
     .unwrap_err();
@@ -108,6 +112,7 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
         "VOICEBRIDGE_ACCEPT_PATIENCE_MS",
         "VOICEBRIDGE_PLACE_TIMEOUT_MS",
         "VOICEBRIDGE_MAX_BODY_BYTES",
+        "VOICEBRIDGE_RETENTION_DAYS",
     ] {
         assert_eq!(named.iter().filter(|name| **name == variable).count(), 1, "{variable} in {named:?}");
     }

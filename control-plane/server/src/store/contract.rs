@@ -157,12 +157,36 @@ async fn lists_go_from_new_to_old(store: &dyn Store) {
     assert_eq!(names(&page), names(&before));
 }
 
+/// Runs last: it empties the store of what has ended.
+async fn old_calls_go_with_their_events(store: &dyn Store) {
+    let gone = Termination::new(TerminationResult::Completed, "USER_HANGUP", "");
+    for (name, ended_at_ms) in [("old-1", 100), ("old-2", 200), ("old-3", 300), ("old-4", 400)] {
+        store.claim(&call(name)).await.unwrap();
+        store.append(&id(name), &event("transcript", None)).await.unwrap();
+        let last = NewEvent { occurred_at_ms: ended_at_ms, ..event(LAST_KIND, None) };
+        store.close(&id(name), &gone, &last).await.unwrap();
+    }
+    store.claim(&call("old-live")).await.unwrap();
+    let known = async |name: &str| store.call(&id(name)).await.unwrap().is_some();
+    assert_eq!(store.prune(400, 2).await.unwrap(), 2, "no more than asked for");
+    assert_eq!((known("old-1").await, known("old-2").await, known("old-3").await), (false, false, true));
+    assert!(store.events(&id("old-1"), 0, 10).await.unwrap().is_empty());
+    assert_eq!(store.events(&id("old-3"), 0, 10).await.unwrap().len(), 2);
+    assert_eq!(store.prune(400, 2).await.unwrap(), 1);
+    assert!(known("old-4").await, "not old enough yet");
+    while store.prune(i64::MAX, 2).await.unwrap() > 0 {}
+    assert!(known("old-live").await, "live calls stay however old they are");
+    let ended = store.calls(Page { before: None, size: 1_000, live_only: false }).await.unwrap();
+    assert!(ended.iter().all(|row| row.ended_at_ms.is_none()));
+}
+
 async fn check(store: &dyn Store) {
     the_first_claim_wins(store).await;
     an_end_that_comes_first_is_remembered(store).await;
     events_are_gapless_and_stored_once(store).await;
     a_record_is_written_and_closed_once(store).await;
     lists_go_from_new_to_old(store).await;
+    old_calls_go_with_their_events(store).await;
 }
 
 #[tokio::test]

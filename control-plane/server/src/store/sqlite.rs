@@ -46,6 +46,8 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
+            // What retention deletes is overwritten, not just forgotten.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT);
         // A connection of such a database is the database, and there is no file.
         let in_memory = url.contains(":memory:") || url.contains("mode=memory");
@@ -289,6 +291,24 @@ impl Store for Sqlite {
         .fetch_all(&self.reader)
         .await?;
         rows.iter().map(read_event).collect()
+    }
+
+    async fn prune(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let ended: Vec<String> = sqlx::query_scalar(
+            "SELECT call_id FROM calls WHERE ended_at_ms IS NOT NULL AND ended_at_ms < ?1 ORDER BY ended_at_ms LIMIT ?2",
+        )
+        .bind(before_ms)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *transaction)
+        .await?;
+        for call_id in &ended {
+            for statement in ["DELETE FROM events WHERE call_id = ?1", "DELETE FROM calls WHERE call_id = ?1"] {
+                sqlx::query(statement).bind(call_id).execute(&mut *transaction).await?;
+            }
+        }
+        transaction.commit().await?;
+        Ok(ended.len() as u64)
     }
 }
 
