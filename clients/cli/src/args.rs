@@ -23,6 +23,7 @@ pub(crate) enum Command {
     Demo(Demo),
     Serve(Serve),
     Calls(Calls),
+    Explain(Explain),
     Watch(Watch),
 }
 
@@ -115,6 +116,22 @@ pub(crate) struct Calls {
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
     /// Print JSON: one object per call and line; a single object for one call.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+/// Tell one ended call in words: what happened, how it sounded every five seconds, what spoilt it, why it ended.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  voicebridge explain wacid.HBgN...            the story of a call\n  voicebridge explain wacid.HBgN... --json     the call and all its events, for programs\n\nScores are estimates by the E-model (ITU-T G.107.1), 1 to 4.5."
+)]
+pub(crate) struct Explain {
+    /// The call's id, as Meta gave it.
+    #[arg(value_name = "CALL")]
+    pub(crate) call: String,
+    /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -10,6 +10,7 @@ use voicebridge_proto::{
 };
 
 use crate::{
+    explain,
     print::{AGENT, CALLER, DIM, ERROR, GOOD, TITLE, WARN, clean},
     timeline,
 };
@@ -146,6 +147,9 @@ fn kind(kind: &Kind) -> Option<String> {
             cut.heard_ms, cut.received_ms
         ),
         Kind::DtmfReceived(key) => format!("{CALLER}caller{CALLER:#}  pressed {}", clean(&key.digit)),
+        Kind::QualityReported(reported) => {
+            format!("{DIM}sound{DIM:#}   {}", explain::quality_line(reported.quality.as_ref()?))
+        }
         Kind::BargeInReverted(held) => {
             format!("{DIM}agent held back for {} ms: the caller did not speak on{DIM:#}", held.held_ms)
         }

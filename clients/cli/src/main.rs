@@ -6,6 +6,7 @@ mod calls;
 mod client;
 mod demo;
 mod describe;
+mod explain;
 mod failure;
 mod json;
 mod print;
@@ -26,6 +27,7 @@ async fn main() -> ExitCode {
         Command::Demo(demo) => demo::run(demo).await,
         Command::Serve(serve) => serve::run(serve).await,
         Command::Calls(calls) => calls::run(calls).await,
+        Command::Explain(explain) => explain::run(explain).await,
         Command::Watch(watch) => watch::run(watch).await,
     };
     match outcome {

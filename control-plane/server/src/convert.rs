@@ -118,6 +118,7 @@ pub(crate) const fn kind_name(kind: &Kind) -> Option<&'static str> {
         Kind::BargedIn(_) => "barged_in",
         Kind::BargeInReverted(_) => "barge_in_reverted",
         Kind::DtmfReceived(_) => "dtmf_received",
+        Kind::QualityReported(_) => "quality_reported",
         Kind::ToolCalled(_) => "tool_called",
         Kind::Incident(_) => "incident",
         Kind::SessionEnded(_) => "session_ended",
@@ -232,6 +233,7 @@ pub(crate) fn call_to_wire(row: &CallRow) -> control::Call {
         usage: None,
         statistics: None,
         last_sequence: row.last_sequence,
+        quality: None,
     }
 }
 
@@ -245,6 +247,7 @@ pub(crate) fn add_event(call: &mut control::Call, event: types::Event) {
         Some(Kind::SessionEnded(ended)) => {
             call.usage = ended.usage;
             call.statistics = ended.statistics;
+            call.quality = ended.quality;
         }
         _ => {}
     }

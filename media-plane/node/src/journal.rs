@@ -217,8 +217,13 @@ mod tests {
             message: String::new(),
             upstream_code: String::new(),
         };
-        let kind =
-            EventKind::Ended { termination, statistics: Default::default(), usage: Default::default(), duration_ms: 0 };
+        let kind = EventKind::Ended {
+            termination,
+            statistics: Default::default(),
+            usage: Default::default(),
+            quality: None,
+            duration_ms: 0,
+        };
         record(sequence, kind)
     }
 

@@ -125,6 +125,8 @@ pub enum EventKind {
     },
     /// Transient, every five seconds.
     Statistics(Statistics),
+    /// How good it sounded, every five seconds.
+    Quality(Quality),
     /// Something went wrong without ending the call by itself.
     Incident {
         /// Stable reason.
@@ -142,6 +144,8 @@ pub enum EventKind {
         statistics: Statistics,
         /// Sum over the session.
         usage: Usage,
+        /// Of the whole call; `None` if audio never flowed.
+        quality: Option<Quality>,
         /// Since ACCEPTED; 0 if never accepted.
         duration_ms: u64,
     },
@@ -218,6 +222,40 @@ pub struct Usage {
     pub transcription_tokens: u64,
     /// Audio billed by the separate transcription model.
     pub transcription_ms: u64,
+}
+
+/// How good both directions sounded over a period.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quality {
+    /// Length of the period.
+    pub period_ms: u64,
+    /// From the caller to the AI.
+    pub uplink: DirectionQuality,
+    /// From the AI to the caller; of the network there only what the far side reports.
+    pub downlink: DirectionQuality,
+    /// Receiver reports that came in the period.
+    pub reports: u32,
+    /// What spoilt it most, in words; empty if nothing did.
+    pub cause: String,
+}
+
+/// How good one direction sounded over a period.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DirectionQuality {
+    /// Packets lost on the network.
+    pub loss_percent: f32,
+    /// Interarrival jitter.
+    pub jitter_ms: u32,
+    /// Between us and the relay, if known.
+    pub round_trip_ms: Option<u32>,
+    /// Audio the listener did not get, as far as we know: uplink concealed or silent, downlink dry playout.
+    pub missing_ms: u64,
+    /// Audio held back by us.
+    pub buffer_ms: u32,
+    /// Mean opinion score by the E-model (ITU-T G.107.1), 1 to 4.5: an estimate.
+    pub mos: f32,
+    /// What spoilt it most, in words; empty if nothing did.
+    pub cause: String,
 }
 
 /// Counters of both directions since the session began; field meanings as in the contract's `MediaStatistics`.

@@ -19,7 +19,9 @@ pub mod sdp;
 mod session;
 
 pub use agent::{Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Reversible};
-pub use event::{Event, EventKind, Milestone, Speaker, Statistics, Termination, TerminationResult, Usage};
+pub use event::{
+    DirectionQuality, Event, EventKind, Milestone, Quality, Speaker, Statistics, Termination, TerminationResult, Usage,
+};
 pub use limits::Limits;
-pub use ports::{Command, Input, Ports, ProviderClosed, RtpIn, RtpOut, Stage};
+pub use ports::{Command, Input, Ports, ProviderClosed, ReceiverReport, RtpIn, RtpOut, Stage};
 pub use session::{Session, Setup, SetupError, SignallingMode, State};

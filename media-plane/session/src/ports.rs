@@ -71,6 +71,12 @@ pub enum Input<'a> {
     TransportClosed,
     /// A packet from the caller.
     Rtp(RtpIn<'a>),
+    /// A packet from the caller that the driver did not take, to be counted.
+    RtpDiscarded,
+    /// What the far side received of our packets.
+    ReceiverReport(ReceiverReport),
+    /// The encoder's complexity from the next frame on, 0 to 10: the driver's load decides.
+    Complexity(u8),
     /// The provider's socket is open. In-process providers need none.
     ProviderOpened,
     /// A text message from the provider.
@@ -81,6 +87,17 @@ pub enum Input<'a> {
     Command(Command),
     /// End the call; the first termination stands.
     End(Termination),
+}
+
+/// A reception report of the far side on our stream (RFC 3550, section 6.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverReport {
+    /// Of the packets since its last report, 256ths.
+    pub fraction_lost: u8,
+    /// Interarrival jitter, milliseconds.
+    pub jitter_ms: u32,
+    /// Milliseconds; `None` until it has seen a report of ours.
+    pub round_trip_ms: Option<u32>,
 }
 
 /// Why a provider's socket is gone.

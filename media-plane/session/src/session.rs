@@ -15,6 +15,7 @@ mod hold;
 mod keypad;
 mod link;
 mod log;
+mod quality;
 mod stages;
 mod timers;
 mod transcripts;
@@ -43,6 +44,7 @@ use hold::Hold;
 use keypad::Keypad;
 use link::Link;
 use log::Log;
+use quality::Meter;
 use stages::Stages;
 use transcripts::Transcripts;
 
@@ -92,13 +94,14 @@ pub struct Session {
     /// Only when interruption is ours.
     hold: Option<Hold>,
     keypad: Keypad,
+    meter: Meter,
     telephone_event: Option<u8>,
     opus: u8,
     /// Stream of the caller's voice.
     ssrc: Option<u32>,
     log: Log,
     usage: Usage,
-    /// Packets of payload types nobody agreed to.
+    /// Packets of payload types nobody agreed to, or of a second source.
     packets_unknown: u64,
     last_media: Option<Time>,
     next_statistics: Option<Time>,
@@ -125,6 +128,7 @@ impl Session {
             transcripts: Transcripts::new(&limits),
             hold: Hold::new(agent.barge_in, !agent.greeting.is_empty()),
             keypad: Keypad::new(RTP_CLOCK_HZ, limits.keypad_ms),
+            meter: Meter::default(),
             telephone_event: offer.telephone_event.map(|event| event.payload_type),
             opus: offer.opus.payload_type,
             ssrc: None,
@@ -165,6 +169,9 @@ impl Session {
             Input::TransportFailed(why) => self.on_transport_failed(now, why, ports),
             Input::TransportClosed => self.on_transport_closed(now, ports),
             Input::Rtp(packet) => self.on_rtp(now, &packet, ports),
+            Input::RtpDiscarded => self.packets_unknown += 1,
+            Input::ReceiverReport(report) => self.on_receiver_report(now, &report),
+            Input::Complexity(complexity) => self.downlink.set_complexity(complexity),
             Input::ProviderOpened => self.link.open(now, &self.agent, ports),
             Input::ProviderMessage(text) => self.link.message(now, text, ports),
             Input::ProviderClosed(closed) => self.link.closed(closed),
@@ -290,6 +297,7 @@ impl Session {
     fn activate(&mut self, now: Time, ports: &mut dyn Ports) {
         if self.stages.activate(now) {
             self.downlink.start(now);
+            self.meter.start(now);
             self.downlink.run(now, ports);
             self.next_statistics = Some(now + Duration::from_millis(self.limits.statistics_ms.max(1)));
             self.emit(now, EventKind::Milestone(Milestone::BridgeActive), ports);

@@ -242,6 +242,7 @@ impl Shared {
                 statistics: Some(types::MediaStatistics { packets_sent: 50, ..Default::default() }),
                 usage: Some(types::Usage { output_audio_tokens: 7, ..Default::default() }),
                 duration_ms: 1_000,
+                ..Default::default()
             }),
         );
         self.sessions.send_modify(|sessions| {

@@ -6,7 +6,7 @@ use tonic::Status;
 use voicebridge_audio::dtmf::{Digit, MAX_DIGITS};
 use voicebridge_proto::{media::v1 as media, types::v1 as types};
 use voicebridge_session::{
-    Command, EventKind, SignallingMode, Stage, State, Termination, TerminationResult,
+    Command, DirectionQuality, EventKind, Quality, SignallingMode, Stage, State, Termination, TerminationResult,
     agent::AgentOverlay,
     event::{Milestone, Speaker, Statistics, Usage},
 };
@@ -261,15 +261,17 @@ fn kind(kind: &EventKind) -> types::event::Kind {
         EventKind::Statistics(counters) => {
             Kind::StatisticsReported(types::StatisticsReported { statistics: Some(statistics(&counters)) })
         }
+        EventKind::Quality(period) => Kind::QualityReported(types::QualityReported { quality: Some(quality(period)) }),
         EventKind::Incident { reason, message, upstream_code } => {
             Kind::Incident(types::Incident { reason: reason.to_owned(), message, upstream_code })
         }
-        EventKind::Ended { termination: ended, statistics: counters, usage, duration_ms } => {
+        EventKind::Ended { termination: ended, statistics: counters, usage, quality: whole, duration_ms } => {
             Kind::SessionEnded(types::SessionEnded {
                 termination: Some(termination(&ended)),
                 statistics: Some(statistics(&counters)),
                 usage: Some(usage_out(usage)),
                 duration_ms,
+                quality: whole.map(quality),
             })
         }
     }
@@ -291,6 +293,28 @@ fn usage_out(usage: Usage) -> types::Usage {
         output_audio_tokens: usage.output_audio_tokens,
         transcription_tokens: usage.transcription_tokens,
         transcription_ms: usage.transcription_ms,
+    }
+}
+
+fn quality(quality: Quality) -> types::Quality {
+    types::Quality {
+        period_ms: quality.period_ms,
+        uplink: Some(direction_quality(quality.uplink)),
+        downlink: Some(direction_quality(quality.downlink)),
+        reports: quality.reports,
+        cause: quality.cause,
+    }
+}
+
+fn direction_quality(direction: DirectionQuality) -> types::DirectionQuality {
+    types::DirectionQuality {
+        loss_percent: direction.loss_percent,
+        jitter_ms: direction.jitter_ms,
+        round_trip_ms: direction.round_trip_ms,
+        missing_ms: direction.missing_ms,
+        buffer_ms: direction.buffer_ms,
+        mos: direction.mos,
+        cause: direction.cause,
     }
 }
 

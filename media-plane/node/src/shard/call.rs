@@ -299,6 +299,7 @@ impl Call {
                 },
                 statistics: picture.statistics,
                 usage: Default::default(),
+                quality: None,
                 duration_ms: 0,
             },
         });

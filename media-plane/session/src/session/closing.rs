@@ -235,6 +235,7 @@ impl Session {
             termination: termination.clone(),
             statistics: self.statistics(),
             usage: self.usage,
+            quality: self.call_quality(now),
             duration_ms,
         };
         self.life = Life::Ended(termination);

@@ -19,6 +19,7 @@ impl Session {
             ProviderEvent::AudioDone { item } => self.downlink.finish(&item),
             ProviderEvent::SpeechStarted { audio_ms } => {
                 self.emit(now, EventKind::CallerSpeechStarted { audio_ms }, ports);
+                self.meter.on_asking();
                 if self.hold.is_some() {
                     return self.hold_back(now, ports);
                 }
@@ -27,6 +28,7 @@ impl Session {
             }
             ProviderEvent::SpeechStopped { audio_ms } => {
                 self.emit(now, EventKind::CallerSpeechStopped { audio_ms }, ports);
+                self.meter.on_asked(now);
                 if let Some(hold) = &mut self.hold {
                     hold.on_speech_stopped();
                 }
@@ -76,6 +78,7 @@ impl Session {
 
     fn on_audio_out(&mut self, now: Time, item: &str, pcm: &[i16], ports: &mut dyn Ports) {
         self.spoke = true;
+        self.meter.on_answered(now);
         if self.downlink.push(item, pcm) || self.overflowing.as_deref() == Some(item) {
             return;
         }

@@ -3,6 +3,8 @@
 //! From the moment audio may flow there is one packet for every 20 ms slot: the AI's voice, else silence. Silence costs
 //! as much to encode as speech, so it is encoded once, at the start, and that packet is repeated. After speech one frame
 //! of real silence goes through the encoder, so that its voice fades out and its state is silence when it speaks again.
+//!
+//! Error correction is off until the far side reports loss: it takes its bits from the voice.
 
 use voicebridge_audio::{
     FRAME_RTP_UNITS, FRAME_SAMPLES, SAMPLE_RATE_HZ, Time,
@@ -10,6 +12,7 @@ use voicebridge_audio::{
     opus::{Encoder, EncoderSettings, MAX_PAYLOAD_BYTES, MaxBandwidth, OpusError},
     pacer::Pacer,
     playout::{Cut, Playout, PlayoutSettings, Slot},
+    protection::{Advice, Protection},
 };
 
 use crate::{
@@ -22,8 +25,8 @@ use crate::{
 const DEFAULT_BITRATE_BPS: u32 = 24_000;
 /// More than this buys nothing for a voice at 24 kHz.
 const MAX_BITRATE_BPS: u32 = 40_000;
-/// Loss the error correction is dimensioned for: mobile networks are rarely better, and less switches it off.
-const EXPECTED_LOSS_PERCENT: u8 = 5;
+/// The most of the codec.
+const MAX_COMPLEXITY: u8 = 10;
 /// Frames of silence until the encoder's state does not change any more.
 const SILENCE_SETTLING_FRAMES: usize = 5;
 
@@ -32,6 +35,10 @@ const SILENCE_SETTLING_FRAMES: usize = 5;
 pub(super) struct Downlink {
     playout: Playout,
     encoder: Encoder,
+    settings: EncoderSettings,
+    /// The far side can use in-band error correction.
+    may_protect: bool,
+    protection: Protection,
     keys: Sender,
     payload_type: u8,
     telephone_event: Option<u8>,
@@ -63,6 +70,8 @@ enum Tone {
 pub(super) struct DownlinkStatistics {
     pub(super) packets_sent: u64,
     pub(super) longest_gap_ms: u32,
+    /// Slots of silence within replies because nothing was there.
+    pub(super) dry_slots: u64,
 }
 
 impl Downlink {
@@ -77,6 +86,9 @@ impl Downlink {
         Ok(Self {
             playout: Playout::new(playout),
             encoder: Encoder::new(settings)?,
+            settings,
+            may_protect: offer.opus.in_band_fec,
+            protection: Protection::default(),
             keys: Sender::default(),
             payload_type: offer.opus.payload_type,
             telephone_event: offer.telephone_event.map(|event| event.payload_type),
@@ -129,10 +141,9 @@ impl Downlink {
 
     fn send_audio(&mut self, now: Time, ports: &mut dyn Ports) {
         let mut pcm = [0; FRAME_SAMPLES];
-        let tone = match self.playout.next_frame(&mut pcm) {
-            Slot::Frame => Tone::Speech,
-            Slot::Idle | Slot::Underrun => Tone::Silence,
-        };
+        let slot = self.playout.next_frame(&mut pcm);
+        let tone = if slot == Slot::Frame { Tone::Speech } else { Tone::Silence };
+        self.statistics.dry_slots += u64::from(slot == Slot::Underrun);
         let first = self.statistics.packets_sent == 0;
         let marker = first || (tone == Tone::Speech && self.tone == Tone::Silence);
         // The frame after speech is silence, but goes through the encoder.
@@ -151,6 +162,36 @@ impl Downlink {
             let gap_ms = now.since(last).as_millis() as u32;
             self.statistics.longest_gap_ms = self.statistics.longest_gap_ms.max(gap_ms);
         }
+    }
+
+    /// Adapts the error correction to the loss the far side reports.
+    pub(super) fn protect(&mut self, now: Time, fraction_lost: u8) {
+        if !self.may_protect {
+            return;
+        }
+        if let Some(Advice { fec, expected_loss_percent }) = self.protection.report(now, fraction_lost) {
+            self.apply(EncoderSettings { fec, expected_loss_percent, ..self.settings });
+        }
+    }
+
+    /// The encoder's complexity, 0 to 10; more is taken for 10.
+    pub(super) fn set_complexity(&mut self, complexity: u8) {
+        self.apply(EncoderSettings { complexity: complexity.min(MAX_COMPLEXITY), ..self.settings });
+    }
+
+    fn apply(&mut self, settings: EncoderSettings) {
+        if settings != self.settings && self.encoder.apply(settings).is_ok() {
+            self.settings = settings;
+        }
+    }
+
+    /// Whether packets carry error correction at present.
+    pub(super) const fn is_protected(&self) -> bool {
+        self.settings.fec
+    }
+
+    pub(super) const fn bitrate_bps(&self) -> u32 {
+        self.settings.bitrate_bps
     }
 
     /// Queues keys.
@@ -236,8 +277,6 @@ fn encoder_settings(offer: &OpusOffer) -> EncoderSettings {
     EncoderSettings {
         max_bandwidth: offer.max_playback_rate.map_or(MaxBandwidth::Superwideband, MaxBandwidth::for_playback_rate),
         bitrate_bps: offer.max_average_bitrate.unwrap_or(DEFAULT_BITRATE_BPS).min(MAX_BITRATE_BPS),
-        fec: offer.in_band_fec,
-        expected_loss_percent: if offer.in_band_fec { EXPECTED_LOSS_PERCENT } else { 0 },
         ..EncoderSettings::default()
     }
 }

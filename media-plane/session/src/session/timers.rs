@@ -94,6 +94,7 @@ impl Session {
                 self.next_statistics = Some(now + Duration::from_millis(limits.statistics_ms.max(1)));
                 let statistics = self.statistics();
                 self.emit(now, EventKind::Statistics(statistics), ports);
+                self.report_quality(now, ports);
             }
         }
     }

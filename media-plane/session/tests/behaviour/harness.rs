@@ -229,6 +229,13 @@ impl World {
         self.caller_timestamp = self.caller_timestamp.wrapping_add(FRAME_RTP_UNITS);
     }
 
+    /// A packet of the caller that does not arrive.
+    pub(crate) fn caller_loses_a_packet(&mut self) {
+        let _lost = self.caller_frame();
+        self.caller_sequence = self.caller_sequence.wrapping_add(1);
+        self.caller_timestamp = self.caller_timestamp.wrapping_add(FRAME_RTP_UNITS);
+    }
+
     /// Time passes for the caller without a packet: DTX.
     pub(crate) fn caller_is_quiet_ms(&mut self, ms: u64) {
         self.caller_timestamp = self.caller_timestamp.wrapping_add(ms as u32 * 48);

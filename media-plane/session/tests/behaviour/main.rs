@@ -16,6 +16,7 @@ mod greeting;
 mod harness;
 mod late_deltas;
 mod pacing;
+mod quality;
 mod reversible;
 mod stages;
 mod timeouts;

@@ -1,0 +1,180 @@
+//! How good the call sounds: what each direction measured over a period, rated, with the cause of what was wrong.
+//!
+//! Flow: counters are read at the end of every period and compared with those at its beginning; the far side's receiver
+//! reports, and the time the AI took to answer, are collected in between. The whole call is rated in the same way at its
+//! end.
+//!
+//! Does not rate: see `voicebridge_audio::quality`.
+
+use std::time::Duration;
+
+use voicebridge_audio::{
+    FRAME_MS, Time,
+    codec::Codec,
+    quality::{self, Direction, Measured},
+    uplink::UplinkStatistics,
+};
+
+use super::Session;
+use crate::{
+    event::{DirectionQuality, EventKind, Quality},
+    ports::{Ports, ReceiverReport},
+};
+
+/// From the end of the caller's words to the first of the answer: what people do not notice as a pause.
+const ANSWER_IN: Duration = Duration::from_millis(1_000);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    since: Option<Time>,
+    began: Counters,
+    period: Collected,
+    call: Collected,
+    /// The caller's words ended, and nothing of the answer has come.
+    asked: Option<Time>,
+}
+
+/// What only grows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    up: UplinkStatistics,
+    underruns: u64,
+    dry_slots: u64,
+}
+
+/// What was noted between.
+#[derive(Clone, Copy, Debug, Default)]
+struct Collected {
+    reports: u32,
+    /// Sum over the reports, 256ths.
+    lost: u64,
+    jitter_ms: u32,
+    round_trip_ms: Option<u32>,
+    latest_answer: Duration,
+}
+
+impl Collected {
+    fn report(&mut self, report: &ReceiverReport) {
+        self.reports = self.reports.saturating_add(1);
+        self.lost += u64::from(report.fraction_lost);
+        self.jitter_ms = self.jitter_ms.max(report.jitter_ms);
+        self.round_trip_ms = report.round_trip_ms.or(self.round_trip_ms);
+    }
+
+    fn loss_percent(&self) -> f32 {
+        self.lost as f32 * 100.0 / 256.0 / self.reports.max(1) as f32
+    }
+
+    fn provider_late_ms(&self) -> u32 {
+        self.latest_answer.saturating_sub(ANSWER_IN).as_millis() as u32
+    }
+}
+
+impl Meter {
+    pub(super) fn start(&mut self, now: Time) {
+        self.since = Some(now);
+    }
+
+    pub(super) fn on_report(&mut self, report: &ReceiverReport) {
+        self.period.report(report);
+        self.call.report(report);
+    }
+
+    /// The caller stopped speaking.
+    pub(super) fn on_asked(&mut self, now: Time) {
+        self.asked = Some(now);
+    }
+
+    /// The caller goes on: there is nothing to answer yet.
+    pub(super) fn on_asking(&mut self) {
+        self.asked = None;
+    }
+
+    /// Audio of the AI came.
+    pub(super) fn on_answered(&mut self, now: Time) {
+        if let Some(asked) = self.asked.take() {
+            let took = now.since(asked);
+            self.period.latest_answer = self.period.latest_answer.max(took);
+            self.call.latest_answer = self.call.latest_answer.max(took);
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn on_receiver_report(&mut self, now: Time, report: &ReceiverReport) {
+        self.meter.on_report(report);
+        self.downlink.protect(now, report.fraction_lost);
+    }
+
+    /// Reports the period that ends now.
+    pub(super) fn report_quality(&mut self, now: Time, ports: &mut dyn Ports) {
+        let Some(since) = self.meter.since.replace(now) else { return };
+        let counters = self.counters();
+        let collected = std::mem::take(&mut self.meter.period);
+        let began = std::mem::replace(&mut self.meter.began, counters);
+        let quality = self.assess(now.since(since), &began, &counters, &collected);
+        self.emit(now, EventKind::Quality(quality), ports);
+    }
+
+    /// The whole call. `None` if audio never flowed.
+    pub(super) fn call_quality(&self, now: Time) -> Option<Quality> {
+        let active = self.stages.active_since()?;
+        Some(self.assess(now.since(active), &Counters::default(), &self.counters(), &self.meter.call))
+    }
+
+    fn counters(&self) -> Counters {
+        Counters {
+            up: self.uplink.statistics(),
+            underruns: self.downlink.underruns(),
+            dry_slots: self.downlink.statistics().dry_slots,
+        }
+    }
+
+    fn assess(&self, period: Duration, from: &Counters, to: &Counters, collected: &Collected) -> Quality {
+        let period_ms = period.as_millis() as u64;
+        let (codec, bitrate_bps) = (Codec::Opus, self.downlink.bitrate_bps());
+        let clean = |direction| Measured { bitrate_bps, ..Measured::clean(direction, codec, period_ms) };
+        let lost = to.up.packets_lost.saturating_sub(from.up.packets_lost);
+        let received = to.up.packets_received.saturating_sub(from.up.packets_received);
+        let unheard = |up: &UplinkStatistics| up.concealed_ms + up.missing_ms;
+        let missing_ms = unheard(&to.up).saturating_sub(unheard(&from.up));
+        let uplink = Measured {
+            loss_percent: lost as f32 * 100.0 / (lost + received).max(1) as f32,
+            missing_ms: Some(missing_ms),
+            jitter_ms: to.up.jitter_ms,
+            round_trip_ms: collected.round_trip_ms,
+            ..clean(Direction::Uplink)
+        };
+        let underruns = to.underruns.saturating_sub(from.underruns) as u32;
+        let downlink = Measured {
+            fec: self.downlink.is_protected(),
+            loss_percent: collected.loss_percent(),
+            jitter_ms: collected.jitter_ms,
+            round_trip_ms: collected.round_trip_ms,
+            buffer_ms: self.limits.prefill_ms,
+            provider_late_ms: collected.provider_late_ms(),
+            underruns,
+            underrun_ms: to.dry_slots.saturating_sub(from.dry_slots) * FRAME_MS,
+            ..clean(Direction::Downlink)
+        };
+        let (up, down) = (quality::assess(&uplink), quality::assess(&downlink));
+        let cause = quality::dominant([&up, &down]).map(ToString::to_string).unwrap_or_default();
+        let direction = |measured: &Measured, rated: &quality::Quality| DirectionQuality {
+            loss_percent: measured.loss_percent,
+            jitter_ms: measured.jitter_ms,
+            round_trip_ms: measured.round_trip_ms,
+            missing_ms: measured.missing_ms.unwrap_or(measured.underrun_ms),
+            buffer_ms: measured.buffer_ms,
+            mos: rated.mos,
+            cause: rated.cause.as_ref().map(ToString::to_string).unwrap_or_default(),
+        };
+        Quality {
+            period_ms,
+            uplink: direction(&uplink, &up),
+            downlink: direction(&downlink, &down),
+            reports: collected.reports,
+            cause,
+        }
+    }
+}
