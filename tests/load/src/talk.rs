@@ -95,6 +95,10 @@ impl Talk {
                 r#"{{"type":"response.output_audio.delta","event_id":"e","response_id":"r1","item_id":"i1","output_index":0,"content_index":0,"delta":"{audio}"}}"#
             ));
         }
+        self.server(r#"{"type":"response.output_audio.done","event_id":"e","response_id":"r1","item_id":"i1"}"#);
+        self.server(
+            r#"{"type":"response.done","event_id":"e","response":{"id":"r1","status":"completed","output":[]}}"#,
+        );
     }
 
     /// The caller's next packet, and the 20 ms until the one after it.
