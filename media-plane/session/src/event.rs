@@ -145,7 +145,7 @@ pub enum EventKind {
         /// Sum over the session.
         usage: Usage,
         /// Of the whole call; `None` if audio never flowed.
-        quality: Option<Quality>,
+        quality: Option<Box<Quality>>,
         /// Since ACCEPTED; 0 if never accepted.
         duration_ms: u64,
     },

@@ -271,7 +271,7 @@ fn kind(kind: &EventKind) -> types::event::Kind {
                 statistics: Some(statistics(&counters)),
                 usage: Some(usage_out(usage)),
                 duration_ms,
-                quality: whole.map(quality),
+                quality: whole.map(|whole| quality(*whole)),
             })
         }
     }

@@ -235,7 +235,7 @@ impl Session {
             termination: termination.clone(),
             statistics: self.statistics(),
             usage: self.usage,
-            quality: self.call_quality(now),
+            quality: self.call_quality(now).map(Box::new),
             duration_ms,
         };
         self.life = Life::Ended(termination);

@@ -18,14 +18,12 @@ use crate::{event::EventKind, ports::Ports, provider::ProviderCommand, reason};
 
 /// Keys of a group; longer than any number people type.
 const MAX_GROUP: usize = 64;
-/// Keys pressed since they were last looked at. A packet completes two at most.
-const MAX_PRESSED: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Keypad {
     receiver: Receiver,
-    /// Pressed, not reported yet.
+    /// Pressed, not reported yet: two at most, which one packet can complete.
     pressed: Vec<Pressed>,
     /// Reported, and not told to the AI yet.
     group: String,
@@ -37,7 +35,7 @@ impl Keypad {
     pub(super) fn new(rtp_clock_hz: u32, patience_ms: u64) -> Self {
         Self {
             receiver: Receiver::new(rtp_clock_hz),
-            pressed: Vec::with_capacity(MAX_PRESSED),
+            pressed: Vec::new(),
             group: String::new(),
             last: Time::ZERO,
             patience: Duration::from_millis(patience_ms),
@@ -64,7 +62,7 @@ impl Keypad {
     fn take_pressed(&mut self, now: Time) -> Vec<Pressed> {
         let pressed = &mut self.pressed;
         self.receiver.poll(now, &mut |key| pressed.push(key));
-        if pressed.is_empty() { Vec::new() } else { pressed.drain(..).collect() }
+        std::mem::take(pressed)
     }
 
     fn add(&mut self, now: Time, key: char) {

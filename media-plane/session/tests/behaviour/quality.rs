@@ -25,7 +25,7 @@ fn end(world: &mut World) -> Option<Quality> {
     }));
     world.ending();
     match world.kinds().last() {
-        Some(EventKind::Ended { quality, .. }) => quality.clone(),
+        Some(EventKind::Ended { quality, .. }) => quality.as_deref().cloned(),
         other => panic!("{other:?}"),
     }
 }
