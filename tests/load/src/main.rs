@@ -4,12 +4,14 @@
 //! in virtual time, [`perfect`] through libopus alone; [`quality`] has both judged by the published PESQ and STOI
 //! packages, [`timing`] looks at delays and durations, [`cost`] at processor time and allocations, [`table`] prints.
 //!
-//! Not here: real processes and real time; virtual time says what the path does, not what a machine adds to it.
+//! [`real_time`] adds what the demo measured. All else is in virtual time, which says what the path does, not what a
+//! machine adds to it.
 
 mod cost;
 mod journey;
 mod perfect;
 mod quality;
+mod real_time;
 mod speech;
 mod table;
 mod talk;
@@ -31,6 +33,9 @@ struct Arguments {
     /// The program that judges, tests/load/score.py.
     #[arg(long, default_value = "tests/load/score.py")]
     score: PathBuf,
+    /// What `voicebridge demo --json` said; without it, nothing is said of real time.
+    #[arg(long)]
+    demo: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -42,6 +47,9 @@ fn main() -> anyhow::Result<ExitCode> {
     quality::measure(&voices, &judge, &mut table)?;
     timing::measure(&voices, &mut table)?;
     cost::measure(&voices, &mut table)?;
+    if let Some(demo) = &arguments.demo {
+        real_time::read(demo, &mut table)?;
+    }
     table.write(&arguments.out.join("table.json"))?;
     print!("{table}");
     Ok(if table.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
