@@ -2,7 +2,7 @@
 //!
 //! A tick takes orders, lets every session work, and sleeps until the next multiple of the tick; measured, ticking
 //! instead of waking per packet halves the cost of transport for some 3 ms of mean delay. With no session it waits for an
-//! order instead. A panic inside a session ends that session with `INTERNAL`, and nobody else notices.
+//! order instead. Once a second its load decides on the complexity of all its encoders. A panic inside a session ends that session with `INTERNAL`, and nobody else notices.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use voicebridge_audio::governor::{Governor, GovernorSettings};
 use voicebridge_session::{Input, Termination};
 
 use super::{Call, Load, Order};
@@ -29,6 +30,7 @@ pub(super) struct Worker {
     orders: mpsc::Receiver<Order>,
     load: Arc<Load>,
     sessions: Arc<Sessions>,
+    governor: Governor,
     calls: Vec<Call>,
 }
 
@@ -41,7 +43,8 @@ enum Orders {
 
 impl Worker {
     pub(super) fn new(clock: Clock, orders: mpsc::Receiver<Order>, load: Arc<Load>, sessions: Arc<Sessions>) -> Self {
-        Self { clock, orders, load, sessions, calls: Vec::new() }
+        let governor = Governor::new(GovernorSettings::default()).expect("the default settings are in their ranges");
+        Self { clock, orders, load, sessions, governor, calls: Vec::new() }
     }
 
     pub(super) fn run(mut self) {
@@ -72,7 +75,8 @@ impl Worker {
             self.bury();
             period.worked(began.elapsed());
             if renew {
-                period.close(began, &self.load);
+                let share = period.close(began, &self.load);
+                self.govern(began, share);
             }
             next += TICK;
             let now = Instant::now();
@@ -82,6 +86,18 @@ impl Worker {
                 // Overloaded: begin the next tick at once, but do not try to make up for those missed.
                 metrics::counter!("voicebridge_media_ticks_missed_total").increment(1);
                 next = now;
+            }
+        }
+    }
+
+    /// Has all encoders use what the load allows.
+    fn govern(&mut self, now: Instant, share: f32) {
+        let before = self.governor.complexity();
+        let complexity = self.governor.observe(self.clock.time(now), share);
+        if complexity != before {
+            tracing::debug!(complexity, share, "encoders change their complexity");
+            for call in &mut self.calls {
+                call.guarded(|call| call.input(now, Input::Complexity(complexity)));
             }
         }
     }
@@ -100,7 +116,11 @@ impl Worker {
         let now = Instant::now();
         match order {
             Order::Add(mut call) => {
-                call.guarded(|call| call.begin(now));
+                let complexity = self.governor.complexity();
+                call.guarded(|call| {
+                    call.input(now, Input::Complexity(complexity));
+                    call.begin(now);
+                });
                 self.calls.push(*call);
             }
             // Err in a reply: nobody waits for it any more.
@@ -174,10 +194,11 @@ impl Period {
         now.duration_since(self.began) >= PERIOD
     }
 
-    fn close(&mut self, now: Instant, load: &Load) {
-        let share = self.worked.as_secs_f32() / now.duration_since(self.began).as_secs_f32();
-        load.busy.store(share.min(1.0).to_bits(), Ordering::Relaxed);
+    fn close(&mut self, now: Instant, load: &Load) -> f32 {
+        let share = (self.worked.as_secs_f32() / now.duration_since(self.began).as_secs_f32()).min(1.0);
+        load.busy.store(share.to_bits(), Ordering::Relaxed);
         *self = Self::new(now);
+        share
     }
 
     fn idle(&mut self, load: &Load) {
