@@ -193,6 +193,7 @@ impl Node {
             announced: SocketAddr::new(self.config.public_ip, lease.port),
             // 0 is legal and confuses enough receivers.
             ssrc: random.random_range(1..=u32::MAX),
+            cname: CNAME,
             // The session core gives up first, and says better why.
             connect_within: self.config.transport_timeout + Duration::from_secs(1),
         };

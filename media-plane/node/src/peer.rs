@@ -10,6 +10,7 @@
 mod engine;
 mod flight;
 mod remote;
+mod reports;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use voicebridge_session::RtpOut;
+use voicebridge_session::{ReceiverReport, RtpOut};
 
 pub use engine::Engine;
 pub use remote::Remote;
@@ -45,6 +46,8 @@ pub struct Place {
     pub announced: SocketAddr,
     /// The SSRC to send with.
     pub ssrc: u32,
+    /// How our RTCP names us (RFC 3550, section 6.5.1).
+    pub cname: &'static str,
     /// From [`Peer::start`]: for this long ICE and DTLS are tried, from the beginning if need be.
     pub connect_within: Duration,
 }
@@ -78,6 +81,8 @@ pub enum Output {
     },
     /// A packet came.
     Rtp(Received),
+    /// What the caller's side reports of our stream.
+    Report(ReceiverReport),
     /// ICE and DTLS are up; comes once.
     Connected,
     /// The far side said good-bye (DTLS close_notify); comes once and is the last but for transmits.
@@ -105,8 +110,7 @@ pub trait Peer {
     fn start(&mut self, now: Instant);
     /// Takes a datagram from the socket; garbage is dropped.
     fn datagram(&mut self, now: Instant, bytes: &[u8], from: SocketAddr);
-    /// Encrypts and queues a packet with the given sequence, timestamp and marker, our SSRC and the offered Opus
-    /// payload type.
+    /// Encrypts and queues a packet as numbered, with our SSRC.
     ///
     /// # Errors
     /// [`PeerError::NotConnected`] when the transport is not up; the packet is dropped.

@@ -8,14 +8,18 @@
 //! to a far side that heard nothing so far it makes no difference.
 //!
 //! Settings and why: ICE checks every 20 ms instead of 200 (an ICE-lite caller is connected in some 50 ms instead of
-//! 400); DTLS client when the offer leaves the choice; Opus with an empty fmtp and telephone-event only; sender and
-//! receiver reports but neither NACK nor transport-wide congestion control; no mDNS; a certificate per call, ECDSA
-//! P-256, whose handshake needs no fragments.
+//! 400); DTLS client when the offer leaves the choice; Opus with an empty fmtp and telephone-event only; neither
+//! NACK nor transport-wide congestion control; no mDNS; a certificate per call, ECDSA P-256, whose handshake needs no
+//! fragments. Reports are ours: `rtc` sends SR and RR apart, without SDES, and the RR under a random SSRC, and it gives
+//! on neither the far side's reports nor any source but the first, so received packets are taken out in its midst.
+
+mod compound;
+mod tap;
 
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -23,24 +27,22 @@ use rand::RngExt;
 use rtc::{
     crypto::{self, SignatureScheme},
     ice::mdns::MulticastDnsMode,
-    interceptor::Registry,
+    interceptor::{Registry, Slot},
     media_stream::MediaStreamTrack,
     peer_connection::{
         RTCPeerConnection, RTCPeerConnectionBuilder,
         certificate::{CertificateParams, RTCCertificate},
         configuration::{
             RTCConfigurationBuilder,
-            interceptor_registry::configure_rtcp_reports,
             media_engine::{MIME_TYPE_OPUS, MIME_TYPE_TELEPHONE_EVENT, MediaEngine},
             setting_engine::SettingEngineBuilder,
         },
         event::RTCPeerConnectionEvent,
-        message::{RTCMessage, TaggedRTCMessage},
         sdp::RTCSessionDescription,
         state::RTCPeerConnectionState,
         transport::{CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidate},
     },
-    rtp,
+    rtcp, rtp,
     rtp_transceiver::{
         RTCRtpSenderId,
         rtp_sender::{
@@ -52,8 +54,13 @@ use rtc::{
 };
 use voicebridge_session::RtpOut;
 
-use super::{Local, Output, Peer, PeerError, Place, Received, Remote, flight::Flight, same_family};
+use super::{Local, Output, Peer, PeerError, Place, Received, Remote, flight::Flight, reports::Reports, same_family};
 
+use compound::Then;
+use tap::{Basin, Tap, Tapped};
+
+/// Between the epochs of NTP and Unix (RFC 5905, section 6), seconds.
+const NTP_EPOCH: u64 = 2_208_988_800;
 /// Time between two ICE checks of one pair while connecting.
 const ICE_CHECK_EVERY: Duration = Duration::from_millis(20);
 /// Checks of one pair until it is given up: 30 s of them, by then ICE as a whole has failed.
@@ -85,6 +92,9 @@ pub struct Engine {
     /// Something was given to `rtc` since it was last drained.
     dirty: bool,
     flight: Flight,
+    /// What came, as `rtc` decrypted it.
+    basin: Basin,
+    reports: Reports,
     /// Who our DTLS goes to: the selected pair's far end.
     dtls_peer: Option<SocketAddr>,
     outputs: VecDeque<Output>,
@@ -125,7 +135,8 @@ impl Engine {
             .expect("rtc names the SHA-256 fingerprint of every certificate");
         let local =
             Local { ice_ufrag: ice_chars(UFRAG_CHARS), ice_pwd: ice_chars(PWD_CHARS), fingerprint, ssrc: place.ssrc };
-        let (connection, sender) = connection(now, remote, &certificate, &local, place)?;
+        let basin = Basin::default();
+        let (connection, sender) = connection(now, remote, &certificate, &local, place, &basin)?;
         Ok(Self {
             connection,
             sender,
@@ -137,6 +148,8 @@ impl Engine {
             connect_by: None,
             dirty: false,
             flight: Flight::default(),
+            basin,
+            reports: Reports::new(now, ntp(SystemTime::now()), place.ssrc),
             dtls_peer: None,
             outputs: VecDeque::new(),
         })
@@ -156,11 +169,15 @@ impl Engine {
                 said_something = true;
                 self.event(now, &event);
             }
-            while let Some(TaggedRTCMessage { message, .. }) = self.connection.poll_read() {
-                if let RTCMessage::RtpPacket(_, packet) = message {
-                    self.received(packet);
+            // Nothing comes out at that end, but it drives what comes in.
+            while self.connection.poll_read().is_some() {}
+            while let Some(tapped) = self.basin.take() {
+                match tapped {
+                    Tapped::Rtp(at, packet) => self.received(at, packet),
+                    Tapped::Rtcp(at, compound) => self.reported(at, &compound),
                 }
             }
+            self.report(now);
             while let Some(datagram) = self.connection.poll_write() {
                 self.transmit(now, datagram);
             }
@@ -183,7 +200,7 @@ impl Engine {
             return self.fail(why.to_owned());
         }
         tracing::debug!(why, "connecting from the beginning");
-        match connection(now, &self.remote, &self.certificate, &self.local, self.place) {
+        match connection(now, &self.remote, &self.certificate, &self.local, self.place, &self.basin) {
             Ok((connection, sender)) => {
                 (self.connection, self.sender) = (connection, sender);
                 self.flight = Flight::default();
@@ -207,18 +224,46 @@ impl Engine {
         }
     }
 
-    fn received(&mut self, packet: rtp::Packet) {
-        if packet.payload.is_empty() || self.phase != Phase::Connected {
+    fn received(&mut self, at: Instant, packet: rtp::Packet) {
+        if self.phase != Phase::Connected {
+            return;
+        }
+        let header = &packet.header;
+        self.reports.received(at, header.ssrc, header.sequence_number, header.timestamp);
+        if packet.payload.is_empty() {
             return;
         }
         self.outputs.push_back(Output::Rtp(Received {
-            payload_type: packet.header.payload_type,
-            sequence: packet.header.sequence_number,
-            timestamp: packet.header.timestamp,
-            ssrc: packet.header.ssrc,
-            marker: packet.header.marker,
+            payload_type: header.payload_type,
+            sequence: header.sequence_number,
+            timestamp: header.timestamp,
+            ssrc: header.ssrc,
+            marker: header.marker,
             payload: packet.payload,
         }));
+    }
+
+    fn reported(&mut self, at: Instant, compound: &[Box<dyn rtcp::Packet>]) {
+        if self.phase == Phase::Connected {
+            let outputs = &mut self.outputs;
+            compound::read(at, compound, &mut self.reports, |report| outputs.push_back(Output::Report(report)));
+        }
+    }
+
+    /// Sends a report if it is time.
+    fn report(&mut self, now: Instant) {
+        if self.phase == Phase::Connected
+            && let Some(report) = self.reports.due(now)
+        {
+            self.write_rtcp(now, compound::packets(&report, self.place.ssrc, self.place.cname, Then::GoOn));
+        }
+    }
+
+    fn write_rtcp(&mut self, now: Instant, compound: Vec<Box<dyn rtcp::Packet>>) {
+        let Some(mut sender) = self.connection.rtp_sender(self.sender) else { return };
+        if let Err(error) = sender.write_rtcp(now, compound) {
+            tracing::debug!(%error, "report not sent");
+        }
     }
 
     fn transmit(&mut self, now: Instant, datagram: TaggedBytesMut) {
@@ -315,7 +360,9 @@ impl Peer for Engine {
             payload: Bytes::copy_from_slice(packet.payload),
         };
         let mut sender = self.connection.rtp_sender(self.sender).ok_or(PeerError::NotConnected)?;
+        let (timestamp, payload_bytes) = (packet.header.timestamp, packet.payload.len());
         sender.write_rtp(now, packet).map_err(refused("packet"))?;
+        self.reports.sent(now, timestamp, payload_bytes);
         self.dirty = true;
         Ok(())
     }
@@ -341,12 +388,15 @@ impl Peer for Engine {
                 let parts = [self.connection.poll_timeout(), self.flight.deadline(), self.connect_by];
                 parts.into_iter().flatten().min()
             }
-            Phase::Connected => [self.connection.poll_timeout(), self.flight.deadline()].into_iter().flatten().min(),
+            Phase::Connected => [self.connection.poll_timeout(), self.reports.deadline()].into_iter().flatten().min(),
         }
     }
 
     fn close(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Connecting | Phase::Connected) {
+            if let Some(report) = self.reports.last(now) {
+                self.write_rtcp(now, compound::packets(&report, self.place.ssrc, self.place.cname, Then::Bye));
+            }
             if let Err(error) = self.connection.close() {
                 tracing::debug!(%error, "closing the transport");
             }
@@ -366,6 +416,7 @@ fn connection(
     certificate: &RTCCertificate,
     local: &Local,
     place: Place,
+    basin: &Basin,
 ) -> Result<(RTCPeerConnection, RTCRtpSenderId), PeerError> {
     let settings = SettingEngineBuilder::new()
         .with_answering_dtls_role(RTCDtlsRole::Client)
@@ -378,7 +429,7 @@ fn connection(
         .with_configuration(RTCConfigurationBuilder::new().with_certificates(vec![certificate.clone()]).build())
         .with_setting_engine(settings)
         .with_media_engine(media_engine(remote)?)
-        .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
+        .with_interceptor_registry(Registry::new().with(Slot::Custom(0), Tap::new(basin.clone())))
         .build(now)
         .map_err(refused("settings"))?;
 
@@ -441,6 +492,14 @@ fn track(ssrc: u32) -> MediaStreamTrack {
             ..Default::default()
         }],
     )
+}
+
+/// 32.32 fixed point; wraps in 2036 as the format does.
+fn ntp(time: SystemTime) -> u64 {
+    // A clock before 1970 is none: reports are then right in all but the date.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    ((since.as_secs() + NTP_EPOCH) << 32) | fraction
 }
 
 /// RFC 7983, section 7: the first byte of a DTLS record.

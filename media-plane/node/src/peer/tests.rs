@@ -9,7 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-
+use rtc::rtcp::{
+    goodbye::Goodbye,
+    sender_report::SenderReport,
+    source_description::{SdesType, SourceDescription},
+};
 use voicebridge_session::sdp::DtlsSetup;
 
 use super::*;
@@ -62,7 +66,7 @@ impl World {
             candidates: Remote::candidates_in(&offer, IpAddr::from(OURS.0)),
         };
         tweak(&mut remote);
-        let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, connect_within };
+        let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
         let peer = Engine::accept(now, &remote, place).unwrap();
         caller.answer(now, &answer(&offer, peer.local()));
         Self {
@@ -333,27 +337,77 @@ fn rtp_flows_both_ways_as_numbered() {
     assert_eq!((received[3].ssrc, received[3].payload_type), (CALLER_SSRC, 111));
 }
 
+/// Both sides speak for this many packets of 20 ms; the caller's begin with `first`.
+fn talk(world: &mut World, ssrc: u32, first: u16, packets: u16) {
+    for step in first..first + packets {
+        let timestamp = u32::from(step) * 960;
+        let packet =
+            RtpOut { payload_type: 111, sequence: step, timestamp, marker: false, payload: &[0xf8, 0xff, 0xfe] };
+        world.peer.write_rtp(world.now, packet).unwrap();
+        // Every tenth one is lost on its way.
+        if step % 10 != 9 {
+            world.caller.speak_as(ssrc, world.now, step, timestamp, &[0x78, 1]);
+        }
+        world.run(Duration::from_millis(20));
+    }
+}
+
+fn compounds(world: &mut World) -> Vec<Vec<Box<dyn rtc::rtcp::Packet>>> {
+    let heard = world.caller.heard.drain(..);
+    heard.filter_map(|heard| if let Heard::Rtcp(compound) = heard { Some(compound) } else { None }).collect()
+}
+
+fn names_us(compound: &[Box<dyn rtc::rtcp::Packet>]) -> bool {
+    let Some(names) = compound[1].as_any().downcast_ref::<SourceDescription>() else { return false };
+    let chunk = &names.chunks[0];
+    (chunk.source, chunk.items[0].sdes_type, &chunk.items[0].text[..]) == (0xfeed_5eed, SdesType::SdesCname, b"bridge")
+}
+
 #[test]
-fn reports_are_sent_only_once_media_flows() {
+fn reports_are_compound_and_sent_only_once_media_flows() {
     let mut world = World::new(Kind::Relay, |_| {});
     world.peer.start(world.now);
     world.run_until_connected(Duration::from_secs(2));
     world.run(Duration::from_secs(3));
     let srtp = |world: &World| world.left.iter().filter(|(_, bytes)| matches!(bytes[0], 128..=191)).count();
     assert_eq!(srtp(&world), 0, "no RTP and no RTCP before the first packet");
-    for step in 0..150_u16 {
-        let packet = RtpOut {
-            payload_type: 111,
-            sequence: step,
-            timestamp: u32::from(step) * 960,
-            marker: false,
-            payload: &[0xf8, 0xff, 0xfe],
-        };
-        world.peer.write_rtp(world.now, packet).unwrap();
-        world.run(Duration::from_millis(20));
+    world.caller.heard.clear();
+    talk(&mut world, CALLER_SSRC, 0, 250);
+    let compounds = compounds(&mut world);
+    assert!((4..=6).contains(&compounds.len()), "{} reports in five seconds", compounds.len());
+    for compound in &compounds {
+        let report = compound[0].as_any().downcast_ref::<SenderReport>().expect("a sender report first");
+        assert_eq!(report.ssrc, 0xfeed_5eed);
+        assert_eq!(report.octet_count, 3 * report.packet_count);
+        let block = &report.reports[0];
+        assert_eq!(block.ssrc, CALLER_SSRC);
+        assert!((10..=51).contains(&block.fraction_lost), "a tenth of 256, more or less: {block:?}");
+        assert!(block.jitter < 480, "{block:?}");
+        assert!(names_us(compound), "{compound:?}");
     }
-    let reports = world.left.iter().filter(|(_, bytes)| matches!(bytes[0], 128..=191) && bytes[1] == 200).count();
-    assert!((2..=3).contains(&reports), "{reports} sender reports in three seconds");
+    let last = compounds.last().unwrap()[0].as_any().downcast_ref::<SenderReport>().unwrap();
+    let ahead = last.rtp_time.wrapping_sub(last.packet_count * 960) as i32;
+    assert!(ahead.abs() <= 960, "{ahead}: NTP and RTP name one moment");
+    assert!(last.reports[0].total_lost >= 15 && last.reports[0].last_sender_report != 0, "{last:?}");
+    let seen: Vec<_> = world.outputs.iter().filter(|output| matches!(output, Output::Report(_))).collect();
+    let Some(Output::Report(seen)) = seen.last() else { panic!("the caller's reports are told") };
+    assert_eq!(seen.fraction_lost, 0);
+    assert!(seen.round_trip_ms.is_some_and(|ms| (15..=30).contains(&ms)), "{seen:?}");
+}
+
+#[test]
+fn the_last_packet_says_bye() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(2));
+    talk(&mut world, CALLER_SSRC, 0, 10);
+    world.caller.heard.clear();
+    world.peer.close(world.now);
+    world.run(Duration::from_millis(20));
+    let compounds = compounds(&mut world);
+    let [compound] = &compounds[..] else { panic!("one last packet: {compounds:?}") };
+    assert!(compound[0].as_any().is::<SenderReport>() && names_us(compound));
+    assert_eq!(compound[2].as_any().downcast_ref::<Goodbye>().unwrap().sources, [0xfeed_5eed]);
 }
 
 #[test]

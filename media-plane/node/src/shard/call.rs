@@ -272,6 +272,7 @@ impl Call {
                     self.connecting = tracing::Span::none();
                     self.input(now, Input::TransportConnected);
                 }
+                Output::Report(report) => self.input(now, Input::ReceiverReport(report)),
                 Output::Closed => self.input(now, Input::TransportClosed),
                 Output::Failed(why) => {
                     self.connecting = tracing::Span::none();

@@ -90,8 +90,12 @@ impl Bench {
         let offer = sdp::lint(&sdp_offer).unwrap();
         let lease = self.ports.open(now).unwrap();
         let home = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let place =
-            Place { announced: SocketAddr::new(home, lease.port), ssrc: 1, connect_within: Duration::from_secs(10) };
+        let place = Place {
+            announced: SocketAddr::new(home, lease.port),
+            ssrc: 1,
+            cname: "bridge",
+            connect_within: Duration::from_secs(10),
+        };
         let peer = Engine::accept(now, &Remote::from_offer(&offer, &sdp_offer, home), place).unwrap();
         let time = self.clock.time(now);
         let entry = Arc::new(Entry::new(Opening {

@@ -3,12 +3,20 @@
 
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
-use std::{collections::VecDeque, net::SocketAddr, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
+};
 
 use bytes::{Bytes, BytesMut};
 use rtc::{
     ice::mdns::MulticastDnsMode,
-    interceptor::Registry,
+    interceptor::{Attribute, Interceptor, Packet, Registry, Slot, StreamInfo, TaggedPacket},
     media_stream::MediaStreamTrack,
     peer_connection::{
         RTCPeerConnection, RTCPeerConnectionBuilder,
@@ -23,7 +31,7 @@ use rtc::{
         state::RTCPeerConnectionState,
         transport::{CandidateConfig, CandidateHostConfig, RTCIceCandidate},
     },
-    rtp,
+    rtcp, rtp,
     rtp_transceiver::{
         RTCRtpSenderId,
         rtp_sender::{
@@ -31,10 +39,12 @@ use rtc::{
         },
     },
     sansio::Protocol,
-    shared::{TaggedBytesMut, TransportContext, TransportProtocol},
+    shared::{TaggedBytesMut, TransportContext, TransportProtocol, error::Error},
 };
 
 pub const CALLER_SSRC: u32 = 0x0ca1_1e40;
+/// What the caller speaks under after its side restarted.
+pub const OTHER_SSRC: u32 = 0x0ca1_1e41;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -49,6 +59,54 @@ pub enum Heard {
     Connected,
     Closed,
     Rtp(rtp::Packet),
+    /// One compound packet.
+    Rtcp(Vec<Box<dyn rtcp::Packet>>),
+}
+
+/// Has `rtc` give out the reports it gets, and send under another SSRC than it knows of.
+struct Ears {
+    voice: Arc<AtomicU32>,
+    reads: VecDeque<TaggedPacket>,
+    writes: VecDeque<TaggedPacket>,
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Ears {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
+        if matches!(packet.message.packet, Packet::Rtcp(_)) {
+            packet.message.add(Attribute::DeliverToApplication);
+        }
+        self.reads.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.reads.pop_front()
+    }
+
+    fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtp(rtp) = &mut packet.message.packet {
+            rtp.header.ssrc = self.voice.load(Ordering::Relaxed);
+        }
+        self.writes.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.writes.pop_front()
+    }
+}
+
+impl Interceptor for Ears {
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 pub struct Caller {
@@ -56,6 +114,7 @@ pub struct Caller {
     sender: RTCRtpSenderId,
     address: SocketAddr,
     transmits: VecDeque<(SocketAddr, Bytes)>,
+    voice: Arc<AtomicU32>,
     pub heard: VecDeque<Heard>,
     pub connected: bool,
 }
@@ -68,6 +127,8 @@ impl Caller {
         media
             .register_codec(RTCRtpCodecParameters { rtp_codec: opus.clone(), payload_type: 111 }, RtpCodecKind::Audio)
             .unwrap();
+        let voice = Arc::new(AtomicU32::new(CALLER_SSRC));
+        let ears = Ears { voice: voice.clone(), reads: VecDeque::new(), writes: VecDeque::new() };
         let settings = SettingEngineBuilder::new()
             .with_lite(kind == Kind::Relay)
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
@@ -75,7 +136,7 @@ impl Caller {
         let mut connection = RTCPeerConnectionBuilder::new()
             .with_setting_engine(settings)
             .with_media_engine(media)
-            .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
+            .with_interceptor_registry(configure_rtcp_reports(Registry::new()).with(Slot::Custom(1), ears))
             .build(now)
             .unwrap();
         let sender = connection
@@ -107,8 +168,15 @@ impl Caller {
         let offer = connection.create_offer(None).unwrap();
         connection.set_local_description(now, offer).unwrap();
         let sdp = connection.local_description().unwrap().sdp;
-        let caller =
-            Self { connection, sender, address, transmits: VecDeque::new(), heard: VecDeque::new(), connected: false };
+        let caller = Self {
+            connection,
+            sender,
+            address,
+            transmits: VecDeque::new(),
+            voice,
+            heard: VecDeque::new(),
+            connected: false,
+        };
         (caller, sdp)
     }
 
@@ -148,8 +216,10 @@ impl Caller {
                 }
             }
             while let Some(TaggedRTCMessage { message, .. }) = self.connection.poll_read() {
-                if let RTCMessage::RtpPacket(_, packet) = message {
-                    self.heard.push_back(Heard::Rtp(packet));
+                match message {
+                    RTCMessage::RtpPacket(_, packet) => self.heard.push_back(Heard::Rtp(packet)),
+                    RTCMessage::RtcpPacket(_, compound) => self.heard.push_back(Heard::Rtcp(compound)),
+                    _ => {}
                 }
             }
             while let Some(out) = self.connection.poll_write() {
@@ -166,6 +236,10 @@ impl Caller {
     }
 
     pub fn speak(&mut self, now: Instant, sequence: u16, timestamp: u32, payload: &[u8]) {
+        self.speak_as(CALLER_SSRC, now, sequence, timestamp, payload);
+    }
+
+    pub fn speak_as(&mut self, ssrc: u32, now: Instant, sequence: u16, timestamp: u32, payload: &[u8]) {
         let packet = rtp::Packet {
             header: rtp::Header {
                 version: 2,
@@ -177,6 +251,7 @@ impl Caller {
             },
             payload: Bytes::copy_from_slice(payload),
         };
+        self.voice.store(ssrc, Ordering::Relaxed);
         self.connection.rtp_sender(self.sender).unwrap().write_rtp(now, packet).unwrap();
         self.run(now);
     }

@@ -145,7 +145,7 @@ impl Phone {
             .try_iter()
             .filter_map(|(at, heard)| match heard {
                 Heard::Rtp(packet) => Some((at, packet)),
-                Heard::Connected | Heard::Closed => None,
+                Heard::Connected | Heard::Closed | Heard::Rtcp(_) => None,
             })
             .collect()
     }
