@@ -11,6 +11,7 @@ mod engine;
 mod flight;
 mod remote;
 mod reports;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -61,7 +62,7 @@ pub struct Received {
     pub sequence: u16,
     /// RTP timestamp, 48 kHz units.
     pub timestamp: u32,
-    /// Synchronisation source.
+    /// Synchronisation source. When it changes, sequence and timestamp go on as if it had not.
     pub ssrc: u32,
     /// Marker bit.
     pub marker: bool,
@@ -81,6 +82,10 @@ pub enum Output {
     },
     /// A packet came.
     Rtp(Received),
+    /// The caller's stream goes on under another SSRC.
+    SourceChanged,
+    /// A packet of the caller's was not taken: of a second source beside the one that speaks.
+    Discarded,
     /// What the caller's side reports of our stream.
     Report(ReceiverReport),
     /// ICE and DTLS are up; comes once.

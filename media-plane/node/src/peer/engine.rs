@@ -54,7 +54,13 @@ use rtc::{
 };
 use voicebridge_session::RtpOut;
 
-use super::{Local, Output, Peer, PeerError, Place, Received, Remote, flight::Flight, reports::Reports, same_family};
+use super::{
+    Local, Output, Peer, PeerError, Place, Received, Remote,
+    flight::Flight,
+    reports::Reports,
+    same_family,
+    source::{Source, Verdict},
+};
 
 use compound::Then;
 use tap::{Basin, Tap, Tapped};
@@ -94,6 +100,9 @@ pub struct Engine {
     flight: Flight,
     /// What came, as `rtc` decrypted it.
     basin: Basin,
+    source: Source,
+    /// Payload types that were agreed to: Opus, and telephone-event if offered.
+    agreed: (u8, Option<u8>),
     reports: Reports,
     /// Who our DTLS goes to: the selected pair's far end.
     dtls_peer: Option<SocketAddr>,
@@ -149,6 +158,8 @@ impl Engine {
             dirty: false,
             flight: Flight::default(),
             basin,
+            source: Source::default(),
+            agreed: (remote.opus, remote.telephone_event.map(|(payload_type, _)| payload_type)),
             reports: Reports::new(now, ntp(SystemTime::now()), place.ssrc),
             dtls_peer: None,
             outputs: VecDeque::new(),
@@ -229,14 +240,24 @@ impl Engine {
             return;
         }
         let header = &packet.header;
+        let agreed = header.payload_type == self.agreed.0 || Some(header.payload_type) == self.agreed.1;
+        let verdict = self.source.hear(at, header.ssrc, header.sequence_number, header.timestamp, agreed);
+        let (sequence, timestamp) = match verdict {
+            Verdict::Take { sequence, timestamp } => (sequence, timestamp),
+            Verdict::TakeOver { sequence, timestamp } => {
+                self.outputs.push_back(Output::SourceChanged);
+                (sequence, timestamp)
+            }
+            Verdict::Discard => return self.outputs.push_back(Output::Discarded),
+        };
         self.reports.received(at, header.ssrc, header.sequence_number, header.timestamp);
         if packet.payload.is_empty() {
             return;
         }
         self.outputs.push_back(Output::Rtp(Received {
             payload_type: header.payload_type,
-            sequence: header.sequence_number,
-            timestamp: header.timestamp,
+            sequence,
+            timestamp,
             ssrc: header.ssrc,
             marker: header.marker,
             payload: packet.payload,

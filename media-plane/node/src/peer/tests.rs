@@ -17,7 +17,7 @@ use rtc::rtcp::{
 use voicebridge_session::sdp::DtlsSetup;
 
 use super::*;
-use crate::caller::{CALLER_SSRC, Caller, Heard, Kind, attribute};
+use crate::caller::{CALLER_SSRC, Caller, Heard, Kind, OTHER_SSRC, attribute};
 
 const OURS: ([u8; 4], u16) = ([203, 0, 113, 7], 40_000);
 const THEIRS: ([u8; 4], u16) = ([192, 0, 2, 10], 3_480);
@@ -393,6 +393,45 @@ fn reports_are_compound_and_sent_only_once_media_flows() {
     let Some(Output::Report(seen)) = seen.last() else { panic!("the caller's reports are told") };
     assert_eq!(seen.fraction_lost, 0);
     assert!(seen.round_trip_ms.is_some_and(|ms| (15..=30).contains(&ms)), "{seen:?}");
+}
+
+#[test]
+fn a_caller_that_goes_on_under_another_ssrc_is_heard() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(2));
+    talk(&mut world, CALLER_SSRC, 0, 100);
+    let discarded = |world: &World| world.outputs.iter().filter(|output| **output == Output::Discarded).count();
+    assert_eq!(discarded(&world), 0);
+    talk(&mut world, OTHER_SSRC, 20_000, 100);
+    assert!((1..=3).contains(&discarded(&world)), "{} packets until the first one is quiet", discarded(&world));
+    assert!(world.outputs.contains(&Output::SourceChanged));
+    let received = |output: &Output| if let Output::Rtp(received) = output { Some(received.clone()) } else { None };
+    let received: Vec<Received> = world.outputs.iter().filter_map(received).collect();
+    assert!(received.len() >= 175, "{} packets", received.len());
+    let last = received.last().unwrap();
+    assert_eq!(last.ssrc, OTHER_SSRC);
+    // The numbers go on: some 196 packets of 960 units after the first.
+    assert!((190..=200).contains(&last.sequence), "{last:?}");
+    assert!((190 * 960..=200 * 960).contains(&last.timestamp), "{last:?}");
+}
+
+#[test]
+fn a_second_source_beside_the_first_is_discarded() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(2));
+    for step in 0..50 {
+        world.caller.speak(world.now, step, u32::from(step) * 960, &[0x78, 1]);
+        world.run(Duration::from_millis(5));
+        world.caller.speak_as(OTHER_SSRC, world.now, step, 0, &[0x78, 2]);
+        world.run(Duration::from_millis(15));
+    }
+    world.run(Duration::from_millis(20));
+    let count = |wanted: fn(&Output) -> bool| world.outputs.iter().filter(|output| wanted(output)).count();
+    assert_eq!(count(|output| *output == Output::Discarded), 50);
+    assert_eq!(count(|output| matches!(output, Output::Rtp(received) if received.ssrc == CALLER_SSRC)), 50);
+    assert_eq!(count(|output| *output == Output::SourceChanged), 0);
 }
 
 #[test]

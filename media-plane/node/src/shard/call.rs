@@ -85,6 +85,8 @@ pub struct Call {
     connecting: tracing::Span,
     /// Audio messages the outbox had dropped when it was last counted.
     dropped: u64,
+    /// The log knows that the caller's stream changed its source.
+    source_change_said: bool,
     /// The state others were last shown.
     painted: Option<State>,
 }
@@ -117,6 +119,7 @@ impl Call {
             broken: false,
             connecting: tracing::Span::none(),
             dropped: 0,
+            source_change_said: false,
             painted: None,
         }
     }
@@ -273,12 +276,24 @@ impl Call {
                     self.input(now, Input::TransportConnected);
                 }
                 Output::Report(report) => self.input(now, Input::ReceiverReport(report)),
+                Output::Discarded => self.input(now, Input::RtpDiscarded),
+                Output::SourceChanged => self.source_changed(),
                 Output::Closed => self.input(now, Input::TransportClosed),
                 Output::Failed(why) => {
                     self.connecting = tracing::Span::none();
                     self.input(now, Input::TransportFailed(&why));
                 }
             }
+        }
+    }
+
+    /// Said once a call, counted always.
+    fn source_changed(&mut self) {
+        metrics::counter!("voicebridge_media_source_changes_total").increment(1);
+        if !std::mem::replace(&mut self.source_change_said, true) {
+            let _inside = self.wiring.span.enter();
+            let call_id = &self.wiring.entry.call_id;
+            tracing::warn!(call_id, "the caller's audio goes on under another SSRC; it is followed");
         }
     }
 
