@@ -19,10 +19,9 @@ use crate::{
 };
 
 pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
-    let _telemetry = voicebridge_telemetry::init(Settings::from_env("voicebridge")?)?;
-    let control = control(&args);
-    let media = media(&args);
-    let (control, mut media) = both(control, media)?;
+    let (settings, (control, mut media)) =
+        Settings::together(Settings::from_env("voicebridge"), both(control(&args), media(&args)))?;
+    let _telemetry = voicebridge_telemetry::init(settings)?;
     let control_listener = listen(control.listen, "VOICEBRIDGE_LISTEN").await?;
     let media_listener = listen(media.listen, "VOICEBRIDGE_MEDIA_LISTEN").await?;
     let control_at = reachable(control_listener.local_addr()?);

@@ -82,12 +82,12 @@ impl Settings {
     /// What is wrong with either, or with both.
     pub fn together<T, E>(settings: Result<Self, SettingsErrors>, own: Result<T, E>) -> anyhow::Result<(Self, T)>
     where
-        E: std::error::Error + Send + Sync + 'static,
+        E: fmt::Display + Into<anyhow::Error>,
     {
         match (settings, own) {
             (Ok(settings), Ok(own)) => Ok((settings, own)),
             (Err(errors), Ok(_)) => Err(errors.into()),
-            (Ok(_), Err(errors)) => Err(errors.into()),
+            (Ok(_), Err(own)) => Err(own.into()),
             (Err(errors), Err(own)) => Err(anyhow::anyhow!("{own}\n{errors}")),
         }
     }
