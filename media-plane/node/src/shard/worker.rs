@@ -144,16 +144,18 @@ impl Worker {
                     let termination: Termination = termination.clone();
                     call.guarded(|call| call.input(now, Input::End(termination)));
                 }
+                self.bury();
             }
         }
-        self.bury();
     }
 
-    /// Lets a live session do something; `None` if it is not here or panicked.
+    /// Lets a live session do something; `None` if it is not here or panicked. If it ends by that, its slot is free
+    /// before anybody is answered.
     fn with<R>(&mut self, session_id: &str, act: impl FnOnce(&mut Call) -> R) -> Option<R> {
         let call = self.calls.iter_mut().find(|call| call.entry().session_id == session_id)?;
         let result = call.guarded(act);
         call.paint();
+        self.bury();
         result
     }
 
