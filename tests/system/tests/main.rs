@@ -4,6 +4,7 @@
 
 mod agent;
 mod api;
+mod bad_network;
 mod barge_in;
 mod configuration;
 mod continuity;
