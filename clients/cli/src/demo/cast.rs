@@ -70,8 +70,8 @@ struct Person {
 const PEOPLE: [Person; 5] = [
     Person { language: "pt", country: "BR", prefix: "551199990", name: "Ana", region: "sa" },
     Person { language: "en", country: "GB", prefix: "447700900", name: "Ben", region: "eu" },
-    Person { language: "de", country: "DE", prefix: "491510000", name: "Clara", region: "eu" },
     Person { language: "es", country: "MX", prefix: "521550000", name: "Diego", region: "sa" },
+    Person { language: "de", country: "DE", prefix: "491510000", name: "Clara", region: "eu" },
     Person { language: "hi", country: "IN", prefix: "919000000", name: "Esha", region: "eu" },
 ];
 
