@@ -10,9 +10,8 @@ use voicebridge_proto::{
 };
 
 use crate::{
-    explain,
     print::{AGENT, CALLER, DIM, ERROR, GOOD, TITLE, WARN, clean},
-    timeline,
+    sound, timeline,
 };
 
 /// A moment in UTC, to the second; empty when there is none.
@@ -148,7 +147,7 @@ fn kind(kind: &Kind) -> Option<String> {
         ),
         Kind::DtmfReceived(key) => format!("{CALLER}caller{CALLER:#}  pressed {}", clean(&key.digit)),
         Kind::QualityReported(reported) => {
-            format!("{DIM}sound{DIM:#}   {}", explain::quality_line(reported.quality.as_ref()?))
+            format!("{DIM}sound{DIM:#}   {}", sound::in_a_line(reported.quality.as_ref()?))
         }
         Kind::BargeInReverted(held) => {
             format!("{DIM}agent held back for {} ms: the caller did not speak on{DIM:#}", held.held_ms)

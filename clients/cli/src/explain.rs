@@ -5,7 +5,7 @@
 
 use voicebridge_proto::{
     control::v1::{Call, CallPhase, StreamEventsRequest},
-    types::v1::{DirectionQuality, Event, Quality, event::Kind},
+    types::v1::{Event, Quality, event::Kind},
 };
 
 use crate::{
@@ -15,13 +15,12 @@ use crate::{
     describe,
     failure::refused,
     json,
-    print::{DIM, GOOD, TITLE, WARN, clean, outln},
+    print::{DIM, TITLE, clean, outln},
+    sound,
 };
 
 /// Where reasons are written up, in the repository; one page each.
 const REASONS: &str = "docs/errors";
-/// A score below is one people complain about (ITU-T G.107, annex B: "some users dissatisfied").
-const GOOD_MOS: f32 = 3.6;
 
 pub(crate) async fn run(args: Explain) -> anyhow::Result<()> {
     let mut client = connect(&args.access).await?;
@@ -69,19 +68,19 @@ fn story(call: &Call, events: &[Event]) -> Vec<String> {
     let told = events.iter().filter(|event| !matches!(event.kind, Some(Kind::QualityReported(_))));
     lines.extend(told.filter_map(describe::event));
     lines.extend([String::new(), format!("{TITLE}How it sounded{TITLE:#}")]);
-    lines.extend(sound(call.quality.as_ref(), events));
+    lines.extend(how_it_sounded(call.quality.as_ref(), events));
     lines.extend([String::new(), format!("{TITLE}How it ended{TITLE:#}")]);
     lines.extend(ending(call));
     lines
 }
 
-fn sound(whole: Option<&Quality>, events: &[Event]) -> Vec<String> {
+fn how_it_sounded(whole: Option<&Quality>, events: &[Event]) -> Vec<String> {
     let mut lines: Vec<String> = events
         .iter()
         .filter_map(|event| match &event.kind {
             Some(Kind::QualityReported(reported)) => {
                 let quality = reported.quality.as_ref()?;
-                Some(format!("{DIM}{:>7} ms{DIM:#}  {}", event.elapsed_ms, quality_line(quality)))
+                Some(format!("{DIM}{:>7} ms{DIM:#}  {}", event.elapsed_ms, sound::in_a_line(quality)))
             }
             _ => None,
         })
@@ -90,7 +89,7 @@ fn sound(whole: Option<&Quality>, events: &[Event]) -> Vec<String> {
         lines.push("audio never flowed".to_owned());
         return lines;
     };
-    lines.push(format!("the call, {}: {}", describe::span(whole.period_ms), quality_line(whole)));
+    lines.push(format!("the call, {}: {}", describe::span(whole.period_ms), sound::in_a_line(whole)));
     lines.push(match whole.cause.as_str() {
         "" => "nothing spoilt it".to_owned(),
         cause => format!("what spoilt it most: {}", clean(cause)),
@@ -99,38 +98,6 @@ fn sound(whole: Option<&Quality>, events: &[Event]) -> Vec<String> {
         lines.push(format!("{DIM}the caller's side sent no reports: loss on the way to it is not known{DIM:#}"));
     }
     lines
-}
-
-/// Both directions and the cause, in one line.
-pub(crate) fn quality_line(quality: &Quality) -> String {
-    let direction = |name: &str, direction: Option<&DirectionQuality>| match direction {
-        Some(direction) => format!("{name} {}", direction_words(direction)),
-        None => format!("{name} unknown"),
-    };
-    let cause = if quality.cause.is_empty() { String::new() } else { format!("; {}", clean(&quality.cause)) };
-    format!(
-        "{}, {}{cause}",
-        direction("caller", quality.uplink.as_ref()),
-        direction("agent", quality.downlink.as_ref())
-    )
-}
-
-fn direction_words(direction: &DirectionQuality) -> String {
-    let style = if direction.mos < GOOD_MOS { WARN } else { GOOD };
-    let mut words = format!("{style}{:.1}{style:#}", direction.mos);
-    let mut details = Vec::new();
-    if direction.loss_percent >= 0.05 {
-        details.push(format!("lost {:.1} %", direction.loss_percent));
-    }
-    if direction.missing_ms > 0 {
-        details.push(format!("{} ms missing", direction.missing_ms));
-    }
-    details.push(format!("jitter {} ms", direction.jitter_ms));
-    if let Some(round_trip_ms) = direction.round_trip_ms {
-        details.push(format!("round trip {round_trip_ms} ms"));
-    }
-    words.push_str(&format!(" ({})", details.join(", ")));
-    words
 }
 
 fn ending(call: &Call) -> Vec<String> {
@@ -151,7 +118,9 @@ fn ending(call: &Call) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use voicebridge_proto::types::v1::{QualityReported, StageReached, Termination, TerminationResult};
+    use voicebridge_proto::types::v1::{
+        DirectionQuality, QualityReported, StageReached, Termination, TerminationResult,
+    };
 
     use super::*;
 

@@ -11,6 +11,7 @@ mod failure;
 mod json;
 mod print;
 mod serve;
+mod sound;
 mod timeline;
 mod watch;
 
