@@ -137,8 +137,8 @@ impl Session {
         let clean = |direction| Measured { bitrate_bps, ..Measured::clean(direction, codec, period_ms) };
         let lost = to.up.packets_lost.saturating_sub(from.up.packets_lost);
         let received = to.up.packets_received.saturating_sub(from.up.packets_received);
-        let unheard = |up: &UplinkStatistics| up.concealed_ms + up.missing_ms;
-        let missing_ms = unheard(&to.up).saturating_sub(unheard(&from.up));
+        // What was concealed is part of it.
+        let missing_ms = to.up.missing_ms.saturating_sub(from.up.missing_ms);
         let uplink = Measured {
             loss_percent: lost as f32 * 100.0 / (lost + received).max(1) as f32,
             missing_ms: Some(missing_ms),
