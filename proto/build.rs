@@ -2,21 +2,23 @@
 
 use std::{env, fs, path::PathBuf};
 
-use prost::Message as _;
-
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
+    "voicebridge/options/v1/options.proto",
     "voicebridge/types/v1/call.proto",
     "voicebridge/types/v1/event.proto",
     "voicebridge/media/v1/media.proto",
     "voicebridge/control/v1/call.proto",
+    "voicebridge/control/v1/keys.proto",
     "voicebridge/control/v1/node.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=voicebridge");
-    let descriptors = protox::compile(FILES, ["."])?;
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // As the compiler encodes it: prost's own types would drop the options of ours.
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -4,6 +4,14 @@
 
 #![allow(missing_docs, clippy::all, unreachable_pub)]
 
+/// Options on the contracts: personal data, secrets, who may call what. Read from the descriptors.
+pub mod options {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("voicebridge.options.v1");
+    }
+}
+
 /// What both planes mean by a call, a stage, an event and an ending.
 pub mod types {
     /// Version 1.

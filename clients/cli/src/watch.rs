@@ -154,7 +154,8 @@ async fn read(
     sender: &mpsc::Sender<Outcome>,
 ) -> Result<(), Broken> {
     let mut progressed = false;
-    let request = StreamEventsRequest { call_id: call_id.to_owned(), after_sequence: cursor.sequence };
+    let request =
+        StreamEventsRequest { call_id: call_id.to_owned(), after_sequence: cursor.sequence, ..Default::default() };
     let mut stream = client.stream_events(request).await.map_err(|status| Broken { progressed, status })?.into_inner();
     while let Some(answer) = stream.message().await.map_err(|status| Broken { progressed, status })? {
         let Some(event) = answer.event else { continue };

@@ -90,7 +90,7 @@ async fn what_cannot_be_done_has_a_reason() {
     check(client.end_call(end).await, Code::NotFound, "CALL_NOT_FOUND");
     let advance = |call: &str, stage: SignallingStage| AdvanceSessionRequest { call_id: id(call), stage: stage.into() };
     check(client.advance_session(advance("nobody", SignallingStage::Accepted)).await, Code::NotFound, "CALL_NOT_FOUND");
-    let stream = StreamEventsRequest { call_id: id("nobody"), after_sequence: 0 };
+    let stream = StreamEventsRequest { call_id: id("nobody"), after_sequence: 0, ..Default::default() };
     check(client.stream_events(stream).await.map(|_| ()), Code::NotFound, "CALL_NOT_FOUND");
 
     for (request, field) in [
@@ -168,7 +168,7 @@ async fn events_are_replayed_then_live_without_loss_or_repetition() {
     })
     .await;
     let watch = async |after_sequence| {
-        let request = StreamEventsRequest { call_id: "watched".to_owned(), after_sequence };
+        let request = StreamEventsRequest { call_id: "watched".to_owned(), after_sequence, ..Default::default() };
         plane.client().await.stream_events(request).await.unwrap().into_inner()
     };
     let mut first = watch(0).await;

@@ -27,7 +27,7 @@ async fn known(plane: &Plane) -> Vec<String> {
 
 async fn outcomes(plane: &Plane, calls: &[Value]) -> Vec<String> {
     let body = delivery(calls);
-    let request = HandleWebhookRequest { signature: sign(&body), body: body.into_bytes() };
+    let request = HandleWebhookRequest { signature: sign(&body), body: body.into_bytes(), ..Default::default() };
     let taken = plane.client().await.handle_webhook(request).await.unwrap().into_inner();
     taken.outcomes.into_iter().map(|outcome| format!("{} {}", outcome.call_id, outcome.outcome)).collect()
 }
@@ -66,7 +66,7 @@ async fn what_is_not_signed_by_meta_changes_nothing() {
             assert_eq!(body["reason"], "WEBHOOK_SIGNATURE_INVALID");
         }
     }
-    let request = HandleWebhookRequest { body: hangup.into_bytes(), signature: String::new() };
+    let request = HandleWebhookRequest { body: hangup.into_bytes(), signature: String::new(), ..Default::default() };
     let status = plane.client().await.handle_webhook(request).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
     assert_eq!(voicebridge_telemetry::status::reason(&status).as_deref(), Some("WEBHOOK_SIGNATURE_INVALID"));

@@ -23,7 +23,7 @@ async fn world() -> World {
 
 /// Reads events until `enough`, or to the end of the stream.
 async fn read(world: &World, call_id: &str, after_sequence: u64, enough: impl Fn(&[Event]) -> bool) -> Vec<Event> {
-    let request = StreamEventsRequest { call_id: call_id.to_owned(), after_sequence };
+    let request = StreamEventsRequest { call_id: call_id.to_owned(), after_sequence, ..Default::default() };
     let mut stream = world.calls.client().stream_events(request).await.unwrap().into_inner();
     let mut events = Vec::new();
     let reading = async {

@@ -178,13 +178,17 @@ async fn a_webhook_handed_over_by_grpc_is_held_to_the_same_rules() {
     });
     let body = body.to_string().into_bytes();
 
-    let forged = HandleWebhookRequest { body: body.clone(), signature: signature("another secret", &body) };
+    let forged = HandleWebhookRequest {
+        body: body.clone(),
+        signature: signature("another secret", &body),
+        ..Default::default()
+    };
     let status = world.calls.client().handle_webhook(forged).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
     assert!(world.calls.get(handle.id()).await.unwrap().is_none());
 
     let signed = signature(&world.meta.settings().app_secret, &body);
-    let genuine = HandleWebhookRequest { body, signature: signed };
+    let genuine = HandleWebhookRequest { body, signature: signed, ..Default::default() };
     let outcomes = world.calls.client().handle_webhook(genuine.clone()).await.unwrap().into_inner().outcomes;
     assert_eq!((outcomes[0].call_id.as_str(), outcomes[0].outcome.as_str()), (handle.id(), "claimed"));
     let outcomes = world.calls.client().handle_webhook(genuine).await.unwrap().into_inner().outcomes;

@@ -97,7 +97,7 @@ impl Follower {
     }
 
     async fn send(&self, event: Event) -> Result<(), Stop> {
-        self.out.send(Ok(StreamEventsResponse { event: Some(event) })).await.map_err(|_| Stop)
+        self.out.send(Ok(StreamEventsResponse { event: Some(event), ..Default::default() })).await.map_err(|_| Stop)
     }
 
     async fn fail(&self, error: StoreError) -> Result<(), Stop> {

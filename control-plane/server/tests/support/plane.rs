@@ -177,7 +177,8 @@ impl Plane {
 
     /// All events of a call from a cursor to its last one.
     pub async fn events(&self, call_id: &str, after: u64) -> Vec<types::Event> {
-        let request = control::StreamEventsRequest { call_id: call_id.to_owned(), after_sequence: after };
+        let request =
+            control::StreamEventsRequest { call_id: call_id.to_owned(), after_sequence: after, ..Default::default() };
         let mut stream = self.client().await.stream_events(request).await.unwrap().into_inner();
         let mut events = Vec::new();
         let reading = async {
