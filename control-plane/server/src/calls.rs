@@ -80,6 +80,8 @@ pub(crate) struct SelfHeldStart {
 pub(crate) struct Started {
     pub(crate) session_id: String,
     pub(crate) answer: OfferAnswer,
+    /// By an earlier request.
+    pub(crate) already: bool,
 }
 
 /// A call with its offer, about to get a task.
@@ -277,7 +279,7 @@ impl Calls {
         // Not to be cut off between claim and task when the caller goes away.
         let calls = self.clone();
         let claim = tokio::spawn(async move { calls.claim(new, offer).await }).await;
-        match claim.map_err(|_| CallError::Internal)?? {
+        let already = match claim.map_err(|_| CallError::Internal)?? {
             Claim::Tombstoned => {
                 return Err(CallError::Ended(Termination::new(
                     TerminationResult::Abandoned,
@@ -287,8 +289,9 @@ impl Calls {
             }
             // Ours with Meta: its answer is nobody else's business.
             Claim::Duplicate if self.is_managed(&start.call_id).await? => return Err(CallError::Managed),
-            Claim::Claimed | Claim::Duplicate => {}
-        }
+            Claim::Claimed => false,
+            Claim::Duplicate => true,
+        };
         let Some(handle) = self.handle(&start.call_id) else { return Err(self.ended(&start.call_id).await?) };
         let view =
             handle.wait(|view| view.answer.is_some() || view.session.is_some() || view.termination.is_some()).await;
@@ -297,7 +300,7 @@ impl Calls {
         }
         let session = view.session.ok_or(CallError::Internal)?;
         match view.answer {
-            Some(answer) => Ok(Started { session_id: session.session_id, answer }),
+            Some(answer) => Ok(Started { session_id: session.session_id, answer, already }),
             // Placed before a restart of ours: the node has the answer, and gives it for the same session id.
             None => {
                 let request = media::StartSessionRequest {
@@ -310,7 +313,7 @@ impl Calls {
                     caller: Some(convert::caller_to_wire(&start.caller)),
                 };
                 let answer = effects::start_session(&self.shared, &session.node_url, request).await?;
-                Ok(Started { session_id: session.session_id, answer })
+                Ok(Started { session_id: session.session_id, answer, already })
             }
         }
     }
@@ -340,9 +343,19 @@ impl Calls {
                 return Ok(termination);
             }
         }
-        match self.ended(call_id).await? {
-            CallError::Ended(termination) => Ok(termination),
-            other => Err(other),
+        match self.ended(call_id).await {
+            Ok(CallError::Ended(termination)) => Ok(termination),
+            // The end may have overtaken the beginning, as Meta's webhooks do.
+            Err(CallError::NotFound) => {
+                let tombstone = Tombstone { buried_at_ms: now_ms(), failed: false, error_code: None };
+                self.shared.store.bury(call_id, &tombstone).await?;
+                // Begun between the two.
+                if let Some(handle) = self.handle(call_id) {
+                    handle.send(Message::Life(Event::WebhookTerminate { failed: false, code: None })).await;
+                }
+                Err(CallError::NotFound)
+            }
+            Ok(other) | Err(other) => Err(other),
         }
     }
 

@@ -52,6 +52,8 @@ async fn a_caller_that_holds_the_signalling() {
     assert_eq!(started.sdp_answer, "v=0\r\ns=answer to self of node-1\r\n");
     assert_eq!(started.warnings, ["no-ptime"]);
     let again = client.start_session(start("self")).await.unwrap().into_inner();
+    assert!(!started.already_started && again.already_started, "a second webhook can tell that it is one");
+    let again = control::StartSessionResponse { already_started: false, ..again };
     assert_eq!(again, started, "the same id again: the same answer");
     let session = node.session("self", "session", |_| true).await;
     assert_eq!(session.mode, SignallingMode::Staged);
@@ -88,6 +90,8 @@ async fn what_cannot_be_done_has_a_reason() {
     check(client.get_call(GetCallRequest { call_id: id("nobody") }).await, Code::NotFound, "CALL_NOT_FOUND");
     let end = EndCallRequest { call_id: id("nobody"), reason: String::new() };
     check(client.end_call(end).await, Code::NotFound, "CALL_NOT_FOUND");
+    let status = check(client.start_session(start("nobody")).await, Code::FailedPrecondition, "SESSION_ENDED");
+    assert_eq!(metadata(&status, "termination").as_deref(), Some("CALLER_ABANDONED"), "its end overtook its beginning");
     let advance = |call: &str, stage: SignallingStage| AdvanceSessionRequest { call_id: id(call), stage: stage.into() };
     check(client.advance_session(advance("nobody", SignallingStage::Accepted)).await, Code::NotFound, "CALL_NOT_FOUND");
     let stream = StreamEventsRequest { call_id: id("nobody"), after_sequence: 0, ..Default::default() };

@@ -130,7 +130,9 @@ async fn a_staged_session_over_grpc_waits_for_each_stage() {
     };
     let mut client = world.calls.client();
     let started = client.start_session(start.clone()).await.unwrap().into_inner();
-    assert_eq!(started, client.start_session(start).await.unwrap().into_inner(), "idempotent");
+    let again = client.start_session(start).await.unwrap().into_inner();
+    assert_eq!((&again.session_id, &again.sdp_answer), (&started.session_id, &started.sdp_answer), "idempotent");
+    assert!(again.already_started && !started.already_started, "and says that it is the second");
 
     graph(&world, &handle, Action::PreAccept, Some(&started.sdp_answer)).await;
     let advance =

@@ -98,7 +98,32 @@ pub(super) fn by_webhook(answered: bool, failed: bool, code: Option<i64>) -> Ter
     }
 }
 
+/// What the record says when somebody ends a call through the API. Who holds the signalling may speak for Meta.
 pub(super) fn by_api(answered: bool, given: String) -> Termination {
+    match given.as_str() {
+        reason::USER_HANGUP | reason::CALLER_ABANDONED => return by_webhook(answered, false, None),
+        reason::META_FAILED => {
+            return Termination::new(Outcome::Failed, reason::META_FAILED, "Meta ended the call with an error.");
+        }
+        reason::MEDIA_TIMEOUT => {
+            return Termination::new(
+                Outcome::Failed,
+                reason::MEDIA_TIMEOUT,
+                "The caller's app ended the call because audio did not arrive; check the media node's UDP reachability.",
+            );
+        }
+        reason::GRAPH_REFUSED | reason::GRAPH_UNREACHABLE => {
+            return Termination {
+                reason: given.into(),
+                ..Termination::new(
+                    Outcome::Failed,
+                    reason::GRAPH_REFUSED,
+                    "Graph would not do what answering the call needs; whoever holds the signalling has its words.",
+                )
+            };
+        }
+        _ => {}
+    }
     let result = if answered { Outcome::Completed } else { Outcome::Rejected };
     Termination {
         reason: given.into(),

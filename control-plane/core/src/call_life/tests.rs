@@ -357,7 +357,16 @@ fn what_the_record_says() {
     check(connecting(""), Event::Deadline(D::Ring), "failed", "RING_TIMEOUT", "");
     check(connecting(""), api(), "rejected", "API_HANGUP", "");
     check(Phase::Active, api(), "completed", "API_HANGUP", "");
-    check(Phase::Active, Event::ApiEnd { reason: "SHIFT_OVER".to_owned() }, "completed", "SHIFT_OVER", "");
+    let by_api = |reason: &str| Event::ApiEnd { reason: reason.to_owned() };
+    check(Phase::Active, by_api("SHIFT_OVER"), "completed", "SHIFT_OVER", "");
+    // Who holds the signalling speaks for Meta.
+    check(Phase::Active, by_api("USER_HANGUP"), "completed", "USER_HANGUP", "");
+    check(connecting(""), by_api("USER_HANGUP"), "abandoned", "CALLER_ABANDONED", "");
+    check(placing(), by_api("USER_HANGUP"), "abandoned", "CALLER_ABANDONED", "");
+    check(Phase::Active, by_api("META_FAILED"), "failed", "META_FAILED", "");
+    check(Phase::Active, by_api("MEDIA_TIMEOUT"), "failed", "MEDIA_TIMEOUT", "");
+    check(connecting(""), by_api("GRAPH_REFUSED"), "failed", "GRAPH_REFUSED", "");
+    check(connecting(""), by_api("GRAPH_UNREACHABLE"), "failed", "GRAPH_UNREACHABLE", "");
     check(Phase::Active, Event::SessionEnded(died()), "failed", "PROVIDER_LOST", "");
 }
 

@@ -78,6 +78,7 @@ impl Api {
             session_id: started.session_id,
             sdp_answer: started.answer.sdp,
             warnings: started.answer.warnings,
+            already_started: started.already,
         })
     }
 

@@ -5,6 +5,7 @@
 mod ai;
 mod meta;
 mod plot;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,8 @@ enum Command {
         #[command(flatten)]
         ai: ai::Args,
     },
+    /// Both, for another program: orders as JSON lines on standard input, answers on standard output.
+    Serve(serve::Args),
 }
 
 #[tokio::main]
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
         Command::Meta(args) => meta::run(args).await,
         Command::Ai(args) => ai::run(args).await,
         Command::All { meta, ai } => all(meta, ai).await,
+        Command::Serve(args) => serve::run(args).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
