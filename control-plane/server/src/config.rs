@@ -13,6 +13,8 @@ use clap::Parser as _;
 use secrecy::SecretString;
 use voicebridge_core::placement::Rules;
 
+use crate::access::Scopes;
+
 /// Port when neither `PORT` nor `VOICEBRIDGE_LISTEN` is set.
 pub const DEFAULT_PORT: u16 = 3100;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -68,7 +70,8 @@ pub struct RawConfig {
     /// Database, created if missing [default: sqlite://voicebridge.db]
     #[arg(id = "control_database", long = "control-database-url", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
-    /// Keys of API callers, separated by commas; without keys the API answers this machine only
+    /// Keys of API callers, separated by commas, each alone (may do everything) or as key=calls:read+calls:write; scopes are
+    /// calls:read, calls:write, nodes and admin; without any key the API answers this machine only
     #[arg(id = "control_api_keys", long = "control-api-keys", env = "VOICEBRIDGE_API_KEYS", hide_env_values = true)]
     pub api_keys: Option<String>,
     /// Secret shared by both planes; without it both insist on loopback
@@ -196,6 +199,22 @@ pub enum Origins {
     Listed(Vec<String>),
 }
 
+/// A key of the settings, with what it may do.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// As it is sent.
+    pub secret: SecretString,
+    /// At least one.
+    pub scopes: Scopes,
+}
+
+/// One that may do everything.
+impl From<&str> for ApiKey {
+    fn from(secret: &str) -> Self {
+        Self { secret: SecretString::from(secret), scopes: Scopes::ALL }
+    }
+}
+
 /// Deadlines and sizes. Every one has a documented behaviour when it is reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -270,8 +289,8 @@ pub struct Config {
     pub graph_url: String,
     /// `sqlite://...`
     pub database_url: String,
-    /// Empty: loopback callers only.
-    pub api_keys: Vec<SecretString>,
+    /// Besides those in the database. No key in either: loopback callers only.
+    pub api_keys: Vec<ApiKey>,
     /// None: loopback nodes only.
     pub node_token: Option<SecretString>,
     /// For CORS, and for telling a local page from a foreign one when there are no keys.

@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod access;
 mod api;
 mod calls;
 mod clock;

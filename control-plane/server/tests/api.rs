@@ -316,7 +316,7 @@ async fn a_session_nobody_advances_becomes_active_by_itself() {
 async fn keys_and_their_absence() {
     let graph = Graph::start().await;
     let mut config = plane::config(&graph.url);
-    config.api_keys = vec![SecretString::from("key-1"), SecretString::from("key-2")];
+    config.api_keys = vec!["key-1".into(), "key-2".into()];
     config.node_token = Some(SecretString::from("node-token"));
     let plane = Plane::start_with(config).await;
     let ask = async |path: &str, header: Option<(&str, &str)>| {

@@ -1,7 +1,7 @@
 //! Who may call: bearer tokens, and without any token only callers on this machine.
 //!
-//! The node token between the planes and the API keys of the control plane are checked alike. What this does not do:
-//! tell one key's rights from another's.
+//! The node token between the planes is checked by [`Guard`]. What this does not do: tell one key's rights from another's;
+//! the control plane's API keys have scopes and are looked after there.
 
 use std::net::IpAddr;
 
@@ -59,11 +59,9 @@ impl Guard {
     /// Checks a request by its headers and the address it came from.
     pub fn check(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<(), Denied> {
         if self.tokens.is_empty() {
-            let local = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
-            let direct = FORWARDED.iter().all(|name| !headers.contains_key(*name));
-            return if local && direct { Ok(()) } else { Err(Denied::NotLoopback(self.variable)) };
+            return if is_local(headers, peer) { Ok(()) } else { Err(Denied::NotLoopback(self.variable)) };
         }
-        let Some(presented) = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes())) else {
+        let Some(presented) = bearer_token(headers) else {
             return Err(Denied::Missing(self.variable));
         };
         // Every token is compared, each in constant time: how long this takes says nothing about them.
@@ -85,8 +83,17 @@ impl Interceptor for Guard {
     }
 }
 
-/// The token in `Bearer <token>`; the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
+/// Whether a request was sent on this machine: from loopback, and not through a proxy or tunnel.
+#[must_use]
+pub fn is_local(headers: &HeaderMap, peer: Option<IpAddr>) -> bool {
+    peer.is_some_and(|peer| peer.to_canonical().is_loopback())
+        && FORWARDED.iter().all(|name| !headers.contains_key(*name))
+}
+
+/// The token in `authorization: Bearer <token>`; the scheme's case does not matter (RFC 9110, section 11.1).
+#[must_use]
+pub fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token.trim_ascii())
 }

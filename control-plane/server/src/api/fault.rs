@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::{
     body::{Body, Bytes},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use tonic::{Code, Status};
@@ -18,7 +18,7 @@ use crate::{calls::CallError, store::StoreError, webhook::WebhookError};
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An error on its way out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fault {
     code: Code,
     /// Where HTTP is more precise than the gRPC code.
@@ -33,7 +33,7 @@ impl Fault {
         Self { code, http: None, reason: reason.to_owned(), message: message.into(), metadata: Vec::new() }
     }
 
-    fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.metadata.push((key, value.into()));
         self
     }
@@ -72,6 +72,10 @@ impl Fault {
         Self::new(Code::Unauthenticated, "UNAUTHENTICATED", message)
     }
 
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     pub(crate) fn status(self) -> Status {
         let metadata: Vec<(&str, &str)> = self.metadata.iter().map(|(key, value)| (*key, value.as_str())).collect();
         status::status(self.code, &self.reason, self.message, &metadata)
@@ -93,7 +97,12 @@ impl IntoResponse for Fault {
         let body = serde_json::json!({
             "error": code.canonical_reason().unwrap_or("Error"), "reason": self.reason, "message": self.message,
         });
-        (code, axum::Json(body)).into_response()
+        let mut response = (code, axum::Json(body)).into_response();
+        if code == StatusCode::UNAUTHORIZED {
+            // RFC 9110, section 11.6.1.
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 

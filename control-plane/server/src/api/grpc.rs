@@ -14,6 +14,7 @@ use voicebridge_proto::{
 
 use super::{Api, Fault, session_info, stream::Follower};
 use crate::{
+    access::{Asker, Scope},
     calls::{CallError, SelfHeldStart},
     convert,
     store::{CallRow, Holder, Page, StoreError},
@@ -174,7 +175,13 @@ impl CallService for Api {
         &self,
         request: Request<control::HandleWebhookRequest>,
     ) -> Result<Response<control::HandleWebhookResponse>, Status> {
+        let asker = Asker::of(request.extensions());
         let request = request.into_inner();
+        if request.agent.is_some() {
+            // Meta's signature proves the delivery, not this.
+            let principal = asker.may(Scope::CallsWrite).map_err(Fault::status)?;
+            tracing::debug!(by = &*principal.name, "a delivery comes with an agent");
+        }
         if request.body.len() > self.shared.limits().max_body_bytes {
             return Err(Fault::invalid("body", "is larger than the limit of this server").status());
         }

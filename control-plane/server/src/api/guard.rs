@@ -1,94 +1,179 @@
-//! Who may call the API: whoever has a key, and without any key set up whoever is on this machine.
+//! The one way in: every request on the listener passes here before anything of ours looks at it.
 //!
-//! A browser on this machine is not enough for the latter: any page it shows could call. So without keys a request with
-//! an `Origin` must come from an allowed one, and the host asked for must be this machine under a name that no foreign
-//! DNS can give it: a page whose name was rebound to 127.0.0.1 asks its own origin, and without an `Origin`. Nodes are
-//! checked against the node token in the same manner.
+//! Finds the rule of the method or path (`access::Policy`), finds out who asks, refuses or lets through. A refusal is the
+//! same on every path and has the path's own shape: gRPC status, gRPC-web, or JSON.
+//!
+//! Who asks: whoever presents a key, and without any key set up whoever is on this machine. A browser on this machine is
+//! not enough for the latter: any page it shows could call. So without keys a request with an `Origin` must come from an
+//! allowed one, and the host asked for must be this machine under a name that no foreign DNS can give it: a page whose
+//! name was rebound to 127.0.0.1 asks its own origin, and without an `Origin`. Nodes are checked against the node token in
+//! the same manner.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Uri,
-    header::{AUTHORIZATION, HOST, ORIGIN},
+    HeaderName, HeaderValue, Method, Uri,
+    header::{CONTENT_TYPE, HOST, ORIGIN},
     uri::Authority,
 };
-use tonic::{Status, service::Interceptor, transport::server::TcpConnectInfo};
-use voicebridge_telemetry::auth::{Denied, Guard};
+use tonic::{Code, transport::server::TcpConnectInfo};
+use tonic_web::GrpcWebLayer;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use voicebridge_telemetry::auth::{self, is_local};
 
 use super::Fault;
-use crate::config::{Config, Origins};
+use crate::{
+    access::{Access, Asker, Keyring, Policy, Principal, Rule},
+    config::{Config, Origins},
+};
 
 /// The other place for a key, as operators of HTTP services know it.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// What tonic-web answers in its own shape.
+const GRPC_WEB: [&[u8]; 4] = [
+    b"application/grpc-web",
+    b"application/grpc-web+proto",
+    b"application/grpc-web-text",
+    b"application/grpc-web-text+proto",
+];
 
-/// For API callers.
-#[derive(Clone, Debug)]
-pub(crate) struct ApiGuard {
-    guard: Guard,
-    has_keys: bool,
-    origins: Arc<Origins>,
+/// What the guard knows.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    policy: Policy,
+    keyring: Keyring,
+    origins: Origins,
+    nodes: auth::Guard,
+    has_node_token: bool,
 }
 
-impl ApiGuard {
-    pub(crate) fn new(config: &Config) -> Self {
+impl Guard {
+    pub(crate) fn new(config: &Config, keyring: Keyring) -> Self {
         Self {
-            guard: Guard::new("VOICEBRIDGE_API_KEYS", config.api_keys.iter().cloned()),
-            has_keys: !config.api_keys.is_empty(),
-            origins: Arc::new(config.cors_origins.clone()),
+            policy: Policy::of_the_contract(),
+            keyring,
+            origins: config.cors_origins.clone(),
+            nodes: auth::Guard::new("VOICEBRIDGE_NODE_TOKEN", config.node_token.iter().cloned()),
+            has_node_token: config.node_token.is_some(),
         }
     }
 
-    fn check(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Fault> {
-        let peer = peer(extensions);
-        let mut checked = self.guard.check(headers, peer);
-        if let (Err(Denied::Missing(_)), Some(key)) = (&checked, headers.get(API_KEY)) {
-            checked = self.guard.check(&as_bearer(key), peer);
+    /// Lets the request through, noting who asks, or says why not.
+    fn admit(&self, route: &str, request: &Request) -> Result<Asker, Fault> {
+        match self.policy.rule(route, request.uri().path()) {
+            // The service itself says so.
+            Rule::NoSuchMethod | Rule::Wants(Access::Open) => Ok(Asker::new(self.identify(request))),
+            Rule::Wants(Access::Key(scope)) => {
+                let principal = self.identify(request)?;
+                principal.has(scope)?;
+                Ok(Asker::new(Ok(principal)))
+            }
+            Rule::Wants(Access::NodeToken) => {
+                self.check_node(request)?;
+                Ok(Asker::new(Err(Fault::unauthenticated("a node has no key"))))
+            }
+            Rule::Undeclared => {
+                tracing::error!(route, "nothing says who may call this, so nobody may");
+                Err(Fault::new(Code::Internal, "INTERNAL", "Nothing says who may call this, so nobody may."))
+            }
         }
-        checked.map_err(|denied| Fault::unauthenticated(denied.to_string()))?;
-        if !self.has_keys && !asks_this_machine(extensions) {
+    }
+
+    /// Who asks.
+    fn identify(&self, request: &Request) -> Result<Principal, Fault> {
+        let headers = request.headers();
+        if self.keyring.is_empty() {
+            return self.identify_local(request).map(|()| Keyring::local());
+        }
+        let key = auth::bearer_token(headers).or_else(|| headers.get(API_KEY).map(HeaderValue::as_bytes));
+        let missing = "there is no key in the request; send `authorization: Bearer <key>` or `x-api-key`, with one of \
+                       VOICEBRIDGE_API_KEYS or one made by `voicebridge keys create`";
+        self.keyring.find(key.ok_or_else(|| Fault::unauthenticated(missing))?)
+    }
+
+    fn identify_local(&self, request: &Request) -> Result<(), Fault> {
+        if !is_local(request.headers(), peer(request)) {
+            return Err(Fault::unauthenticated(
+                "without VOICEBRIDGE_API_KEYS only callers on this machine are answered; set it, and send one of them",
+            ));
+        }
+        if !asks_this_machine(request) {
             return Err(Fault::unauthenticated(
                 "without VOICEBRIDGE_API_KEYS the API is served under localhost and loopback addresses only, and the \
                  request asks for another host; set keys, or ask 127.0.0.1",
             ));
         }
-        match headers.get(ORIGIN) {
-            Some(origin) if !self.has_keys && !is_allowed(&self.origins, origin) => Err(Fault::unauthenticated(
+        match request.headers().get(ORIGIN) {
+            Some(origin) if !is_allowed(&self.origins, origin) => Err(Fault::unauthenticated(
                 "without VOICEBRIDGE_API_KEYS pages of other origins are not answered; set keys, or list the origin in \
                  VOICEBRIDGE_CORS_ORIGINS",
             )),
             _ => Ok(()),
         }
     }
-}
 
-fn peer(extensions: &Extensions) -> Option<IpAddr> {
-    extensions.get::<TcpConnectInfo>()?.remote_addr().map(|address| address.ip())
-}
-
-/// The host a request asked for: HTTP/2's `:authority`, or the header `Host`. Noted for everything on the listener,
-/// because gRPC's interceptors see no URI.
-#[derive(Clone, Debug)]
-struct AskedHost(String);
-
-/// Notes the host; without one, or with one that is none, nothing is noted.
-pub(crate) async fn note_host(mut request: Request, next: Next) -> Response {
-    let header = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
-    let host = request.uri().authority().cloned().or_else(header).map(|authority| authority.host().to_owned());
-    if let Some(host) = host {
-        request.extensions_mut().insert(AskedHost(host));
+    fn check_node(&self, request: &Request) -> Result<(), Fault> {
+        let checked = self.nodes.check(request.headers(), peer(request));
+        checked.map_err(|denied| Fault::unauthenticated(denied.to_string()))?;
+        if !self.has_node_token && !asks_this_machine(request) {
+            return Err(Fault::unauthenticated(
+                "without VOICEBRIDGE_NODE_TOKEN nodes reach the control plane under localhost or a loopback address; set \
+                 the token on both sides, or VOICEBRIDGE_CONTROL_URL to such a one",
+            ));
+        }
+        Ok(())
     }
-    next.run(request).await
 }
 
-/// RFC 6761, section 6.3: `localhost` and what is under it is never asked of DNS.
-fn asks_this_machine(extensions: &Extensions) -> bool {
-    let Some(AskedHost(host)) = extensions.get::<AskedHost>() else { return false };
-    let host = host.to_ascii_lowercase();
+/// For every route; paths that lead nowhere are not guarded.
+pub(crate) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
+    let Some(route) = request.extensions().get::<MatchedPath>().cloned() else { return next.run(request).await };
+    match guard.admit(route.as_str(), &request) {
+        Ok(asker) => {
+            request.extensions_mut().insert(asker);
+            next.run(request).await
+        }
+        Err(fault) => {
+            metrics::counter!("voicebridge_control_refused_total", "reason" => fault.reason().to_owned()).increment(1);
+            tracing::debug!(route = route.as_str(), reason = fault.reason(), "request refused");
+            refuse(request, fault).await
+        }
+    }
+}
+
+/// The refusal in the shape that the client understands.
+async fn refuse(request: Request, fault: Fault) -> Response {
+    let content = request.headers().get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    if request.method() != Method::POST || !content.starts_with(b"application/grpc") {
+        return fault.into_response();
+    }
+    let status = fault.status();
+    if !GRPC_WEB.contains(&content) {
+        return status.into_http();
+    }
+    let answer =
+        service_fn(move |_| std::future::ready(Ok::<_, Infallible>(status.clone().into_http::<tonic::body::Body>())));
+    match GrpcWebLayer::new().layer(answer).oneshot(request).await {
+        Ok(response) => response.map(axum::body::Body::new),
+        Err(never) => match never {},
+    }
+}
+
+fn peer(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<TcpConnectInfo>()?.remote_addr().map(|address| address.ip())
+}
+
+/// The host asked for, HTTP/2's `:authority` or the header `Host`, is this machine. RFC 6761, section 6.3: `localhost` and
+/// what is under it is never asked of DNS.
+fn asks_this_machine(request: &Request) -> bool {
+    let header = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let Some(authority) = request.uri().authority().cloned().or_else(header) else { return false };
+    let host = authority.host().to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost") || is_loopback(&host)
 }
 
@@ -96,12 +181,6 @@ fn asks_this_machine(extensions: &Extensions) -> bool {
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
-}
-
-fn as_bearer(key: &HeaderValue) -> HeaderMap {
-    let value = [b"Bearer ", key.as_bytes()].concat();
-    // A header's value stays one with seven letters in front.
-    HeaderValue::from_bytes(&value).map(|value| HeaderMap::from_iter([(AUTHORIZATION, value)])).unwrap_or_default()
 }
 
 /// Whether pages of this origin may call.
@@ -119,75 +198,31 @@ pub(crate) fn is_allowed(origins: &Origins, origin: &HeaderValue) -> bool {
     }
 }
 
-impl Interceptor for ApiGuard {
-    fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-        self.check(request.metadata().as_ref(), request.extensions()).map_err(Fault::status)?;
-        Ok(request)
-    }
-}
-
-/// For HTTP routes.
-pub(crate) async fn guard(State(guard): State<ApiGuard>, request: Request, next: Next) -> Response {
-    match guard.check(request.headers(), request.extensions()) {
-        Ok(()) => next.run(request).await,
-        Err(fault) => fault.into_response(),
-    }
-}
-
-/// For nodes.
-#[derive(Clone, Debug)]
-pub(crate) struct NodeGuard {
-    guard: Guard,
-    has_token: bool,
-}
-
-impl NodeGuard {
-    pub(crate) fn new(config: &Config) -> Self {
-        Self {
-            guard: Guard::new("VOICEBRIDGE_NODE_TOKEN", config.node_token.iter().cloned()),
-            has_token: config.node_token.is_some(),
-        }
-    }
-}
-
-impl Interceptor for NodeGuard {
-    fn call(&mut self, request: tonic::Request<()>) -> Result<tonic::Request<()>, Status> {
-        let peer = peer(request.extensions());
-        self.guard.check(request.metadata().as_ref(), peer).map_err(|denied| denied.status())?;
-        if !self.has_token && !asks_this_machine(request.extensions()) {
-            let message = "without VOICEBRIDGE_NODE_TOKEN nodes reach the control plane under localhost or a loopback \
-                           address; set the token on both sides, or VOICEBRIDGE_CONTROL_URL to such a one";
-            return Err(Fault::unauthenticated(message).status());
-        }
-        Ok(request)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::net::SocketAddr;
 
-    use secrecy::SecretString;
-
     use super::*;
     use crate::config::RawConfig;
 
+    fn request(host: &str, headers: &[(&'static str, &str)], peer: &str) -> Request {
+        let mut request = Request::builder().uri("/").header("host", host).body(axum::body::Body::empty()).unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let remote_addr = Some(SocketAddr::new(peer.parse().unwrap(), 1));
+        request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr });
+        request
+    }
+
     #[track_caller]
     fn check(keys: &[&str], origins: Origins, headers: &[(&'static str, &str)], peer: &str, expect: bool) {
-        let config = Config {
-            api_keys: keys.iter().map(|key| SecretString::from(*key)).collect(),
-            cors_origins: origins,
-            ..Config::resolve(RawConfig::default()).unwrap()
-        };
-        let mut extensions = Extensions::new();
-        let remote_addr = Some(SocketAddr::new(peer.parse().unwrap(), 1));
-        extensions.insert(TcpConnectInfo { local_addr: None, remote_addr });
-        extensions.insert(AskedHost("127.0.0.1".to_owned()));
-        let map: HeaderMap =
-            headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect();
-        let checked = ApiGuard::new(&config).check(&map, &extensions);
+        let config = Config { cors_origins: origins, ..Config::resolve(RawConfig::default()).unwrap() };
+        let keys: Vec<_> = keys.iter().map(|key| (*key).into()).collect();
+        let guard = Guard::new(&config, Keyring::new(&keys));
+        let checked = guard.identify(&request("127.0.0.1", headers, peer));
         assert_eq!(checked.is_ok(), expect, "{keys:?} {headers:?} {peer}");
     }
 
@@ -226,11 +261,9 @@ mod tests {
             ("[::]", false),
             ("", false),
         ] {
-            let mut extensions = Extensions::new();
-            extensions.insert(AskedHost(host.to_owned()));
-            assert_eq!(asks_this_machine(&extensions), expect, "{host}");
+            assert_eq!(asks_this_machine(&request(host, &[], "127.0.0.1")), expect, "{host}");
         }
-        assert!(!asks_this_machine(&Extensions::new()), "no host at all");
+        assert!(!asks_this_machine(&Request::new(axum::body::Body::empty())), "no host at all");
     }
 
     #[test]

@@ -11,12 +11,9 @@ use voicebridge_telemetry::PrometheusHandle;
 
 use super::Api;
 
-pub(super) fn open(api: Api) -> Router {
-    Router::new().route("/health", get(health)).with_state(api)
-}
-
-pub(super) fn guarded(metrics: PrometheusHandle) -> Router {
-    Router::new().route("/metrics", get(scrape)).with_state(metrics)
+pub(super) fn router(api: Api, metrics: PrometheusHandle) -> Router {
+    let scraped = Router::new().route("/metrics", get(scrape)).with_state(metrics);
+    Router::new().route("/health", get(health)).with_state(api).merge(scraped)
 }
 
 async fn health(State(api): State<Api>) -> Response {

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, Method, Request, Version, header};
-use tonic::{Status, body::Body, server::NamedService, service::interceptor::InterceptedService};
+use tonic::{Status, body::Body, server::NamedService};
 use tonic_health::server::HealthReporter;
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer as _, Service};
@@ -20,10 +20,11 @@ use voicebridge_proto::{
 
 use super::{
     Fault,
-    guard::{self, ApiGuard, NodeGuard},
+    guard::{self, Guard},
     health, legacy,
 };
 use crate::{
+    access::Keyring,
     calls::Calls,
     nodes::Nodes,
     shared::Shared,
@@ -53,7 +54,7 @@ pub(crate) async fn router(
     nodes: Nodes,
 ) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
     let config = &api.shared.config;
-    let api_guard = ApiGuard::new(config);
+    let guard = Arc::new(Guard::new(config, Keyring::new(&config.api_keys)));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     reporter.set_serving::<CallServiceServer<Api>>().await;
     reporter.set_serving::<NodeServiceServer<Nodes>>().await;
@@ -66,31 +67,25 @@ pub(crate) async fn router(
     // A forwarded delivery may be as large as a direct one; the rest of the message is small.
     let largest = config.limits.max_body_bytes + MESSAGE_OVERHEAD_BYTES;
     let calls = CallServiceServer::new(api.clone()).max_decoding_message_size(largest);
-    let node_service = InterceptedService::new(NodeServiceServer::new(nodes), NodeGuard::new(config));
     let mut grpc = Router::new();
-    // Signed by Meta, so open to whoever forwards it.
-    let webhook_path = format!("/{}/HandleWebhook", <CallServiceServer<Api> as NamedService>::NAME);
-    grpc = grpc.route_service(&webhook_path, GrpcWebLayer::new().layer(calls.clone()));
-    grpc = add(grpc, InterceptedService::new(calls, api_guard.clone()));
-    grpc = add(grpc, node_service);
-    grpc = add(grpc, InterceptedService::new(reflection().build_v1()?, api_guard.clone()));
+    grpc = add(grpc, calls);
+    grpc = add(grpc, NodeServiceServer::new(nodes));
+    grpc = add(grpc, reflection().build_v1()?);
     // What clients ask for that are older than v1, Python's among them.
-    grpc = add(grpc, InterceptedService::new(reflection().build_v1alpha()?, api_guard.clone()));
+    grpc = add(grpc, reflection().build_v1alpha()?);
     grpc = add(grpc, health_service).route_layer(middleware::from_fn(grpc_only));
 
     let metrics = voicebridge_telemetry::install_metrics();
-    let guarded = legacy::router(api.clone())
-        .merge(health::guarded(metrics))
-        .route_layer(from_fn_with_state(api_guard, guard::guard));
     let app = Router::new()
         .merge(grpc)
-        .merge(guarded)
-        .merge(health::open(api.clone()))
+        .merge(legacy::router(api.clone()))
+        .merge(health::router(api.clone(), metrics))
         .merge(webhook::router(api.webhook.clone()))
         .fallback(unknown)
         .method_not_allowed_fallback(async || Fault::method_not_allowed())
-        .layer(cors(&api.shared))
-        .layer(middleware::from_fn(guard::note_host));
+        .layer(from_fn_with_state(guard, guard::guard))
+        // Outermost: refusals must be readable for the pages that may read answers.
+        .layer(cors(&api.shared));
     Ok((app, reporter))
 }
 

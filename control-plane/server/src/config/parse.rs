@@ -10,7 +10,8 @@ use http::Uri;
 use secrecy::SecretString;
 use voicebridge_core::placement::Rules;
 
-use super::{Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, Origins, WhatsApp};
+use super::{ApiKey, Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, Origins, WhatsApp};
+use crate::access::{Scope, Scopes};
 
 /// What is wrong so far. A wrong value is replaced by something harmless, so that the others are checked too.
 #[derive(Debug, Default)]
@@ -95,9 +96,32 @@ impl Errors {
         Some(SecretString::from(value))
     }
 
-    pub(super) fn keys(&mut self, variable: &'static str, value: Option<String>) -> Vec<SecretString> {
+    /// `key` or `key=scope+scope`. What follows the last `=` is scopes, unless nothing does: keys in base64 may end in `=`.
+    pub(super) fn keys(&mut self, variable: &'static str, value: Option<String>) -> Vec<ApiKey> {
         let Some(value) = text(value) else { return Vec::new() };
-        value.split(',').filter_map(|key| self.secret(variable, Some(key.to_owned()))).collect()
+        let mut keys = Vec::new();
+        for (at, entry) in (1..).zip(value.split(',').filter_map(|entry| text(Some(entry.to_owned())))) {
+            let (key, scopes) = match entry.rsplit_once('=') {
+                Some((key, words)) if !words.is_empty() => (key.to_owned(), Scopes::parse(words)),
+                _ => (entry, Some(Scopes::ALL)),
+            };
+            // The words may be a piece of a key: not shown.
+            let Some(scopes) = scopes else {
+                self.add(
+                    variable,
+                    format!(
+                        "entry {at} has something else than scopes after its last =; scopes are {}, joined by +",
+                        Scope::ALL.map(Scope::word).join(", ")
+                    ),
+                );
+                continue;
+            };
+            match self.secret(variable, Some(key)) {
+                Some(secret) => keys.push(ApiKey { secret, scopes }),
+                None => self.add(variable, format!("entry {at} has scopes but no key before its =")),
+            }
+        }
+        keys
     }
 
     pub(super) fn http_url(&mut self, variable: &'static str, value: Option<String>, default: &str) -> String {

@@ -122,6 +122,33 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
     }
 }
 
+#[test]
+fn keys_with_and_without_scopes() {
+    let keys = |text: &str| {
+        Config::resolve(RawConfig { api_keys: some(text), ..RawConfig::default() }).map(|config| {
+            let keys = config.api_keys.into_iter();
+            keys.map(|key| format!("{} {}", key.secret.expose_secret(), key.scopes.words())).collect::<Vec<_>>()
+        })
+    };
+    let all = "calls:read+calls:write+nodes+admin";
+    for (text, expect) in [
+        ("a", vec![format!("a {all}")]),
+        ("a=calls:read", vec!["a calls:read".to_owned()]),
+        ("a=calls:read+nodes, b", vec!["a calls:read+nodes".to_owned(), format!("b {all}")]),
+        ("YQ==", vec![format!("YQ== {all}")]),
+        ("YQ===admin", vec!["YQ== admin".to_owned()]),
+        ("a=b=calls:write", vec!["a=b calls:write".to_owned()]),
+    ] {
+        assert_eq!(keys(text).unwrap(), expect, "{text}");
+    }
+    for (text, entry) in [("a=s3cret", "1"), ("good,a=calls:read+s3cret", "2"), ("a=calls:read+", "1"), ("=nodes", "1")]
+    {
+        let error = keys(text).unwrap_err().to_string();
+        assert!(error.contains(&format!("VOICEBRIDGE_API_KEYS: entry {entry} ")), "{text}: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}
+
 /// The sections of `.env.example` that begin with one of `titles`: the variables set in them.
 fn example(titles: &[&str]) -> Vec<&'static str> {
     let text = include_str!("../../../../.env.example");

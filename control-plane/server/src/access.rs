@@ -1,0 +1,14 @@
+//! Who may do what: scopes of keys, what each method and path wants, and who asks.
+//!
+//! The guard (`api/guard.rs`) finds out who asks and lets a request through by [`Policy`]; it leaves an `Asker` in the
+//! request's extensions for handlers whose answer depends on the message itself, e.g. a token for one call only.
+
+mod asker;
+mod keyring;
+mod policy;
+mod scope;
+
+pub(crate) use asker::{Asker, Principal};
+pub(crate) use keyring::Keyring;
+pub use policy::{Access, HTTP, Policy, Rule};
+pub use scope::{Scope, Scopes};
