@@ -59,7 +59,7 @@ pub(super) async fn stream_events(
         Ok(response) => response,
         Err(problem) => {
             run.violation(format!("{problem:#}"));
-            plain(StatusCode::BAD_REQUEST)
+            plain(StatusCode::BAD_REQUEST, PAGE)
         }
     }
 }
@@ -74,7 +74,8 @@ async fn answer(link: Link, run: &Arc<Run>, request: Request) -> anyhow::Result<
         return Ok(status_alone(protocol, &Status::failed_precondition("the scenario is over")));
     };
     match connection.steps.as_slice() {
-        [Step::Http(status)] => return Ok(plain(StatusCode::from_u16(*status)?)),
+        [Step::Http(status)] => return Ok(plain(StatusCode::from_u16(*status)?, "")),
+        [Step::Page(status)] => return Ok(plain(StatusCode::from_u16(*status)?, PAGE)),
         [Step::Error(failure)] => return Ok(status_alone(protocol, &wire::status(failure)?)),
         _ => {}
     }
@@ -102,8 +103,8 @@ fn response(protocol: Protocol, body: Body) -> Response {
     response
 }
 
-fn plain(status: StatusCode) -> Response {
-    let mut response = Response::new(Body::from(PAGE));
+fn plain(status: StatusCode, page: &'static str) -> Response {
+    let mut response = Response::new(Body::from(page));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("text/html"));
     response
@@ -120,8 +121,14 @@ impl Player<'_> {
     async fn play(self, connection: &Connection) -> anyhow::Result<()> {
         let call_id = &self.run.scenario.request.call_id;
         for step in &connection.steps {
+            if step.breaks_off() {
+                self.run.all_taken().await;
+            }
             match step {
-                Step::Send(message) => self.write(wire::response(message, call_id)?).await?,
+                Step::Send(message) => {
+                    self.run.sends();
+                    self.write(wire::response(message, call_id)?).await?;
+                }
                 Step::SendPartly(message) => {
                     let whole = wire::response(message, call_id)?;
                     self.write(whole.slice(..whole.len() / 2)).await?;
@@ -135,7 +142,7 @@ impl Player<'_> {
                 Step::Ok => self.frame(Ok(self.protocol.end(&Status::new(tonic::Code::Ok, "")))).await?,
                 Step::Error(failure) => self.frame(Ok(self.protocol.end(&wire::status(failure)?))).await?,
                 Step::Stall { at_least_ms } => self.stall(Duration::from_millis(*at_least_ms)).await,
-                Step::Http(_) => unreachable!("http comes alone"),
+                Step::Http(_) | Step::Page(_) => unreachable!("they come alone"),
             }
         }
         Ok(())
@@ -145,6 +152,8 @@ impl Player<'_> {
         let written = self.link.written(&bytes);
         self.frame(Ok(Frame::data(bytes))).await?;
         tokio::select! {
+            // A client may go as soon as it has been sent all.
+            biased;
             written = written => written.context("the client went before it was sent all"),
             () = self.out.closed() => anyhow::bail!("the client went before it was sent all"),
         }

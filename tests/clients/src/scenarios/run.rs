@@ -1,7 +1,10 @@
 //! One run of a scenario: how far it has come and what the client did wrong.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,7 +16,8 @@ use super::script::{Connection, Scenario};
 
 /// What a client of a run must show.
 pub(super) const API_KEY: &str = "scenario-key";
-/// How long a run that has been ended waits for connections that are still being played.
+/// How long a run that has been ended waits for connections that are still being played, and one that goes on for a client
+/// that takes its time.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// What a run was like, for the client's runner.
@@ -30,11 +34,20 @@ pub(super) struct Run {
     pub(super) scenario: Scenario,
     report: Mutex<Report>,
     playing: watch::Sender<usize>,
+    sent: AtomicU64,
+    /// How many responses the client has taken, if its runner says.
+    taken: Option<watch::Sender<u64>>,
 }
 
 impl Run {
-    pub(super) fn new(scenario: Scenario) -> Self {
-        Self { scenario, report: Mutex::default(), playing: watch::Sender::new(0) }
+    pub(super) fn new(scenario: Scenario, tells_taken: bool) -> Self {
+        Self {
+            scenario,
+            report: Mutex::default(),
+            playing: watch::Sender::new(0),
+            sent: AtomicU64::new(0),
+            taken: tells_taken.then(|| watch::Sender::new(0)),
+        }
     }
 
     fn report(&self) -> MutexGuard<'_, Report> {
@@ -84,6 +97,27 @@ impl Run {
     pub(super) fn begin(&self) -> Playing<'_> {
         self.playing.send_modify(|playing| *playing += 1);
         Playing(self)
+    }
+
+    /// A response is about to be sent.
+    pub(super) fn sends(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The client has taken so many responses since the run began. False: its runner did not say that it would tell.
+    pub(super) fn took(&self, responses: u64) -> bool {
+        self.taken.as_ref().is_some_and(|taken| taken.send_replace(responses) <= responses)
+    }
+
+    /// Waits until the client has taken every response sent, if its runner tells.
+    pub(super) async fn all_taken(&self) {
+        let Some(taken) = &self.taken else { return };
+        let sent = self.sent.load(Ordering::Relaxed);
+        let mut taken = taken.subscribe();
+        let all = taken.wait_for(|taken| *taken >= sent);
+        if timeout(SETTLE, all).await.is_err() {
+            self.violation(format!("the client did not take {sent} responses in {} s", SETTLE.as_secs()));
+        }
     }
 
     /// The report, once nothing is being played any more.

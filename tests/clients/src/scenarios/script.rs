@@ -81,8 +81,10 @@ pub enum Step {
     Ok,
     /// Another status.
     Error(Failure),
-    /// Not gRPC at all: a page of HTML with this status, as a proxy gives.
+    /// Not gRPC at all: this status alone, as a proxy gives.
     Http(u16),
+    /// The same with a page of HTML.
+    Page(u16),
     /// Nothing until the client goes, which must not be earlier than this.
     Stall { at_least_ms: u64 },
 }
@@ -130,6 +132,14 @@ impl Step {
     /// Nothing can come after it.
     fn is_last(&self) -> bool {
         !matches!(self, Self::Send(_) | Self::Garbage | Self::Pause { .. })
+    }
+}
+
+impl Step {
+    /// Breaks the connection or the stream, from which what was sent before may suffer on its way through a client's
+    /// transport.
+    pub(super) const fn breaks_off(&self) -> bool {
+        matches!(self, Self::SendPartly(_) | Self::Cut | Self::Abort | Self::EndWithoutStatus)
     }
 }
 
@@ -193,8 +203,8 @@ impl Scenario {
             let (last, before) = connection.steps.split_last().context("a connection without steps")?;
             ensure!(last.is_last(), "a connection must end by its last step");
             ensure!(!before.iter().any(Step::is_last), "steps after the end of a connection");
-            let plain = matches!(last, Step::Http(_));
-            ensure!(!plain || before.is_empty(), "http comes alone");
+            let plain = matches!(last, Step::Http(_) | Step::Page(_));
+            ensure!(!plain || before.is_empty(), "http and page come alone");
             for step in &connection.steps {
                 match step {
                     Step::Send(Message { event: Some(event), .. })
@@ -264,7 +274,7 @@ mod tests {
         check(r#"[{"cursor": "", "steps": []}]"#, "without steps");
         check(r#"[{"cursor": "", "steps": [{"send": {}}]}]"#, "must end");
         check(r#"[{"cursor": "", "steps": ["ok", "cut"]}]"#, "after the end");
-        check(r#"[{"cursor": "", "steps": [{"send": {}}, {"http": 503}]}]"#, "comes alone");
+        check(r#"[{"cursor": "", "steps": [{"send": {}}, {"http": 503}]}]"#, "come alone");
         check(r#"[{"cursor": "", "steps": [{"error": {"code": "LOST"}}]}]"#, "no code LOST");
         check(r#"[{"cursor": "", "steps": [{"error": {"code": "OK"}}]}]"#, "OK is no error");
         check(

@@ -54,6 +54,14 @@ impl Drop for At {
 #[derive(Deserialize)]
 struct Wish {
     scenario: String,
+    /// The runner will tell how many responses its client has taken.
+    #[serde(default)]
+    tells_taken: bool,
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    responses: u64,
 }
 
 #[derive(Serialize)]
@@ -75,6 +83,7 @@ pub async fn serve(listener: TcpListener, scenarios: BTreeMap<String, Scenario>)
     let app = Router::new()
         .route("/scenarios", get(list))
         .route("/runs", post(begin))
+        .route("/runs/{run}/taken", post(taken))
         .route("/runs/{run}/end", post(end))
         .layer(anybody())
         .with_state(server);
@@ -97,7 +106,7 @@ async fn list(State(server): State<Arc<Server>>) -> Json<BTreeMap<String, Scenar
 async fn begin(State(server): State<Arc<Server>>, Json(wish): Json<Wish>) -> Result<Json<Begun>, Refusal> {
     let scenario = server.scenarios.get(&wish.scenario);
     let scenario = scenario.ok_or((StatusCode::NOT_FOUND, format!("no scenario {}", wish.scenario)))?;
-    let run = Arc::new(Run::new(scenario.clone()));
+    let run = Arc::new(Run::new(scenario.clone(), wish.tells_taken));
     let (at, port) = open(&run).await.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let mut runs = server.runs();
     let id = u64::from(port);
@@ -124,6 +133,20 @@ async fn open(run: &Arc<Run>) -> std::io::Result<(At, u16)> {
         let _ = axum::serve(Links(listener), app).await;
     });
     Ok((At::Listening(task), port))
+}
+
+async fn taken(
+    State(server): State<Arc<Server>>,
+    Path(id): Path<u64>,
+    Json(taken): Json<Taken>,
+) -> Result<Json<()>, Refusal> {
+    let run = server.runs().get(&id).map(|running| Arc::clone(&running.run));
+    let run = run.ok_or((StatusCode::NOT_FOUND, format!("no run {id}")))?;
+    if run.took(taken.responses) {
+        Ok(Json(()))
+    } else {
+        Err((StatusCode::CONFLICT, "not told at the beginning, or fewer than before".to_owned()))
+    }
 }
 
 async fn end(State(server): State<Arc<Server>>, Path(id): Path<u64>) -> Result<Json<Report>, Refusal> {
