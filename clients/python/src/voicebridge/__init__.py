@@ -1,0 +1,47 @@
+"""Client of voicebridge: follow and steer WhatsApp calls that an AI answers.
+
+``Client`` is where to begin. Messages are the generated ones: those of most use are here by name, all others in
+``voicebridge.control.v1``, ``voicebridge.types.v1`` and ``voicebridge.media.v1``, documented field by field.
+"""
+
+from voicebridge.client import TIMEOUT_S, Client
+from voicebridge.control.v1.call_pb2 import (
+    AdvanceSessionRequest,
+    Call,
+    EndCallRequest,
+    GetCallRequest,
+    HandleWebhookRequest,
+    ListCallsRequest,
+    SendCommandRequest,
+    StartSessionRequest,
+    StreamStart,
+)
+from voicebridge.errors import VoiceBridgeError
+from voicebridge.follow import EventStream
+from voicebridge.types.v1.call_pb2 import Agent, Caller, SignallingStage, Stage, Termination
+from voicebridge.types.v1.event_pb2 import Event, EventKind, Speaker, Transcript
+
+__all__ = [
+    "TIMEOUT_S",
+    "AdvanceSessionRequest",
+    "Agent",
+    "Call",
+    "Caller",
+    "Client",
+    "EndCallRequest",
+    "Event",
+    "EventKind",
+    "EventStream",
+    "GetCallRequest",
+    "HandleWebhookRequest",
+    "ListCallsRequest",
+    "SendCommandRequest",
+    "SignallingStage",
+    "Speaker",
+    "Stage",
+    "StartSessionRequest",
+    "StreamStart",
+    "Termination",
+    "Transcript",
+    "VoiceBridgeError",
+]

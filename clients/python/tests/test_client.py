@@ -1,0 +1,129 @@
+"""Requests against a control plane in this process: where to, as whom, for how long, and what failed."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import grpc
+import pytest
+from plane import Context, Control
+
+from voicebridge import Client, GetCallRequest, VoiceBridgeError
+from voicebridge.control.v1 import call_pb2
+
+
+async def found(request: call_pb2.GetCallRequest, _: Context) -> call_pb2.GetCallResponse:
+    return call_pb2.GetCallResponse(call=call_pb2.Call(call_id=request.call_id))
+
+
+async def never(_: call_pb2.GetCallRequest, __: Context) -> call_pb2.GetCallResponse:
+    await asyncio.Event().wait()
+    raise AssertionError("not reached")
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("127.0.0.1:3100", "not the URL"),
+        ("ftp://host", "not the URL"),
+        ("http://", "not the URL"),
+        ("", "not the URL"),
+        ("https://key@host", "api_key"),
+        ("http://host/api", "no path"),
+        ("http://host?key=1", "no path"),
+    ],
+)
+def test_a_url_that_is_none_is_refused_by_name(url: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Client(url)
+
+
+async def test_the_key_goes_along_as_a_bearer_token(control: Control) -> None:
+    control.get = found
+    async with Client(control.url + "/", api_key="key-7") as client:
+        answer = await client.calls.GetCall(GetCallRequest(call_id="wacid.1"))
+    assert answer.call.call_id == "wacid.1"
+    assert control.metadata[0]["authorization"] == "Bearer key-7"
+
+
+async def test_without_a_key_nothing_is_sent(control: Control) -> None:
+    control.get = found
+    async with Client(control.url) as client:
+        await client.calls.GetCall(GetCallRequest())
+    assert "authorization" not in control.metadata[0]
+
+
+async def test_a_request_has_a_deadline_that_it_may_set_itself(control: Control) -> None:
+    control.get = never
+    async with Client(control.url, timeout=0.05) as client:
+        with pytest.raises(VoiceBridgeError) as error:
+            await client.calls.GetCall(GetCallRequest())
+    assert error.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    async with Client(control.url, timeout=3_600) as client:
+        with pytest.raises(VoiceBridgeError) as error:
+            await client.calls.GetCall(GetCallRequest(), timeout=0.05)
+    assert error.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_control_plane_that_is_away_is_one_error_with_a_next_step(control: Control) -> None:
+    # Port 1 of loopback: reserved (RFC 6335), and nothing here listens on it.
+    async with Client("http://127.0.0.1:1") as client:
+        with pytest.raises(VoiceBridgeError) as error:
+            await client.calls.GetCall(GetCallRequest())
+        with pytest.raises(VoiceBridgeError) as streamed:
+            await anext(client.follow(max_attempts=1))
+    for each in (error.value, streamed.value):
+        assert each.code is grpc.StatusCode.UNAVAILABLE
+        assert "check that the control plane runs" in str(each)
+
+
+async def test_cancelling_a_request_cancels_it_at_the_control_plane(control: Control) -> None:
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def get(_: call_pb2.GetCallRequest, context: Context) -> call_pb2.GetCallResponse:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+        raise AssertionError("not reached")
+
+    control.get = get
+    async with Client(control.url) as client:
+        request = asyncio.create_task(_get(client))
+        await begun.wait()
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def _get(client: Client) -> None:
+    await client.calls.GetCall(GetCallRequest())
+
+
+async def test_tls_by_the_url_with_authorities_of_ones_own(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
+        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        + ["-keyout", str(key), "-out", str(certificate)],
+        check=True,
+        capture_output=True,
+    )
+    control = Control(get=found)
+    server = await control.start(grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())]))
+    try:
+        async with Client(control.url, root_certificates=certificate.read_bytes()) as client:
+            await client.calls.GetCall(GetCallRequest())
+        async with Client(control.url) as client:
+            with pytest.raises(VoiceBridgeError) as error:
+                await client.calls.GetCall(GetCallRequest())
+        assert error.value.code is grpc.StatusCode.UNAVAILABLE
+    finally:
+        await server.stop(None)
+
+
+def test_authorities_are_for_https_only() -> None:
+    with pytest.raises(ValueError, match="https"):
+        Client("http://127.0.0.1:3100", root_certificates=b"")
