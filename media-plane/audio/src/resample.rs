@@ -4,8 +4,8 @@
 //! 5 ms later ([`DELAY_MS`]). What does not fill a block waits; packets of telephony are whole blocks. All buffers are
 //! made at the beginning.
 //!
-//! The filter passes the telephone band to 3.4 kHz. Not here: other rates, clock drift (the uplink's clock is the
-//! sender's), levels.
+//! The filter passes the telephone band to 3.4 kHz. Voice detection converts to its 16 kHz by the same means, in blocks of
+//! its own. Not here: clock drift (the uplink's clock is the sender's), levels.
 
 use crate::{SAMPLE_RATE_HZ, g711};
 use rubato::{Fft, FixedSync, Resampler as _, WindowFunction, audioadapter_buffers::direct::SequentialSlice};
@@ -65,8 +65,9 @@ impl Downsampler {
     }
 }
 
+/// Any two rates, in blocks of `IN` samples that become `OUT`; what comes out is later by half a block.
 #[derive(Debug)]
-struct Resampler<const IN: usize, const OUT: usize> {
+pub(crate) struct Resampler<const IN: usize, const OUT: usize> {
     inner: Fft<f32>,
     input: [f32; IN],
     filled: usize,
@@ -75,14 +76,14 @@ struct Resampler<const IN: usize, const OUT: usize> {
 }
 
 impl<const IN: usize, const OUT: usize> Resampler<IN, OUT> {
-    fn new(from_hz: u32, to_hz: u32) -> Self {
+    pub(crate) fn new(from_hz: u32, to_hz: u32) -> Self {
         let inner = Fft::new_custom(from_hz as usize, to_hz as usize, IN, 1, 1, WINDOW, FixedSync::Both)
-            .expect("8 and 24 kHz, one channel and whole blocks are valid");
+            .expect("the rates of this crate, one channel and whole blocks are valid");
         debug_assert_eq!((inner.input_frames_next(), inner.output_frames_next()), (IN, OUT));
         Self { inner, input: [0.0; IN], filled: 0, output: [0.0; OUT], block: [0; OUT] }
     }
 
-    fn push(&mut self, pcm: &[i16], sink: &mut dyn FnMut(&[i16; OUT])) {
+    pub(crate) fn push(&mut self, pcm: &[i16], sink: &mut dyn FnMut(&[i16; OUT])) {
         let mut rest = pcm;
         while !rest.is_empty() {
             let (taken, behind) = rest.split_at(rest.len().min(IN - self.filled));

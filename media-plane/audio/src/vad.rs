@@ -1,32 +1,33 @@
-//! Voice activity by energy over an adaptive noise floor, in the time of the audio pushed.
+//! Voice activity: when somebody speaks, in the time of the audio pushed.
 //!
-//! Flow: every 10 ms get a level; the floor follows the quiet ones down at once and loud ones up slowly, so that steady
-//! noise is learned and speech is not. Speech starts after a short run well above the floor and stops after a hangover.
+//! Flow: every 16 ms get a level and, from the `earshot` crate's small neural network, a likelihood of voice ([`ear`]).
+//! Voice that is loud enough, goes on for the onset and *moves* ([`movement`]) is speech; it stops after a hangover.
 //!
-//! Good enough for the embedded AI and for simulators. Does not tell speech from music or a door; providers bring their
-//! own detection.
+//! What speech is not: anything quiet, clicks and knocks, steady noise, and steady tones (keys, dial and ring tones,
+//! chords), which the network alone takes for vowels. It does not tell the caller's speech from other people's or from
+//! music with a melody, and a deep, loud rumble may pass for it.
 
-use crate::{SAMPLE_RATE_HZ, level};
+mod ear;
+mod movement;
 
-/// Length of a measurement.
-const STEP_MS: u64 = 10;
-const STEP_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 100;
-/// The floor falls towards a quieter step by this part of the difference ...
-const FLOOR_FALL: f32 = 0.3;
-/// ... and rises towards a louder one by this much a step: 5 dB a second.
-const FLOOR_RISE_DB: f32 = 0.05;
-/// The floor is never believed lower or higher than this.
-const FLOOR_RANGE_DBFS: (f32, f32) = (-75.0, -35.0);
-const FLOOR_START_DBFS: f32 = -60.0;
+use ear::{Ear, STEP_MS};
+use movement::Movement;
+
+/// Voice begins at the network's even odds; measured, asking for more costs up to 80 ms and turns away no music ...
+const VOICE_BEGINS: f32 = 0.5;
+/// ... and goes on somewhat below them.
+const VOICE_GOES_ON: f32 = 0.35;
+/// The network judges 48 ms at a time: when it first says voice, this much of the sound before was part of it.
+const NETWORK_LAG_MS: u64 = 2 * STEP_MS;
+/// A quiet so long before anything counted as speech forgets what was heard.
+const ONSET_GAP_MS: u64 = 160;
 
 /// When something counts as speech.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VadSettings {
     /// Nothing quieter is speech, dBFS.
     pub threshold_dbfs: f32,
-    /// Speech is at least this much above the noise floor, dB.
-    pub margin_db: f32,
-    /// Louder for at least this long, in whole 10 ms.
+    /// Voice for at least this long, rounded up to whole steps of 16 ms.
     pub onset_ms: u64,
     /// Reported start is this much before the sound itself.
     pub prefix_ms: u64,
@@ -37,7 +38,7 @@ pub struct VadSettings {
 impl Default for VadSettings {
     /// What providers use on telephones (prefix 300, silence 500), from about -42 dBFS on.
     fn default() -> Self {
-        Self { threshold_dbfs: -42.0, margin_db: 9.0, onset_ms: 40, prefix_ms: 300, silence_ms: 500 }
+        Self { threshold_dbfs: -42.0, onset_ms: 40, prefix_ms: 300, silence_ms: 500 }
     }
 }
 
@@ -56,35 +57,41 @@ pub enum VadEvent {
     },
 }
 
+/// A stretch of voice with its pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Quiet { loud_ms: u64 },
-    Speech { quiet_ms: u64, loud_ms: u64 },
+struct Run {
+    began_ms: u64,
+    voiced_ms: u64,
+    quiet_ms: u64,
+    /// It was reported as speech.
+    speech: bool,
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Vad {
     settings: VadSettings,
-    state: State,
-    floor_dbfs: f32,
+    ear: Ear,
+    movement: Movement,
+    run: Option<Run>,
     elapsed_ms: u64,
-    step: [i16; STEP_SAMPLES],
-    filled: usize,
 }
 
 impl Vad {
-    /// Quiet, at time 0.
+    /// Of 24 kHz audio: quiet, at time 0.
     #[must_use]
-    pub const fn new(settings: VadSettings) -> Self {
-        Self {
-            settings,
-            state: State::Quiet { loud_ms: 0 },
-            floor_dbfs: FLOOR_START_DBFS,
-            elapsed_ms: 0,
-            step: [0; STEP_SAMPLES],
-            filled: 0,
-        }
+    pub fn new(settings: VadSettings) -> Self {
+        Self::with_ear(settings, Ear::wide())
+    }
+
+    /// Of 8 kHz audio, what G.711 carries.
+    #[must_use]
+    pub fn narrow(settings: VadSettings) -> Self {
+        Self::with_ear(settings, Ear::narrow())
+    }
+
+    fn with_ear(settings: VadSettings, ear: Ear) -> Self {
+        Self { settings, ear, movement: Movement::default(), run: None, elapsed_ms: 0 }
     }
 
     /// Takes audio of any length. Returns the last change in it: push frames of at most [`VadSettings::silence_ms`] to
@@ -92,75 +99,67 @@ impl Vad {
     pub fn push(&mut self, pcm: &[i16]) -> Option<VadEvent> {
         let mut event = None;
         let mut rest = pcm;
-        while !rest.is_empty() {
-            let taken = rest.len().min(STEP_SAMPLES - self.filled);
-            self.step[self.filled..self.filled + taken].copy_from_slice(&rest[..taken]);
-            self.filled += taken;
-            rest = &rest[taken..];
-            if self.filled == STEP_SAMPLES {
-                self.filled = 0;
-                event = self.measure().or(event);
-            }
+        while let Some(step) = self.ear.take(&mut rest, self.settings.threshold_dbfs) {
+            self.elapsed_ms += STEP_MS;
+            let loud = step.dbfs > self.settings.threshold_dbfs;
+            self.movement.take(step.dbfs, loud);
+            let least = if self.run.is_some() { VOICE_GOES_ON } else { VOICE_BEGINS };
+            event = self.follow(loud && step.voice >= least).or(event);
         }
         event
     }
 
     /// Whether speech is going on.
     #[must_use]
-    pub const fn is_speech(&self) -> bool {
-        matches!(self.state, State::Speech { .. })
+    pub fn is_speech(&self) -> bool {
+        self.run.is_some_and(|run| run.speech)
     }
 
-    /// How much of the speech going on was loud, milliseconds: neither pauses within it nor the hangover count. 0 while
+    /// How much of the speech going on was voice, milliseconds: neither pauses within it nor the hangover count. 0 while
     /// there is none.
     #[must_use]
-    pub const fn voiced_ms(&self) -> u64 {
-        match self.state {
-            State::Quiet { .. } => 0,
-            State::Speech { loud_ms, .. } => loud_ms,
-        }
+    pub fn voiced_ms(&self) -> u64 {
+        self.run.filter(|run| run.speech).map_or(0, |run| run.voiced_ms)
     }
 
-    /// Milliseconds of audio measured so far.
+    /// Milliseconds of audio judged so far.
     #[must_use]
     pub const fn elapsed_ms(&self) -> u64 {
         self.elapsed_ms
     }
 
-    fn measure(&mut self) -> Option<VadEvent> {
-        let dbfs = level::rms_dbfs(&self.step);
-        let loud = dbfs > self.settings.threshold_dbfs.max(self.floor_dbfs + self.settings.margin_db);
-        self.elapsed_ms += STEP_MS;
-        self.follow(dbfs);
-        match &mut self.state {
-            State::Quiet { loud_ms } => {
-                *loud_ms = if loud { *loud_ms + STEP_MS } else { 0 };
-                if *loud_ms < self.settings.onset_ms.max(STEP_MS) {
-                    return None;
-                }
-                let at_ms = self.elapsed_ms.saturating_sub(*loud_ms + self.settings.prefix_ms);
-                self.state = State::Speech { quiet_ms: 0, loud_ms: *loud_ms };
-                Some(VadEvent::Started { at_ms })
+    fn follow(&mut self, voice: bool) -> Option<VadEvent> {
+        let moves = self.movement.is_speech_like();
+        let Some(run) = &mut self.run else {
+            if voice {
+                let sound_ms = self.movement.loud_steps() * STEP_MS;
+                let voiced_ms = sound_ms.min(NETWORK_LAG_MS + STEP_MS);
+                let began_ms = self.elapsed_ms - voiced_ms;
+                self.run = Some(Run { began_ms, voiced_ms, quiet_ms: 0, speech: false });
             }
-            State::Speech { quiet_ms, loud_ms } => {
-                *loud_ms += if loud { STEP_MS } else { 0 };
-                *quiet_ms = if loud { 0 } else { *quiet_ms + STEP_MS };
-                if *quiet_ms < self.settings.silence_ms.max(STEP_MS) {
-                    return None;
-                }
-                self.state = State::Quiet { loud_ms: 0 };
-                Some(VadEvent::Stopped { at_ms: self.elapsed_ms })
-            }
-        }
-    }
-
-    fn follow(&mut self, dbfs: f32) {
-        let (lowest, highest) = FLOOR_RANGE_DBFS;
-        let moved = if dbfs < self.floor_dbfs {
-            self.floor_dbfs + (dbfs - self.floor_dbfs) * FLOOR_FALL
-        } else {
-            (self.floor_dbfs + FLOOR_RISE_DB).min(dbfs)
+            return None;
         };
-        self.floor_dbfs = moved.clamp(lowest, highest);
+        // Once it is speech, a steady sound no longer counts: somebody may hold a tone against it.
+        if voice && (moves || !run.speech) {
+            run.voiced_ms += STEP_MS;
+            run.quiet_ms = 0;
+        } else {
+            run.quiet_ms += STEP_MS;
+        }
+        if !run.speech && moves && run.voiced_ms >= self.settings.onset_ms {
+            // What was steady for long before it moved was not speech until then.
+            run.speech = true;
+            run.voiced_ms = run.voiced_ms.min(movement::WINDOW_MS);
+            run.began_ms = run.began_ms.max(self.elapsed_ms.saturating_sub(movement::WINDOW_MS));
+            return Some(VadEvent::Started { at_ms: run.began_ms.saturating_sub(self.settings.prefix_ms) });
+        }
+        let patience_ms = if run.speech { self.settings.silence_ms.max(STEP_MS) } else { ONSET_GAP_MS };
+        if run.quiet_ms < patience_ms {
+            return None;
+        }
+        let was_speech = run.speech;
+        self.run = None;
+        self.movement.forget();
+        was_speech.then_some(VadEvent::Stopped { at_ms: self.elapsed_ms })
     }
 }
