@@ -18,6 +18,7 @@ use voicebridge_audio::{
     opus::Decoder,
     playout::{Playout, PlayoutSettings},
     uplink::Uplink,
+    vad::{Vad, VadSettings},
 };
 
 /// Repetitions of which the best counts.
@@ -33,6 +34,7 @@ pub(crate) fn measure(voices: &[Voice], table: &mut Table) -> anyhow::Result<()>
     table.section("Cost");
     uplink(&voices[0], table)?;
     silence(&voices[0], table)?;
+    voice_detection(&voices[0], table);
     audio_allocations(&voices[0], table)?;
     session_allocations(&voices[0], table)
 }
@@ -101,6 +103,28 @@ fn silence(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the reversible interruption and the embedded AI add to a call, while the caller speaks and while not.
+fn voice_detection(voice: &Voice, table: &mut Table) {
+    let quiet = vec![0; voice.pcm.len()];
+    let (mut speaking, mut silent) = (Duration::MAX, Duration::MAX);
+    for _ in 0..REPETITIONS {
+        let pass = |vad: &mut Vad, pcm: &[i16]| {
+            let began = Instant::now();
+            for frame in pcm.chunks_exact(FRAME_SAMPLES) {
+                black_box(vad.push(black_box(frame)));
+            }
+            began.elapsed()
+        };
+        let mut vad = Vad::new(VadSettings::default());
+        speaking = speaking.min(pass(&mut vad, &voice.pcm));
+        silent = silent.min(pass(&mut vad, &quiet));
+    }
+    let per_second =
+        |time: Duration| time.as_secs_f64() * 1_000.0 / (voice.pcm.len() as f64 / f64::from(SAMPLE_RATE_HZ));
+    let beside = format!("{:.3} ms while the caller is quiet", per_second(silent));
+    table.row("voice detection, a second of speech", per_second(speaking), Floor::None, (3, " ms"), beside);
+}
+
 /// Reordering and losses included: a gap's packets are kept and given up.
 fn audio_allocations(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     let mut uplink = Uplink::new()?;
@@ -129,6 +153,21 @@ fn audio_allocations(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     let each = info.count_total as f64 / COUNTED as f64;
     let beside = format!("{} in {COUNTED} packets, some lost, some reordered", info.count_total);
     table.row("allocations per packet: uplink", each, Floor::AtMost(0.0), (3, ""), beside);
+
+    let mut vad = Vad::new(VadSettings::default());
+    let mut frames = voice.pcm.chunks_exact(FRAME_SAMPLES).cycle();
+    let mut changes = 0;
+    let mut listen = |count: usize| {
+        for frame in frames.by_ref().take(count) {
+            changes += usize::from(vad.push(frame).is_some());
+        }
+    };
+    listen(WARM_UP);
+    let info = allocation_counter::measure(|| listen(COUNTED));
+    ensure!(changes > 2, "speech begins and ends");
+    let each = info.count_total as f64 / COUNTED as f64;
+    let beside = format!("{} in {COUNTED} frames", info.count_total);
+    table.row("allocations per packet: voice detection", each, Floor::AtMost(0.0), (3, ""), beside);
 
     let mut playout = Playout::new(PlayoutSettings::default());
     let reply: Vec<i16> = voice.pcm.iter().copied().cycle().take(SAMPLE_RATE_HZ as usize * REPLY_SECONDS).collect();
