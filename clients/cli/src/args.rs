@@ -141,7 +141,7 @@ pub(crate) struct Explain {
 /// Follow what happens on calls, live.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  voicebridge watch                     all calls, as they come\n  voicebridge watch wacid.HBgN...       one call, from its first event to its end\n  voicebridge watch --json | jq .       one event per line, for programs\n\nA broken connection is taken up again where it broke; nothing is missed or shown twice."
+    after_help = "Examples:\n  voicebridge watch                     all calls, from now on\n  voicebridge watch wacid.HBgN...       one call, from its first event to its end\n  voicebridge watch --json | jq .       one event per line, for programs\n\nA broken connection is taken up again where it broke; nothing is missed or shown twice."
 )]
 pub(crate) struct Watch {
     /// Follow this call only, from its first event; ends with the call.

@@ -88,7 +88,7 @@ pub(crate) async fn get(client: &mut Client, id: &str) -> anyhow::Result<Call> {
 
 /// How long Graph took for its two steps, from the events of an ended call.
 async fn graph_times(client: &mut Client, id: &str) -> anyhow::Result<GraphTimes> {
-    let request = StreamEventsRequest { call_id: id.to_owned(), after_sequence: 0, ..Default::default() };
+    let request = StreamEventsRequest { call_id: id.to_owned(), ..Default::default() };
     let mut events = client.stream_events(request).await.map_err(|status| refused(&status))?.into_inner();
     let mut times = GraphTimes::default();
     while let Some(answer) = events.message().await.map_err(|status| refused(&status))? {

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Explain) -> anyhow::Result<()> {
 
 /// All durable events of an ended call.
 async fn events(client: &mut Client, id: &str) -> anyhow::Result<Vec<Event>> {
-    let request = StreamEventsRequest { call_id: id.to_owned(), after_sequence: 0, ..Default::default() };
+    let request = StreamEventsRequest { call_id: id.to_owned(), ..Default::default() };
     let mut answers = client.stream_events(request).await.map_err(|status| refused(&status))?.into_inner();
     let mut events = Vec::new();
     while let Some(answer) = answers.message().await.map_err(|status| refused(&status))? {

@@ -8,6 +8,7 @@ mod demo;
 mod describe;
 mod explain;
 mod failure;
+mod follow;
 mod json;
 mod print;
 mod serve;

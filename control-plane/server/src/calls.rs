@@ -224,7 +224,9 @@ impl Calls {
             let Some(row) = store.call(call_id).await?.filter(|row| row.ended_at_ms.is_none()) else { return Ok(()) };
             if row.termination.as_ref().is_some_and(|termination| termination.reason == REASON) {
                 let last = self.last_event(&row, &termination);
-                store.close(call_id, &termination, &last).await?;
+                if let Some(place) = store.close(call_id, &termination, &last).await? {
+                    self.shared.hub.stored(place.position);
+                }
                 return Ok(());
             }
             let change = Change { termination: Some(termination.clone()), ..Change::default() };

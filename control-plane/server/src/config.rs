@@ -246,6 +246,10 @@ pub struct Limits {
     pub retention: Duration,
     /// Time between two rounds of deletion.
     pub retention_round: Duration,
+    /// Event streams at a time, of all kinds; further ones are refused.
+    pub subscribers: usize,
+    /// Silence after which a subscriber is told that there is nothing.
+    pub keepalive: Duration,
 }
 
 impl Default for Limits {
@@ -265,6 +269,8 @@ impl Default for Limits {
             max_body_bytes: 1024 * 1024,
             retention: 90 * DAY,
             retention_round: Duration::from_secs(3_600),
+            subscribers: 1_024,
+            keepalive: Duration::from_secs(15),
         }
     }
 }

@@ -11,7 +11,7 @@ use voicebridge_core::{
 };
 use voicebridge_proto::{
     control::v1 as control,
-    types::v1::{self as types, event::Kind},
+    types::v1::{self as types, EventKind, event::Kind},
 };
 
 use crate::{
@@ -103,29 +103,35 @@ pub(crate) fn milestone(milestone: Milestone) -> (&'static str, types::Stage) {
     }
 }
 
-/// The contract's name of an event's kind; `None` for kinds that are not stored.
-pub(crate) const fn kind_name(kind: &Kind) -> Option<&'static str> {
-    Some(match kind {
-        Kind::StageReached(_) => "stage_reached",
-        Kind::OfferAnswered(_) => "offer_answered",
-        Kind::TransportConnected(_) => "transport_connected",
-        Kind::ProviderReady(_) => "provider_ready",
-        Kind::CallerSpeechStarted(_) => "caller_speech_started",
-        Kind::CallerSpeechStopped(_) => "caller_speech_stopped",
-        Kind::Transcript(_) => "transcript",
-        Kind::ResponseStarted(_) => "response_started",
-        Kind::ResponseFinished(_) => "response_finished",
-        Kind::BargedIn(_) => "barged_in",
-        Kind::BargeInReverted(_) => "barge_in_reverted",
-        Kind::DtmfReceived(_) => "dtmf_received",
-        Kind::QualityReported(_) => "quality_reported",
-        Kind::ToolCalled(_) => "tool_called",
-        Kind::Incident(_) => "incident",
-        Kind::SessionEnded(_) => "session_ended",
-        Kind::GraphAnswered(_) => "graph_answered",
-        Kind::CallEnded(_) => crate::store::LAST_KIND,
-        Kind::PartialTranscript(_) | Kind::StatisticsReported(_) => return None,
-    })
+/// The contract's name and number of an event's kind.
+pub(crate) const fn event_kind(kind: &Kind) -> (&'static str, EventKind) {
+    match kind {
+        Kind::StageReached(_) => ("stage_reached", EventKind::StageReached),
+        Kind::OfferAnswered(_) => ("offer_answered", EventKind::OfferAnswered),
+        Kind::TransportConnected(_) => ("transport_connected", EventKind::TransportConnected),
+        Kind::ProviderReady(_) => ("provider_ready", EventKind::ProviderReady),
+        Kind::CallerSpeechStarted(_) => ("caller_speech_started", EventKind::CallerSpeechStarted),
+        Kind::CallerSpeechStopped(_) => ("caller_speech_stopped", EventKind::CallerSpeechStopped),
+        Kind::Transcript(_) => ("transcript", EventKind::Transcript),
+        Kind::PartialTranscript(_) => ("partial_transcript", EventKind::PartialTranscript),
+        Kind::ResponseStarted(_) => ("response_started", EventKind::ResponseStarted),
+        Kind::ResponseFinished(_) => ("response_finished", EventKind::ResponseFinished),
+        Kind::BargedIn(_) => ("barged_in", EventKind::BargedIn),
+        Kind::BargeInReverted(_) => ("barge_in_reverted", EventKind::BargeInReverted),
+        Kind::DtmfReceived(_) => ("dtmf_received", EventKind::DtmfReceived),
+        Kind::QualityReported(_) => ("quality_reported", EventKind::QualityReported),
+        Kind::ToolCalled(_) => ("tool_called", EventKind::ToolCalled),
+        Kind::StatisticsReported(_) => ("statistics_reported", EventKind::StatisticsReported),
+        Kind::Incident(_) => ("incident", EventKind::Incident),
+        Kind::SessionEnded(_) => ("session_ended", EventKind::SessionEnded),
+        Kind::GraphAnswered(_) => ("graph_answered", EventKind::GraphAnswered),
+        Kind::CallEnded(_) => (crate::store::LAST_KIND, EventKind::CallEnded),
+    }
+}
+
+/// Not stored: for whoever listens now.
+const fn is_transient(kind: EventKind) -> bool {
+    matches!(kind, EventKind::PartialTranscript | EventKind::StatisticsReported)
 }
 
 /// What an event of a node means for the call's life.
@@ -160,7 +166,10 @@ pub(crate) fn own_event(call: &CallRow, now_ms: i64, kind: Kind) -> types::Event
 
 /// For the store; `None` for transient events and those of kinds we do not know.
 pub(crate) fn event_to_row(mut event: types::Event, now_ms: i64, node_sequence: Option<u64>) -> Option<NewEvent> {
-    let kind = kind_name(event.kind.as_ref()?)?;
+    let (kind, number) = event_kind(event.kind.as_ref()?);
+    if is_transient(number) {
+        return None;
+    }
     event.sequence = 0;
     let occurred_at_ms = event.occurred_at.as_ref().map_or(now_ms, millis);
     Some(NewEvent { kind, occurred_at_ms, node_sequence, payload: event.encode_to_vec() })

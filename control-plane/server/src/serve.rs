@@ -17,11 +17,12 @@ use crate::{
     api::{self, Api},
     calls::{self, Calls},
     config::Config,
+    events::{self, CURSOR_KEY, Cursors, Hub},
     graph::Graph,
     nodes::{Clients, Nodes, Registry},
     retention,
     shared::Shared,
-    store::Sqlite,
+    store::{Sqlite, Store as _},
     webhook::Webhook,
 };
 
@@ -47,6 +48,8 @@ pub async fn run(
     install_tls();
     let warm = tokio::task::spawn_blocking(placement::warm_up);
     let store = Sqlite::open(&config.database_url).await.context("DATABASE_URL cannot be used")?;
+    let cursor_key = store.own_key(CURSOR_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
+    let last_position = store.last_position().await.context("DATABASE_URL cannot be used")?;
     let graph = match &config.whatsapp {
         Ok(whatsapp) => Some(Graph::new(&config.graph_url, whatsapp, config.limits.graph_timeout)?),
         Err(missing) => {
@@ -67,7 +70,8 @@ pub async fn run(
         graph,
         registry: Arc::new(Registry::new(config.limits.node_lost())),
         clients: Arc::new(clients),
-        hub: Arc::default(),
+        hub: Arc::new(Hub::new(last_position, config.limits.subscribers)),
+        cursors: Cursors::new(&cursor_key),
         draining: CancellationToken::new(),
         detach: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -86,6 +90,7 @@ pub async fn run(
     }
     warm.await.context("the numbering plans could not be loaded")?;
     let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
+    let tail = tokio::spawn(events::tail(Arc::clone(&shared.hub), Arc::clone(&shared.store)));
     let pruner = tokio::spawn(retention::prune(Arc::clone(&shared)));
     let reconciler = tokio::spawn(calls::reconcile(Arc::clone(&shared), arrived));
     let address = listener.local_addr()?;
@@ -120,6 +125,7 @@ pub async fn run(
     sweeper.abort();
     reconciler.abort();
     pruner.abort();
+    tail.abort();
     store.shut().await;
     tracing::info!("control plane stopped");
     Ok(())

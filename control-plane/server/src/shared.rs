@@ -6,8 +6,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::{Config, Limits},
+    events::{Cursors, Hub, Source},
     graph::Graph,
-    hub::Hub,
     nodes::{Clients, Registry},
     store::Store,
 };
@@ -20,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) cursors: Cursors,
     /// Set first when the process is to end: nothing new is begun.
     pub(crate) draining: CancellationToken,
     /// Set when nothing is being set up any more: calls are left to their nodes.
@@ -29,6 +30,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub(crate) fn events(&self) -> Source {
+        Source {
+            hub: Arc::clone(&self.hub),
+            store: Arc::clone(&self.store),
+            detach: self.detach.clone(),
+            keepalive: self.limits().keepalive,
+        }
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.config.limits
     }

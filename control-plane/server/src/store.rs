@@ -200,6 +200,33 @@ pub struct StoredEvent {
     pub is_last: bool,
 }
 
+/// Where an event is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventPlace {
+    /// Per call, gapless from 1.
+    pub sequence: u64,
+    /// Among all events: growing, never used twice.
+    pub position: u64,
+}
+
+/// An event with what streams choose by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Among all events.
+    pub position: u64,
+    /// Whose it is.
+    pub call_id: CallId,
+    /// The business number's id; may be empty.
+    pub phone_number_id: String,
+    /// The caller's number in digits; may be empty.
+    pub caller_phone: String,
+    /// The event.
+    pub event: StoredEvent,
+}
+
+/// Length of a database's own keys.
+pub const KEY_BYTES: usize = 32;
+
 /// Kind of the event that closes a record.
 pub const LAST_KIND: &str = "call_ended";
 
@@ -229,9 +256,9 @@ pub trait Store: Send + Sync + 'static {
     /// Writes what changed about a live call; a closed record stays as it is.
     async fn update(&self, call_id: &CallId, change: &Change) -> Result<(), StoreError>;
 
-    /// Appends an event and returns its sequence. `None`: the call is unknown or closed, or the event of the node is
-    /// stored already.
-    async fn append(&self, call_id: &CallId, event: &NewEvent) -> Result<Option<u64>, StoreError>;
+    /// Appends an event and returns its place. `None`: the call is unknown or closed, or the event of the node is stored
+    /// already. Positions become visible in their order: who reads one has all below it.
+    async fn append(&self, call_id: &CallId, event: &NewEvent) -> Result<Option<EventPlace>, StoreError>;
 
     /// Appends the last event and closes the record. `None`: it was closed already.
     async fn close(
@@ -239,7 +266,7 @@ pub trait Store: Send + Sync + 'static {
         call_id: &CallId,
         termination: &Termination,
         last: &NewEvent,
-    ) -> Result<Option<u64>, StoreError>;
+    ) -> Result<Option<EventPlace>, StoreError>;
 
     /// One call.
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError>;
@@ -252,6 +279,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Events of one kind, oldest first.
     async fn events_of_kind(&self, call_id: &CallId, kind: &str) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Events of one call or of all with a position above `after` and up to `through`, in order, at most `limit`.
+    async fn history(
+        &self,
+        call_id: Option<&CallId>,
+        after: u64,
+        through: u64,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, StoreError>;
+
+    /// The highest position ever given, 0 for none.
+    async fn last_position(&self) -> Result<u64, StoreError>;
+
+    /// The database's own key of this name. `fresh` becomes it when there is none yet.
+    async fn own_key(&self, name: &str, fresh: [u8; KEY_BYTES]) -> Result<[u8; KEY_BYTES], StoreError>;
 
     /// Deletes calls that ended before `before_ms`, with their events: at most `limit`, the first ended first. How many.
     async fn prune(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError>;

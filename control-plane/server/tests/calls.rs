@@ -62,7 +62,7 @@ async fn a_caller_talks_and_hangs_up() {
     );
     assert_eq!(call.usage.unwrap().output_audio_tokens, 7);
     assert_eq!(call.statistics.unwrap().packets_sent, 50);
-    let events = plane.events("wacid.A=", 0).await;
+    let events = plane.events("wacid.A=", "").await;
     assert_eq!(
         events.iter().map(|event| event.sequence).collect::<Vec<_>>(),
         (1..=events.len() as u64).collect::<Vec<_>>()
@@ -216,7 +216,7 @@ async fn graphs_refusals_end_the_call_and_free_the_slot() {
         assert_eq!(plane.ended(id).await, ending(TerminationResult::Failed, reason, code), "{id}");
         assert_eq!(graph.actions(id).last().map(String::as_str), Some("reject"), "{id}");
         assert_eq!(node.session(id, "ended", |s| s.ended.is_some()).await.ended.unwrap().reason, reason);
-        let events = plane::kind_names(&plane.events(id, 0).await);
+        let events = plane::kind_names(&plane.events(id, "").await);
         assert!(events.iter().any(|event| event == "graph reject 200"), "{id}: {events:?}");
     }
     // One retry is enough for what passes.

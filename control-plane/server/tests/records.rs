@@ -66,7 +66,7 @@ async fn an_answer_of_graph_that_says_nothing_is_taken_and_noted() {
     plane.deliver(&[terminate("odd")]).await;
     plane.ended("odd").await;
     let details: Vec<_> = plane
-        .events("odd", 0)
+        .events("odd", "")
         .await
         .into_iter()
         .filter_map(|event| match event.kind {

@@ -194,7 +194,7 @@ async fn one_connection_follows_many_calls() {
     let opening = (0..500).map(|_| {
         let mut client = client.clone();
         async move {
-            let request = StreamEventsRequest { call_id: "one".to_owned(), after_sequence: 0, ..Default::default() };
+            let request = StreamEventsRequest { call_id: "one".to_owned(), ..Default::default() };
             let mut stream = client.stream_events(request).await.unwrap().into_inner();
             stream.message().await.unwrap().unwrap();
             stream

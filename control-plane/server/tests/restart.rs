@@ -9,7 +9,7 @@ use std::time::Duration;
 use support::{Graph, Node, Plane, connect, plane, terminate, terminate_failed};
 use tonic::Code;
 use voicebridge_proto::{
-    control::v1::{AdvanceSessionRequest, CallPhase, StartSessionRequest},
+    control::v1::{AdvanceSessionRequest, CallPhase, StartSessionRequest, StartSessionResponse},
     types::v1::{SignallingStage, TerminationResult, event::Kind},
 };
 
@@ -51,7 +51,7 @@ async fn a_live_call_outlives_the_control_plane() {
     assert_eq!(plane.ended("lives").await, ending(TerminationResult::Completed, "USER_HANGUP", ""));
     assert_eq!(node.session("lives", "ended", |s| s.ended.is_some()).await.ended.unwrap().reason, "USER_HANGUP");
     assert_eq!(graph.actions("lives"), ["pre_accept", "accept"]);
-    let events = plane.events("lives", 0).await;
+    let events = plane.events("lives", "").await;
     assert_eq!(
         events.iter().map(|event| event.sequence).collect::<Vec<_>>(),
         (1..=events.len() as u64).collect::<Vec<_>>()
@@ -159,7 +159,11 @@ async fn a_self_held_call_goes_on_where_it_was() {
     plane.restart().await;
     plane.nodes(1).await;
     let again = plane.client().await.start_session(start.clone()).await.unwrap().into_inner();
-    assert_eq!(again, started, "the same answer, from the node");
+    assert_eq!(
+        again,
+        StartSessionResponse { already_started: true, ..started.clone() },
+        "the same answer, from the node"
+    );
     assert_eq!(node.sessions().len(), 1);
     for stage in [SignallingStage::AnswerDelivered, SignallingStage::Accepted] {
         let request = AdvanceSessionRequest { call_id: "self".to_owned(), stage: stage.into() };

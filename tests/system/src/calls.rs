@@ -96,7 +96,7 @@ impl Calls {
     ///
     /// When the stream breaks or does not end.
     pub async fn events(&self, call_id: &str) -> Vec<Event> {
-        let request = StreamEventsRequest { call_id: call_id.to_owned(), after_sequence: 0, ..Default::default() };
+        let request = StreamEventsRequest { call_id: call_id.to_owned(), ..Default::default() };
         let mut stream = self.client().stream_events(request).await.expect("an ended call's events").into_inner();
         let mut events = Vec::new();
         let read = async {

@@ -101,7 +101,7 @@ async fn closed(client: &mut Client, call_id: &str) -> anyhow::Result<Call> {
 
 /// All events of a call so far. The stream of a call that has ended ends by itself.
 async fn events(client: &mut Client, call_id: &str) -> anyhow::Result<Vec<Event>> {
-    let request = StreamEventsRequest { call_id: call_id.to_owned(), after_sequence: 0, ..Default::default() };
+    let request = StreamEventsRequest { call_id: call_id.to_owned(), ..Default::default() };
     let mut stream = client.stream_events(request).await?.into_inner();
     let mut events = Vec::new();
     let reading = async {

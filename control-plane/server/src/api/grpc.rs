@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use voicebridge_core::{identity::CallId, termination::reason};
 use voicebridge_proto::{
@@ -12,7 +10,7 @@ use voicebridge_proto::{
     types::v1::{self as types, event::Kind},
 };
 
-use super::{Api, Fault, session_info, stream::Follower};
+use super::{Api, Fault, session_info, stream};
 use crate::{
     access::{Asker, Scope},
     calls::{CallError, SelfHeldStart},
@@ -29,12 +27,10 @@ const MAX_PAGE: u32 = 1_000;
 const MAX_REASON_BYTES: usize = 64;
 /// Longest text of a command, bytes.
 const MAX_COMMAND_BYTES: usize = 16 * 1024;
-/// Events a subscriber may leave unread before its reading of the store waits.
-const UNREAD_EVENTS: usize = 32;
 /// Kinds of events that a call's page is made of.
 const TOLD_BY_EVENTS: [&str; 3] = ["stage_reached", "transcript", "session_ended"];
 
-fn call_id(text: String) -> Result<CallId, Fault> {
+pub(super) fn call_id(text: String) -> Result<CallId, Fault> {
     CallId::parse(text).map_err(|error| Fault::invalid("call_id", &error.to_string()))
 }
 
@@ -169,7 +165,7 @@ impl Api {
 
 #[tonic::async_trait]
 impl CallService for Api {
-    type StreamEventsStream = ReceiverStream<Result<control::StreamEventsResponse, Status>>;
+    type StreamEventsStream = stream::Responses;
 
     async fn handle_webhook(
         &self,
@@ -274,12 +270,7 @@ impl CallService for Api {
         &self,
         request: Request<control::StreamEventsRequest>,
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
-        let request = request.into_inner();
-        let after = request.after_sequence;
-        let row = self.row(request.call_id).await.map_err(Fault::status)?;
-        let subscription = self.shared.hub.subscribe(&row.call_id);
-        let (out, events) = mpsc::channel(UNREAD_EVENTS);
-        tokio::spawn(Follower::new(self.shared.clone(), row.call_id, after, out).run(subscription));
-        Ok(Response::new(ReceiverStream::new(events)))
+        let following = self.follow(request.into_inner()).await.map_err(Fault::status)?;
+        Ok(Response::new(stream::responses(following)))
     }
 }

@@ -1,107 +1,157 @@
-//! The events of a call for one subscriber: from the store after its cursor, then live, until the last one.
-//!
-//! Subscribed first and read afterwards, so nothing falls between; durable events come from the store alone, so nothing
-//! comes twice. A subscriber that reads slowly slows only itself.
+//! What a request for events asks for, and how it is answered over gRPC. The events themselves: see [`crate::events`].
 
-use std::sync::Arc;
+use std::pin::Pin;
 
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use futures_util::{Stream, stream};
 use tonic::{Code, Status};
-use voicebridge_core::identity::CallId;
-use voicebridge_proto::{control::v1::StreamEventsResponse, types::v1::Event};
+use voicebridge_core::identity::{CallId, PhoneNumber};
+use voicebridge_proto::{
+    control::v1::{Lagged, StreamEventsRequest, StreamEventsResponse, StreamStart},
+    types::v1::EventKind,
+};
 
-use super::Fault;
-use crate::{convert, hub::Subscription, shared::Shared, store::StoreError};
+use super::{Api, Fault, grpc};
+use crate::{
+    calls::CallError,
+    events::{Begin, Cursors, Delivery, End, Entry, Filter, Kinds, MAX_CURSOR_BYTES, Subscriber},
+    store::StoreError,
+};
 
-/// Events read from the store at a time.
-const BATCH: u32 = 256;
+/// Values one filter may name; by contract.
+const MAX_FILTER: usize = 64;
+/// Longest id of a business number, bytes; by contract.
+const MAX_NUMBER_ID_BYTES: usize = 64;
 
-/// The subscriber is gone, or the store failed and it was told.
-struct Stop;
+pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<StreamEventsResponse, Status>> + Send>>;
 
-pub(super) struct Follower {
-    shared: Arc<Shared>,
-    call_id: CallId,
-    cursor: u64,
-    out: mpsc::Sender<Result<StreamEventsResponse, Status>>,
+/// A subscriber and how its cursors are written.
+pub(super) struct Following {
+    subscriber: Subscriber,
+    cursors: Cursors,
 }
 
-impl Follower {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        call_id: CallId,
-        cursor: u64,
-        out: mpsc::Sender<Result<StreamEventsResponse, Status>>,
-    ) -> Self {
-        Self { shared, call_id, cursor, out }
-    }
+/// One delivery on its way out.
+pub(super) struct Told {
+    pub(super) delivery: Delivery,
+    pub(super) cursor: String,
+}
 
-    /// Runs until the last event is sent, the subscriber leaves, or the process ends.
-    pub(super) async fn run(mut self, mut subscription: Subscription) {
-        let detach = self.shared.detach.clone();
-        tokio::select! {
-            _ = self.follow(&mut subscription) => {}
-            () = detach.cancelled() => {
-                let fault = Fault::new(Code::Unavailable, "CONTROL_DRAINING", "resume at the last sequence received");
-                let _ = self.out.send(Err(fault.status())).await;
-            }
-        }
-    }
-
-    async fn follow(&mut self, subscription: &mut Subscription) -> Result<(), Stop> {
-        // A cursor at or beyond the last event of an ended call has nothing to wait for.
-        let row = self.shared.store.call(&self.call_id).await;
-        let mut ended_at = match row {
-            Ok(row) => row.filter(|row| row.ended_at_ms.is_some()).map(|row| row.last_sequence),
-            Err(error) => return self.fail(error).await,
+impl Api {
+    /// Subscribes as asked.
+    pub(super) async fn follow(&self, request: StreamEventsRequest) -> Result<Following, Fault> {
+        let start = request.start();
+        let (filter, cursor) = parse(request)?;
+        let call_id = filter.call_id.clone();
+        let begin = match (cursor.as_str(), start, &call_id) {
+            ("", StreamStart::Oldest, _) | ("", StreamStart::Unspecified, Some(_)) => Begin::Oldest,
+            ("", StreamStart::Now, _) | ("", StreamStart::Unspecified, None) => Begin::Now,
+            (cursor, ..) => Begin::After(self.position(call_id.as_ref(), cursor)?),
         };
-        loop {
-            if self.replay().await? || ended_at.take().is_some_and(|last| self.cursor >= last) {
-                return Ok(());
-            }
-            tokio::select! {
-                biased;
-                changed = subscription.stored.changed() => changed.map_err(|_| Stop)?,
-                transient = subscription.transient.recv() => match transient {
-                    Ok(event) => self.send(Event::clone(&event)).await?,
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return Err(Stop),
-                },
-                () = self.out.closed() => return Err(Stop),
-            }
-        }
-    }
-
-    /// Sends what is stored after the cursor. True: that was the last event of the call.
-    async fn replay(&mut self) -> Result<bool, Stop> {
-        loop {
-            let rows = match self.shared.store.events(&self.call_id, self.cursor, BATCH).await {
-                Ok(rows) => rows,
-                Err(error) => return self.fail(error).await.map(|()| false),
-            };
-            let more = rows.len() == BATCH as usize;
-            for row in rows {
-                self.cursor = row.sequence;
-                match convert::event_from_row(&row) {
-                    Ok(event) => self.send(event).await?,
-                    Err(_) => return self.fail(StoreError::Corrupt("events.payload")).await.map(|()| false),
-                }
-                if row.is_last {
-                    return Ok(true);
-                }
-            }
-            if !more {
-                return Ok(false);
+        let subscribed = Subscriber::new(self.shared.events(), filter, begin);
+        let mut subscriber = subscribed.map_err(|_| {
+            let limit = self.shared.limits().subscribers;
+            let message = format!("There are {limit} event streams already, which is the limit; close some.");
+            Fault::new(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", message)
+        })?;
+        if let Some(call_id) = call_id {
+            // After subscribing: a call that ends from now on ends the stream by its last event.
+            let row = self.shared.store.call(&call_id).await?.ok_or(CallError::NotFound)?;
+            if row.ended_at_ms.is_some() {
+                // Its last event is stored, whether anybody has been told of it yet or not.
+                self.shared.hub.stored(self.shared.store.last_position().await?);
+                subscriber.set_closed();
             }
         }
+        Ok(Following { subscriber, cursors: self.shared.cursors.clone() })
     }
 
-    async fn send(&self, event: Event) -> Result<(), Stop> {
-        self.out.send(Ok(StreamEventsResponse { event: Some(event), ..Default::default() })).await.map_err(|_| Stop)
+    fn position(&self, call_id: Option<&CallId>, cursor: &str) -> Result<u64, Fault> {
+        let refused = |message: &str| Err(Fault::new(Code::InvalidArgument, "CURSOR_INVALID", message));
+        match self.shared.cursors.read(call_id, cursor) {
+            None => refused(
+                "The cursor is none of this database's, or of a stream over another call, or over all calls instead of \
+                 one; begin without a cursor.",
+            ),
+            Some(position) if position > self.shared.hub.last() => refused(
+                "The cursor is ahead of what is stored: the database is older than the stream it came from; begin \
+                 without a cursor.",
+            ),
+            Some(position) => Ok(position),
+        }
+    }
+}
+
+fn parse(request: StreamEventsRequest) -> Result<(Filter, String), Fault> {
+    let few = |field: &str, count: usize| match count {
+        0..=MAX_FILTER => Ok(()),
+        _ => Err(Fault::invalid(field, "must be at most 64")),
+    };
+    let call_id = match request.call_id.as_str() {
+        "" => None,
+        _ => Some(grpc::call_id(request.call_id)?),
+    };
+    if request.cursor.len() > MAX_CURSOR_BYTES {
+        return Err(Fault::new(Code::InvalidArgument, "CURSOR_INVALID", "A cursor has at most 256 bytes."));
+    }
+    if StreamStart::try_from(request.start).is_err() {
+        return Err(Fault::invalid("start", "must be OLDEST, NOW or unset"));
+    }
+    few("kinds", request.kinds.len())?;
+    let mut kinds = Kinds::default();
+    for number in request.kinds {
+        match EventKind::try_from(number) {
+            Ok(EventKind::Unspecified) | Err(_) => return Err(Fault::invalid("kinds", "must be kinds of events")),
+            Ok(kind) => kinds.add(kind),
+        }
+    }
+    few("phone_number_ids", request.phone_number_ids.len())?;
+    if request.phone_number_ids.iter().any(|id| id.is_empty() || id.len() > MAX_NUMBER_ID_BYTES) {
+        return Err(Fault::invalid("phone_number_ids", "must be 1 to 64 bytes each"));
+    }
+    few("caller_phone_numbers", request.caller_phone_numbers.len())?;
+    let callers = request.caller_phone_numbers.iter().map(|number| PhoneNumber::parse(number));
+    let callers = callers.collect::<Option<Vec<_>>>();
+    let callers = callers.ok_or_else(|| Fault::invalid("caller_phone_numbers", "must be international digits"))?;
+    let filter = Filter { call_id, kinds, phone_number_ids: request.phone_number_ids, callers };
+    Ok((filter, request.cursor))
+}
+
+impl Following {
+    pub(super) fn keepalive(&self) -> std::time::Duration {
+        self.subscriber.keepalive()
     }
 
-    async fn fail(&self, error: StoreError) -> Result<(), Stop> {
-        let _ = self.out.send(Err(Fault::from(error).status())).await;
-        Err(Stop)
+    /// `None`: all was delivered. After an error there is nothing more.
+    pub(super) async fn next(&mut self) -> Option<Result<Told, Fault>> {
+        let delivery = match self.subscriber.next().await? {
+            Ok(delivery) => delivery,
+            Err(End::Draining) => return Some(Err(CallError::Draining.into())),
+            Err(End::Store(error)) => return Some(Err(error.into())),
+        };
+        if delivery.entry.as_ref().is_some_and(|entry| entry.event.is_none()) {
+            return Some(Err(StoreError::Corrupt("events.payload").into()));
+        }
+        let cursor = self.cursors.write(self.subscriber.filter().call_id.as_ref(), delivery.position);
+        Some(Ok(Told { delivery, cursor }))
     }
+}
+
+/// Answered one by one as the connection takes them.
+pub(super) fn responses(following: Following) -> Responses {
+    let keepalive = prost_types::Duration::try_from(following.keepalive()).ok();
+    Box::pin(stream::unfold(Some(following), move |following| async move {
+        let mut following = following?;
+        match following.next().await? {
+            Ok(Told { delivery, cursor }) => {
+                let response = StreamEventsResponse {
+                    event: delivery.entry.as_deref().and_then(|entry: &Entry| entry.event.clone()),
+                    cursor,
+                    lagged: delivery.lagged.map(|transient_missed| Lagged { transient_missed }),
+                    keepalive_interval: keepalive.filter(|_| delivery.is_first),
+                };
+                Some((Ok(response), Some(following)))
+            }
+            Err(fault) => Some((Err(fault.status()), None)),
+        }
+    }))
 }

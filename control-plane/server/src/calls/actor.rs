@@ -72,6 +72,8 @@ pub(super) struct Actor {
     graph_busy: bool,
     /// Graph's latest answer, until it is in the record.
     unrecorded: Option<(GraphAction, Answer)>,
+    /// Of the call's last event stored by this process.
+    last_position: u64,
     /// The node's latest report; never stored, the end of the session brings the whole.
     statistics: Option<MediaStatistics>,
     /// The node's events come in; without them its word that the session is over is all there will be.
@@ -101,6 +103,7 @@ impl Actor {
             graph_queue: VecDeque::new(),
             graph_busy: false,
             unrecorded: None,
+            last_position: 0,
             statistics: None,
             following: false,
             reporter: None,

@@ -84,14 +84,17 @@ async fn an_end_that_comes_first_is_remembered(store: &dyn Store) {
 
 async fn events_are_gapless_and_stored_once(store: &dyn Store) {
     let call_id = id("events");
-    assert_eq!(store.append(&call_id, &event("stage_reached", None)).await.unwrap(), None, "no such call");
+    let append = async |kind, node_sequence| {
+        store.append(&call_id, &event(kind, node_sequence)).await.unwrap().map(|place| place.sequence)
+    };
+    assert_eq!(append("stage_reached", None).await, None, "no such call");
     store.claim(&call("events")).await.unwrap();
-    assert_eq!(store.append(&call_id, &event("stage_reached", None)).await.unwrap(), Some(1));
-    assert_eq!(store.append(&call_id, &event("offer_answered", Some(1))).await.unwrap(), Some(2));
-    assert_eq!(store.append(&call_id, &event("offer_answered", Some(1))).await.unwrap(), None, "stored already");
-    assert_eq!(store.append(&call_id, &event("graph_answered", None)).await.unwrap(), Some(3));
-    assert_eq!(store.append(&call_id, &event("transcript", Some(4))).await.unwrap(), Some(4), "the node lost some");
-    assert_eq!(store.append(&call_id, &event("transcript", Some(3))).await.unwrap(), None);
+    assert_eq!(append("stage_reached", None).await, Some(1));
+    assert_eq!(append("offer_answered", Some(1)).await, Some(2));
+    assert_eq!(append("offer_answered", Some(1)).await, None, "stored already");
+    assert_eq!(append("graph_answered", None).await, Some(3));
+    assert_eq!(append("transcript", Some(4)).await, Some(4), "the node lost some");
+    assert_eq!(append("transcript", Some(3)).await, None);
     assert_eq!(store.call(&call_id).await.unwrap().unwrap().node_sequence, 4);
 
     let sequences = |events: Vec<StoredEvent>| events.into_iter().map(|event| event.sequence).collect::<Vec<_>>();
@@ -104,9 +107,10 @@ async fn events_are_gapless_and_stored_once(store: &dyn Store) {
     let writers = futures_util::future::join_all(
         (0..20).map(|_| async { store.append(&call_id, &event("incident", None)).await.unwrap().unwrap() }),
     );
-    let mut numbers = writers.await;
-    numbers.sort_unstable();
-    assert_eq!(numbers, (5..=24).collect::<Vec<u64>>());
+    let mut places = writers.await;
+    places.sort_unstable_by_key(|place| place.sequence);
+    assert_eq!(places.iter().map(|place| place.sequence).collect::<Vec<_>>(), (5..=24).collect::<Vec<u64>>());
+    assert!(places.is_sorted_by(|a, b| a.position < b.position), "{places:?}");
 }
 
 async fn a_record_is_written_and_closed_once(store: &dyn Store) {
@@ -127,7 +131,8 @@ async fn a_record_is_written_and_closed_once(store: &dyn Store) {
     let second = Termination::new(TerminationResult::Completed, "USER_HANGUP", "");
     store.update(&call_id, &Change { termination: Some(first.clone()), ..Change::default() }).await.unwrap();
     store.update(&call_id, &Change { termination: Some(second.clone()), ..Change::default() }).await.unwrap();
-    assert_eq!(store.close(&call_id, &second, &event(LAST_KIND, None)).await.unwrap(), Some(2));
+    let last = store.close(&call_id, &second, &event(LAST_KIND, None)).await.unwrap();
+    assert_eq!(last.map(|place| place.sequence), Some(2));
     assert_eq!(store.close(&call_id, &second, &event(LAST_KIND, None)).await.unwrap(), None);
     assert_eq!(store.append(&call_id, &event("incident", None)).await.unwrap(), None, "nothing follows the last event");
     store.update(&call_id, &again).await.unwrap();
@@ -136,6 +141,43 @@ async fn a_record_is_written_and_closed_once(store: &dyn Store) {
     assert_eq!(row.accepted_at_ms, Some(2_000));
     let events = store.events(&call_id, 0, 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.is_last).collect::<Vec<_>>(), [false, true]);
+}
+
+async fn history_is_told_in_the_order_of_storing(store: &dyn Store) {
+    let before = store.last_position().await.unwrap();
+    assert_eq!(store.history(None, before, u64::MAX, 10).await.unwrap(), []);
+    for name in ["left", "right"] {
+        store.claim(&call(name)).await.unwrap();
+    }
+    let mut places = Vec::new();
+    for (n, name) in ["left", "right", "left", "left", "right"].into_iter().enumerate() {
+        let place = store.append(&id(name), &event("transcript", Some(n as u64 + 1))).await.unwrap().unwrap();
+        places.push((place.position, name.to_owned(), place.sequence));
+    }
+    let last = store.last_position().await.unwrap();
+    assert_eq!(last, places[4].0);
+    let told = async |call_id: Option<&str>, after, through, limit| {
+        let call_id = call_id.map(id);
+        let rows = store.history(call_id.as_ref(), after, through, limit).await.unwrap();
+        rows.into_iter()
+            .map(|row| (row.position, row.call_id.as_str().to_owned(), row.event.sequence))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(None, before, u64::MAX, 10).await, places);
+    assert_eq!(told(None, before, u64::MAX, 2).await, places[..2]);
+    assert_eq!(told(None, places[1].0, places[3].0, 10).await, places[2..4]);
+    assert_eq!(told(Some("right"), 0, last, 10).await, [places[1].clone(), places[4].clone()]);
+    assert_eq!(told(Some("left"), places[0].0, last, 1).await, [places[2].clone()]);
+    assert_eq!(told(Some("nobody"), 0, last, 1).await, []);
+    let row = store.history(None, before, u64::MAX, 1).await.unwrap().remove(0);
+    assert_eq!((row.phone_number_id.as_str(), row.caller_phone.as_str()), ("106", "5511900000001"));
+    assert_eq!(row.event.payload, event("transcript", Some(1)).payload);
+}
+
+async fn keys_are_made_once(store: &dyn Store) {
+    assert_eq!(store.own_key("one", [1; KEY_BYTES]).await.unwrap(), [1; KEY_BYTES]);
+    assert_eq!(store.own_key("one", [2; KEY_BYTES]).await.unwrap(), [1; KEY_BYTES]);
+    assert_eq!(store.own_key("two", [2; KEY_BYTES]).await.unwrap(), [2; KEY_BYTES]);
 }
 
 async fn lists_go_from_new_to_old(store: &dyn Store) {
@@ -176,6 +218,14 @@ async fn old_calls_go_with_their_events(store: &dyn Store) {
     assert!(known("old-4").await, "not old enough yet");
     while store.prune(i64::MAX, 2).await.unwrap() > 0 {}
     assert!(known("old-live").await, "live calls stay however old they are");
+    store.append(&id("old-live"), &event("transcript", None)).await.unwrap();
+    let last = store.last_position().await.unwrap();
+    let gone = Termination::new(TerminationResult::Completed, "USER_HANGUP", "");
+    store.close(&id("old-live"), &gone, &event(LAST_KIND, None)).await.unwrap();
+    while store.prune(i64::MAX, 2).await.unwrap() > 0 {}
+    store.claim(&call("old-new")).await.unwrap();
+    let place = store.append(&id("old-new"), &event("transcript", None)).await.unwrap().unwrap();
+    assert!(place.position > last + 1, "no position is used twice");
     let ended = store.calls(Page { before: None, size: 1_000, live_only: false }).await.unwrap();
     assert!(ended.iter().all(|row| row.ended_at_ms.is_none()));
 }
@@ -184,6 +234,8 @@ async fn check(store: &dyn Store) {
     the_first_claim_wins(store).await;
     an_end_that_comes_first_is_remembered(store).await;
     events_are_gapless_and_stored_once(store).await;
+    history_is_told_in_the_order_of_storing(store).await;
+    keys_are_made_once(store).await;
     a_record_is_written_and_closed_once(store).await;
     lists_go_from_new_to_old(store).await;
     old_calls_go_with_their_events(store).await;
@@ -203,4 +255,35 @@ async fn sqlite_in_a_file_that_is_created_and_found_again() {
     store.shut().await;
     let again = Sqlite::open(&url).await.unwrap();
     assert_eq!(again.claim(&call("first")).await.unwrap(), Claim::Duplicate);
+}
+
+#[tokio::test]
+async fn events_of_before_keep_their_order() {
+    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("old.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut old = options.connect().await.unwrap();
+    sqlx::migrate!("migrations/sqlite").run_to(2, &mut old).await.unwrap();
+    let call =
+        "INSERT INTO calls (call_id, signalling, phase, phone_number_id, caller_phone, caller_user_id, caller_name,
+                                   received_at_ms, ring_until_ms, last_sequence)
+                VALUES (?1, 'managed', 'ACTIVE', '', '', '', '', 0, 0, 2)";
+    for name in ["a", "b"] {
+        sqlx::query(call).bind(name).execute(&mut old).await.unwrap();
+    }
+    // The second event of a has the time of a clock that was behind.
+    for (call, sequence, at) in [("b", 1, 20), ("a", 2, 5), ("a", 1, 10), ("b", 2, 30), ("a", 3, 25)] {
+        let event =
+            "INSERT INTO events (call_id, sequence, kind, occurred_at_ms, payload) VALUES (?1, ?2, 'x', ?3, x'00')";
+        sqlx::query(event).bind(call).bind(sequence).bind(at).execute(&mut old).await.unwrap();
+    }
+    sqlx::Connection::close(old).await.unwrap();
+
+    let store = Sqlite::open(&format!("sqlite://{}", path.display())).await.unwrap();
+    let rows = store.history(None, 0, u64::MAX, 10).await.unwrap();
+    let order: Vec<_> = rows.iter().map(|row| (row.position, row.call_id.as_str(), row.event.sequence)).collect();
+    assert_eq!(order, [(1, "a", 1), (2, "a", 2), (3, "b", 1), (4, "a", 3), (5, "b", 2)]);
+    let place = store.append(&id("b"), &event("transcript", None)).await.unwrap().unwrap();
+    assert_eq!((place.sequence, place.position), (3, 6));
 }

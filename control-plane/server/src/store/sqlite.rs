@@ -17,8 +17,8 @@ use voicebridge_core::{
 };
 
 use super::{
-    Burial, CallRow, Change, Claim, Holder, LAST_KIND, NewCall, NewEvent, Page, SessionPlace, Store, StoreError,
-    StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, private,
+    Burial, CallRow, Change, Claim, EventPlace, HistoryRow, Holder, KEY_BYTES, LAST_KIND, NewCall, NewEvent, Page,
+    SessionPlace, Store, StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, private,
 };
 
 /// Connections for reading: API requests and event streams, each for a few milliseconds.
@@ -82,12 +82,14 @@ const APPEND_NUMBER: &str =
      RETURNING last_sequence";
 const APPEND_EVENT: &str = "INSERT INTO events (call_id, sequence, kind, occurred_at_ms, node_sequence, payload)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const HISTORY_COLUMNS: &str = "SELECT position, events.call_id, sequence, kind, payload, phone_number_id, caller_phone
+     FROM events JOIN calls USING (call_id)";
 
 async fn append(
     transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
     call_id: &CallId,
     event: &NewEvent,
-) -> Result<Option<u64>, StoreError> {
+) -> Result<Option<EventPlace>, StoreError> {
     let node_sequence = event.node_sequence.map(|sequence| sequence as i64);
     let sequence: Option<i64> = sqlx::query_scalar(APPEND_NUMBER)
         .bind(call_id.as_str())
@@ -95,7 +97,7 @@ async fn append(
         .fetch_optional(&mut **transaction)
         .await?;
     let Some(sequence) = sequence else { return Ok(None) };
-    sqlx::query(APPEND_EVENT)
+    let inserted = sqlx::query(APPEND_EVENT)
         .bind(call_id.as_str())
         .bind(sequence)
         .bind(event.kind)
@@ -104,7 +106,7 @@ async fn append(
         .bind(event.payload.as_slice())
         .execute(&mut **transaction)
         .await?;
-    Ok(Some(sequence as u64))
+    Ok(Some(EventPlace { sequence: sequence as u64, position: inserted.last_insert_rowid() as u64 }))
 }
 
 #[async_trait]
@@ -217,11 +219,11 @@ impl Store for Sqlite {
         Ok(())
     }
 
-    async fn append(&self, call_id: &CallId, event: &NewEvent) -> Result<Option<u64>, StoreError> {
+    async fn append(&self, call_id: &CallId, event: &NewEvent) -> Result<Option<EventPlace>, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let sequence = append(&mut transaction, call_id, event).await?;
+        let place = append(&mut transaction, call_id, event).await?;
         transaction.commit().await?;
-        Ok(sequence)
+        Ok(place)
     }
 
     async fn close(
@@ -229,9 +231,9 @@ impl Store for Sqlite {
         call_id: &CallId,
         termination: &Termination,
         last: &NewEvent,
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<Option<EventPlace>, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let sequence = append(&mut transaction, call_id, last).await?;
+        let place = append(&mut transaction, call_id, last).await?;
         sqlx::query(
             "UPDATE calls SET phase = 'ENDED', ended_at_ms = ?2, result = coalesce(result, ?3),
                  reason = coalesce(reason, ?4), message = coalesce(message, ?5),
@@ -247,7 +249,7 @@ impl Store for Sqlite {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(sequence)
+        Ok(place)
     }
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {
@@ -293,6 +295,46 @@ impl Store for Sqlite {
         rows.iter().map(read_event).collect()
     }
 
+    async fn history(
+        &self,
+        call_id: Option<&CallId>,
+        after: u64,
+        through: u64,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, StoreError> {
+        // Positions of one call grow with its sequences, whose index holds both.
+        let order = match call_id {
+            Some(_) => "WHERE events.call_id = ?4 AND position > ?1 AND position <= ?2 ORDER BY sequence LIMIT ?3",
+            None => "WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
+        };
+        let sql = sqlx::AssertSqlSafe(format!("{HISTORY_COLUMNS} {order}"));
+        let bound = |position| i64::try_from(position).unwrap_or(i64::MAX);
+        let mut query = sqlx::query(sql).bind(bound(after)).bind(bound(through)).bind(i64::from(limit));
+        if let Some(call_id) = call_id {
+            query = query.bind(call_id.as_str());
+        }
+        query.fetch_all(&self.reader).await?.iter().map(read_history).collect()
+    }
+
+    async fn last_position(&self) -> Result<u64, StoreError> {
+        // Also of events that have been deleted since.
+        let last: Option<i64> = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(last.unwrap_or(0) as u64)
+    }
+
+    async fn own_key(&self, name: &str, fresh: [u8; KEY_BYTES]) -> Result<[u8; KEY_BYTES], StoreError> {
+        sqlx::query("INSERT INTO own_keys (name, key) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING")
+            .bind(name)
+            .bind(fresh.as_slice())
+            .execute(&self.writer)
+            .await?;
+        let key: Vec<u8> =
+            sqlx::query_scalar("SELECT key FROM own_keys WHERE name = ?1").bind(name).fetch_one(&self.writer).await?;
+        key.try_into().map_err(|_| StoreError::Corrupt("own_keys.key"))
+    }
+
     async fn prune(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let ended: Vec<String> = sqlx::query_scalar(
@@ -317,6 +359,17 @@ fn read_event(row: &SqliteRow) -> Result<StoredEvent, StoreError> {
         sequence: row.try_get::<i64, _>("sequence")? as u64,
         payload: row.try_get("payload")?,
         is_last: row.try_get::<&str, _>("kind")? == LAST_KIND,
+    })
+}
+
+fn read_history(row: &SqliteRow) -> Result<HistoryRow, StoreError> {
+    let call_id = row.try_get::<String, _>("call_id")?;
+    Ok(HistoryRow {
+        position: row.try_get::<i64, _>("position")? as u64,
+        call_id: CallId::parse(call_id).map_err(|_| StoreError::Corrupt("events.call_id"))?,
+        phone_number_id: row.try_get("phone_number_id")?,
+        caller_phone: row.try_get("caller_phone")?,
+        event: read_event(row)?,
     })
 }
 

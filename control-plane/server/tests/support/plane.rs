@@ -175,15 +175,18 @@ impl Plane {
         (termination.result(), termination.reason.clone(), termination.upstream_code)
     }
 
-    /// All events of a call from a cursor to its last one.
-    pub async fn events(&self, call_id: &str, after: u64) -> Vec<types::Event> {
-        let request =
-            control::StreamEventsRequest { call_id: call_id.to_owned(), after_sequence: after, ..Default::default() };
+    /// All events of a call from a cursor, or from the first one, to its last one.
+    pub async fn events(&self, call_id: &str, cursor: &str) -> Vec<types::Event> {
+        let request = control::StreamEventsRequest {
+            call_id: call_id.to_owned(),
+            cursor: cursor.to_owned(),
+            ..Default::default()
+        };
         let mut stream = self.client().await.stream_events(request).await.unwrap().into_inner();
         let mut events = Vec::new();
         let reading = async {
             while let Some(response) = stream.message().await.unwrap() {
-                events.push(response.event.unwrap());
+                events.extend(response.event);
             }
         };
         tokio::time::timeout(PATIENCE, reading).await.unwrap();
@@ -201,6 +204,20 @@ impl Plane {
                 (file.file_name().to_string_lossy().into_owned(), mode)
             })
             .collect()
+    }
+
+    /// The database's files while nothing serves.
+    pub fn back_up(&self) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+        let files = std::fs::read_dir(self.directory.path()).unwrap().map(|file| file.unwrap().path());
+        files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    }
+
+    /// As they were.
+    pub fn put_back(&self, files: &[(std::path::PathBuf, Vec<u8>)]) {
+        for file in std::fs::read_dir(self.directory.path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
     }
 
     /// Bytes of the database and its log, for looking for what must not be there.

@@ -10,6 +10,7 @@ use super::{Actor, View};
 use crate::{
     clock::now_ms,
     convert,
+    events::Entry,
     graph::Answer,
     nodes::NodeNews,
     store::{CallRow, Change, LAST_KIND, NewEvent},
@@ -47,9 +48,10 @@ impl Actor {
     /// False: the event of the node is known already.
     async fn append(&mut self, event: NewEvent) -> bool {
         match self.shared.store.append(&self.row.call_id, &event).await {
-            Ok(Some(sequence)) => {
-                self.row.last_sequence = sequence;
-                self.shared.hub.stored(&self.row.call_id, sequence);
+            Ok(Some(place)) => {
+                self.row.last_sequence = place.sequence;
+                self.last_position = place.position;
+                self.shared.hub.stored(place.position);
                 true
             }
             Ok(None) => false,
@@ -158,7 +160,10 @@ impl Actor {
         }
         let sequence = event.sequence;
         match convert::event_to_row(event.clone(), now_ms(), Some(sequence)) {
-            None => return self.shared.hub.transient(&self.row.call_id, types::Event { sequence: 0, ..event }),
+            None => {
+                let event = types::Event { sequence: 0, ..event };
+                return self.shared.hub.transient(Entry::transient(&self.row, event, self.last_position));
+            }
             Some(row) => {
                 if !self.append(row).await {
                     return;
@@ -184,7 +189,7 @@ impl Actor {
         let termination = self.row.termination.clone().unwrap_or(termination);
         let last = last_event(&self.row, &termination, now);
         match self.shared.store.close(&self.row.call_id, &termination, &last).await {
-            Ok(Some(sequence)) => self.shared.hub.stored(&self.row.call_id, sequence),
+            Ok(Some(place)) => self.shared.hub.stored(place.position),
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the call's record could not be closed");

@@ -412,13 +412,16 @@ func (x *StartSessionRequest) GetPhoneNumberId() string {
 }
 
 type StartSessionResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	CallId        string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	SessionId     string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	SdpAnswer     string                 `protobuf:"bytes,3,opt,name=sdp_answer,json=sdpAnswer,proto3" json:"sdp_answer,omitempty"`
-	Warnings      []string               `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	CallId    string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	SessionId string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	SdpAnswer string                 `protobuf:"bytes,3,opt,name=sdp_answer,json=sdpAnswer,proto3" json:"sdp_answer,omitempty"`
+	Warnings  []string               `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// An earlier request had started this call already. Meta delivers webhooks twice: whoever gets true and did not itself
+	// ask before leaves the call to whoever did.
+	AlreadyStarted bool `protobuf:"varint,5,opt,name=already_started,json=alreadyStarted,proto3" json:"already_started,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StartSessionResponse) Reset() {
@@ -477,6 +480,13 @@ func (x *StartSessionResponse) GetWarnings() []string {
 		return x.Warnings
 	}
 	return nil
+}
+
+func (x *StartSessionResponse) GetAlreadyStarted() bool {
+	if x != nil {
+		return x.AlreadyStarted
+	}
+	return false
 }
 
 type AdvanceSessionRequest struct {
@@ -578,7 +588,8 @@ func (x *AdvanceSessionResponse) GetStage() v1.SignallingStage {
 type EndCallRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	CallId string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// Stable reason to record; default API_HANGUP.
+	// Stable reason to record; default API_HANGUP. Whoever passes on Meta's `terminate` gives USER_HANGUP, META_FAILED or
+	// MEDIA_TIMEOUT (codes 138021 to 138023): then the call counts as abandoned, completed or failed as Meta's word has it.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1209,8 +1220,6 @@ type StreamEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One call, at most 512 bytes. Empty: all calls.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// Replaced by `cursor`; goes away before the first release.
-	AfterSequence uint64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
 	// Where to go on: `StreamEventsResponse.cursor` of an earlier stream for the same `call_id` (or for all calls). The
 	// filters may differ. Empty: as `start` says. At most 256 bytes.
 	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
@@ -1261,13 +1270,6 @@ func (x *StreamEventsRequest) GetCallId() string {
 		return x.CallId
 	}
 	return ""
-}
-
-func (x *StreamEventsRequest) GetAfterSequence() uint64 {
-	if x != nil {
-		return x.AfterSequence
-	}
-	return 0
 }
 
 func (x *StreamEventsRequest) GetCursor() string {
@@ -1449,14 +1451,15 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x0fsignalling_mode\x18\x05 \x01(\x0e2$.voicebridge.types.v1.SignallingModeR\x0esignallingMode\x12\x1d\n" +
 	"\n" +
 	"elapsed_ms\x18\x06 \x01(\x04R\telapsedMs\x12&\n" +
-	"\x0fphone_number_id\x18\a \x01(\tR\rphoneNumberId\"\x8f\x01\n" +
+	"\x0fphone_number_id\x18\a \x01(\tR\rphoneNumberId\"\xb8\x01\n" +
 	"\x14StartSessionResponse\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12#\n" +
 	"\n" +
 	"sdp_answer\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\tsdpAnswer\x12\x1a\n" +
-	"\bwarnings\x18\x04 \x03(\tR\bwarnings\"m\n" +
+	"\bwarnings\x18\x04 \x03(\tR\bwarnings\x12'\n" +
+	"\x0falready_started\x18\x05 \x01(\bR\x0ealreadyStarted\"m\n" +
 	"\x15AdvanceSessionRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12;\n" +
 	"\x05stage\x18\x02 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"U\n" +
@@ -1511,15 +1514,14 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x12SendCommandRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x127\n" +
 	"\acommand\x18\x02 \x01(\v2\x1d.voicebridge.media.v1.CommandR\acommand\"\x15\n" +
-	"\x13SendCommandResponse\"\xc1\x02\n" +
+	"\x13SendCommandResponse\"\xb0\x02\n" +
 	"\x13StreamEventsRequest\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x12%\n" +
-	"\x0eafter_sequence\x18\x02 \x01(\x04R\rafterSequence\x12\x16\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\tR\x06cursor\x129\n" +
 	"\x05start\x18\x04 \x01(\x0e2#.voicebridge.control.v1.StreamStartR\x05start\x125\n" +
 	"\x05kinds\x18\x05 \x03(\x0e2\x1f.voicebridge.types.v1.EventKindR\x05kinds\x12(\n" +
 	"\x10phone_number_ids\x18\x06 \x03(\tR\x0ephoneNumberIds\x126\n" +
-	"\x14caller_phone_numbers\x18\a \x03(\tB\x04\xc8\xda\x18\x01R\x12callerPhoneNumbers\"\xe3\x01\n" +
+	"\x14caller_phone_numbers\x18\a \x03(\tB\x04\xc8\xda\x18\x01R\x12callerPhoneNumbersJ\x04\b\x02\x10\x03R\x0eafter_sequence\"\xe3\x01\n" +
 	"\x14StreamEventsResponse\x121\n" +
 	"\x05event\x18\x01 \x01(\v2\x1b.voicebridge.types.v1.EventR\x05event\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x126\n" +

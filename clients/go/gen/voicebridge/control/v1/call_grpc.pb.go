@@ -42,11 +42,13 @@ type CallServiceClient interface {
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(ctx context.Context, in *HandleWebhookRequest, opts ...grpc.CallOption) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-	// Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID.
+	// Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+	// SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
 	StartSession(ctx context.Context, in *StartSessionRequest, opts ...grpc.CallOption) (*StartSessionResponse, error)
 	// Tells how far the caller's own signalling has come. Idempotent and monotonic.
 	AdvanceSession(ctx context.Context, in *AdvanceSessionRequest, opts ...grpc.CallOption) (*AdvanceSessionResponse, error)
-	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent.
+	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+	// id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
 	EndCall(ctx context.Context, in *EndCallRequest, opts ...grpc.CallOption) (*EndCallResponse, error)
 	GetCall(ctx context.Context, in *GetCallRequest, opts ...grpc.CallOption) (*GetCallResponse, error)
 	// Newest first.
@@ -194,11 +196,13 @@ type CallServiceServer interface {
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(context.Context, *HandleWebhookRequest) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-	// Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID.
+	// Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+	// SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
 	StartSession(context.Context, *StartSessionRequest) (*StartSessionResponse, error)
 	// Tells how far the caller's own signalling has come. Idempotent and monotonic.
 	AdvanceSession(context.Context, *AdvanceSessionRequest) (*AdvanceSessionResponse, error)
-	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent.
+	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+	// id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
 	EndCall(context.Context, *EndCallRequest) (*EndCallResponse, error)
 	GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error)
 	// Newest first.

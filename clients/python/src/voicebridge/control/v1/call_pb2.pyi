@@ -217,9 +217,14 @@ class StartSessionResponse(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     SDP_ANSWER_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    ALREADY_STARTED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     session_id: _builtins.str
     sdp_answer: _builtins.str
+    already_started: _builtins.bool
+    """An earlier request had started this call already. Meta delivers webhooks twice: whoever gets true and did not itself
+    ask before leaves the call to whoever did.
+    """
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -229,10 +234,11 @@ class StartSessionResponse(_message.Message):
         session_id: _builtins.str = ...,
         sdp_answer: _builtins.str = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        already_started: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "sdp_answer", b"sdp_answer", "session_id", b"session_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["already_started", b"already_started", "call_id", b"call_id", "sdp_answer", b"sdp_answer", "session_id", b"session_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -287,7 +293,9 @@ class EndCallRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     reason: _builtins.str
-    """Stable reason to record; default API_HANGUP."""
+    """Stable reason to record; default API_HANGUP. Whoever passes on Meta's `terminate` gives USER_HANGUP, META_FAILED or
+    MEDIA_TIMEOUT (codes 138021 to 138023): then the call counts as abandoned, completed or failed as Meta's word has it.
+    """
     def __init__(
         self,
         *,
@@ -573,7 +581,6 @@ class StreamEventsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
-    AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     START_FIELD_NUMBER: _builtins.int
     KINDS_FIELD_NUMBER: _builtins.int
@@ -581,8 +588,6 @@ class StreamEventsRequest(_message.Message):
     CALLER_PHONE_NUMBERS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """One call, at most 512 bytes. Empty: all calls."""
-    after_sequence: _builtins.int
-    """Replaced by `cursor`; goes away before the first release."""
     cursor: _builtins.str
     """Where to go on: `StreamEventsResponse.cursor` of an earlier stream for the same `call_id` (or for all calls). The
     filters may differ. Empty: as `start` says. At most 256 bytes.
@@ -605,7 +610,6 @@ class StreamEventsRequest(_message.Message):
         self,
         *,
         call_id: _builtins.str = ...,
-        after_sequence: _builtins.int = ...,
         cursor: _builtins.str = ...,
         start: Global___StreamStart.ValueType = ...,
         kinds: _abc.Iterable[_event_pb2.EventKind.ValueType] | None = ...,
@@ -614,7 +618,7 @@ class StreamEventsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_sequence", b"after_sequence", "call_id", b"call_id", "caller_phone_numbers", b"caller_phone_numbers", "cursor", b"cursor", "kinds", b"kinds", "phone_number_ids", b"phone_number_ids", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "caller_phone_numbers", b"caller_phone_numbers", "cursor", b"cursor", "kinds", b"kinds", "phone_number_ids", b"phone_number_ids", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -90,7 +90,8 @@ class CallServiceServicer:
 
     def StartSession(self, request, context):
         """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-        Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID.
+        Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+        SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +105,8 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EndCall(self, request, context):
-        """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent.
+        """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+        id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,12 +41,15 @@ class CallServiceStub:
     """
     StartSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]
     """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-    Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID.
+    Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+    SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
     """
     AdvanceSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.AdvanceSessionRequest, _call_pb2.AdvanceSessionResponse]
     """Tells how far the caller's own signalling has come. Idempotent and monotonic."""
     EndCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]
-    """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent."""
+    """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+    id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+    """
     GetCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]
     ListCalls: _grpc.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]
     """Newest first."""
@@ -97,12 +100,15 @@ class CallServiceAsyncStub(CallServiceStub):
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]  # type: ignore[assignment]
     """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-    Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID.
+    Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+    SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
     """
     AdvanceSession: _aio.UnaryUnaryMultiCallable[_call_pb2.AdvanceSessionRequest, _call_pb2.AdvanceSessionResponse]  # type: ignore[assignment]
     """Tells how far the caller's own signalling has come. Idempotent and monotonic."""
     EndCall: _aio.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]  # type: ignore[assignment]
-    """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent."""
+    """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+    id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+    """
     GetCall: _aio.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]  # type: ignore[assignment]
     ListCalls: _aio.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]  # type: ignore[assignment]
     """Newest first."""
@@ -162,7 +168,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.StartSessionResponse, _abc.Awaitable[_call_pb2.StartSessionResponse]]:
         """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-        Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID.
+        Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+        SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
         """
 
     @_abc_1.abstractmethod
@@ -179,7 +186,9 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _call_pb2.EndCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.EndCallResponse, _abc.Awaitable[_call_pb2.EndCallResponse]]:
-        """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent."""
+        """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+        id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+        """
 
     @_abc_1.abstractmethod
     def GetCall(
