@@ -1,0 +1,150 @@
+// The control plane, as far as these functions need it. Everything about the client library is in here.
+
+import {
+  type Call,
+  type Event,
+  EventKind,
+  SignallingMode,
+  SignallingStage,
+  Speaker,
+  Stage as Milestone,
+  type Termination,
+  TerminationResult,
+  VoiceBridge,
+  VoiceBridgeError,
+} from "@voicebridge/client";
+
+import { pause } from "./background.ts";
+import type { Profile } from "./profiles.ts";
+import type { Connect } from "./webhook.ts";
+
+export { type Call, type Event, EventKind, Milestone, Speaker, type Termination, TerminationResult, VoiceBridgeError };
+
+export type Stage = "ANSWER_DELIVERED" | "ACCEPTED";
+
+/** How the AI is to behave, as far as a profile says; the agent file says the rest. */
+export interface Agent {
+  language: string;
+  variables: Record<string, string>;
+}
+
+/** A session that was started for this call. */
+export interface Started {
+  sdpAnswer: string;
+  /** By somebody else, for the same call: they see to it. */
+  byAnother: boolean;
+}
+
+/** One request to the control plane. */
+const TIMEOUT_MS = 5000;
+/** First pause before a request without an answer is made again; each is twice the one before, up to the longest. */
+const RETRY_DELAY_MS = 100;
+const LONGEST_DELAY_MS = 1600;
+
+const STAGES: Record<Stage, SignallingStage> = {
+  ANSWER_DELIVERED: SignallingStage.ANSWER_DELIVERED,
+  ACCEPTED: SignallingStage.ACCEPTED,
+};
+
+export class Bridge {
+  readonly #client: VoiceBridge;
+
+  /** A control plane that restarts is back within `retryMs`. */
+  constructor(url: string, apiKey: string | undefined, private readonly retryMs: number) {
+    this.#client = new VoiceBridge({ url, apiKey, timeoutMs: TIMEOUT_MS });
+  }
+
+  /** What became of each call of a delivery, by call id. */
+  async handleWebhook(
+    body: Uint8Array<ArrayBuffer>,
+    signature: string,
+    agent: Agent | undefined,
+  ): Promise<Map<string, string>> {
+    const response = await this.#again(() => this.#client.calls.handleWebhook({ body, signature, agent }));
+    return new Map(response.outcomes.map(({ callId, outcome }) => [callId, outcome]));
+  }
+
+  async start(connect: Connect, agent: Agent | undefined, elapsedMs: () => number): Promise<Started> {
+    let asked = 0;
+    const response = await this.#again(() => {
+      asked += 1;
+      return this.#client.calls.startSession({
+        callId: connect.callId,
+        sdpOffer: connect.sdpOffer,
+        caller: {
+          phoneNumber: connect.caller.phoneNumber ?? "",
+          userId: connect.caller.userId ?? "",
+          name: connect.caller.name ?? "",
+        },
+        agent,
+        signallingMode: SignallingMode.STAGED,
+        elapsedMs: BigInt(elapsedMs()),
+        phoneNumberId: connect.phoneNumberId ?? "",
+      });
+    });
+    // The second try may find what the first, whose answer got lost, has begun.
+    return { sdpAnswer: response.sdpAnswer, byAnother: response.alreadyStarted && asked === 1 };
+  }
+
+  async advance(callId: string, stage: Stage): Promise<void> {
+    await this.#again(() => this.#client.calls.advanceSession({ callId, stage: STAGES[stage] }));
+  }
+
+  /** The termination that stands, `reason` unless there was one before; `undefined` when the call is not known, which the control plane then remembers. */
+  async end(callId: string, reason: string): Promise<Termination | undefined> {
+    try {
+      return (await this.#again(() => this.#client.calls.endCall({ callId, reason }))).termination;
+    } catch (error) {
+      if (reasonOf(error) === "CALL_NOT_FOUND") return undefined;
+      throw error;
+    }
+  }
+
+  async call(callId: string): Promise<Call | undefined> {
+    try {
+      return (await this.#again(() => this.#client.calls.getCall({ callId }))).call;
+    } catch (error) {
+      if (reasonOf(error) === "CALL_NOT_FOUND") return undefined;
+      throw error;
+    }
+  }
+
+  /** Events of a call from its first to its last; breaks and restarts between are the client's to mend. */
+  async *events(callId: string, kinds: EventKind[], signal: AbortSignal): AsyncGenerator<Event, void> {
+    for await (const { event } of this.#client.follow({ callId, kinds }, { signal })) {
+      if (event !== undefined) yield event;
+    }
+  }
+
+  /** Asks until there is an answer, or `retryMs` are over. */
+  async #again<T>(request: () => Promise<T>): Promise<T> {
+    const giveUpAt = Date.now() + this.retryMs;
+    for (let delay = RETRY_DELAY_MS;; delay = Math.min(2 * delay, LONGEST_DELAY_MS)) {
+      try {
+        return await request();
+      } catch (error) {
+        if (isAnswered(error) || Date.now() + delay > giveUpAt) throw error;
+        await pause(delay);
+      }
+    }
+  }
+}
+
+/** How the AI is to behave for this caller; nothing when nothing is known. */
+export function agentFor(profile: Profile | undefined): Agent | undefined {
+  if (profile === undefined) return undefined;
+  const variables: Record<string, string> = {};
+  if (profile.name !== undefined) variables.name = profile.name;
+  if (profile.language !== undefined) variables.language = profile.language;
+  return { language: profile.language ?? "", variables };
+}
+
+/** The stable reason of an error of the control plane. */
+export function reasonOf(error: unknown): string | undefined {
+  return error instanceof VoiceBridgeError ? error.reason || undefined : undefined;
+}
+
+/** An answer, or nothing that waiting would mend. */
+function isAnswered(error: unknown): boolean {
+  return !(error instanceof VoiceBridgeError) || !["UNAVAILABLE", "UNKNOWN", "DEADLINE_EXCEEDED"].includes(error.code);
+}

@@ -1,0 +1,152 @@
+// One row per call that has ended. Written again, it is the same row: what is known then stands, what is not stays as it
+// was, so that a second `terminate`, or a control plane that answers only later, harms nothing.
+
+import { type Call, Speaker, type Termination, TerminationResult } from "./bridge.ts";
+import type { Database } from "./database.ts";
+import type { DatabaseSettings, Mode } from "./settings.ts";
+import type { Terminate } from "./webhook.ts";
+
+/** A row of `call_summaries`; see the migration for what the columns mean. */
+export interface Summary {
+  call_id: string;
+  phone_number_id: string | null;
+  mode: Mode;
+  result: string;
+  reason: string;
+  message: string | null;
+  upstream_code: string | null;
+  received_at: Date | null;
+  accepted_at: Date | null;
+  ended_at: Date | null;
+  duration_ms: number | null;
+  transcript_entries: number | null;
+  transcript_characters: number | null;
+  transcript: Record<string, string | boolean>[] | null;
+  usage: Record<string, number> | null;
+  mos_uplink: number | null;
+  mos_downlink: number | null;
+  quality_cause: string | null;
+  region: string | null;
+}
+
+const RESULTS: Partial<Record<TerminationResult, string>> = {
+  [TerminationResult.COMPLETED]: "completed",
+  [TerminationResult.ABANDONED]: "abandoned",
+  [TerminationResult.REJECTED]: "rejected",
+  [TerminationResult.FAILED]: "failed",
+};
+
+/** What the control plane has of the call, and what Meta said at its end. */
+export function summarise(mode: Mode, end: Terminate, call: Call | undefined, transcripts: boolean): Summary {
+  const meta = byMeta(mode, end);
+  if (call === undefined) return meta;
+  const said = call.transcripts;
+  const [acceptedAt, endedAt] = [date(call.acceptedAt), date(call.endedAt)];
+  return {
+    ...meta,
+    ...ending(call.termination, meta),
+    phone_number_id: call.phoneNumberId || meta.phone_number_id,
+    received_at: date(call.receivedAt),
+    accepted_at: acceptedAt,
+    ended_at: endedAt ?? meta.ended_at,
+    duration_ms: acceptedAt !== null && endedAt !== null ? endedAt.getTime() - acceptedAt.getTime() : null,
+    transcript_entries: said.length,
+    transcript_characters: said.reduce((sum, entry) => sum + entry.text.length, 0),
+    transcript: transcripts
+      ? said.map(({ speaker, text, interrupted }) => ({
+        speaker: speaker === Speaker.CALLER ? "caller" : "agent",
+        text,
+        interrupted,
+      }))
+      : null,
+    usage: call.usage === undefined ? null : usage(call.usage),
+    mos_uplink: call.quality?.uplink?.mos ?? null,
+    mos_downlink: call.quality?.downlink?.mos ?? null,
+    quality_cause: call.quality?.cause || null,
+    region: call.region || null,
+  };
+}
+
+/** Of a call the control plane does not know: its end came before its beginning, or nobody could be asked. */
+function byMeta(mode: Mode, end: Terminate): Summary {
+  const answered = end.startTime !== undefined;
+  const failed = end.failed || end.errorCode !== undefined;
+  const [result, reason] = failed && (answered || end.errorCode !== undefined)
+    ? ["failed", isMediaTimeout(end.errorCode) ? "MEDIA_TIMEOUT" : "META_FAILED"]
+    : answered
+    ? ["completed", "USER_HANGUP"]
+    : ["abandoned", "CALLER_ABANDONED"];
+  const seconds = (time: number | undefined) => time === undefined ? null : new Date(time * 1000);
+  return {
+    call_id: end.callId,
+    phone_number_id: end.phoneNumberId ?? null,
+    mode,
+    result,
+    reason,
+    message: null,
+    upstream_code: end.errorCode?.toString() ?? null,
+    received_at: null,
+    accepted_at: seconds(end.startTime),
+    ended_at: seconds(end.endTime ?? end.timestamp),
+    duration_ms: end.durationS === undefined ? null : end.durationS * 1000,
+    transcript_entries: null,
+    transcript_characters: null,
+    transcript: null,
+    usage: null,
+    mos_uplink: null,
+    mos_downlink: null,
+    quality_cause: null,
+    region: null,
+  };
+}
+
+function ending(termination: Termination | undefined, meta: Summary): Partial<Summary> {
+  const result = termination && RESULTS[termination.result];
+  if (termination === undefined || result === undefined) return {};
+  return {
+    result,
+    reason: termination.reason,
+    message: termination.message || null,
+    upstream_code: termination.upstreamCode || meta.upstream_code,
+  };
+}
+
+/** The client got, or sent, no audio for too long, or ended without any. */
+export function isMediaTimeout(code: number | undefined): boolean {
+  return code !== undefined && code >= 138_021 && code <= 138_023;
+}
+
+function date(timestamp: { seconds: bigint; nanos: number } | undefined): Date | null {
+  return timestamp === undefined
+    ? null
+    : new Date(Number(timestamp.seconds) * 1000 + Math.floor(timestamp.nanos / 1e6));
+}
+
+function usage(counted: NonNullable<Call["usage"]>): Record<string, number> {
+  return {
+    input_text_tokens: Number(counted.inputTextTokens),
+    input_audio_tokens: Number(counted.inputAudioTokens),
+    cached_tokens: Number(counted.cachedTokens),
+    output_text_tokens: Number(counted.outputTextTokens),
+    output_audio_tokens: Number(counted.outputAudioTokens),
+    transcription_tokens: Number(counted.transcriptionTokens),
+    transcription_ms: Number(counted.transcriptionMs),
+  };
+}
+
+/** Writes the row, or adds to it what was not known before. */
+export async function write(settings: DatabaseSettings, sql: Database, summary: Summary): Promise<void> {
+  if (settings.summaries === undefined) return;
+  const { transcript, usage } = summary;
+  const row = { ...summary, transcript: transcript && sql.json(transcript), usage: usage && sql.json(usage) };
+  const table = settings.summaries;
+  const known = Object.keys(row).filter((column) => column !== "call_id");
+  const added = known.map((column, index) =>
+    sql`${index === 0 ? sql`` : sql`, `}${sql(column)} = coalesce(excluded.${sql(column)}, ${
+      sql(`${table.split(".").at(-1)}.${column}`)
+    })`
+  );
+  await sql`
+    insert into ${sql(table)} ${sql(row)}
+    on conflict (call_id) do update set ${added}, updated_at = now()`;
+}

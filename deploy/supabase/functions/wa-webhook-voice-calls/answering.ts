@@ -1,0 +1,225 @@
+// One call being answered by this function: the order Meta wants, and what happens when a step fails.
+//
+//   the control plane says no, or is away            reject: nobody is left ringing
+//   the call is over already, or somebody else's     nothing
+//   Graph refuses pre_accept or accept               EndCall GRAPH_REFUSED, then reject
+//   the session ends before it is accepted           reject, unless the caller is who left
+//   the session is gone once it is accepted          terminate
+
+import {
+  agentFor,
+  type Event,
+  EventKind,
+  Milestone,
+  reasonOf,
+  type Stage,
+  type Started,
+  type Termination,
+} from "../_shared/bridge.ts";
+import { type GraphError, graphFields, GraphRefusedError, isGraphError } from "../_shared/graph.ts";
+import { since } from "../_shared/log.ts";
+import { lookUp } from "../_shared/profiles.ts";
+import type { Connect } from "../_shared/webhook.ts";
+import type { SelfContext } from "./context.ts";
+
+/** Meta lets a call ring for about 30 s; answering takes a moment itself. */
+const ANSWER_WITHIN_MS = 25_000;
+/** From accepting to the first packet of the call; then nobody waits for its log line any more. */
+const ACTIVE_WITHIN_MS = 10_000;
+
+const BEFORE_ACCEPT = [
+  EventKind.TRANSPORT_CONNECTED,
+  EventKind.PROVIDER_READY,
+  EventKind.SESSION_ENDED,
+  EventKind.CALL_ENDED,
+];
+/** The caller, or Meta, ended it: there is nobody to reject. */
+const LEFT = ["CALLER_ABANDONED", "USER_HANGUP", "META_FAILED", "MEDIA_TIMEOUT"];
+
+export class Answering {
+  constructor(
+    private readonly connect: Connect,
+    private readonly receivedAt: number,
+    private readonly context: SelfContext,
+  ) {}
+
+  async run(): Promise<void> {
+    const { log } = this.context;
+    log.info("WA_CALL_CONNECT", { mode: "self", elapsedMs: this.#elapsed() });
+    const started = await this.#start();
+    if (started === undefined) return;
+    if (started.byAnother) return log.info("WA_CALL_DUPLICATE", { elapsedMs: this.#elapsed() });
+    if (!await this.#graph("pre_accept", started.sdpAnswer)) return;
+    log.info("WA_CALL_PRE_ACCEPTED", { elapsedMs: this.#elapsed() });
+    if (!await this.#advance("ANSWER_DELIVERED", "reject")) return;
+    if (!await this.#ready()) return;
+    if (!await this.#graph("accept", started.sdpAnswer)) return;
+    log.info("WA_CALL_ACCEPTED", { elapsedMs: this.#elapsed() });
+    if (!await this.#advance("ACCEPTED", "terminate")) return;
+    await this.#active();
+  }
+
+  #elapsed(): number {
+    return since(this.receivedAt);
+  }
+
+  async #start(): Promise<Started | undefined> {
+    const { settings, bridge, sql, log } = this.context;
+    const profile = await lookUp(settings.database, sql, this.connect.caller, log);
+    const began = Date.now();
+    try {
+      const started = await bridge.start(this.connect, agentFor(profile), () => this.#elapsed());
+      log.info("VOICE_BRIDGE_SESSION_CREATED", { elapsedMs: this.#elapsed(), tookMs: since(began) });
+      return started;
+    } catch (error) {
+      const reason = reasonOf(error);
+      // Its end overtook its beginning, or this is a delivery of yesterday's.
+      if (reason === "SESSION_ENDED") {
+        log.info("WA_CALL_ALREADY_OVER", { elapsedMs: this.#elapsed() });
+        return undefined;
+      }
+      log.error("VOICE_BRIDGE_SESSION_NOT_CREATED", { elapsedMs: this.#elapsed(), reason, ...log.failure(error) });
+      await this.#hangUp("reject");
+      return undefined;
+    }
+  }
+
+  /** Whether Graph did it. If not, the call is ended on both sides. */
+  async #graph(action: "pre_accept" | "accept", sdp: string): Promise<boolean> {
+    const { graph, log } = this.context;
+    log.info("GRAPH_ASKED", { action, elapsedMs: this.#elapsed() });
+    try {
+      await graph.act(this.connect.phoneNumberId, this.connect.callId, action, sdp);
+      return true;
+    } catch (error) {
+      if (!isGraphError(error)) throw error;
+      await this.#failedAtGraph(error);
+      return false;
+    }
+  }
+
+  async #failedAtGraph(error: GraphError): Promise<void> {
+    const { bridge, log } = this.context;
+    const reason = error instanceof GraphRefusedError ? "GRAPH_REFUSED" : "GRAPH_UNREACHABLE";
+    log.error(reason, { elapsedMs: this.#elapsed(), ...graphFields(error, log) });
+    try {
+      await bridge.end(this.connect.callId, reason);
+    } catch (error) {
+      log.error("CALL_NOT_ENDED", { reason: reasonOf(error), ...log.failure(error) });
+    }
+    await this.#hangUp("reject");
+  }
+
+  /** Whether the session was told. If not, the call cannot go on. */
+  async #advance(stage: Stage, goodbye: "reject" | "terminate"): Promise<boolean> {
+    const { bridge, log } = this.context;
+    try {
+      await bridge.advance(this.connect.callId, stage);
+      return true;
+    } catch (error) {
+      const reason = reasonOf(error);
+      log.warn("SESSION_NOT_ADVANCED", { stage, elapsedMs: this.#elapsed(), reason, ...log.failure(error) });
+      await this.#hangUp(goodbye);
+      return false;
+    }
+  }
+
+  /** Waits until the transport is up and the AI ready, or patience with the AI is over. */
+  async #ready(): Promise<boolean> {
+    const { settings, bridge, log } = this.context;
+    const patience = deferred(this.receivedAt + settings.acceptPatienceMs - Date.now());
+    const limit = AbortSignal.timeout(Math.max(0, this.receivedAt + ANSWER_WITHIN_MS - Date.now()));
+    const stop = new AbortController();
+    let transport = false;
+    let provider = false;
+    const events = bridge.events(this.connect.callId, BEFORE_ACCEPT, AbortSignal.any([limit, stop.signal]))[
+      Symbol.asyncIterator
+    ]();
+    let next: Promise<IteratorResult<Event>> | undefined;
+    try {
+      while (!(transport && (provider || patience.over))) {
+        next ??= events.next();
+        // Without a transport there is nothing to accept, however long the AI takes.
+        const step = transport ? await Promise.race([next, patience.wait]) : await next;
+        if (step === undefined) continue;
+        next = undefined;
+        if (step.done) throw new Error("the stream of events ended before the call did");
+        const { kind } = step.value;
+        if (kind.case === "transportConnected") transport = true;
+        if (kind.case === "providerReady") {
+          provider = true;
+          log.info("OPENAI_SESSION_CREATED", { elapsedMs: this.#elapsed() });
+        }
+        if (kind.case === "sessionEnded" || kind.case === "callEnded") {
+          await this.#endedEarly(kind.value.termination);
+          return false;
+        }
+      }
+      return true;
+    } catch (error) {
+      log.error("CALL_NOT_READY", { elapsedMs: this.#elapsed(), reason: reasonOf(error), ...log.failure(error) });
+      await Promise.all([
+        bridge.end(this.connect.callId, limit.aborted ? "RING_TIMEOUT" : "").catch((error) =>
+          log.warn("CALL_NOT_ENDED", log.failure(error))
+        ),
+        this.#hangUp("reject"),
+      ]);
+      return false;
+    } finally {
+      patience.cancel();
+      // The event nobody waits for any more ends with the stream.
+      next?.catch(() => {});
+      stop.abort();
+    }
+  }
+
+  async #endedEarly(termination: Termination | undefined): Promise<void> {
+    const { log } = this.context;
+    log.warn("SESSION_ENDED_BEFORE_ACCEPT", {
+      elapsedMs: this.#elapsed(),
+      reason: termination?.reason,
+      code: termination?.upstreamCode,
+    });
+    if (!LEFT.includes(termination?.reason ?? "")) await this.#hangUp("reject");
+  }
+
+  /** Follows the call until its audio flows, for the log. */
+  async #active(): Promise<void> {
+    const { bridge, log } = this.context;
+    const kinds = [EventKind.STAGE_REACHED, EventKind.CALL_ENDED];
+    try {
+      const limit = AbortSignal.timeout(ACTIVE_WITHIN_MS);
+      for await (const { kind, elapsedMs } of bridge.events(this.connect.callId, kinds, limit)) {
+        if (kind.case === "callEnded") return;
+        if (kind.case === "stageReached" && kind.value.stage === Milestone.MEDIA_BRIDGE_ACTIVE) {
+          return log.info("MEDIA_BRIDGE_ACTIVE", { elapsedMs: Number(elapsedMs) });
+        }
+      }
+    } catch (error) {
+      log.warn("MEDIA_BRIDGE_NOT_SEEN", { elapsedMs: this.#elapsed(), reason: reasonOf(error), ...log.failure(error) });
+    }
+  }
+
+  async #hangUp(first: "reject" | "terminate"): Promise<void> {
+    const { graph, log } = this.context;
+    try {
+      await graph.hangUp(this.connect.phoneNumberId, this.connect.callId, first, log);
+    } catch (error) {
+      if (!isGraphError(error)) throw error;
+      log.error("GRAPH_UNREACHABLE", { elapsedMs: this.#elapsed(), ...graphFields(error, log) });
+    }
+  }
+}
+
+/** A moment to wait for, and to look at. */
+function deferred(inMs: number) {
+  const state = { over: false, wait: Promise.resolve(undefined), cancel: () => {} };
+  state.wait = new Promise<undefined>((resolve) => {
+    const timer = setTimeout(() => {
+      state.over = true;
+      resolve(undefined);
+    }, Math.max(0, inMs));
+    state.cancel = () => clearTimeout(timer);
+  });
+  return state;
+}
