@@ -1,0 +1,5 @@
+// The control plane holds the signalling.
+
+import { scenarios } from "./scenarios.ts";
+
+scenarios("managed");
