@@ -199,6 +199,16 @@ export function scenarios(mode: Mode): void {
     assertEquals([record.endedBy, record.graph], ["CallerAbandoned", []]);
   });
 
+  scenario(`${mode}: a call to another number of the app is somebody else's`, async (world) => {
+    const { callId, connect } = await world.simulator.call({ script: ["listen"], connect: "withheld" });
+    const metadata = { display_phone_number: "15550002222", phone_number_id: "106000000000002" };
+    assertEquals((await world.simulator.deliver([{ ...connect, metadata }])).status, 200);
+    await world.logged("WA_CALL_OTHER_NUMBER", callId);
+    assertEquals(world.events(callId), ["WA_CALL_OTHER_NUMBER"]);
+    await world.simulator.hangUp(callId);
+    assertEquals((await world.simulator.finish(callId)).graph, []);
+  });
+
   scenario(`${mode}: verification wants the word agreed`, async (world) => {
     const right = await world.simulator.verify();
     assertEquals([right.status, right.body], [200, right.challenge]);

@@ -45,6 +45,8 @@ export interface DatabaseSettings {
 export interface CallSettings {
   mode: Mode;
   appSecret: string;
+  /** Whose calls are answered, by Meta's id; none: those of every number of the app. */
+  phoneNumberId: string | undefined;
   bridgeUrl: string;
   apiKey: string | undefined;
   /** Always in self mode; in managed mode the control plane talks to Graph. */
@@ -154,12 +156,17 @@ export function callSettings(environment: Environment): CallSettings {
   if (callbackSecret !== undefined && !/^whsec_[A-Za-z0-9+/]{16,}={0,2}$/.test(callbackSecret)) {
     read.problems.push("VOICEBRIDGE_CALLBACK_SECRET must read whsec_ and base64");
   }
+  const phoneNumberId = read.text("WHATSAPP_PHONE_NUMBER_ID");
+  if (phoneNumberId !== undefined && !NUMBER_ID.test(phoneNumberId)) {
+    read.problems.push("WHATSAPP_PHONE_NUMBER_ID must be the number's id at Meta, digits only");
+  }
   return read.done({
     mode,
     appSecret: read.required("WHATSAPP_APP_SECRET"),
+    phoneNumberId,
     bridgeUrl: read.url("VOICE_BRIDGE_URL", read.required("VOICE_BRIDGE_URL")),
     apiKey: read.text("VOICE_BRIDGE_API_KEY"),
-    graph: mode === "self" ? graphSettings(read) : undefined,
+    graph: mode === "self" ? graphSettings(read, phoneNumberId) : undefined,
     callbackSecret,
     database: databaseSettings(read),
     staleMs: read.number("VOICE_BRIDGE_STALE_S", 1, 3600, 60) * 1000,
@@ -168,11 +175,7 @@ export function callSettings(environment: Environment): CallSettings {
   });
 }
 
-function graphSettings(read: Reader): GraphSettings {
-  const phoneNumberId = read.text("WHATSAPP_PHONE_NUMBER_ID");
-  if (phoneNumberId !== undefined && !NUMBER_ID.test(phoneNumberId)) {
-    read.problems.push("WHATSAPP_PHONE_NUMBER_ID must be the number's id at Meta, digits only");
-  }
+function graphSettings(read: Reader, phoneNumberId: string | undefined): GraphSettings {
   return {
     accessToken: read.required("WHATSAPP_ACCESS_TOKEN"),
     phoneNumberId,

@@ -59,7 +59,7 @@ export function voiceCalls(settings: CallSettings, log: Log, background: Backgro
       log.warn("WEBHOOK_MALFORMED", { error: error.message });
       return answer(400, "WEBHOOK_MALFORMED", error.message);
     }
-    const delivery: Delivery = { raw, signature, notices: timely(found, context), receivedAt: received };
+    const delivery: Delivery = { raw, signature, notices: forUs(found, context), receivedAt: received };
     if (selfContext !== undefined) {
       self.take(delivery, selfContext);
       return new Response("ok");
@@ -82,11 +82,19 @@ async function takeManaged(delivery: Delivery, context: Context): Promise<Respon
   return new Response("ok");
 }
 
-/** Meta may deliver long after the caller has gone: a connect that old is dropped. */
-function timely(found: Notice[], { settings, log }: Context): Notice[] {
+/**
+ * Meta may deliver long after the caller has gone: a connect that old is dropped. Several numbers may share an app and thus
+ * a webhook; one of another number is somebody else's.
+ */
+function forUs(found: Notice[], { settings, log }: Context): Notice[] {
   return found.filter((notice) => {
     if (notice.kind === "ignored") {
       log.info("WEBHOOK_NOTICE_IGNORED", { callId: notice.callId, what: notice.what });
+      return false;
+    }
+    const { phoneNumberId = settings.phoneNumberId } = notice;
+    if (settings.phoneNumberId !== undefined && phoneNumberId !== settings.phoneNumberId) {
+      log.info("WA_CALL_OTHER_NUMBER", { callId: notice.callId });
       return false;
     }
     // Without a timestamp, and with one ahead of this clock, it is a call of now.
