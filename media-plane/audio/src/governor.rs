@@ -72,6 +72,13 @@ pub struct Governor {
     doublings: u32,
 }
 
+impl Default for Governor {
+    /// With the default settings.
+    fn default() -> Self {
+        Self::at_ceiling(GovernorSettings::default())
+    }
+}
+
 impl Governor {
     /// Begins at the ceiling.
     ///
@@ -85,16 +92,26 @@ impl Governor {
         if !(0.0 < low_load && low_load < high_load && high_load <= 1.0) {
             return Err(GovernorError::Loads);
         }
-        Ok(Self {
+        Ok(Self::at_ceiling(settings))
+    }
+
+    const fn at_ceiling(settings: GovernorSettings) -> Self {
+        Self {
             settings,
-            complexity: ceiling,
+            complexity: settings.ceiling,
             load: 0.0,
             observed: None,
             lowered: None,
             raised: None,
             calm_since: None,
             doublings: 0,
-        })
+        }
+    }
+
+    /// Never less and never more, as set.
+    #[must_use]
+    pub const fn bounds(&self) -> (u8, u8) {
+        (self.settings.floor, self.settings.ceiling)
     }
 
     /// The complexity in force.
@@ -222,6 +239,13 @@ mod tests {
         assert!(history.iter().all(|level| (2..=5).contains(level)));
         let fixed = GovernorSettings { floor: 7, ceiling: 7, ..settings };
         assert!(run(fixed, 60, |_| 400.0).iter().all(|&level| level == 7));
+    }
+
+    #[test]
+    fn the_default_is_no_contradiction() {
+        let default = Governor::default();
+        assert_eq!((default.bounds(), default.complexity()), ((2, 5), 5));
+        assert!(Governor::new(GovernorSettings::default()).is_ok());
     }
 
     #[test]

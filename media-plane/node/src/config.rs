@@ -18,6 +18,7 @@ use std::{
 
 use clap::Parser as _;
 use secrecy::SecretString;
+use voicebridge_audio::governor::Governor;
 use voicebridge_session::agent::Agent;
 
 /// gRPC port when `VOICEBRIDGE_MEDIA_LISTEN` is unset.
@@ -86,6 +87,17 @@ pub struct RawConfig {
     #[arg(id = "media_threads", long = "media-threads", env = "VOICEBRIDGE_MEDIA_THREADS", hide_env_values = true)]
     #[arg(help = "Media threads, 1 to 256 [default: cores - 1, at least 1]")]
     pub threads: Option<String>,
+    /// Encoder complexity
+    #[arg(
+        id = "media_opus_complexity",
+        long = "media-opus-complexity",
+        env = "VOICEBRIDGE_OPUS_COMPLEXITY",
+        hide_env_values = true
+    )]
+    #[arg(
+        help = "Least and most complexity of the Opus encoders, within 0 to 10, `least-most`; the load of each media thread chooses [default: 2-5]"
+    )]
+    pub opus_complexity: Option<String>,
     /// AI provider
     #[arg(id = "media_provider", long = "media-provider", env = "VOICEBRIDGE_PROVIDER", hide_env_values = true)]
     #[arg(help = "`openai` or `embedded` [default: openai when OPENAI_API_KEY is set, else embedded]")]
@@ -224,6 +236,8 @@ pub struct Config {
     pub max_sessions: u32,
     /// Media threads.
     pub threads: usize,
+    /// Bounds of the encoders' complexity; each media thread governs with a copy of its own.
+    pub governor: Governor,
     /// Which AI answers.
     pub provider: ProviderConfig,
     /// How it behaves unless a request says otherwise.
@@ -311,6 +325,7 @@ impl Config {
             udp_ports,
             max_sessions,
             threads: threads as usize,
+            governor: errors.complexity("VOICEBRIDGE_OPUS_COMPLEXITY", raw.opus_complexity),
             provider: errors.provider(
                 parse::text(raw.provider),
                 parse::OpenAiRaw {

@@ -152,7 +152,7 @@ impl Node {
             node_id: uuid::Uuid::now_v7().to_string(),
             advertise_url,
             clock,
-            shards: Shards::start(config.threads, clock, &sessions)?,
+            shards: Shards::start(config.threads, config.governor, clock, &sessions)?,
             sessions,
             ports: PortPool::new(config.udp_ports.clone(), config.public_ip, config.port_rest),
             draining: CancellationToken::new(),

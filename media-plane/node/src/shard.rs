@@ -27,6 +27,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
+use voicebridge_audio::governor::Governor;
 use voicebridge_session::{Command, Stage, Termination};
 
 pub use call::{Call, Wiring};
@@ -99,16 +100,16 @@ pub struct Shards {
 pub struct ShardIndex(usize);
 
 impl Shards {
-    /// Spawns `threads` media threads.
+    /// Spawns `threads` media threads, each governing its encoders with a copy of `governor`.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(threads: usize, clock: Clock, sessions: &Arc<Sessions>) -> io::Result<Self> {
+    pub fn start(threads: usize, governor: Governor, clock: Clock, sessions: &Arc<Sessions>) -> io::Result<Self> {
         let shards = (0..threads)
             .map(|index| {
                 let (orders, inbox) = mpsc::channel(ORDERS);
                 let load = Arc::new(Load::default());
-                let worker = worker::Worker::new(clock, inbox, load.clone(), sessions.clone());
+                let worker = worker::Worker::new(clock, governor, inbox, load.clone(), sessions.clone());
                 thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;
                 Ok(Shard { orders, load })
             })

@@ -10,6 +10,7 @@ use std::{
 
 use http::{Uri, uri::Scheme};
 use secrecy::SecretString;
+use voicebridge_audio::governor::{Governor, GovernorSettings};
 use voicebridge_session::agent::Agent;
 
 use super::{Config, ConfigError, ConfigErrors, OpenAiConfig, ProviderConfig};
@@ -107,6 +108,21 @@ impl Errors {
                 default
             }
         }
+    }
+
+    pub(super) fn complexity(&mut self, variable: &'static str, value: Option<String>) -> Governor {
+        let Some(value) = text(value) else { return Governor::default() };
+        let governor = value.split_once('-').and_then(|(least, most)| {
+            let (floor, ceiling) = (least.trim().parse().ok()?, most.trim().parse().ok()?);
+            Governor::new(GovernorSettings { floor, ceiling, ..GovernorSettings::default() }).ok()
+        });
+        governor.unwrap_or_else(|| {
+            self.add(
+                variable,
+                format!("is {value:?}; it must be `least-most` with 0 <= least <= most <= 10, e.g. 2-5"),
+            );
+            Governor::default()
+        })
     }
 
     pub(super) fn public_ip(&mut self, variable: &'static str, text: &str) -> IpAddr {

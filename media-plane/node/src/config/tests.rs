@@ -20,6 +20,7 @@ fn raw(pairs: &[(&str, &str)]) -> RawConfig {
             "VOICEBRIDGE_UDP_PORTS" => &mut raw.udp_ports,
             "VOICEBRIDGE_MAX_SESSIONS" => &mut raw.max_sessions,
             "VOICEBRIDGE_MEDIA_THREADS" => &mut raw.threads,
+            "VOICEBRIDGE_OPUS_COMPLEXITY" => &mut raw.opus_complexity,
             "VOICEBRIDGE_PROVIDER" => &mut raw.provider,
             "VOICEBRIDGE_AGENT" => &mut raw.agent,
             "OPENAI_API_KEY" => &mut raw.openai_api_key,
@@ -57,6 +58,7 @@ fn nothing_set_is_a_laptop() {
     assert_eq!(config.region, "local");
     assert_eq!(config.udp_ports, 20_000..=29_999);
     assert_eq!(config.max_sessions, SESSIONS_PER_THREAD * config.threads as u32);
+    assert_eq!(config.governor.bounds(), (2, 5));
     assert_eq!(config.provider.name(), "embedded");
     assert_eq!(config.agent, Agent::default());
     assert_eq!(
@@ -131,6 +133,17 @@ fn ranges_and_numbers_have_bounds() {
         ("VOICEBRIDGE_MEDIA_LISTEN", "3200"),
     ] {
         wrong(&[(variable, value)], &[variable]);
+    }
+}
+
+#[test]
+fn complexity_has_a_floor_and_a_ceiling() {
+    for (value, bounds) in [("0-10", (0, 10)), ("5-5", (5, 5)), (" 3 - 9 ", (3, 9)), ("", (2, 5))] {
+        assert_eq!(ok(&[("VOICEBRIDGE_OPUS_COMPLEXITY", value)]).governor.bounds(), bounds, "{value:?}");
+    }
+    for value in ["5", "5-2", "2-11", "-1-5", "2-", "low-high", "2-5-7"] {
+        let errors = wrong(&[("VOICEBRIDGE_OPUS_COMPLEXITY", value)], &["VOICEBRIDGE_OPUS_COMPLEXITY"]);
+        assert!(errors.to_string().contains("0 <= least <= most <= 10"), "{errors}");
     }
 }
 

@@ -78,7 +78,7 @@ impl Bench {
     fn new() -> Self {
         let clock = Clock::new(Instant::now());
         let sessions = Sessions::new(10);
-        let shards = Shards::start(1, clock, &sessions).unwrap();
+        let shards = Shards::start(1, Governor::default(), clock, &sessions).unwrap();
         let first = 23_000 + (std::process::id() % 500) as u16 * 4;
         let ports = PortPool::new(first..=first + 200, Ipv4Addr::LOCALHOST.into(), Duration::ZERO);
         Self { clock, sessions, shards, ports }
@@ -171,7 +171,7 @@ async fn all_sessions_can_be_ended_at_once() {
 #[tokio::test]
 async fn calls_are_spread_over_the_threads() {
     let clock = Clock::new(Instant::now());
-    let shards = Shards::start(3, clock, &Sessions::new(10)).unwrap();
+    let shards = Shards::start(3, Governor::default(), clock, &Sessions::new(10)).unwrap();
     let mut chosen: Vec<usize> = (0..6).map(|_| shards.choose().0).collect();
     chosen.sort_unstable();
     assert_eq!(chosen, [0, 0, 1, 1, 2, 2]);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use voicebridge_audio::governor::{Governor, GovernorSettings};
+use voicebridge_audio::governor::Governor;
 use voicebridge_session::{Input, Termination};
 
 use super::{Call, Load, Order};
@@ -42,8 +42,13 @@ enum Orders {
 }
 
 impl Worker {
-    pub(super) fn new(clock: Clock, orders: mpsc::Receiver<Order>, load: Arc<Load>, sessions: Arc<Sessions>) -> Self {
-        let governor = Governor::new(GovernorSettings::default()).expect("the default settings are in their ranges");
+    pub(super) fn new(
+        clock: Clock,
+        governor: Governor,
+        orders: mpsc::Receiver<Order>,
+        load: Arc<Load>,
+        sessions: Arc<Sessions>,
+    ) -> Self {
         Self { clock, orders, load, sessions, governor, calls: Vec::new() }
     }
 
