@@ -1,5 +1,33 @@
 // The edge function holds the signalling.
 
-import { scenarios } from "./scenarios.ts";
+import { deepEqual as assertEquals } from "node:assert/strict";
+import { createHmac } from "node:crypto";
+
+import { SIGNATURE_HEADER } from "../functions/_shared/http.ts";
+import { scenario, scenarios } from "./scenarios.ts";
+import { assertNoViolations, granted, HANGS_UP_AT_ONCE } from "./talk.ts";
 
 scenarios("self");
+
+scenario("self: the same connect at two instances is one call", async (world) => {
+  const another = await world.anotherInstance();
+  const { callId, connect } = await world.simulator.call({ ...HANGS_UP_AT_ONCE, connect: "withheld" });
+  const body = JSON.stringify({ entry: [{ changes: [{ field: "calls", value: connect }] }] });
+  const signature = createHmac("sha256", world.simulator.introduction.appSecret).update(body).digest("hex");
+  const deliver = async (url: string) => {
+    const response = await fetch(url, { method: "POST", body, headers: { [SIGNATURE_HEADER]: `sha256=${signature}` } });
+    await response.body?.cancel();
+    return response.status;
+  };
+  assertEquals(await Promise.all([deliver(world.callsUrl), deliver(another.url)]), [200, 200]);
+  const record = await world.simulator.finish(callId);
+  assertEquals([record.endedBy, granted(record)], ["Caller", ["pre_accept", "accept"]]);
+  assertEquals(record.graph.length, 2, "and nobody asked Graph for more");
+  assertNoViolations(record);
+  assertEquals((await world.row(callId)).reason, "USER_HANGUP");
+  const told = [world.calls, another.process].flatMap(({ lines }) =>
+    lines.filter((line) => line.includes("WA_CALL_DUPLICATE") && line.includes(callId))
+  );
+  assertEquals(told.length, 1);
+  assertEquals(await another.process.stop(), 143);
+});

@@ -19,6 +19,8 @@ const DATABASE_PASSWORD = "secret-7f36";
 /** Slices of the media ports below the ephemeral range; a node takes the next port when one is taken. */
 const [UDP_FIRST, UDP_SLICE, UDP_SLICES] = [20_000, 60, 160];
 
+const CALLS = "wa-webhook-voice-calls";
+
 export interface Setup {
   mode: Mode;
   /** The AI turns every session down with this HTTP status. */
@@ -59,6 +61,7 @@ export class World {
     readonly sql: postgres.Sql,
     readonly folder: string,
     private readonly behind: Deno.ConnectOptions,
+    private readonly variables: Record<string, string>,
   ) {}
 
   static async start(setup: Setup): Promise<World> {
@@ -119,7 +122,7 @@ export class World {
     });
     await node.line("registration", (line) => line.includes("registered with the control plane"));
 
-    const calls = startFunction("wa-webhook-voice-calls", {
+    const variables = {
       VOICE_BRIDGE_MODE: setup.mode,
       VOICE_BRIDGE_URL: `http://127.0.0.1:${bridge.port}`,
       VOICE_BRIDGE_API_KEY: API_KEY,
@@ -127,7 +130,8 @@ export class World {
       SUPABASE_DB_URL: databaseUrl,
       ...whatsapp,
       ...setup.functions,
-    });
+    };
+    const calls = startFunction(CALLS, variables);
     const callsUrl = await listening(calls);
     callback.lead({ hostname: "127.0.0.1", port: Number(new URL(callsUrl).port) });
     const core = startFunction("wa-webhook-core", {
@@ -152,7 +156,14 @@ export class World {
       sql,
       folder,
       behind,
+      variables,
     );
+  }
+
+  /** Another instance of the function for calls, as Supabase starts when it likes. */
+  async anotherInstance(): Promise<{ process: Process; url: string }> {
+    const process = startFunction(CALLS, this.variables);
+    return { process, url: await listening(process) };
   }
 
   /** Undoes the shutting of the gate to the control plane. */
