@@ -2,7 +2,7 @@
 
 import assert, { deepEqual as assertEquals } from "node:assert/strict";
 
-import { inWorld, scenario } from "./scenarios.ts";
+import { inWorld, scenario, terminateAgain } from "./scenarios.ts";
 import { granted, HANGS_UP_AT_ONCE } from "./talk.ts";
 import { listening, startFunction } from "./world.ts";
 
@@ -48,6 +48,18 @@ scenario("no control plane: the caller is turned down, and the row says what Met
   const row = await world.row(callId);
   assertEquals([row.result, row.reason, row.received_at], ["abandoned", "CALLER_ABANDONED", null]);
   world.openBridge();
+});
+
+scenario("a row keeps what the control plane said when Meta's word alone comes after it", async (world) => {
+  const dialled = await world.simulator.call(HANGS_UP_AT_ONCE);
+  await world.simulator.finish(dialled.callId);
+  const row = await world.row(dialled.callId);
+  assertEquals([row.result, row.reason], ["completed", "USER_HANGUP"]);
+  world.bridge.shut();
+  const again = await terminateAgain(world, dialled);
+  world.openBridge();
+  await world.logged("CALL_RECORD_UNAVAILABLE", dialled.callId);
+  assertEquals({ ...again, updated_at: null }, { ...row, updated_at: null });
 });
 
 scenario("Graph away for one request is asked again", async (world) => {

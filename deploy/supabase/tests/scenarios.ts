@@ -3,6 +3,7 @@
 import assert, { deepEqual as assertEquals, match as assertMatch } from "node:assert/strict";
 
 import type { Mode } from "../functions/_shared/settings.ts";
+import type { Dialled } from "./simulator.ts";
 import {
   ASKS_ONE_QUESTION,
   assertHeard,
@@ -144,12 +145,7 @@ export function scenarios(mode: Mode): void {
     const { callId, connect } = await world.simulator.call(HANGS_UP_AT_ONCE);
     await world.simulator.finish(callId);
     const row = await world.row(callId);
-    const call = (connect.calls as Record<string, unknown>[])[0];
-    const terminate = { ...connect, calls: [{ ...call, event: "terminate", status: "COMPLETED", session: undefined }] };
-    const lines = world.calls.lines.length;
-    assertEquals((await world.simulator.deliver([terminate])).status, 200);
-    await written(world, callId, lines);
-    const again = await world.row(callId);
+    const again = await terminateAgain(world, { callId, connect });
     assertEquals({ ...again, updated_at: null }, { ...row, updated_at: null });
   });
 
@@ -247,6 +243,16 @@ export function scenarios(mode: Mode): void {
     assertEquals([put.status, put.headers.get("allow")], [405, "GET, POST"]);
     await put.body?.cancel();
   });
+}
+
+/** Delivers the call's terminate once more; its row when it has been written again. */
+export async function terminateAgain(world: World, { callId, connect }: Dialled): Promise<Record<string, unknown>> {
+  const call = (connect.calls as Record<string, unknown>[])[0];
+  const terminate = { ...connect, calls: [{ ...call, event: "terminate", status: "COMPLETED", session: undefined }] };
+  const lines = world.calls.lines.length;
+  assertEquals((await world.simulator.deliver([terminate])).status, 200);
+  await written(world, callId, lines);
+  return await world.row(callId);
 }
 
 /** Waits for a line of the call's row after the first `lines`. */

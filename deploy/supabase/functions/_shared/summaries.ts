@@ -1,5 +1,5 @@
-// One row per call that has ended. Written again, it is the same row: what is known then stands, what is not stays as it
-// was, so that a second `terminate`, or a control plane that answers only later, harms nothing.
+// One row per call that has ended. Written again, it is the same row, and knows no less than before: a second `terminate`,
+// or a control plane that answers only one of two times, harms nothing.
 
 import { type Call, Speaker, type Termination, TerminationResult } from "./bridge.ts";
 import type { Database } from "./database.ts";
@@ -134,19 +134,27 @@ function usage(counted: NonNullable<Call["usage"]>): Record<string, number> {
   };
 }
 
-/** Writes the row, or adds to it what was not known before. */
-export async function write(settings: DatabaseSettings, sql: Database, summary: Summary): Promise<void> {
+/**
+ * Writes the row. Where there is one already, what the control plane says stands over what was there, and what Meta alone
+ * says only fills in what was missing.
+ */
+export async function write(
+  settings: DatabaseSettings,
+  sql: Database,
+  summary: Summary,
+  source: "control plane" | "meta",
+): Promise<void> {
   if (settings.summaries === undefined) return;
   const { transcript, usage } = summary;
   const row = { ...summary, transcript: transcript && sql.json(transcript), usage: usage && sql.json(usage) };
-  const table = settings.summaries;
-  const known = Object.keys(row).filter((column) => column !== "call_id");
-  const added = known.map((column, index) =>
-    sql`${index === 0 ? sql`` : sql`, `}${sql(column)} = coalesce(excluded.${sql(column)}, ${
-      sql(`${table.split(".").at(-1)}.${column}`)
-    })`
-  );
+  const table = settings.summaries.split(".").at(-1);
+  const columns = Object.keys(row).filter((column) => column !== "call_id");
+  const merged = columns.map((column, index) => {
+    const [given, known] = [sql`excluded.${sql(column)}`, sql(`${table}.${column}`)];
+    const value = source === "meta" ? sql`coalesce(${known}, ${given})` : sql`coalesce(${given}, ${known})`;
+    return sql`${index === 0 ? sql`` : sql`, `}${sql(column)} = ${value}`;
+  });
   await sql`
-    insert into ${sql(table)} ${sql(row)}
-    on conflict (call_id) do update set ${added}, updated_at = now()`;
+    insert into ${sql(settings.summaries)} ${sql(row)}
+    on conflict (call_id) do update set ${merged}, updated_at = now()`;
 }

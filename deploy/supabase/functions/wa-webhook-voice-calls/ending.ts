@@ -17,7 +17,7 @@ export async function record(end: Terminate, { settings, bridge, sql }: Context,
   }
   const summary = summarise(settings.mode, end, call, settings.database.transcripts);
   try {
-    await write(settings.database, sql, summary);
+    await write(settings.database, sql, summary, call === undefined ? "meta" : "control plane");
     const { result, reason, duration_ms } = summary;
     log.info("CALL_SUMMARY_WRITTEN", { result, reason, durationMs: duration_ms ?? undefined });
   } catch (error) {
