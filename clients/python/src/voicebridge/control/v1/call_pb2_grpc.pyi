@@ -71,7 +71,9 @@ class CallServiceStub:
 
       what happens                                          what it does
       ----------------------------------------------------  ------------------------------------------------------------
-      a response arrives                                    keeps its cursor; passes an event on, tells of `lagged`
+      a response arrives                                    keeps its cursor; tells of `lagged`, passes an event on
+        with a durable event and the cursor already kept    drops the event: it was passed on before
+        without a cursor                                    ends with an error of its own, DATA_LOSS CURSOR_MISSING
       OK, one call                                          ends: all was delivered
       OK, all calls                                         as if the connection had broken
       the connection breaks, also in mid-message;           connects again at the last cursor, after a delay
@@ -79,6 +81,7 @@ class CallServiceStub:
         DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, CANCELLED
         by the server
       no response for three times `keepalive_interval`      breaks the connection itself, then as above
+        (until told: the last one known, else 15 s)
       CANCELLED by its own user, or its user's deadline     ends, with that
       UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND,        ends with the error: these do not heal by themselves
         INVALID_ARGUMENT, FAILED_PRECONDITION,
@@ -130,7 +133,9 @@ class CallServiceAsyncStub(CallServiceStub):
 
       what happens                                          what it does
       ----------------------------------------------------  ------------------------------------------------------------
-      a response arrives                                    keeps its cursor; passes an event on, tells of `lagged`
+      a response arrives                                    keeps its cursor; tells of `lagged`, passes an event on
+        with a durable event and the cursor already kept    drops the event: it was passed on before
+        without a cursor                                    ends with an error of its own, DATA_LOSS CURSOR_MISSING
       OK, one call                                          ends: all was delivered
       OK, all calls                                         as if the connection had broken
       the connection breaks, also in mid-message;           connects again at the last cursor, after a delay
@@ -138,6 +143,7 @@ class CallServiceAsyncStub(CallServiceStub):
         DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, CANCELLED
         by the server
       no response for three times `keepalive_interval`      breaks the connection itself, then as above
+        (until told: the last one known, else 15 s)
       CANCELLED by its own user, or its user's deadline     ends, with that
       UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND,        ends with the error: these do not heal by themselves
         INVALID_ARGUMENT, FAILED_PRECONDITION,
@@ -234,7 +240,9 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
 
           what happens                                          what it does
           ----------------------------------------------------  ------------------------------------------------------------
-          a response arrives                                    keeps its cursor; passes an event on, tells of `lagged`
+          a response arrives                                    keeps its cursor; tells of `lagged`, passes an event on
+            with a durable event and the cursor already kept    drops the event: it was passed on before
+            without a cursor                                    ends with an error of its own, DATA_LOSS CURSOR_MISSING
           OK, one call                                          ends: all was delivered
           OK, all calls                                         as if the connection had broken
           the connection breaks, also in mid-message;           connects again at the last cursor, after a delay
@@ -242,6 +250,7 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
             DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, CANCELLED
             by the server
           no response for three times `keepalive_interval`      breaks the connection itself, then as above
+            (until told: the last one known, else 15 s)
           CANCELLED by its own user, or its user's deadline     ends, with that
           UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND,        ends with the error: these do not heal by themselves
             INVALID_ARGUMENT, FAILED_PRECONDITION,
