@@ -7,8 +7,9 @@ mod asker;
 mod keyring;
 mod policy;
 mod scope;
+mod tokens;
 
 pub(crate) use asker::{Asker, Principal};
-pub(crate) use keyring::Keyring;
+pub(crate) use keyring::{Keyring, TOKEN_KEY, hash};
 pub use policy::{Access, HTTP, Policy, Rule};
 pub use scope::{Scope, Scopes};

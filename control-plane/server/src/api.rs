@@ -4,10 +4,13 @@ mod fault;
 mod grpc;
 mod guard;
 mod health;
+mod keys;
+mod lasting;
 mod legacy;
 mod routes;
 mod session_info;
 mod stream;
 
 pub(crate) use fault::{Fault, read_body};
+pub(crate) use keys::Keys;
 pub(crate) use routes::{Api, router};

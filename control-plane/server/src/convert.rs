@@ -15,8 +15,9 @@ use voicebridge_proto::{
 };
 
 use crate::{
+    access::{Scope, Scopes},
     graph::Answer,
-    store::{CallRow, Holder, NewEvent, StoredEvent},
+    store::{CallRow, Holder, KeyRow, NewEvent, StoredEvent},
 };
 
 pub(crate) fn timestamp(ms: i64) -> Timestamp {
@@ -264,4 +265,31 @@ pub(crate) fn add_event(call: &mut control::Call, event: types::Event) {
 
 pub(crate) fn duration_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn scope_to_wire(scope: Scope) -> control::Scope {
+    match scope {
+        Scope::CallsRead => control::Scope::CallsRead,
+        Scope::CallsWrite => control::Scope::CallsWrite,
+        Scope::Nodes => control::Scope::Nodes,
+        Scope::Admin => control::Scope::Admin,
+    }
+}
+
+/// `None` if one of them is unknown.
+pub(crate) fn scopes_from_wire(scopes: &[i32]) -> Option<Scopes> {
+    let known = |wire| Scope::ALL.into_iter().find(|scope| i32::from(scope_to_wire(*scope)) == wire);
+    scopes.iter().map(|wire| known(*wire)).collect()
+}
+
+pub(crate) fn key_to_wire(row: &KeyRow) -> control::Key {
+    control::Key {
+        key_id: row.key_id.clone(),
+        name: row.name.clone(),
+        scopes: row.scopes.given().map(|scope| scope_to_wire(scope).into()).collect(),
+        created_at: Some(timestamp(row.created_at_ms)),
+        expires_at: row.expires_at_ms.map(timestamp),
+        revoked_at: row.revoked_at_ms.map(timestamp),
+        last_used_at: row.last_used_at_ms.map(timestamp),
+    }
 }

@@ -14,12 +14,13 @@ use voicebridge_core::placement;
 use voicebridge_telemetry::install_tls;
 
 use crate::{
-    api::{self, Api},
+    access::{Keyring, TOKEN_KEY},
+    api::{self, Api, Keys},
     calls::{self, Calls},
     config::Config,
     events::{self, CURSOR_KEY, Cursors, Hub},
     graph::Graph,
-    nodes::{Clients, Nodes, Registry},
+    nodes::{Clients, Fleet, Nodes, Registry},
     retention,
     shared::Shared,
     store::{Sqlite, Store as _},
@@ -57,8 +58,11 @@ pub async fn run(
             None
         }
     };
-    if config.api_keys.is_empty() {
-        tracing::info!("VOICEBRIDGE_API_KEYS is not set: the API answers callers on this machine only");
+    let token_key = store.own_key(TOKEN_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
+    let keyring = Keyring::open(Arc::new(store.clone()), &token_key, &config.api_keys).await;
+    let keyring = Arc::new(keyring.context("the API keys could not be read")?);
+    if keyring.is_empty() {
+        tracing::info!("there is no API key: the API answers callers on this machine only");
     }
     if config.node_token.is_none() {
         tracing::info!("VOICEBRIDGE_NODE_TOKEN is not set: media nodes must be on this machine");
@@ -82,7 +86,9 @@ pub async fn run(
     let nodes = Nodes::new(Arc::clone(&shared.registry), loopback_only, arrivals, shared.detach.clone());
     let webhook = Webhook::new(Arc::clone(&shared), calls.clone());
     let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook };
-    let (app, health) = api::router(api, nodes).await?;
+    let fleet = Fleet::new(Arc::clone(&shared.registry), Arc::clone(&shared.clients), shared.limits().node_timeout);
+    let keys = Keys::new(Arc::new(store.clone()), Arc::clone(&keyring));
+    let (app, health) = api::router(api, nodes, fleet, keys, Arc::clone(&keyring)).await?;
 
     let known = calls.recover().await.context("the calls of before could not be read")?;
     if known > 0 {
@@ -91,6 +97,7 @@ pub async fn run(
     warm.await.context("the numbering plans could not be loaded")?;
     let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
     let tail = tokio::spawn(events::tail(Arc::clone(&shared.hub), Arc::clone(&shared.store)));
+    let key_keeper = tokio::spawn(Arc::clone(&keyring).keep());
     let pruner = tokio::spawn(retention::prune(Arc::clone(&shared)));
     let reconciler = tokio::spawn(calls::reconcile(Arc::clone(&shared), arrived));
     let address = listener.local_addr()?;
@@ -126,6 +133,10 @@ pub async fn run(
     reconciler.abort();
     pruner.abort();
     tail.abort();
+    key_keeper.abort();
+    if let Err(error) = keyring.note_use().await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the last uses of API keys were not stored");
+    }
     store.shut().await;
     tracing::info!("control plane stopped");
     Ok(())

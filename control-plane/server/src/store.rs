@@ -7,6 +7,9 @@
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod key_contract;
+mod keys;
 mod private;
 mod sqlite;
 
@@ -16,6 +19,7 @@ use voicebridge_core::{
     termination::Termination,
 };
 
+pub use keys::{Creation, KeyRow, KeyStore, NewKey, Revocation, Settings};
 pub use sqlite::Sqlite;
 
 /// How long a hang-up without a call is remembered. Connects older than a minute are dropped by age anyway.

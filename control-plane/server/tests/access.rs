@@ -5,12 +5,15 @@
 mod support;
 
 use http::HeaderMap;
-use support::{Graph, PATIENCE, Plane, plane};
+use sha2::Digest as _;
+use support::{Graph, PATIENCE, Plane, plane, until};
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
+use voicebridge_proto::control::v1::{CreateReadTokenRequest, key_service_client::KeyServiceClient};
 use voicebridge_server::{
     access::{Access, HTTP, Policy, Scope, Scopes},
     config::ApiKey,
+    store::{KeyStore as _, NewKey, Settings},
 };
 use voicebridge_telemetry::status::{metadata, reason};
 
@@ -29,6 +32,10 @@ enum Holds {
     /// Nothing of use; refused with this reason.
     Nothing(&'static str),
     Scope(Scope),
+    /// A read token for all calls.
+    Token,
+    /// A read token for the call "x".
+    TokenForOne,
     NodeToken,
 }
 
@@ -55,13 +62,64 @@ async fn system() -> (Plane, Vec<Caller>) {
         key: Some(format!("key-with-{}", scope.word())),
         holds: Holds::Scope(scope),
     }));
+    callers.extend(spent_keys(&plane).await);
+    let tokens = [("a token", "", Holds::Token), ("a token for x", "x", Holds::TokenForOne)];
+    for (what, call_id, holds) in tokens {
+        callers.push(Caller { what, key: Some(token(&plane, call_id).await), holds });
+    }
     (plane, callers)
 }
 
+/// Keys of the table that work no more, as another process would leave them there. The plane sees them soon.
+async fn spent_keys(plane: &Plane) -> [Caller; 2] {
+    let store = plane.store().await;
+    let hash = |key: &str| sha2::Sha256::digest(key.as_bytes()).into();
+    for (key, expires_at_ms) in [("expired", Some(2_000)), ("revoked", None)] {
+        let new = NewKey {
+            key_id: key.to_owned(),
+            hash: hash(key),
+            name: String::new(),
+            scopes: Scopes::ALL,
+            created_at_ms: 1_000,
+            expires_at_ms,
+        };
+        store.create_key(&new, Settings::Admin, 9).await.unwrap();
+    }
+    store.revoke_key("revoked", 1_500, Settings::Admin).await.unwrap();
+    store.shut().await;
+    let callers = [("expired", "KEY_EXPIRED"), ("revoked", "KEY_REVOKED")].map(|(key, reason)| Caller {
+        what: key,
+        key: Some(key.to_owned()),
+        holds: Holds::Nothing(reason),
+    });
+    for caller in &callers {
+        until("the keys are seen", || async {
+            let request = plane.http.get(format!("{}/sessions", plane.url)).header("x-api-key", caller.what);
+            let answer: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+            (answer["reason"] != "UNAUTHENTICATED").then_some(())
+        })
+        .await;
+    }
+    callers
+}
+
+async fn token(plane: &Plane, call_id: &str) -> String {
+    let mut keys = KeyServiceClient::new(plane::channel(&plane.url).await.unwrap());
+    let mut request = Request::new(CreateReadTokenRequest { call_id: call_id.to_owned(), lifetime: None });
+    request.metadata_mut().insert("x-api-key", "key-with-calls:read".parse().unwrap());
+    keys.create_read_token(request).await.unwrap().into_inner().token
+}
+
 /// What must come of it: `None` let in, else code and reason.
-fn expected(access: Access, caller: &Caller) -> Option<(Code, &'static str)> {
+fn expected(what: &str, access: Access, caller: &Caller) -> Option<(Code, &'static str)> {
+    let limited = Some((Code::PermissionDenied, "READ_TOKEN_LIMITED"));
     match (access, caller.holds) {
-        (Access::Open, _) | (Access::NodeToken, Holds::NodeToken) => None,
+        (Access::Open, _) => None,
+        (Access::Key(Scope::CallsRead), Holds::Token) if !what.contains("/CreateReadToken") => None,
+        (Access::Key(Scope::CallsRead), Holds::TokenForOne) if what.contains(" /sessions/x ") => None,
+        (Access::Key(Scope::CallsRead), Holds::Token | Holds::TokenForOne) => limited,
+        (Access::Key(_), Holds::Token | Holds::TokenForOne) => Some((Code::PermissionDenied, "SCOPE_MISSING")),
+        (Access::NodeToken, Holds::NodeToken) => None,
         (Access::Key(wanted), Holds::Scope(held)) => {
             (held != wanted && held != Scope::Admin).then_some((Code::PermissionDenied, "SCOPE_MISSING"))
         }
@@ -81,7 +139,7 @@ fn check(what: &str, access: Access, caller: &Caller, answer: Result<(), Status>
         let reason = reason(&status)?;
         is_refusal(&reason).then(|| (status.code(), reason, metadata(&status, "scope")))
     });
-    let expect = expected(access, caller).map(|(code, reason)| {
+    let expect = expected(what, access, caller).map(|(code, reason)| {
         let scope = match access {
             Access::Key(scope) if reason == "SCOPE_MISSING" => Some(scope.word().to_owned()),
             _ => None,
@@ -94,7 +152,7 @@ fn check(what: &str, access: Access, caller: &Caller, answer: Result<(), Status>
 /// Every gRPC method on the listener, with what it wants.
 fn methods() -> Vec<(String, Access)> {
     let policy = Policy::of_the_contract();
-    let served = ["CallService", "NodeService"];
+    let served = ["CallService", "KeyService", "FleetService", "NodeService"];
     let of_ours = policy
         .methods()
         .filter(|(path, _)| served.iter().any(|name| path.starts_with(&format!("/voicebridge.control.v1.{name}/"))))
@@ -104,7 +162,7 @@ fn methods() -> Vec<(String, Access)> {
         (route.replace("{*method}", method), *access)
     });
     let methods: Vec<_> = of_ours.chain(others).collect();
-    assert!(methods.len() > 10, "{methods:?}");
+    assert!(methods.len() > 15, "{methods:?}");
     methods
 }
 

@@ -5,12 +5,31 @@ use std::sync::Arc;
 use http::Extensions;
 use tonic::Code;
 
-use super::{Scope, Scopes};
+use super::{Scope, Scopes, keyring::Hash};
 use crate::api::Fault;
 
 /// Somebody known, or why nobody is.
 #[derive(Clone, Debug)]
 pub(crate) struct Asker(Result<Principal, Fault>);
+
+/// Which calls somebody may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Those their scopes let them; they came with a key.
+    Key,
+    /// All; they came with a read token.
+    TokenForAll,
+    /// This one; they came with a read token for it.
+    TokenForOne(String),
+}
+
+/// What ends somebody's right before the request has ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ends {
+    /// The row of the key, which may be revoked.
+    pub(crate) key: Option<Hash>,
+    pub(crate) at_ms: Option<i64>,
+}
 
 /// Somebody known, and what they may do.
 #[derive(Clone, Debug)]
@@ -18,6 +37,12 @@ pub(crate) struct Principal {
     /// For the log: an id, no secret.
     pub(crate) name: Arc<str>,
     pub(crate) scopes: Scopes,
+    pub(crate) reach: Reach,
+    pub(crate) ends: Ends,
+}
+
+fn limited(message: &str) -> Fault {
+    Fault::new(Code::PermissionDenied, "READ_TOKEN_LIMITED", message)
 }
 
 impl Principal {
@@ -29,6 +54,32 @@ impl Principal {
         let word = scope.word();
         let message = format!("This needs a key with scope {word}; the one sent has not got it.");
         Err(Fault::new(Code::PermissionDenied, "SCOPE_MISSING", message).with("scope", word))
+    }
+
+    /// `PERMISSION_DENIED` for a read token that is for another call. An empty id stands for all calls.
+    pub(crate) fn may_read(&self, call_id: &str) -> Result<(), Fault> {
+        match &self.reach {
+            Reach::TokenForOne(only) if only != call_id => {
+                Err(limited("The read token is for another call; have one made for this call, or for all."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `PERMISSION_DENIED` for a read token that is for one call.
+    pub(crate) fn is_for_all_calls(&self) -> Result<(), Fault> {
+        match self.reach {
+            Reach::TokenForOne(_) => Err(limited("The read token is for one call, and this is about others too.")),
+            _ => Ok(()),
+        }
+    }
+
+    /// `PERMISSION_DENIED` for any read token: they would live for ever if they could make others.
+    pub(crate) fn has_a_key(&self) -> Result<(), Fault> {
+        match self.reach {
+            Reach::Key => Ok(()),
+            _ => Err(limited("A read token cannot make another; that needs a key.")),
+        }
     }
 }
 
@@ -45,9 +96,14 @@ impl Asker {
         })
     }
 
+    /// Who it is, if anybody.
+    pub(crate) fn principal(&self) -> Result<&Principal, Fault> {
+        self.0.as_ref().map_err(Clone::clone)
+    }
+
     /// Who it is, if they may do this. For handlers that want more than their method or path does.
     pub(crate) fn may(&self, scope: Scope) -> Result<&Principal, Fault> {
-        let principal = self.0.as_ref().map_err(Clone::clone)?;
+        let principal = self.principal()?;
         principal.has(scope)?;
         Ok(principal)
     }

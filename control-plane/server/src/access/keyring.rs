@@ -1,52 +1,397 @@
 //! Finds out whose a key is.
 //!
-//! Keys are held and looked up as SHA-256 hashes: how long a lookup takes says something about the hash of what was
-//! presented, which is of no use to whoever presented it.
+//! Keys are held and looked up as SHA-256 hashes. Those we make have 256 random bits, so a plain hash cannot be searched
+//! backwards and a slow one would only cost every request; and how long a lookup takes says something about the hash of
+//! what was presented, which is of no use to whoever presented it.
+//!
+//! The table in the store is held in memory and read again every [`REREAD`], for what other processes on the same database
+//! did, and at once after a change made here. When it could not be read for [`STALE`], its keys are believed no more.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use tonic::Code;
 
-use super::{Principal, Scopes};
-use crate::{api::Fault, config::ApiKey};
+use super::{
+    Scope, Scopes,
+    asker::{Ends, Principal, Reach},
+    tokens::{Claims, ReadTokens},
+};
+use crate::{
+    api::Fault,
+    clock::now_ms,
+    config::ApiKey,
+    store::{KeyRow, KeyStore, Settings, StoreError},
+};
 
-type Hash = [u8; 32];
+/// A key revoked by another process works on for at most this long, and the time of a query.
+const REREAD: Duration = Duration::from_millis(500);
+/// How old the table in memory may get while the store does not answer.
+const STALE: Duration = Duration::from_secs(10);
+/// The last use of a key is told to the minute, so that it is written once a minute.
+const MINUTE_MS: i64 = 60_000;
 
-fn hash(key: &[u8]) -> Hash {
+/// Name of the key that read tokens are signed with, among the database's own.
+pub(crate) const TOKEN_KEY: &str = "read-tokens";
+
+pub(crate) type Hash = [u8; 32];
+
+pub(crate) fn hash(key: &[u8]) -> Hash {
     Sha256::digest(key).into()
 }
 
-/// All keys.
-#[derive(Debug)]
+/// A row of the table, as held.
+struct Held {
+    key_id: Arc<str>,
+    scopes: Scopes,
+    expires_at_ms: Option<i64>,
+    is_revoked: bool,
+    /// The minute of the last use seen here or stored; 0 for none.
+    used_ms: AtomicI64,
+    stored_used_ms: AtomicI64,
+}
+
+impl Held {
+    fn new(row: &KeyRow, before: Option<&Held>) -> Self {
+        let stored = row.last_used_at_ms.unwrap_or_default();
+        let seen = before.map_or(0, |held| held.used_ms.load(Ordering::Relaxed));
+        Self {
+            key_id: Arc::from(row.key_id.as_str()),
+            scopes: row.scopes,
+            expires_at_ms: row.expires_at_ms,
+            is_revoked: row.revoked_at_ms.is_some(),
+            used_ms: AtomicI64::new(seen.max(stored)),
+            stored_used_ms: AtomicI64::new(stored),
+        }
+    }
+}
+
+type Table = HashMap<Hash, Held>;
+
+/// All keys, and what checks read tokens.
 pub(crate) struct Keyring {
+    store: Arc<dyn KeyStore>,
     settings: HashMap<Hash, Principal>,
+    table: watch::Sender<Table>,
+    read_at: Mutex<Instant>,
+    tokens: ReadTokens,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").finish_non_exhaustive()
+    }
 }
 
 impl Keyring {
-    /// `settings`: those of VOICEBRIDGE_API_KEYS.
-    pub(crate) fn new(settings: &[ApiKey]) -> Self {
+    /// `token_key`: what read tokens are signed with. `settings`: the keys of VOICEBRIDGE_API_KEYS.
+    pub(crate) async fn open(
+        store: Arc<dyn KeyStore>,
+        token_key: &[u8; 32],
+        settings: &[ApiKey],
+    ) -> Result<Self, StoreError> {
         let named = (1..).zip(settings).map(|(at, key): (usize, &ApiKey)| {
-            let principal = Principal { name: Arc::from(format!("settings-{at}")), scopes: key.scopes };
+            let name = Arc::from(format!("settings-{at}"));
+            let principal = Principal { name, scopes: key.scopes, reach: Reach::Key, ends: Ends::default() };
             (hash(key.secret.expose_secret().as_bytes()), principal)
         });
-        Self { settings: named.collect() }
+        let keyring = Self {
+            store,
+            settings: named.collect(),
+            table: watch::Sender::new(Table::new()),
+            read_at: Mutex::new(Instant::now()),
+            tokens: ReadTokens::new(token_key),
+        };
+        keyring.reread().await?;
+        Ok(keyring)
     }
 
-    /// No key anywhere: nobody can show one.
+    /// Reads the table anew.
+    pub(crate) async fn reread(&self) -> Result<(), StoreError> {
+        let started = Instant::now();
+        let rows = self.store.keys().await?;
+        self.table.send_modify(|table| {
+            *table = rows.iter().map(|row| (row.hash, Held::new(row, table.get(&row.hash)))).collect();
+        });
+        *self.read_at.lock().unwrap_or_else(PoisonError::into_inner) = started;
+        Ok(())
+    }
+
+    /// Writes when keys were last used, as far as that is news.
+    pub(crate) async fn note_use(&self) -> Result<(), StoreError> {
+        let news = |held: &Held| {
+            let used = held.used_ms.load(Ordering::Relaxed);
+            (used > held.stored_used_ms.load(Ordering::Relaxed)).then(|| (held.key_id.to_string(), used))
+        };
+        let uses: Vec<_> = self.table.borrow().values().filter_map(news).collect();
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.store.note_use(&uses).await?;
+        for held in self.table.borrow().values() {
+            if let Some((_, used)) = uses.iter().find(|(key_id, _)| **key_id == *held.key_id) {
+                held.stored_used_ms.fetch_max(*used, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Until dropped: reads the table again and again, and writes the uses.
+    pub(crate) async fn keep(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(REREAD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            ticks.tick().await;
+            let kept = match self.reread().await {
+                Ok(()) => self.note_use().await,
+                failed => failed,
+            };
+            if let Err(error) = &kept
+                && !failing
+            {
+                tracing::error!(error = error as &dyn std::error::Error, "the API keys cannot be read or written");
+            }
+            failing = kept.is_err();
+        }
+    }
+
+    /// No key anywhere: nobody can show one. Keys that work no more count: who had one is not to be without by time.
     pub(crate) fn is_empty(&self) -> bool {
-        self.settings.is_empty()
+        self.settings.is_empty() && self.table.borrow().is_empty()
     }
 
-    /// Whose key this is.
-    pub(crate) fn find(&self, key: &[u8]) -> Result<Principal, Fault> {
-        self.settings.get(&hash(key)).cloned().ok_or_else(|| {
-            Fault::unauthenticated("the key is none of VOICEBRIDGE_API_KEYS, nor one made by `voicebridge keys create`")
+    /// What the store does not know.
+    pub(crate) fn settings(&self) -> Settings {
+        if self.settings.is_empty() {
+            Settings::NoKey
+        } else if self.settings.values().any(|key| key.scopes.allow(Scope::Admin)) {
+            Settings::Admin
+        } else {
+            Settings::NoAdmin
+        }
+    }
+
+    /// Whose key or read token this is.
+    pub(crate) fn find(&self, presented: &[u8], now_ms: i64) -> Result<Principal, Fault> {
+        let hash = hash(presented);
+        if let Some(principal) = self.settings.get(&hash) {
+            return Ok(principal.clone());
+        }
+        if let Some(held) = self.table.borrow().get(&hash) {
+            return self.check(hash, held, now_ms);
+        }
+        self.find_token(presented, now_ms)?.ok_or_else(|| {
+            Fault::unauthenticated(
+                "the key is none of VOICEBRIDGE_API_KEYS, nor one that `voicebridge keys create` made, nor a read token",
+            )
         })
     }
 
-    /// Who asks from this machine while there is no key: may do everything.
+    fn check(&self, hash: Hash, held: &Held, now_ms: i64) -> Result<Principal, Fault> {
+        if self.read_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > STALE {
+            return Err(Fault::new(Code::Internal, "INTERNAL", "The API keys cannot be read; the log says why."));
+        }
+        let spent = |reason, how| {
+            let message = format!("the key {} {how}; ask for a new one", held.key_id);
+            Err(Fault::new(Code::Unauthenticated, reason, message))
+        };
+        if held.is_revoked {
+            return spent("KEY_REVOKED", "was revoked");
+        }
+        if held.expires_at_ms.is_some_and(|expiry| now_ms >= expiry) {
+            return spent("KEY_EXPIRED", "has expired");
+        }
+        held.used_ms.fetch_max(now_ms - now_ms.rem_euclid(MINUTE_MS), Ordering::Relaxed);
+        Ok(Principal {
+            name: Arc::clone(&held.key_id),
+            scopes: held.scopes,
+            reach: Reach::Key,
+            ends: Ends { key: Some(hash), at_ms: held.expires_at_ms },
+        })
+    }
+
+    /// `None`: it is no token of ours.
+    pub(crate) fn find_token(&self, presented: &[u8], now_ms: i64) -> Result<Option<Principal>, Fault> {
+        let Some(claims) = self.tokens.read(presented) else { return Ok(None) };
+        let at_ms = claims.expires_at_ms();
+        if now_ms >= at_ms {
+            let message = "the read token has expired; have another made";
+            return Err(Fault::new(Code::Unauthenticated, "KEY_EXPIRED", message));
+        }
+        Ok(Some(Principal {
+            name: Arc::from(format!("token by {}", claims.sub)),
+            scopes: Scopes::from_iter([Scope::CallsRead]),
+            reach: claims.call.map_or(Reach::TokenForAll, Reach::TokenForOne),
+            ends: Ends { key: None, at_ms: Some(at_ms) },
+        }))
+    }
+
+    /// A token that `by` had made.
+    pub(crate) fn make_token(&self, by: &Principal, call: Option<String>, expires_at_s: i64) -> Option<String> {
+        self.tokens.sign(&Claims::new(&by.name, call, expires_at_s))
+    }
+
+    /// Who asks from this machine while there is no key: may do everything, until there is one.
     pub(crate) fn local() -> Principal {
-        Principal { name: Arc::from("local"), scopes: Scopes::ALL }
+        Principal { name: Arc::from("local"), scopes: Scopes::ALL, reach: Reach::Key, ends: Ends::default() }
+    }
+
+    /// Waits until what let somebody in does so no more; for ever if it always will.
+    pub(crate) async fn ended(self: Arc<Self>, ends: Ends) {
+        let expired = async {
+            match ends.at_ms {
+                Some(at_ms) => {
+                    tokio::time::sleep(Duration::from_millis(u64::try_from(at_ms - now_ms()).unwrap_or(0))).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let mut table = self.table.subscribe();
+        let revoked = async {
+            let Some(key) = ends.key else { return std::future::pending().await };
+            // Err: the sender is ours, so it cannot be gone.
+            let _ = table.wait_for(|table| table.get(&key).is_none_or(|held| held.is_revoked)).await;
+        };
+        tokio::select! {
+            () = expired => {}
+            () = revoked => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::store::{NewKey, Sqlite};
+
+    const NOW: i64 = 1_790_000_000_000;
+
+    async fn keyring() -> (Arc<Sqlite>, Keyring) {
+        let store = Arc::new(Sqlite::open("sqlite::memory:").await.unwrap());
+        let scoped = ApiKey { scopes: Scopes::from_iter([Scope::Nodes]), ..ApiKey::from("scoped") };
+        let keyring = Keyring::open(store.clone(), &[7; 32], &[ApiKey::from("all"), scoped]).await.unwrap();
+        (store, keyring)
+    }
+
+    fn new_key(secret: &str, expires_at_ms: Option<i64>) -> NewKey {
+        NewKey {
+            key_id: format!("id of {secret}"),
+            hash: hash(secret.as_bytes()),
+            name: String::new(),
+            scopes: Scopes::from_iter([Scope::CallsRead]),
+            created_at_ms: NOW,
+            expires_at_ms,
+        }
+    }
+
+    #[track_caller]
+    fn check(keyring: &Keyring, key: &str, now_ms: i64, expect: Result<&str, &str>) {
+        let found = keyring.find(key.as_bytes(), now_ms);
+        let found = found.map(|principal| principal.scopes.words()).map_err(|fault| fault.reason().to_owned());
+        assert_eq!(found.as_deref().map_err(String::as_str), expect, "{key} {now_ms}");
+    }
+
+    #[tokio::test]
+    async fn keys_of_the_settings_and_of_the_table() {
+        let (store, keyring) = keyring().await;
+        check(&keyring, "all", NOW, Ok("calls:read+calls:write+nodes+admin"));
+        check(&keyring, "scoped", NOW, Ok("nodes"));
+        for wrong in ["", "al", "all ", "ALL"] {
+            check(&keyring, wrong, NOW, Err("UNAUTHENTICATED"));
+        }
+        store.create_key(&new_key("made", Some(NOW + 1_000)), Settings::Admin, 9).await.unwrap();
+        check(&keyring, "made", NOW, Err("UNAUTHENTICATED"));
+        keyring.reread().await.unwrap();
+        check(&keyring, "made", NOW + 999, Ok("calls:read"));
+        check(&keyring, "made", NOW + 1_000, Err("KEY_EXPIRED"));
+        store.revoke_key("id of made", NOW, Settings::Admin).await.unwrap();
+        keyring.reread().await.unwrap();
+        check(&keyring, "made", NOW, Err("KEY_REVOKED"));
+        check(&keyring, "made", NOW + 1_000, Err("KEY_REVOKED"));
+    }
+
+    #[tokio::test]
+    async fn read_tokens_have_their_time() {
+        let (_, keyring) = keyring().await;
+        let by = keyring.find(b"all", NOW).unwrap();
+        let at_s = NOW / 1_000 + 60;
+        for call in [None, Some("wacid.1".to_owned())] {
+            let token = keyring.make_token(&by, call.clone(), at_s).unwrap();
+            check(&keyring, &token, NOW + 59_999, Ok("calls:read"));
+            check(&keyring, &token, NOW + 60_000, Err("KEY_EXPIRED"));
+            let principal = keyring.find(token.as_bytes(), NOW).unwrap();
+            assert_eq!(&*principal.name, "token by settings-1");
+            assert_eq!(principal.has_a_key().unwrap_err().reason(), "READ_TOKEN_LIMITED");
+            assert!(principal.may_read("wacid.1").is_ok());
+            assert_eq!(principal.may_read("wacid.2").is_ok(), call.is_none());
+            assert_eq!(principal.may_read("").is_ok(), call.is_none());
+            assert_eq!(principal.is_for_all_calls().is_ok(), call.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_table_that_cannot_be_read_is_not_believed_for_long() {
+        let (store, keyring) = keyring().await;
+        store.create_key(&new_key("made", None), Settings::Admin, 9).await.unwrap();
+        keyring.reread().await.unwrap();
+        let age = |age| *keyring.read_at.lock().unwrap() = Instant::now().checked_sub(age).unwrap();
+        age(STALE / 2);
+        check(&keyring, "made", NOW, Ok("calls:read"));
+        age(STALE + Duration::from_millis(1));
+        check(&keyring, "made", NOW, Err("INTERNAL"));
+        check(&keyring, "all", NOW, Ok("calls:read+calls:write+nodes+admin"));
+        keyring.reread().await.unwrap();
+        check(&keyring, "made", NOW, Ok("calls:read"));
+    }
+
+    #[tokio::test]
+    async fn the_last_use_is_written_once_a_minute() {
+        let (store, keyring) = keyring().await;
+        store.create_key(&new_key("made", None), Settings::Admin, 9).await.unwrap();
+        keyring.reread().await.unwrap();
+        let stored = async || store.keys().await.unwrap()[0].last_used_at_ms;
+        keyring.note_use().await.unwrap();
+        assert_eq!(stored().await, None);
+        let minute = NOW - NOW.rem_euclid(MINUTE_MS);
+        for (used, expect) in [(minute + 5, minute), (minute + 59_999, minute), (minute + 60_000, minute + 60_000)] {
+            keyring.find(b"made", used).unwrap();
+            keyring.reread().await.unwrap();
+            keyring.note_use().await.unwrap();
+            assert_eq!(stored().await, Some(expect));
+        }
+        // Nothing new: nothing to write, so a table taken back stays as it is.
+        store.note_use(&[("id of made".to_owned(), minute + 120_000)]).await.unwrap();
+        keyring.note_use().await.unwrap();
+        assert_eq!(stored().await, Some(minute + 120_000));
+    }
+
+    #[tokio::test]
+    async fn rights_end_when_a_key_is_revoked_or_expires() {
+        let (store, keyring) = keyring().await;
+        let keyring = Arc::new(keyring);
+        store.create_key(&new_key("made", None), Settings::Admin, 9).await.unwrap();
+        keyring.reread().await.unwrap();
+        let ends = keyring.find(b"made", NOW).unwrap().ends;
+        let mut waiting = tokio::spawn(Arc::clone(&keyring).ended(ends));
+        keyring.reread().await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut waiting).await.is_err(), "it still works");
+        store.revoke_key("id of made", NOW, Settings::Admin).await.unwrap();
+        keyring.reread().await.unwrap();
+        waiting.await.unwrap();
+        let over = Ends { key: None, at_ms: Some(now_ms() - 1) };
+        keyring.ended(over).await;
     }
 }

@@ -37,6 +37,14 @@ pub const HTTP: [(&str, Access); 12] = [
     ("/grpc.reflection.v1alpha.ServerReflection/{*method}", Access::Key(Scope::CallsRead)),
 ];
 
+/// What answers a token for one call: each looks at which call is asked for.
+const OF_ONE_CALL: [&str; 4] = [
+    "/events",
+    "/sessions/{call_id}",
+    "/voicebridge.control.v1.CallService/GetCall",
+    "/voicebridge.control.v1.CallService/StreamEvents",
+];
+
 /// What holds for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -117,6 +125,11 @@ impl Policy {
     /// Every method of the contract with what it wants.
     pub fn methods(&self) -> impl Iterator<Item = (&str, Option<Access>)> {
         self.methods.iter().map(|(path, access)| (path.as_str(), *access))
+    }
+
+    /// Whether a token for one call may come here at all.
+    pub(crate) fn is_of_one_call(route: &str, path: &str) -> bool {
+        OF_ONE_CALL.iter().any(|known| *known == route || *known == path)
     }
 }
 

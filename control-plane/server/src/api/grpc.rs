@@ -229,7 +229,10 @@ impl CallService for Api {
         &self,
         request: Request<control::GetCallRequest>,
     ) -> Result<Response<control::GetCallResponse>, Status> {
-        let call = self.whole(request.into_inner().call_id).await.map_err(Fault::status)?;
+        let asker = Asker::of(request.extensions());
+        let call_id = request.into_inner().call_id;
+        asker.principal().and_then(|principal| principal.may_read(&call_id)).map_err(Fault::status)?;
+        let call = self.whole(call_id).await.map_err(Fault::status)?;
         Ok(Response::new(control::GetCallResponse { call: Some(call) }))
     }
 
@@ -270,7 +273,10 @@ impl CallService for Api {
         &self,
         request: Request<control::StreamEventsRequest>,
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
-        let following = self.follow(request.into_inner()).await.map_err(Fault::status)?;
+        let asker = Asker::of(request.extensions());
+        let request = request.into_inner();
+        asker.principal().and_then(|principal| principal.may_read(&request.call_id)).map_err(Fault::status)?;
+        let following = self.follow(request).await.map_err(Fault::status)?;
         Ok(Response::new(stream::responses(following)))
     }
 }

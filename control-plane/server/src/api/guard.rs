@@ -9,10 +9,10 @@
 //! name was rebound to 127.0.0.1 asks its own origin, and without an `Origin`. Nodes are checked against the node token in
 //! the same manner.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Query, Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -26,14 +26,19 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use voicebridge_telemetry::auth::{self, is_local};
 
-use super::Fault;
+use super::{Fault, lasting::Lasting};
 use crate::{
     access::{Access, Asker, Keyring, Policy, Principal, Rule},
+    clock::now_ms,
     config::{Config, Origins},
 };
 
 /// The other place for a key, as operators of HTTP services know it.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// The one path where a token may stand in the query.
+const EVENTS: &str = "/events";
+/// Answers that may last longer than the right to them.
+const STREAMS: [&str; 2] = [EVENTS, "/voicebridge.control.v1.CallService/StreamEvents"];
 /// What tonic-web answers in its own shape.
 const GRPC_WEB: [&[u8]; 4] = [
     b"application/grpc-web",
@@ -46,14 +51,14 @@ const GRPC_WEB: [&[u8]; 4] = [
 #[derive(Debug)]
 pub(crate) struct Guard {
     policy: Policy,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     origins: Origins,
     nodes: auth::Guard,
     has_node_token: bool,
 }
 
 impl Guard {
-    pub(crate) fn new(config: &Config, keyring: Keyring) -> Self {
+    pub(crate) fn new(config: &Config, keyring: Arc<Keyring>) -> Self {
         Self {
             policy: Policy::of_the_contract(),
             keyring,
@@ -67,10 +72,13 @@ impl Guard {
     fn admit(&self, route: &str, request: &Request) -> Result<Asker, Fault> {
         match self.policy.rule(route, request.uri().path()) {
             // The service itself says so.
-            Rule::NoSuchMethod | Rule::Wants(Access::Open) => Ok(Asker::new(self.identify(request))),
+            Rule::NoSuchMethod | Rule::Wants(Access::Open) => Ok(Asker::new(self.identify(route, request))),
             Rule::Wants(Access::Key(scope)) => {
-                let principal = self.identify(request)?;
+                let principal = self.identify(route, request)?;
                 principal.has(scope)?;
+                if !Policy::is_of_one_call(route, request.uri().path()) {
+                    principal.is_for_all_calls()?;
+                }
                 Ok(Asker::new(Ok(principal)))
             }
             Rule::Wants(Access::NodeToken) => {
@@ -85,15 +93,19 @@ impl Guard {
     }
 
     /// Who asks.
-    fn identify(&self, request: &Request) -> Result<Principal, Fault> {
+    fn identify(&self, route: &str, request: &Request) -> Result<Principal, Fault> {
         let headers = request.headers();
-        if self.keyring.is_empty() {
-            return self.identify_local(request).map(|()| Keyring::local());
-        }
         let key = auth::bearer_token(headers).or_else(|| headers.get(API_KEY).map(HeaderValue::as_bytes));
+        let key = key.map(Cow::Borrowed).or_else(|| query_token(route, request).map(Cow::Owned));
+        if self.keyring.is_empty() {
+            self.identify_local(request)?;
+            // A token means what it says, also where it is not needed.
+            let token = key.map(|key| self.keyring.find_token(&key, now_ms())).transpose()?.flatten();
+            return Ok(token.unwrap_or_else(Keyring::local));
+        }
         let missing = "there is no key in the request; send `authorization: Bearer <key>` or `x-api-key`, with one of \
-                       VOICEBRIDGE_API_KEYS or one made by `voicebridge keys create`";
-        self.keyring.find(key.ok_or_else(|| Fault::unauthenticated(missing))?)
+                       VOICEBRIDGE_API_KEYS or one that `voicebridge keys create` made";
+        self.keyring.find(&key.ok_or_else(|| Fault::unauthenticated(missing))?, now_ms())
     }
 
     fn identify_local(&self, request: &Request) -> Result<(), Fault> {
@@ -130,13 +142,36 @@ impl Guard {
     }
 }
 
+/// What a page's `EventSource`, which can send no header, has in the query instead: a read token.
+fn query_token(route: &str, request: &Request) -> Option<Vec<u8>> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Asked {
+        access_token: Option<String>,
+    }
+    if route != EVENTS {
+        return None;
+    }
+    let Query(asked) = Query::<Asked>::try_from_uri(request.uri()).ok()?;
+    asked.access_token.map(String::into_bytes)
+}
+
 /// For every route; paths that lead nowhere are not guarded.
 pub(crate) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let Some(route) = request.extensions().get::<MatchedPath>().cloned() else { return next.run(request).await };
     match guard.admit(route.as_str(), &request) {
         Ok(asker) => {
+            let streams = STREAMS.contains(&request.uri().path());
+            let ends = asker.principal().ok().filter(|_| streams).map(|principal| principal.ends.clone());
             request.extensions_mut().insert(asker);
-            next.run(request).await
+            let response = next.run(request).await;
+            match ends {
+                Some(ends) => {
+                    let end = Arc::clone(&guard.keyring).ended(ends);
+                    response.map(|body| Lasting::body(body, end))
+                }
+                None => response,
+            }
         }
         Err(fault) => {
             metrics::counter!("voicebridge_control_refused_total", "reason" => fault.reason().to_owned()).increment(1);
@@ -205,7 +240,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::config::RawConfig;
+    use crate::{config::RawConfig, store::Sqlite};
 
     fn request(host: &str, headers: &[(&'static str, &str)], peer: &str) -> Request {
         let mut request = Request::builder().uri("/").header("host", host).body(axum::body::Body::empty()).unwrap();
@@ -217,30 +252,32 @@ mod tests {
         request
     }
 
-    #[track_caller]
-    fn check(keys: &[&str], origins: Origins, headers: &[(&'static str, &str)], peer: &str, expect: bool) {
+    async fn check(keys: &[&str], origins: Origins, headers: &[(&'static str, &str)], peer: &str, expect: bool) {
         let config = Config { cors_origins: origins, ..Config::resolve(RawConfig::default()).unwrap() };
         let keys: Vec<_> = keys.iter().map(|key| (*key).into()).collect();
-        let guard = Guard::new(&config, Keyring::new(&keys));
-        let checked = guard.identify(&request("127.0.0.1", headers, peer));
+        let store = Arc::new(Sqlite::open("sqlite::memory:").await.unwrap());
+        let guard = Guard::new(&config, Arc::new(Keyring::open(store, &[7; 32], &keys).await.unwrap()));
+        let checked = guard.identify("/sessions", &request("127.0.0.1", headers, peer));
         assert_eq!(checked.is_ok(), expect, "{keys:?} {headers:?} {peer}");
     }
 
-    #[test]
-    fn keys_come_in_two_headers() {
+    #[tokio::test]
+    async fn keys_come_in_two_headers() {
         for headers in [&[("authorization", "Bearer two")], &[("x-api-key", "two")]] {
-            check(&["one", "two"], Origins::Local, headers, "203.0.113.9", true);
+            check(&["one", "two"], Origins::Local, headers, "203.0.113.9", true).await;
         }
-        check(&["one"], Origins::Local, &[("x-api-key", "two")], "127.0.0.1", false);
-        check(&["one"], Origins::Local, &[], "127.0.0.1", false);
-        check(&["one"], Origins::Local, &[("authorization", "Bearer no"), ("x-api-key", "one")], "127.0.0.1", false);
+        check(&["one"], Origins::Local, &[("x-api-key", "two")], "127.0.0.1", false).await;
+        check(&["one"], Origins::Local, &[], "127.0.0.1", false).await;
+        check(&["one"], Origins::Local, &[("authorization", "Bearer no"), ("x-api-key", "one")], "127.0.0.1", false)
+            .await;
         check(
             &["one"],
             Origins::Local,
             &[("x-api-key", "one"), ("origin", "https://any.example")],
             "203.0.113.9",
             true,
-        );
+        )
+        .await;
     }
 
     #[test]
@@ -266,21 +303,23 @@ mod tests {
         assert!(!asks_this_machine(&Request::new(axum::body::Body::empty())), "no host at all");
     }
 
-    #[test]
-    fn without_keys_this_machine_and_its_own_pages() {
-        let local = |headers: &[(&'static str, &str)], peer, expect| check(&[], Origins::Local, headers, peer, expect);
-        local(&[], "127.0.0.1", true);
-        local(&[], "::1", true);
-        local(&[], "203.0.113.9", false);
-        local(&[("x-forwarded-for", "127.0.0.1")], "127.0.0.1", false);
-        local(&[("forwarded", "for=127.0.0.1")], "127.0.0.1", false);
-        local(&[("origin", "http://localhost:5173")], "127.0.0.1", true);
-        local(&[("origin", "http://[::1]:5173")], "127.0.0.1", true);
-        local(&[("origin", "https://evil.example")], "127.0.0.1", false);
-        local(&[("origin", "https://localhost.evil.example")], "127.0.0.1", false);
-        local(&[("origin", "null")], "127.0.0.1", false);
+    #[tokio::test]
+    async fn without_keys_this_machine_and_its_own_pages() {
+        let local = async |headers: &[(&'static str, &str)], peer: &str, expect| {
+            check(&[], Origins::Local, headers, peer, expect).await
+        };
+        local(&[], "127.0.0.1", true).await;
+        local(&[], "::1", true).await;
+        local(&[], "203.0.113.9", false).await;
+        local(&[("x-forwarded-for", "127.0.0.1")], "127.0.0.1", false).await;
+        local(&[("forwarded", "for=127.0.0.1")], "127.0.0.1", false).await;
+        local(&[("origin", "http://localhost:5173")], "127.0.0.1", true).await;
+        local(&[("origin", "http://[::1]:5173")], "127.0.0.1", true).await;
+        local(&[("origin", "https://evil.example")], "127.0.0.1", false).await;
+        local(&[("origin", "https://localhost.evil.example")], "127.0.0.1", false).await;
+        local(&[("origin", "null")], "127.0.0.1", false).await;
         let listed = Origins::Listed(vec!["https://app.example".to_owned()]);
-        check(&[], listed.clone(), &[("origin", "https://app.example")], "127.0.0.1", true);
-        check(&[], listed, &[("origin", "http://localhost")], "127.0.0.1", false);
+        check(&[], listed.clone(), &[("origin", "https://app.example")], "127.0.0.1", true).await;
+        check(&[], listed, &[("origin", "http://localhost")], "127.0.0.1", false).await;
     }
 }

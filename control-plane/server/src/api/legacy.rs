@@ -1,7 +1,7 @@
 //! The HTTP that operators of the predecessor know: `/sessions` and its children. JSON in, JSON out.
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Body,
     extract::{FromRequestParts, Path, State},
     http::request::Parts,
@@ -16,7 +16,7 @@ use voicebridge_proto::{
 };
 
 use super::{Api, Fault, read_body, session_info};
-use crate::{clock::now_ms, convert, store::Holder};
+use crate::{access::Asker, clock::now_ms, convert, store::Holder};
 
 pub(super) fn router(api: Api) -> Router {
     Router::new()
@@ -78,7 +78,12 @@ async fn list(State(api): State<Api>) -> Response {
     Json(serde_json::json!({ "count": sessions.len(), "sessions": sessions })).into_response()
 }
 
-async fn one(State(api): State<Api>, CallPath(call_id): CallPath) -> Result<Json<SessionInfo>, Fault> {
+async fn one(
+    State(api): State<Api>,
+    Extension(asker): Extension<Asker>,
+    CallPath(call_id): CallPath,
+) -> Result<Json<SessionInfo>, Fault> {
+    asker.principal()?.may_read(&call_id)?;
     let row = api.row(call_id.clone()).await?;
     let call = api.whole(call_id).await?;
     Ok(Json(SessionInfo {

@@ -15,18 +15,23 @@ use tower::{Layer as _, Service};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use voicebridge_proto::{
     FILE_DESCRIPTOR_SET,
-    control::v1::{call_service_server::CallServiceServer, node_service_server::NodeServiceServer},
+    control::v1::{
+        call_service_server::CallServiceServer, fleet_service_server::FleetServiceServer,
+        key_service_server::KeyServiceServer, node_service_server::NodeServiceServer,
+    },
 };
 
 use super::{
     Fault,
     guard::{self, Guard},
-    health, legacy,
+    health,
+    keys::Keys,
+    legacy,
 };
 use crate::{
     access::Keyring,
     calls::Calls,
-    nodes::Nodes,
+    nodes::{Fleet, Nodes},
     shared::Shared,
     webhook::{self, Webhook},
 };
@@ -52,12 +57,17 @@ pub(crate) struct Api {
 pub(crate) async fn router(
     api: Api,
     nodes: Nodes,
+    fleet: Fleet,
+    keys: Keys,
+    keyring: Arc<Keyring>,
 ) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
     let config = &api.shared.config;
-    let guard = Arc::new(Guard::new(config, Keyring::new(&config.api_keys)));
+    let guard = Arc::new(Guard::new(config, Arc::clone(&keyring)));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     reporter.set_serving::<CallServiceServer<Api>>().await;
     reporter.set_serving::<NodeServiceServer<Nodes>>().await;
+    reporter.set_serving::<KeyServiceServer<Keys>>().await;
+    reporter.set_serving::<FleetServiceServer<Fleet>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -70,6 +80,8 @@ pub(crate) async fn router(
     let mut grpc = Router::new();
     grpc = add(grpc, calls);
     grpc = add(grpc, NodeServiceServer::new(nodes));
+    grpc = add(grpc, KeyServiceServer::new(keys));
+    grpc = add(grpc, FleetServiceServer::new(fleet));
     grpc = add(grpc, reflection().build_v1()?);
     // What clients ask for that are older than v1, Python's among them.
     grpc = add(grpc, reflection().build_v1alpha()?);

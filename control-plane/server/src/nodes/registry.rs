@@ -29,6 +29,10 @@ pub struct Beat {
     pub draining: bool,
     /// 0 to 1.
     pub media_load: f32,
+    /// Of its program.
+    pub version: String,
+    /// Which AI answers there.
+    pub provider: String,
 }
 
 /// Whether a node is there, as seen by who follows one of its calls.
@@ -136,6 +140,25 @@ impl Registry {
             .collect()
     }
 
+    /// What every node said last.
+    #[must_use]
+    pub fn beats(&self) -> Vec<Beat> {
+        self.lock().values().map(|entry| entry.beat.clone()).collect()
+    }
+
+    /// What a node said last.
+    #[must_use]
+    pub fn last_beat(&self, node_id: &str) -> Option<Beat> {
+        self.lock().get(node_id).map(|entry| entry.beat.clone())
+    }
+
+    /// It was told to drain, which its next beat says too.
+    pub fn drains(&self, node_id: &str) {
+        if let Some(entry) = self.lock().get_mut(node_id) {
+            entry.beat.draining = true;
+        }
+    }
+
     /// Address of a node.
     #[must_use]
     pub fn url(&self, node_id: &str) -> Option<String> {
@@ -190,6 +213,8 @@ mod tests {
             max_sessions: 10,
             draining: false,
             media_load: 0.0,
+            version: String::new(),
+            provider: String::new(),
         }
     }
 

@@ -152,6 +152,11 @@ fn read_beat(node: media::Node, loopback_only: bool) -> Result<Beat, Status> {
             return Err(invalid_argument(field, "must be 1 to 256 bytes of printable text"));
         }
     }
+    for (field, text) in [("node.version", &node.version), ("node.provider", &node.provider)] {
+        if text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control) {
+            return Err(invalid_argument(field, "must be at most 256 bytes of printable text"));
+        }
+    }
     let uri: Option<Uri> = node.advertise_url.parse().ok();
     // Nodes are spoken to without TLS: better refused now than found out by the first call.
     let Some(host) = uri.as_ref().filter(|uri| uri.scheme_str() == Some("http")).and_then(|uri| uri.host()) else {
@@ -171,6 +176,8 @@ fn read_beat(node: media::Node, loopback_only: bool) -> Result<Beat, Status> {
         max_sessions: node.max_sessions,
         draining: node.draining,
         media_load: node.media_load,
+        version: node.version,
+        provider: node.provider,
     })
 }
 

@@ -4,6 +4,8 @@
 //! polling SQLite's lock; readers never wait for it (write-ahead log). `synchronous = NORMAL`: a commit survives the
 //! process, and on power loss the last moments may be missing but the file is whole.
 
+mod keys;
+
 use std::{str::FromStr as _, time::Duration};
 
 use async_trait::async_trait;

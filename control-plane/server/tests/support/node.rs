@@ -80,6 +80,8 @@ struct Shared {
     ai_ready: Mutex<bool>,
     /// Requests to end a session fail.
     deaf: AtomicBool,
+    /// It was told to take no more calls.
+    drains: AtomicBool,
 }
 
 impl Node {
@@ -90,6 +92,7 @@ impl Node {
             behaviour: Mutex::new(Behaviour::Take),
             ai_ready: Mutex::new(true),
             deaf: AtomicBool::new(false),
+            drains: AtomicBool::new(false),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -132,6 +135,8 @@ impl Node {
                     region: region.clone(),
                     advertise_url: url.clone(),
                     max_sessions,
+                    provider: "embedded".to_owned(),
+                    version: "1.2.3".to_owned(),
                     ..media::Node::default()
                 };
                 let state = Arc::clone(&shared);
@@ -140,7 +145,8 @@ impl Node {
                 let beats = IntervalStream::new(tokio::time::interval(BEAT));
                 let beats = beats.take_while(move |_| speaking.load(Ordering::SeqCst)).map(move |_| {
                     let live = state.sessions.borrow().values().filter(|session| session.ended.is_none()).count();
-                    let node = media::Node { live_sessions: live as u32, ..node.clone() };
+                    let draining = state.drains.load(Ordering::SeqCst);
+                    let node = media::Node { live_sessions: live as u32, draining, ..node.clone() };
                     ConnectRequest { node: Some(node) }
                 });
                 if let Ok(channel) = super::plane::channel(&control_url).await
@@ -411,7 +417,9 @@ impl MediaPlaneService for Service {
     }
 
     async fn drain(&self, _: Request<media::DrainRequest>) -> Result<Response<media::DrainResponse>, Status> {
-        Err(Status::unimplemented("not in this test"))
+        self.0.drains.store(true, Ordering::SeqCst);
+        let live = self.0.sessions.borrow().values().filter(|session| session.ended.is_none()).count();
+        Ok(Response::new(media::DrainResponse { live_sessions: live as u32 }))
     }
 
     async fn get_node(&self, _: Request<media::GetNodeRequest>) -> Result<Response<media::GetNodeResponse>, Status> {

@@ -220,6 +220,11 @@ impl Plane {
         files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
     }
 
+    /// The database, as another process on it sees it.
+    pub async fn store(&self) -> voicebridge_server::store::Sqlite {
+        voicebridge_server::store::Sqlite::open(&self.config.database_url).await.unwrap()
+    }
+
     /// Bytes of the database and its log, for looking for what must not be there.
     pub fn stored_bytes(&self) -> Vec<u8> {
         let files = std::fs::read_dir(self.directory.path()).unwrap();

@@ -1,0 +1,109 @@
+//! Keys in SQLite.
+
+use async_trait::async_trait;
+use sqlx::{Row as _, sqlite::SqliteRow};
+
+use super::Sqlite;
+use crate::{
+    access::{Scope, Scopes},
+    store::{Creation, KeyRow, KeyStore, NewKey, Revocation, Settings, StoreError},
+};
+
+const ALL: &str = "SELECT * FROM api_keys ORDER BY ordinal";
+
+fn read_key(row: &SqliteRow) -> Result<KeyRow, StoreError> {
+    let hash: &[u8] = row.try_get("hash")?;
+    Ok(KeyRow {
+        key_id: row.try_get("key_id")?,
+        hash: hash.try_into().map_err(|_| StoreError::Corrupt("api_keys.hash"))?,
+        name: row.try_get("name")?,
+        scopes: Scopes::parse(row.try_get("scopes")?).ok_or(StoreError::Corrupt("api_keys.scopes"))?,
+        created_at_ms: row.try_get("created_at_ms")?,
+        expires_at_ms: row.try_get("expires_at_ms")?,
+        revoked_at_ms: row.try_get("revoked_at_ms")?,
+        last_used_at_ms: row.try_get("last_used_at_ms")?,
+    })
+}
+
+async fn all(transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<Vec<KeyRow>, StoreError> {
+    sqlx::query(ALL).fetch_all(&mut **transaction).await?.iter().map(read_key).collect()
+}
+
+#[async_trait]
+impl KeyStore for Sqlite {
+    async fn create_key(&self, key: &NewKey, settings: Settings, most: u32) -> Result<Creation, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let known = all(&mut transaction).await?;
+        if known.is_empty() && settings == Settings::NoKey && !key.scopes.allow(Scope::Admin) {
+            return Ok(Creation::FirstNeedsAdmin);
+        }
+        if known.len() >= most as usize {
+            let Some(spent) = known.iter().find(|known| !known.works(key.created_at_ms)) else {
+                return Ok(Creation::TooMany);
+            };
+            sqlx::query("DELETE FROM api_keys WHERE key_id = ?1")
+                .bind(&spent.key_id)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        sqlx::query(
+            "INSERT INTO api_keys (key_id, hash, name, scopes, created_at_ms, expires_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
+        .bind(&key.key_id)
+        .bind(key.hash.as_slice())
+        .bind(&key.name)
+        .bind(key.scopes.words())
+        .bind(key.created_at_ms)
+        .bind(key.expires_at_ms)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(Creation::Created)
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
+        sqlx::query(ALL).fetch_all(&self.reader).await?.iter().map(read_key).collect()
+    }
+
+    async fn revoke_key(&self, key_id: &str, now_ms: i64, settings: Settings) -> Result<Revocation, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let known = all(&mut transaction).await?;
+        let Some(mut key) = known.iter().find(|key| key.key_id == key_id).cloned() else {
+            return Ok(Revocation::Unknown);
+        };
+        if key.revoked_at_ms.is_some() {
+            return Ok(Revocation::Revoked(key));
+        }
+        let mut others = known.iter().filter(|other| other.key_id != key_id);
+        if key.is_working_admin(now_ms)
+            && settings != Settings::Admin
+            && !others.any(|other| other.is_working_admin(now_ms))
+        {
+            return Ok(Revocation::LastAdmin);
+        }
+        sqlx::query("UPDATE api_keys SET revoked_at_ms = ?2 WHERE key_id = ?1")
+            .bind(key_id)
+            .bind(now_ms)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        key.revoked_at_ms = Some(now_ms);
+        Ok(Revocation::Revoked(key))
+    }
+
+    async fn note_use(&self, uses: &[(String, i64)]) -> Result<(), StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        for (key_id, at_ms) in uses {
+            sqlx::query(
+                "UPDATE api_keys SET last_used_at_ms = max(coalesce(last_used_at_ms, 0), ?2) WHERE key_id = ?1",
+            )
+            .bind(key_id)
+            .bind(at_ms)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+}
