@@ -1,6 +1,6 @@
 //! The command line. Help is written for somebody who has never seen voicebridge.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
@@ -25,17 +25,19 @@ pub(crate) enum Command {
     Calls(Calls),
     Explain(Explain),
     Watch(Watch),
+    Keys(Keys),
+    Nodes(Nodes),
 }
 
 /// Where the control plane is, and as whom to speak to it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Access {
     /// Address of the control plane.
-    #[arg(long, env = "VOICEBRIDGE_URL", default_value = "http://127.0.0.1:3100", value_name = "URL")]
+    #[arg(long, env = "VOICEBRIDGE_URL", default_value = "http://127.0.0.1:3100", value_name = "URL", global = true)]
     pub(crate) url: String,
-    /// One of the control plane's VOICEBRIDGE_API_KEYS; not needed on the same machine when it has none. Better set as
-    /// a variable: arguments are visible to everyone on the machine.
-    #[arg(long, env = "VOICEBRIDGE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    /// One of the control plane's keys; not needed on the same machine when it has none. Better set as a variable:
+    /// arguments are visible to everyone on the machine.
+    #[arg(long, env = "VOICEBRIDGE_API_KEY", hide_env_values = true, value_name = "KEY", global = true)]
     pub(crate) api_key: Option<SecretString>,
 }
 
@@ -154,6 +156,120 @@ pub(crate) struct Watch {
     pub(crate) access: Access,
 }
 
+/// Make, list and revoke the API keys of the control plane; make read tokens.
+///
+/// Keys are kept as hashes: each is told once, when it is made. The first must have scope admin; from then on nobody is
+/// answered without a key. Those of VOICEBRIDGE_API_KEYS are not listed here.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  voicebridge keys create --scope admin                          the first key\n  voicebridge keys create --scope calls:read --lifetime 90d page one that reads, for a while\n  voicebridge keys list                                          which there are, and when each was used\n  voicebridge keys revoke 0123456789abcdef                       useless within a second\n  voicebridge keys token --call wacid.HBgN... --lifetime 10m     may read one call, for a page or a link"
+)]
+pub(crate) struct Keys {
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+    /// Print JSON: one object per line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key and print it, this once.
+    Create(CreateKey),
+    /// All keys made here, oldest first.
+    List,
+    /// Make a key useless.
+    Revoke {
+        /// Its id, as the list shows it.
+        #[arg(value_name = "ID")]
+        key_id: String,
+    },
+    /// Make a token that may only read, for a while; needs a key with calls:read.
+    Token(ReadToken),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateKey {
+    /// What it is for, at most 64 bytes.
+    #[arg(default_value = "", value_name = "NAME")]
+    pub(crate) name: String,
+    /// What it may do; several times or separated by commas. admin implies the others.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE")]
+    pub(crate) scope: Vec<KeyScope>,
+    /// How long it works, e.g. 90d, 12h, 30m [default: for ever].
+    #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+    pub(crate) lifetime: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadToken {
+    /// The only call it may read [default: all].
+    #[arg(long, value_name = "CALL")]
+    pub(crate) call: Option<String>,
+    /// How long it works, 1s to 1h [default: 5m].
+    #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+    pub(crate) lifetime: Option<Duration>,
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum KeyScope {
+    /// Read calls, events, transcripts.
+    #[value(name = "calls:read")]
+    CallsRead,
+    /// Start, advance, command and end calls.
+    #[value(name = "calls:write")]
+    CallsWrite,
+    /// See and drain media nodes, read metrics.
+    #[value(name = "nodes")]
+    Nodes,
+    /// Manage keys, and everything else.
+    #[value(name = "admin")]
+    Admin,
+}
+
+/// A whole number and its unit.
+fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    let rule = || "must be a whole number and s, m, h or d, e.g. 90d".to_owned();
+    let unit = text.chars().last().ok_or_else(rule)?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return Err(rule()),
+    };
+    let number: u64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| rule())?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(rule)
+}
+
+/// List the media nodes, or have one take no more calls.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  voicebridge nodes                which there are, how full, how busy\n  voicebridge nodes drain node-1   no more calls there; those it has go on to their end"
+)]
+pub(crate) struct Nodes {
+    #[command(subcommand)]
+    pub(crate) command: Option<NodesCommand>,
+    /// Print JSON: one object per line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodesCommand {
+    /// Have a node take no more calls. There is no way back but a restart of the node.
+    Drain {
+        /// Its id, as the list shows it.
+        #[arg(value_name = "ID")]
+        node_id: String,
+    },
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -163,6 +279,26 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn lifetimes() {
+        for (text, expect) in [
+            ("1s", Some(1)),
+            ("30m", Some(1_800)),
+            ("12h", Some(43_200)),
+            ("90d", Some(7_776_000)),
+            ("", None),
+            ("d", None),
+            ("90", None),
+            ("-1d", None),
+            ("1.5h", None),
+            ("9\u{e9}", None),
+            ("99999999999999999999d", None),
+            ("9999999999999999999d", None),
+        ] {
+            assert_eq!(parse_lifetime(text).ok().map(|time| time.as_secs()), expect, "{text}");
+        }
     }
 
     #[test]

@@ -21,12 +21,18 @@ pub(crate) type Client = CallServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// Connects, or says what to do about it.
 pub(crate) async fn connect(access: &Access) -> anyhow::Result<Client> {
+    let (channel, bearer) = connection(access).await?;
+    Ok(CallServiceClient::with_interceptor(channel, bearer))
+}
+
+/// What a client of any of its services needs.
+pub(crate) async fn connection(access: &Access) -> anyhow::Result<(Channel, Bearer)> {
     let channel = endpoint(&access.url)?
         .connect()
         .await
         .map_err(|error| Unreachable { url: access.url.clone(), cause: innermost(&error) })?;
     let bearer = Bearer::new(access.api_key.as_ref()).context("VOICEBRIDGE_API_KEY")?;
-    Ok(CallServiceClient::with_interceptor(channel, bearer))
+    Ok((channel, bearer))
 }
 
 fn endpoint(url: &str) -> anyhow::Result<Endpoint> {

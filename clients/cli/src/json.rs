@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
-use voicebridge_proto::{FILE_DESCRIPTOR_SET, control, types};
+use voicebridge_proto::{FILE_DESCRIPTOR_SET, control, media, types};
 
 static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the descriptors were compiled with the code"));
@@ -20,6 +20,22 @@ impl Named for control::v1::Call {
 
 impl Named for types::v1::Event {
     const NAME: &'static str = "voicebridge.types.v1.Event";
+}
+
+impl Named for control::v1::Key {
+    const NAME: &'static str = "voicebridge.control.v1.Key";
+}
+
+impl Named for control::v1::CreateKeyResponse {
+    const NAME: &'static str = "voicebridge.control.v1.CreateKeyResponse";
+}
+
+impl Named for control::v1::CreateReadTokenResponse {
+    const NAME: &'static str = "voicebridge.control.v1.CreateReadTokenResponse";
+}
+
+impl Named for media::v1::Node {
+    const NAME: &'static str = "voicebridge.media.v1.Node";
 }
 
 /// The message as one line of JSON.

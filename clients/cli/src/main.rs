@@ -10,6 +10,8 @@ mod explain;
 mod failure;
 mod follow;
 mod json;
+mod keys;
+mod nodes;
 mod print;
 mod serve;
 mod sound;
@@ -31,6 +33,8 @@ async fn main() -> ExitCode {
         Command::Calls(calls) => calls::run(calls).await,
         Command::Explain(explain) => explain::run(explain).await,
         Command::Watch(watch) => watch::run(watch).await,
+        Command::Keys(keys) => keys::run(keys).await,
+        Command::Nodes(nodes) => nodes::run(nodes).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
