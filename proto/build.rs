@@ -1,6 +1,12 @@
-//! Compiles the contracts with protox, so that nobody needs `protoc`.
+//! Compiles the contracts with protox, so that nobody needs `protoc`, and has Debug hide what their options say is personal
+//! or secret.
+
+#[path = "build/redacted.rs"]
+mod redacted;
 
 use std::{env, fs, path::PathBuf};
+
+use protox::prost_reflect::DescriptorPool;
 
 const FILES: [&str; 7] = [
     "voicebridge/options/v1/options.proto",
@@ -14,11 +20,19 @@ const FILES: [&str; 7] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=voicebridge");
+    println!("cargo:rerun-if-changed=build");
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_imports(true).include_source_info(true).open_files(FILES)?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // As the compiler encodes it: prost's own types would drop the options of ours.
-    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    let descriptors = compiler.encode_file_descriptor_set();
+    let pool = DescriptorPool::decode(descriptors.as_slice())?;
+    fs::write(out.join("descriptors.bin"), descriptors)?;
+    let (hidden, sources) = redacted::write(&pool)?;
+    for (package, source) in sources {
+        fs::write(out.join(format!("{package}.redacted.rs")), source)?;
+    }
+    fs::write(out.join("registry.rs"), redacted::registry(&pool))?;
+    tonic_prost_build::configure().skip_debug(hidden).compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }
