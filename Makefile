@@ -4,7 +4,7 @@ CALLS ?= 3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench-audio lint fmt build deps
+.PHONY: help demo generate test bench-audio lint fmt build deps
 
 help: ## Show this text
 	@echo "voicebridge: answers WhatsApp calls and lets the caller talk with a realtime AI."
@@ -26,7 +26,10 @@ bench-audio: ## Measure sound, delay and cost of the audio path on bad networks 
 	@scripts/install-deps build bench
 	@scripts/bench-audio
 
-lint: ## Check formatting, clippy, the purity of the pure crates, the contracts
+generate: ## Write the clients' generated code anew from proto/
+	@scripts/generate
+
+lint: ## Check formatting, clippy, the purity of the pure crates, the contracts, the generated code
 	@scripts/install-deps build
 	@scripts/lint
 

@@ -34,6 +34,7 @@ const (
 type CallPhase int32
 
 const (
+	// Not said. Never sent by voicebridge.
 	CallPhase_CALL_PHASE_UNSPECIFIED CallPhase = 0
 	// Claimed; looking for a node.
 	CallPhase_CALL_PHASE_PLACING CallPhase = 1
@@ -41,12 +42,14 @@ const (
 	CallPhase_CALL_PHASE_PRE_ACCEPTING CallPhase = 2
 	// Waiting for the transport and the AI.
 	CallPhase_CALL_PHASE_CONNECTING CallPhase = 3
-	CallPhase_CALL_PHASE_ACCEPTING  CallPhase = 4
+	// `accept` is on its way to Meta.
+	CallPhase_CALL_PHASE_ACCEPTING CallPhase = 4
 	// Answered.
 	CallPhase_CALL_PHASE_ACTIVE CallPhase = 5
 	// Telling Meta and the node that it is over.
 	CallPhase_CALL_PHASE_ENDING CallPhase = 6
-	CallPhase_CALL_PHASE_ENDED  CallPhase = 7
+	// The record is closed; nothing of it changes any more.
+	CallPhase_CALL_PHASE_ENDED CallPhase = 7
 )
 
 // Enum value maps for CallPhase.
@@ -153,6 +156,7 @@ func (StreamStart) EnumDescriptor() ([]byte, []int) {
 	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{1}
 }
 
+// A delivery of Meta, as it came.
 type HandleWebhookRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The raw body, byte for byte.
@@ -216,6 +220,7 @@ func (x *HandleWebhookRequest) GetAgent() *v1.Agent {
 	return nil
 }
 
+// What a delivery led to.
 type HandleWebhookResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Calls this delivery was about and what became of each.
@@ -261,9 +266,11 @@ func (x *HandleWebhookResponse) GetOutcomes() []*WebhookOutcome {
 	return nil
 }
 
+// One call named in a delivery.
 type WebhookOutcome struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	CallId string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Meta's call id; empty for a notice that names no call.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// claimed, duplicate, stale, terminated, tombstoned, ignored.
 	Outcome       string `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -314,14 +321,18 @@ func (x *WebhookOutcome) GetOutcome() string {
 	return ""
 }
 
+// A call to be placed on a node, by somebody who talks to Meta themselves.
 type StartSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Meta's call id. Required, at most 512 bytes.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Required, at most 64 KiB.
-	SdpOffer       string            `protobuf:"bytes,2,opt,name=sdp_offer,json=sdpOffer,proto3" json:"sdp_offer,omitempty"`
-	Caller         *v1.Caller        `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
-	Agent          *v1.Agent         `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`
+	SdpOffer string `protobuf:"bytes,2,opt,name=sdp_offer,json=sdpOffer,proto3" json:"sdp_offer,omitempty"`
+	// As far as known; absent or empty fields are told to nobody.
+	Caller *v1.Caller `protobuf:"bytes,3,opt,name=caller,proto3" json:"caller,omitempty"`
+	// How the AI behaves on this call; absent: as the agent file says.
+	Agent *v1.Agent `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`
+	// What the session does until it is told of a stage.
 	SignallingMode v1.SignallingMode `protobuf:"varint,5,opt,name=signalling_mode,json=signallingMode,proto3,enum=voicebridge.types.v1.SignallingMode" json:"signalling_mode,omitempty"`
 	// Milliseconds already gone since the webhook reached the caller of this method.
 	ElapsedMs uint64 `protobuf:"varint,6,opt,name=elapsed_ms,json=elapsedMs,proto3" json:"elapsed_ms,omitempty"`
@@ -411,12 +422,17 @@ func (x *StartSessionRequest) GetPhoneNumberId() string {
 	return ""
 }
 
+// The answer to an offer, and where it came from.
 type StartSessionResponse struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	CallId    string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	SessionId string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	SdpAnswer string                 `protobuf:"bytes,3,opt,name=sdp_answer,json=sdpAnswer,proto3" json:"sdp_answer,omitempty"`
-	Warnings  []string               `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in the request.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// The session's id, for the log; requests name the call.
+	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// CRLF line ends; to be passed on unchanged in pre_accept and accept.
+	SdpAnswer string `protobuf:"bytes,3,opt,name=sdp_answer,json=sdpAnswer,proto3" json:"sdp_answer,omitempty"`
+	// Named findings of the offer lint that did not stop the call, e.g. "no-ptime".
+	Warnings []string `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// An earlier request had started this call already. Meta delivers webhooks twice: whoever gets true and did not itself
 	// ask before leaves the call to whoever did.
 	AlreadyStarted bool `protobuf:"varint,5,opt,name=already_started,json=alreadyStarted,proto3" json:"already_started,omitempty"`
@@ -489,10 +505,13 @@ func (x *StartSessionResponse) GetAlreadyStarted() bool {
 	return false
 }
 
+// How far the caller's own signalling has come.
 type AdvanceSessionRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	CallId        string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	Stage         v1.SignallingStage     `protobuf:"varint,2,opt,name=stage,proto3,enum=voicebridge.types.v1.SignallingStage" json:"stage,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// Required. One already passed changes nothing.
+	Stage         v1.SignallingStage `protobuf:"varint,2,opt,name=stage,proto3,enum=voicebridge.types.v1.SignallingStage" json:"stage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -541,9 +560,11 @@ func (x *AdvanceSessionRequest) GetStage() v1.SignallingStage {
 	return v1.SignallingStage(0)
 }
 
+// How far the signalling of the call has come by now.
 type AdvanceSessionResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stage         v1.SignallingStage     `protobuf:"varint,1,opt,name=stage,proto3,enum=voicebridge.types.v1.SignallingStage" json:"stage,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stage the call is at: the furthest ever reported.
+	Stage         v1.SignallingStage `protobuf:"varint,1,opt,name=stage,proto3,enum=voicebridge.types.v1.SignallingStage" json:"stage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -585,9 +606,11 @@ func (x *AdvanceSessionResponse) GetStage() v1.SignallingStage {
 	return v1.SignallingStage(0)
 }
 
+// A call to be ended, and why.
 type EndCallRequest struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	CallId string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Stable reason to record; default API_HANGUP. Whoever passes on Meta's `terminate` gives USER_HANGUP, META_FAILED or
 	// MEDIA_TIMEOUT (codes 138021 to 138023): then the call counts as abandoned, completed or failed as Meta's word has it.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -639,9 +662,11 @@ func (x *EndCallRequest) GetReason() string {
 	return ""
 }
 
+// How the call ended.
 type EndCallResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Termination   *v1.Termination        `protobuf:"bytes,1,opt,name=termination,proto3" json:"termination,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The one that stands: the first given, which may be older than the request.
+	Termination   *v1.Termination `protobuf:"bytes,1,opt,name=termination,proto3" json:"termination,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -683,28 +708,41 @@ func (x *EndCallResponse) GetTermination() *v1.Termination {
 	return nil
 }
 
+// What the control plane knows of a call.
 type Call struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	CallId    string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	SessionId string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	Direction v1.Direction           `protobuf:"varint,3,opt,name=direction,proto3,enum=voicebridge.types.v1.Direction" json:"direction,omitempty"`
-	Phase     CallPhase              `protobuf:"varint,4,opt,name=phase,proto3,enum=voicebridge.control.v1.CallPhase" json:"phase,omitempty"`
-	Caller    *v1.Caller             `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Meta's call id, opaque, at most 512 bytes.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// The id of its session on the node; empty before a node has it.
+	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Who placed it.
+	Direction v1.Direction `protobuf:"varint,3,opt,name=direction,proto3,enum=voicebridge.types.v1.Direction" json:"direction,omitempty"`
+	// Where it stands.
+	Phase CallPhase `protobuf:"varint,4,opt,name=phase,proto3,enum=voicebridge.control.v1.CallPhase" json:"phase,omitempty"`
+	// The person on the other end, as far as known.
+	Caller *v1.Caller `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
 	// The business number's id at Meta.
-	PhoneNumberId string                 `protobuf:"bytes,6,opt,name=phone_number_id,json=phoneNumberId,proto3" json:"phone_number_id,omitempty"`
-	NodeId        string                 `protobuf:"bytes,7,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	Region        string                 `protobuf:"bytes,8,opt,name=region,proto3" json:"region,omitempty"`
-	ReceivedAt    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
-	AcceptedAt    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=accepted_at,json=acceptedAt,proto3" json:"accepted_at,omitempty"`
-	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	PhoneNumberId string `protobuf:"bytes,6,opt,name=phone_number_id,json=phoneNumberId,proto3" json:"phone_number_id,omitempty"`
+	// The node it is or was on; empty before it was placed.
+	NodeId string `protobuf:"bytes,7,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// The region of that node.
+	Region string `protobuf:"bytes,8,opt,name=region,proto3" json:"region,omitempty"`
+	// When the webhook or StartSession came: the zero of the timeline.
+	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	// When it was answered; absent until then.
+	AcceptedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=accepted_at,json=acceptedAt,proto3" json:"accepted_at,omitempty"`
+	// When its record was closed; absent while it lives.
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
 	// Set once ended.
 	Termination *v1.Termination `protobuf:"bytes,12,opt,name=termination,proto3" json:"termination,omitempty"`
 	// The milestones reached so far.
 	Timeline []*TimelineEntry `protobuf:"bytes,13,rep,name=timeline,proto3" json:"timeline,omitempty"`
 	// Final transcripts so far, in order of their beginning.
-	Transcripts []*v1.Transcript    `protobuf:"bytes,14,rep,name=transcripts,proto3" json:"transcripts,omitempty"`
-	Usage       *v1.Usage           `protobuf:"bytes,15,opt,name=usage,proto3" json:"usage,omitempty"`
-	Statistics  *v1.MediaStatistics `protobuf:"bytes,16,opt,name=statistics,proto3" json:"statistics,omitempty"`
+	Transcripts []*v1.Transcript `protobuf:"bytes,14,rep,name=transcripts,proto3" json:"transcripts,omitempty"`
+	// What it cost at the AI provider: so far while it lives, all of it once ended. Absent before the first reply.
+	Usage *v1.Usage `protobuf:"bytes,15,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Counters of its audio; absent before audio flowed.
+	Statistics *v1.MediaStatistics `protobuf:"bytes,16,opt,name=statistics,proto3" json:"statistics,omitempty"`
 	// Last durable event.
 	LastSequence uint64 `protobuf:"varint,17,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
 	// Of the whole call, once it has ended.
@@ -869,9 +907,11 @@ func (x *Call) GetQuality() *v1.Quality {
 	return nil
 }
 
+// One milestone of a call.
 type TimelineEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Stage v1.Stage               `protobuf:"varint,1,opt,name=stage,proto3,enum=voicebridge.types.v1.Stage" json:"stage,omitempty"`
+	// Which.
+	Stage v1.Stage `protobuf:"varint,1,opt,name=stage,proto3,enum=voicebridge.types.v1.Stage" json:"stage,omitempty"`
 	// Milliseconds since the connect webhook.
 	ElapsedMs     uint64 `protobuf:"varint,2,opt,name=elapsed_ms,json=elapsedMs,proto3" json:"elapsed_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -922,9 +962,11 @@ func (x *TimelineEntry) GetElapsedMs() uint64 {
 	return 0
 }
 
+// Which call.
 type GetCallRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	CallId        string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Meta's call id.
+	CallId        string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -966,9 +1008,11 @@ func (x *GetCallRequest) GetCallId() string {
 	return ""
 }
 
+// The call.
 type GetCallResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Call          *Call                  `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set.
+	Call          *Call `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1010,6 +1054,7 @@ func (x *GetCallResponse) GetCall() *Call {
 	return nil
 }
 
+// A page of calls.
 type ListCallsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most this many, 1 to 1000; 0 means 100.
@@ -1073,6 +1118,7 @@ func (x *ListCallsRequest) GetLiveOnly() bool {
 	return false
 }
 
+// A page of calls, newest first.
 type ListCallsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Without transcripts; GetCall has them.
@@ -1127,10 +1173,13 @@ func (x *ListCallsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Something to do on a live call.
 type SendCommandRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	CallId        string                 `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	Command       *v11.Command           `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// Required, with one of its kinds set.
+	Command       *v11.Command `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1179,6 +1228,7 @@ func (x *SendCommandRequest) GetCommand() *v11.Command {
 	return nil
 }
 
+// The node has taken the command; what comes of it is told by events.
 type SendCommandResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

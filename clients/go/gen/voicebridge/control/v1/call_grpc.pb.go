@@ -36,6 +36,8 @@ const (
 // CallServiceClient is the client API for CallService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
 type CallServiceClient interface {
 	// A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
 	// that is needed, unless the request says more than Meta does (`agent`), which wants scope `calls:write` besides.
@@ -50,9 +52,13 @@ type CallServiceClient interface {
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
 	// id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
 	EndCall(ctx context.Context, in *EndCallRequest, opts ...grpc.CallOption) (*EndCallResponse, error)
+	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
+	// token for another call.
 	GetCall(ctx context.Context, in *GetCallRequest, opts ...grpc.CallOption) (*GetCallResponse, error)
 	// Newest first.
 	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
+	// Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
+	// did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
 	SendCommand(ctx context.Context, in *SendCommandRequest, opts ...grpc.CallOption) (*SendCommandResponse, error)
 	// Events of one call, or of all calls: those stored after a point, then live ones.
 	//
@@ -193,6 +199,8 @@ type CallService_StreamEventsClient = grpc.ServerStreamingClient[StreamEventsRes
 // CallServiceServer is the server API for CallService service.
 // All implementations must embed UnimplementedCallServiceServer
 // for forward compatibility.
+//
+// What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
 type CallServiceServer interface {
 	// A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
 	// that is needed, unless the request says more than Meta does (`agent`), which wants scope `calls:write` besides.
@@ -207,9 +215,13 @@ type CallServiceServer interface {
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
 	// id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
 	EndCall(context.Context, *EndCallRequest) (*EndCallResponse, error)
+	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
+	// token for another call.
 	GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error)
 	// Newest first.
 	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)
+	// Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
+	// did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
 	SendCommand(context.Context, *SendCommandRequest) (*SendCommandResponse, error)
 	// Events of one call, or of all calls: those stored after a point, then live ones.
 	//

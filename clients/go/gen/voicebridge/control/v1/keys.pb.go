@@ -30,6 +30,7 @@ const (
 type Scope int32
 
 const (
+	// Not said. Never sent by voicebridge. In a request INVALID_ARGUMENT.
 	Scope_SCOPE_UNSPECIFIED Scope = 0
 	// Read calls, events, transcripts (`calls:read`).
 	Scope_SCOPE_CALLS_READ Scope = 1
@@ -94,7 +95,8 @@ type Key struct {
 	// What it is for, as given by whoever made it. At most 64 bytes; may be empty.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// At least one.
-	Scopes    []Scope                `protobuf:"varint,3,rep,packed,name=scopes,proto3,enum=voicebridge.control.v1.Scope" json:"scopes,omitempty"`
+	Scopes []Scope `protobuf:"varint,3,rep,packed,name=scopes,proto3,enum=voicebridge.control.v1.Scope" json:"scopes,omitempty"`
+	// When it was made.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Absent: it does not expire.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
@@ -185,13 +187,14 @@ func (x *Key) GetLastUsedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// A key to be made.
 type CreateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 64 bytes; may be empty.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// At least one, none of them SCOPE_UNSPECIFIED.
 	Scopes []Scope `protobuf:"varint,2,rep,packed,name=scopes,proto3,enum=voicebridge.control.v1.Scope" json:"scopes,omitempty"`
-	// How long it works, at least a minute. Absent: for ever.
+	// How long it works, a minute to 36500 days. Absent: for ever.
 	Lifetime      *durationpb.Duration `protobuf:"bytes,3,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -248,11 +251,13 @@ func (x *CreateKeyRequest) GetLifetime() *durationpb.Duration {
 	return nil
 }
 
+// The key, this once.
 type CreateKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key itself, ASCII, to be sent as `authorization: Bearer <key>` or `x-api-key`. It cannot be had again.
-	Secret        string `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`
-	Key           *Key   `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Secret string `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`
+	// What is known of it from now on.
+	Key           *Key `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +306,7 @@ func (x *CreateKeyResponse) GetKey() *Key {
 	return nil
 }
 
+// Asks for all keys.
 type ListKeysRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -337,9 +343,11 @@ func (*ListKeysRequest) Descriptor() ([]byte, []int) {
 	return file_voicebridge_control_v1_keys_proto_rawDescGZIP(), []int{3}
 }
 
+// All keys made here, at most 1000.
 type ListKeysResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Keys          []*Key                 `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first.
+	Keys          []*Key `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -381,6 +389,7 @@ func (x *ListKeysResponse) GetKeys() []*Key {
 	return nil
 }
 
+// A key to be made useless.
 type RevokeKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required.
@@ -426,6 +435,7 @@ func (x *RevokeKeyRequest) GetKeyId() string {
 	return ""
 }
 
+// The key that was made useless.
 type RevokeKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As it stands now.
@@ -471,6 +481,7 @@ func (x *RevokeKeyResponse) GetKey() *Key {
 	return nil
 }
 
+// A read token to be made.
 type CreateReadTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The only call it may read; empty: all calls. At most 512 bytes.
@@ -525,10 +536,12 @@ func (x *CreateReadTokenRequest) GetLifetime() *durationpb.Duration {
 	return nil
 }
 
+// The read token.
 type CreateReadTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A JWT (RFC 7519) of this control plane's own; opaque to everyone else.
-	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// From here on it is refused (KEY_EXPIRED).
 	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -30,6 +30,8 @@ const (
 // KeyServiceClient is the client API for KeyService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Keys for callers of the API, and read tokens for places where a key must not be.
 type KeyServiceClient interface {
 	// Makes a key and returns it, once. INVALID_ARGUMENT INVALID_ARGUMENT: no scope, or a name of more than 64 bytes;
 	// FAILED_PRECONDITION FIRST_KEY_NEEDS_ADMIN: while there is no key at all, the first must have scope `admin`, because
@@ -37,12 +39,13 @@ type KeyServiceClient interface {
 	CreateKey(ctx context.Context, in *CreateKeyRequest, opts ...grpc.CallOption) (*CreateKeyResponse, error)
 	// All keys made here, oldest first, expired and revoked ones among them. Keys in VOICEBRIDGE_API_KEYS are not listed.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
-	// Makes a key useless within a second. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
+	// Makes a key useless within a second; streams opened with it break off. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
 	// could make another key afterwards.
 	RevokeKey(ctx context.Context, in *RevokeKeyRequest, opts ...grpc.CallOption) (*RevokeKeyResponse, error)
 	// A short-lived token that may only read, for places where a key must not be: a page's `EventSource`, a link in a log.
 	// Goes where a key goes, or as `access_token` in the query of `GET /events`. It cannot be revoked by itself; it ends
-	// with its time. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the limit.
+	// with its time, and so does a stream that was opened with it. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the
+	// limit; PERMISSION_DENIED READ_TOKEN_LIMITED: a read token asks for another.
 	CreateReadToken(ctx context.Context, in *CreateReadTokenRequest, opts ...grpc.CallOption) (*CreateReadTokenResponse, error)
 }
 
@@ -97,6 +100,8 @@ func (c *keyServiceClient) CreateReadToken(ctx context.Context, in *CreateReadTo
 // KeyServiceServer is the server API for KeyService service.
 // All implementations must embed UnimplementedKeyServiceServer
 // for forward compatibility.
+//
+// Keys for callers of the API, and read tokens for places where a key must not be.
 type KeyServiceServer interface {
 	// Makes a key and returns it, once. INVALID_ARGUMENT INVALID_ARGUMENT: no scope, or a name of more than 64 bytes;
 	// FAILED_PRECONDITION FIRST_KEY_NEEDS_ADMIN: while there is no key at all, the first must have scope `admin`, because
@@ -104,12 +109,13 @@ type KeyServiceServer interface {
 	CreateKey(context.Context, *CreateKeyRequest) (*CreateKeyResponse, error)
 	// All keys made here, oldest first, expired and revoked ones among them. Keys in VOICEBRIDGE_API_KEYS are not listed.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
-	// Makes a key useless within a second. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
+	// Makes a key useless within a second; streams opened with it break off. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
 	// could make another key afterwards.
 	RevokeKey(context.Context, *RevokeKeyRequest) (*RevokeKeyResponse, error)
 	// A short-lived token that may only read, for places where a key must not be: a page's `EventSource`, a link in a log.
 	// Goes where a key goes, or as `access_token` in the query of `GET /events`. It cannot be revoked by itself; it ends
-	// with its time. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the limit.
+	// with its time, and so does a stream that was opened with it. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the
+	// limit; PERMISSION_DENIED READ_TOKEN_LIMITED: a read token asks for another.
 	CreateReadToken(context.Context, *CreateReadTokenRequest) (*CreateReadTokenResponse, error)
 	mustEmbedUnimplementedKeyServiceServer()
 }

@@ -23,6 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// One beat of a node.
 type ConnectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required; the same `node_id` in every message of a stream.
@@ -68,6 +69,7 @@ func (x *ConnectRequest) GetNode() *v1.Node {
 	return nil
 }
 
+// Takes note of a beat.
 type ConnectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Acknowledges the latest beat.
@@ -113,6 +115,7 @@ func (x *ConnectResponse) GetBeats() uint64 {
 	return 0
 }
 
+// Asks for all nodes.
 type ListNodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -149,9 +152,11 @@ func (*ListNodesRequest) Descriptor() ([]byte, []int) {
 	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
+// The nodes that are registered now.
 type ListNodesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Nodes         []*v1.Node             `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By region, then by id; each as its last beat said.
+	Nodes         []*v1.Node `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -193,6 +198,7 @@ func (x *ListNodesResponse) GetNodes() []*v1.Node {
 	return nil
 }
 
+// A node to be drained.
 type DrainNodeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required.
@@ -238,6 +244,7 @@ func (x *DrainNodeRequest) GetNodeId() string {
 	return ""
 }
 
+// The node that drains.
 type DrainNodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As it stands now: draining, and how many sessions are left on it.

@@ -28,6 +28,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// An offer to be answered.
 type StartSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the control plane, unique per attempt of a call. Required, at most 128 bytes.
@@ -37,12 +38,15 @@ type StartSessionRequest struct {
 	// The caller's offer. Required, at most 64 KiB.
 	SdpOffer string `protobuf:"bytes,3,opt,name=sdp_offer,json=sdpOffer,proto3" json:"sdp_offer,omitempty"`
 	// Milliseconds between the connect webhook and the sending of this request, so that both planes log one timeline.
-	ElapsedMs      uint64            `protobuf:"varint,4,opt,name=elapsed_ms,json=elapsedMs,proto3" json:"elapsed_ms,omitempty"`
+	ElapsedMs uint64 `protobuf:"varint,4,opt,name=elapsed_ms,json=elapsedMs,proto3" json:"elapsed_ms,omitempty"`
+	// What the session does until it is told of a stage.
 	SignallingMode v1.SignallingMode `protobuf:"varint,5,opt,name=signalling_mode,json=signallingMode,proto3,enum=voicebridge.types.v1.SignallingMode" json:"signalling_mode,omitempty"`
-	Agent          *v1.Agent         `protobuf:"bytes,6,opt,name=agent,proto3" json:"agent,omitempty"`
-	Caller         *v1.Caller        `protobuf:"bytes,7,opt,name=caller,proto3" json:"caller,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// How the AI behaves on this call; absent or empty fields: as the node's agent file says.
+	Agent *v1.Agent `protobuf:"bytes,6,opt,name=agent,proto3" json:"agent,omitempty"`
+	// As far as known.
+	Caller        *v1.Caller `protobuf:"bytes,7,opt,name=caller,proto3" json:"caller,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StartSessionRequest) Reset() {
@@ -124,9 +128,11 @@ func (x *StartSessionRequest) GetCaller() *v1.Caller {
 	return nil
 }
 
+// The answer to an offer.
 type StartSessionResponse struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	SessionId string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in the request.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// CRLF line ends; to be passed on unchanged in pre_accept and accept.
 	SdpAnswer string `protobuf:"bytes,2,opt,name=sdp_answer,json=sdpAnswer,proto3" json:"sdp_answer,omitempty"`
 	// Named findings of the offer lint that did not stop the call.
@@ -186,10 +192,13 @@ func (x *StartSessionResponse) GetWarnings() []string {
 	return nil
 }
 
+// How far the signalling towards the caller has come.
 type AdvanceSessionRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SessionId     string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	Stage         v1.SignallingStage     `protobuf:"varint,2,opt,name=stage,proto3,enum=voicebridge.types.v1.SignallingStage" json:"stage,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Required.
+	Stage         v1.SignallingStage `protobuf:"varint,2,opt,name=stage,proto3,enum=voicebridge.types.v1.SignallingStage" json:"stage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +247,7 @@ func (x *AdvanceSessionRequest) GetStage() v1.SignallingStage {
 	return v1.SignallingStage(0)
 }
 
+// How far the signalling has come by now.
 type AdvanceSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The stage the session is at now.
@@ -283,10 +293,13 @@ func (x *AdvanceSessionResponse) GetStage() v1.SignallingStage {
 	return v1.SignallingStage(0)
 }
 
+// A session to be ended, and how that is recorded.
 type EndSessionRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SessionId     string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	Termination   *v1.Termination        `protobuf:"bytes,2,opt,name=termination,proto3" json:"termination,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// What is recorded, if the session has not ended by itself; absent: COMPLETED API_HANGUP.
+	Termination   *v1.Termination `protobuf:"bytes,2,opt,name=termination,proto3" json:"termination,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -335,6 +348,7 @@ func (x *EndSessionRequest) GetTermination() *v1.Termination {
 	return nil
 }
 
+// How the session ended.
 type EndSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The one that stands: the first given.
@@ -380,16 +394,23 @@ func (x *EndSessionResponse) GetTermination() *v1.Termination {
 	return nil
 }
 
+// What a node knows of one of its sessions.
 type Session struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	SessionId string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	CallId    string                 `protobuf:"bytes,2,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	State     v1.SessionState        `protobuf:"varint,3,opt,name=state,proto3,enum=voicebridge.types.v1.SessionState" json:"state,omitempty"`
-	Stage     v1.SignallingStage     `protobuf:"varint,4,opt,name=stage,proto3,enum=voicebridge.types.v1.SignallingStage" json:"stage,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the control plane.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Meta's call id.
+	CallId string `protobuf:"bytes,2,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// How it is doing.
+	State v1.SessionState `protobuf:"varint,3,opt,name=state,proto3,enum=voicebridge.types.v1.SessionState" json:"state,omitempty"`
+	// How far the signalling has come, as far as the node was told.
+	Stage v1.SignallingStage `protobuf:"varint,4,opt,name=stage,proto3,enum=voicebridge.types.v1.SignallingStage" json:"stage,omitempty"`
+	// When StartSession came.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
 	// Last durable event.
-	LastSequence uint64              `protobuf:"varint,6,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
-	Statistics   *v1.MediaStatistics `protobuf:"bytes,7,opt,name=statistics,proto3" json:"statistics,omitempty"`
+	LastSequence uint64 `protobuf:"varint,6,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
+	// Counters of its audio up to now.
+	Statistics *v1.MediaStatistics `protobuf:"bytes,7,opt,name=statistics,proto3" json:"statistics,omitempty"`
 	// Set once ended.
 	Termination   *v1.Termination `protobuf:"bytes,8,opt,name=termination,proto3" json:"termination,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -482,9 +503,11 @@ func (x *Session) GetTermination() *v1.Termination {
 	return nil
 }
 
+// Which session.
 type GetSessionRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SessionId     string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	SessionId     string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -526,9 +549,11 @@ func (x *GetSessionRequest) GetSessionId() string {
 	return ""
 }
 
+// The session.
 type GetSessionResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Session       *Session               `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set.
+	Session       *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -570,9 +595,11 @@ func (x *GetSessionResponse) GetSession() *Session {
 	return nil
 }
 
+// Which sessions.
 type ListSessionsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	IncludeEnded  bool                   `protobuf:"varint,1,opt,name=include_ended,json=includeEnded,proto3" json:"include_ended,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those too that have ended and whose events are still held.
+	IncludeEnded  bool `protobuf:"varint,1,opt,name=include_ended,json=includeEnded,proto3" json:"include_ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -614,9 +641,11 @@ func (x *ListSessionsRequest) GetIncludeEnded() bool {
 	return false
 }
 
+// Sessions of this node.
 type ListSessionsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sessions      []*Session             `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In no order.
+	Sessions      []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -658,10 +687,13 @@ func (x *ListSessionsResponse) GetSessions() []*Session {
 	return nil
 }
 
+// Something to do on a live session.
 type SendCommandRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SessionId     string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	Command       *Command               `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Required, with one of its kinds set.
+	Command       *Command `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -710,6 +742,7 @@ func (x *SendCommandRequest) GetCommand() *Command {
 	return nil
 }
 
+// The session has taken the command.
 type SendCommandResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -749,6 +782,8 @@ func (*SendCommandResponse) Descriptor() ([]byte, []int) {
 // Something to do on a live call.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exactly one.
+	//
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Command_Say
@@ -838,18 +873,22 @@ type isCommand_Kind interface {
 }
 
 type Command_Say struct {
+	// Have the AI say something.
 	Say *Say `protobuf:"bytes,1,opt,name=say,proto3,oneof"`
 }
 
 type Command_Interrupt struct {
+	// Stop what is being played.
 	Interrupt *Interrupt `protobuf:"bytes,2,opt,name=interrupt,proto3,oneof"`
 }
 
 type Command_InjectText struct {
+	// Give the AI a text.
 	InjectText *InjectText `protobuf:"bytes,3,opt,name=inject_text,json=injectText,proto3,oneof"`
 }
 
 type Command_SendDtmf struct {
+	// Send keys to the caller.
 	SendDtmf *SendDtmf `protobuf:"bytes,4,opt,name=send_dtmf,json=sendDtmf,proto3,oneof"`
 }
 
@@ -863,8 +902,9 @@ func (*Command_SendDtmf) isCommand_Kind() {}
 
 // Has the AI say this, after the reply being played, if any.
 type Say struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 16384 bytes.
+	Text          string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -945,8 +985,9 @@ func (*Interrupt) Descriptor() ([]byte, []int) {
 
 // Gives the AI a piece of text as if the caller had said it, and has it reply.
 type InjectText struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 16384 bytes.
+	Text          string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1034,9 +1075,11 @@ func (x *SendDtmf) GetDigits() string {
 	return ""
 }
 
+// Whose events, and from where.
 type StreamEventsRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	SessionId string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Events with a sequence above this are sent. 0: from the first.
 	AfterSequence uint64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1087,9 +1130,11 @@ func (x *StreamEventsRequest) GetAfterSequence() uint64 {
 	return 0
 }
 
+// One event.
 type StreamEventsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Event         *v1.Event              `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set.
+	Event         *v1.Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1131,6 +1176,7 @@ func (x *StreamEventsResponse) GetEvent() *v1.Event {
 	return nil
 }
 
+// Asks the node to take no more sessions.
 type DrainRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1167,6 +1213,7 @@ func (*DrainRequest) Descriptor() ([]byte, []int) {
 	return file_voicebridge_media_v1_media_proto_rawDescGZIP(), []int{20}
 }
 
+// What is left to be waited for.
 type DrainResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sessions still live.
@@ -1212,6 +1259,7 @@ func (x *DrainResponse) GetLiveSessions() uint32 {
 	return 0
 }
 
+// Asks the node about itself.
 type GetNodeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1248,9 +1296,11 @@ func (*GetNodeRequest) Descriptor() ([]byte, []int) {
 	return file_voicebridge_media_v1_media_proto_rawDescGZIP(), []int{22}
 }
 
+// What the node says of itself.
 type GetNodeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          *Node                  `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set.
+	Node          *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1297,15 +1347,20 @@ type Node struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique per process start.
 	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Where it is, as the placement rules call it.
 	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
 	// Where the control plane reaches this node's gRPC, e.g. "http://10.0.0.7:3200".
 	AdvertiseUrl string `protobuf:"bytes,3,opt,name=advertise_url,json=advertiseUrl,proto3" json:"advertise_url,omitempty"`
+	// Sessions that have not ended.
 	LiveSessions uint32 `protobuf:"varint,4,opt,name=live_sessions,json=liveSessions,proto3" json:"live_sessions,omitempty"`
-	MaxSessions  uint32 `protobuf:"varint,5,opt,name=max_sessions,json=maxSessions,proto3" json:"max_sessions,omitempty"`
-	Draining     bool   `protobuf:"varint,6,opt,name=draining,proto3" json:"draining,omitempty"`
+	// At this many it refuses more (NODE_FULL).
+	MaxSessions uint32 `protobuf:"varint,5,opt,name=max_sessions,json=maxSessions,proto3" json:"max_sessions,omitempty"`
+	// It takes no more sessions.
+	Draining bool `protobuf:"varint,6,opt,name=draining,proto3" json:"draining,omitempty"`
 	// Busiest media thread, 0 to 1.
 	MediaLoad float32 `protobuf:"fixed32,7,opt,name=media_load,json=mediaLoad,proto3" json:"media_load,omitempty"`
-	Version   string  `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	// Of its program, e.g. "0.1.0".
+	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	// "openai" or "embedded".
 	Provider      string `protobuf:"bytes,9,opt,name=provider,proto3" json:"provider,omitempty"`
 	unknownFields protoimpl.UnknownFields

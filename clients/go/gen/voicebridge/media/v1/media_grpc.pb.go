@@ -37,6 +37,8 @@ const (
 // MediaPlaneServiceClient is the client API for MediaPlaneService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Sessions on one node: one is one attempt at a call.
 type MediaPlaneServiceClient interface {
 	// Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
 	// request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL or UNAVAILABLE NODE_DRAINING: try another node.
@@ -47,6 +49,7 @@ type MediaPlaneServiceClient interface {
 	AdvanceSession(ctx context.Context, in *AdvanceSessionRequest, opts ...grpc.CallOption) (*AdvanceSessionResponse, error)
 	// Ends the session with the given termination; an ended session keeps its first one. Idempotent.
 	EndSession(ctx context.Context, in *EndSessionRequest, opts ...grpc.CallOption) (*EndSessionResponse, error)
+	// One session, live or ended not long ago. NOT_FOUND SESSION_NOT_FOUND.
 	GetSession(ctx context.Context, in *GetSessionRequest, opts ...grpc.CallOption) (*GetSessionResponse, error)
 	// All live sessions of this node, and the ended ones whose events are still held when asked for.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
@@ -57,6 +60,7 @@ type MediaPlaneServiceClient interface {
 	StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error)
 	// Takes no more sessions; live ones finish. The node reports `draining` to the control plane at once.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
+	// What the node says of itself, as in its beats.
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*GetNodeResponse, error)
 }
 
@@ -170,6 +174,8 @@ func (c *mediaPlaneServiceClient) GetNode(ctx context.Context, in *GetNodeReques
 // MediaPlaneServiceServer is the server API for MediaPlaneService service.
 // All implementations must embed UnimplementedMediaPlaneServiceServer
 // for forward compatibility.
+//
+// Sessions on one node: one is one attempt at a call.
 type MediaPlaneServiceServer interface {
 	// Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
 	// request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL or UNAVAILABLE NODE_DRAINING: try another node.
@@ -180,6 +186,7 @@ type MediaPlaneServiceServer interface {
 	AdvanceSession(context.Context, *AdvanceSessionRequest) (*AdvanceSessionResponse, error)
 	// Ends the session with the given termination; an ended session keeps its first one. Idempotent.
 	EndSession(context.Context, *EndSessionRequest) (*EndSessionResponse, error)
+	// One session, live or ended not long ago. NOT_FOUND SESSION_NOT_FOUND.
 	GetSession(context.Context, *GetSessionRequest) (*GetSessionResponse, error)
 	// All live sessions of this node, and the ended ones whose events are still held when asked for.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
@@ -190,6 +197,7 @@ type MediaPlaneServiceServer interface {
 	StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[StreamEventsResponse]) error
 	// Takes no more sessions; live ones finish. The node reports `draining` to the control plane at once.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
+	// What the node says of itself, as in its beats.
 	GetNode(context.Context, *GetNodeRequest) (*GetNodeResponse, error)
 	mustEmbedUnimplementedMediaPlaneServiceServer()
 }

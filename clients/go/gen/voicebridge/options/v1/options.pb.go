@@ -28,6 +28,7 @@ const (
 type Access int32
 
 const (
+	// Nothing is said, so nobody is let in.
 	Access_ACCESS_UNSPECIFIED Access = 0
 	// Nothing beyond what the request itself proves, as Meta's signature over a webhook does.
 	Access_ACCESS_OPEN Access = 1

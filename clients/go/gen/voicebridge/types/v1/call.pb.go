@@ -28,6 +28,7 @@ const (
 type Direction int32
 
 const (
+	// Not said. Never sent by voicebridge.
 	Direction_DIRECTION_UNSPECIFIED Direction = 0
 	// The WhatsApp user called the business (Meta: USER_INITIATED).
 	Direction_DIRECTION_INBOUND Direction = 1
@@ -80,6 +81,7 @@ func (Direction) EnumDescriptor() ([]byte, []int) {
 type SignallingStage int32
 
 const (
+	// Nothing was reported yet. In a request INVALID_ARGUMENT.
 	SignallingStage_SIGNALLING_STAGE_UNSPECIFIED SignallingStage = 0
 	// The far side has our SDP answer (pre_accept returned 200). ICE and DTLS may start; no RTP yet.
 	SignallingStage_SIGNALLING_STAGE_ANSWER_DELIVERED SignallingStage = 1
@@ -186,6 +188,7 @@ func (SignallingMode) EnumDescriptor() ([]byte, []int) {
 type Stage int32
 
 const (
+	// Not said. Never sent by voicebridge.
 	Stage_STAGE_UNSPECIFIED Stage = 0
 	// The connect webhook was accepted: the zero of the timeline.
 	Stage_STAGE_WA_CALL_CONNECT Stage = 1
@@ -254,6 +257,7 @@ func (Stage) EnumDescriptor() ([]byte, []int) {
 type SessionState int32
 
 const (
+	// Not said. Never sent by voicebridge.
 	SessionState_SESSION_STATE_UNSPECIFIED SessionState = 0
 	// The answer exists; waiting for ANSWER_DELIVERED.
 	SessionState_SESSION_STATE_ANSWERED SessionState = 1
@@ -318,6 +322,7 @@ func (SessionState) EnumDescriptor() ([]byte, []int) {
 type TerminationResult int32
 
 const (
+	// Not said. Never sent by voicebridge.
 	TerminationResult_TERMINATION_RESULT_UNSPECIFIED TerminationResult = 0
 	// A conversation took place and ended normally.
 	TerminationResult_TERMINATION_RESULT_COMPLETED TerminationResult = 1
@@ -376,8 +381,9 @@ func (TerminationResult) EnumDescriptor() ([]byte, []int) {
 
 // The one ending of a call or session. Written once, never changed.
 type Termination struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Result TerminationResult      `protobuf:"varint,1,opt,name=result,proto3,enum=voicebridge.types.v1.TerminationResult" json:"result,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who or what ended it.
+	Result TerminationResult `protobuf:"varint,1,opt,name=result,proto3,enum=voicebridge.types.v1.TerminationResult" json:"result,omitempty"`
 	// Stable, upper-case reason, one page each under docs/errors, e.g. USER_HANGUP, MEDIA_CONNECTION_TIMEOUT.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// One sentence for a person: what happened and what to do next. No personal data.
@@ -605,12 +611,17 @@ func (x *Agent) GetVariables() map[string]string {
 
 // What a call cost at the provider, as it counts.
 type Usage struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	InputTextTokens   uint64                 `protobuf:"varint,1,opt,name=input_text_tokens,json=inputTextTokens,proto3" json:"input_text_tokens,omitempty"`
-	InputAudioTokens  uint64                 `protobuf:"varint,2,opt,name=input_audio_tokens,json=inputAudioTokens,proto3" json:"input_audio_tokens,omitempty"`
-	CachedTokens      uint64                 `protobuf:"varint,3,opt,name=cached_tokens,json=cachedTokens,proto3" json:"cached_tokens,omitempty"`
-	OutputTextTokens  uint64                 `protobuf:"varint,4,opt,name=output_text_tokens,json=outputTextTokens,proto3" json:"output_text_tokens,omitempty"`
-	OutputAudioTokens uint64                 `protobuf:"varint,5,opt,name=output_audio_tokens,json=outputAudioTokens,proto3" json:"output_audio_tokens,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tokens of text given to the model, cached ones included.
+	InputTextTokens uint64 `protobuf:"varint,1,opt,name=input_text_tokens,json=inputTextTokens,proto3" json:"input_text_tokens,omitempty"`
+	// Tokens of audio given to the model, cached ones included.
+	InputAudioTokens uint64 `protobuf:"varint,2,opt,name=input_audio_tokens,json=inputAudioTokens,proto3" json:"input_audio_tokens,omitempty"`
+	// Of the two above, those billed as cached.
+	CachedTokens uint64 `protobuf:"varint,3,opt,name=cached_tokens,json=cachedTokens,proto3" json:"cached_tokens,omitempty"`
+	// Tokens of text the model made.
+	OutputTextTokens uint64 `protobuf:"varint,4,opt,name=output_text_tokens,json=outputTextTokens,proto3" json:"output_text_tokens,omitempty"`
+	// Tokens of audio the model made.
+	OutputAudioTokens uint64 `protobuf:"varint,5,opt,name=output_audio_tokens,json=outputAudioTokens,proto3" json:"output_audio_tokens,omitempty"`
 	// Separately billed transcription of the caller, tokens (or 0 where seconds are counted).
 	TranscriptionTokens uint64 `protobuf:"varint,6,opt,name=transcription_tokens,json=transcriptionTokens,proto3" json:"transcription_tokens,omitempty"`
 	// Separately billed transcription of the caller, milliseconds of audio.
@@ -782,8 +793,9 @@ func (x *Quality) GetCause() string {
 
 // How good one direction sounded over a period.
 type DirectionQuality struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	LossPercent float32                `protobuf:"fixed32,1,opt,name=loss_percent,json=lossPercent,proto3" json:"loss_percent,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Packets that did not come, 0 to 100.
+	LossPercent float32 `protobuf:"fixed32,1,opt,name=loss_percent,json=lossPercent,proto3" json:"loss_percent,omitempty"`
 	// Interarrival jitter (RFC 3550, section 6.4.1), milliseconds.
 	JitterMs uint32 `protobuf:"varint,2,opt,name=jitter_ms,json=jitterMs,proto3" json:"jitter_ms,omitempty"`
 	// Between us and the relay, milliseconds; absent until it is known.
@@ -888,16 +900,20 @@ type MediaStatistics struct {
 	// Sequence numbers that never came.
 	PacketsLost uint64 `protobuf:"varint,2,opt,name=packets_lost,json=packetsLost,proto3" json:"packets_lost,omitempty"`
 	// Packets whose time had already been given to concealment or silence; dropped.
-	PacketsLate      uint64 `protobuf:"varint,3,opt,name=packets_late,json=packetsLate,proto3" json:"packets_late,omitempty"`
+	PacketsLate uint64 `protobuf:"varint,3,opt,name=packets_late,json=packetsLate,proto3" json:"packets_late,omitempty"`
+	// Packets that came more than once; the further ones are dropped.
 	PacketsDuplicate uint64 `protobuf:"varint,4,opt,name=packets_duplicate,json=packetsDuplicate,proto3" json:"packets_duplicate,omitempty"`
 	// Packets not usable as audio: empty, unknown payload type, oversize, undecodable.
 	PacketsDiscarded uint64 `protobuf:"varint,5,opt,name=packets_discarded,json=packetsDiscarded,proto3" json:"packets_discarded,omitempty"`
 	// Audio handed to the provider, by where it came from, in milliseconds.
-	ReceivedMs  uint64 `protobuf:"varint,6,opt,name=received_ms,json=receivedMs,proto3" json:"received_ms,omitempty"`
+	ReceivedMs uint64 `protobuf:"varint,6,opt,name=received_ms,json=receivedMs,proto3" json:"received_ms,omitempty"`
+	// Audio handed to the provider, milliseconds: made up for packets that did not come in time.
 	ConcealedMs uint64 `protobuf:"varint,7,opt,name=concealed_ms,json=concealedMs,proto3" json:"concealed_ms,omitempty"`
-	SilenceMs   uint64 `protobuf:"varint,8,opt,name=silence_ms,json=silenceMs,proto3" json:"silence_ms,omitempty"`
+	// Audio handed to the provider, milliseconds: silence, where the caller sent nothing or loss went on too long.
+	SilenceMs uint64 `protobuf:"varint,8,opt,name=silence_ms,json=silenceMs,proto3" json:"silence_ms,omitempty"`
 	// Interarrival jitter (RFC 3550, section 6.4.1), milliseconds.
-	JitterMs    uint32 `protobuf:"varint,9,opt,name=jitter_ms,json=jitterMs,proto3" json:"jitter_ms,omitempty"`
+	JitterMs uint32 `protobuf:"varint,9,opt,name=jitter_ms,json=jitterMs,proto3" json:"jitter_ms,omitempty"`
+	// RTP packets sent to the caller.
 	PacketsSent uint64 `protobuf:"varint,10,opt,name=packets_sent,json=packetsSent,proto3" json:"packets_sent,omitempty"`
 	// Audio of the AI handed to RTP, milliseconds. Silence between replies is not counted.
 	PlayedMs uint64 `protobuf:"varint,11,opt,name=played_ms,json=playedMs,proto3" json:"played_ms,omitempty"`

@@ -27,9 +27,12 @@ const (
 type Speaker int32
 
 const (
+	// Not said. Never sent by voicebridge.
 	Speaker_SPEAKER_UNSPECIFIED Speaker = 0
-	Speaker_SPEAKER_CALLER      Speaker = 1
-	Speaker_SPEAKER_AGENT       Speaker = 2
+	// The person on the other end.
+	Speaker_SPEAKER_CALLER Speaker = 1
+	// The AI.
+	Speaker_SPEAKER_AGENT Speaker = 2
 )
 
 // Enum value maps for Speaker.
@@ -77,29 +80,48 @@ func (Speaker) EnumDescriptor() ([]byte, []int) {
 type EventKind int32
 
 const (
-	EventKind_EVENT_KIND_UNSPECIFIED           EventKind = 0
-	EventKind_EVENT_KIND_STAGE_REACHED         EventKind = 20
-	EventKind_EVENT_KIND_OFFER_ANSWERED        EventKind = 21
-	EventKind_EVENT_KIND_TRANSPORT_CONNECTED   EventKind = 22
-	EventKind_EVENT_KIND_PROVIDER_READY        EventKind = 23
+	// Not said. Never sent by voicebridge. In a filter INVALID_ARGUMENT.
+	EventKind_EVENT_KIND_UNSPECIFIED EventKind = 0
+	// A milestone of the call was reached.
+	EventKind_EVENT_KIND_STAGE_REACHED EventKind = 20
+	// The caller's offer was answered.
+	EventKind_EVENT_KIND_OFFER_ANSWERED EventKind = 21
+	// ICE and DTLS are up.
+	EventKind_EVENT_KIND_TRANSPORT_CONNECTED EventKind = 22
+	// The AI is ready.
+	EventKind_EVENT_KIND_PROVIDER_READY EventKind = 23
+	// The caller began to speak.
 	EventKind_EVENT_KIND_CALLER_SPEECH_STARTED EventKind = 24
+	// The caller stopped speaking.
 	EventKind_EVENT_KIND_CALLER_SPEECH_STOPPED EventKind = 25
-	EventKind_EVENT_KIND_TRANSCRIPT            EventKind = 26
-	// Transient.
+	// What one side said, final.
+	EventKind_EVENT_KIND_TRANSCRIPT EventKind = 26
+	// Transient: a piece of a transcript in the making.
 	EventKind_EVENT_KIND_PARTIAL_TRANSCRIPT EventKind = 27
-	EventKind_EVENT_KIND_RESPONSE_STARTED   EventKind = 28
-	EventKind_EVENT_KIND_RESPONSE_FINISHED  EventKind = 29
-	EventKind_EVENT_KIND_BARGED_IN          EventKind = 30
-	EventKind_EVENT_KIND_TOOL_CALLED        EventKind = 31
-	// Transient.
+	// The AI began a reply.
+	EventKind_EVENT_KIND_RESPONSE_STARTED EventKind = 28
+	// The AI finished making a reply.
+	EventKind_EVENT_KIND_RESPONSE_FINISHED EventKind = 29
+	// The caller interrupted.
+	EventKind_EVENT_KIND_BARGED_IN EventKind = 30
+	// The AI called a tool.
+	EventKind_EVENT_KIND_TOOL_CALLED EventKind = 31
+	// Transient: counters of the audio.
 	EventKind_EVENT_KIND_STATISTICS_REPORTED EventKind = 32
-	EventKind_EVENT_KIND_INCIDENT            EventKind = 33
-	EventKind_EVENT_KIND_SESSION_ENDED       EventKind = 34
-	EventKind_EVENT_KIND_GRAPH_ANSWERED      EventKind = 35
-	EventKind_EVENT_KIND_CALL_ENDED          EventKind = 36
-	EventKind_EVENT_KIND_BARGE_IN_REVERTED   EventKind = 37
-	EventKind_EVENT_KIND_DTMF_RECEIVED       EventKind = 38
-	EventKind_EVENT_KIND_QUALITY_REPORTED    EventKind = 39
+	// Something went wrong that did not end the call by itself.
+	EventKind_EVENT_KIND_INCIDENT EventKind = 33
+	// The media session is over.
+	EventKind_EVENT_KIND_SESSION_ENDED EventKind = 34
+	// Control plane only: Graph answered.
+	EventKind_EVENT_KIND_GRAPH_ANSWERED EventKind = 35
+	// Control plane only: the call's record is closed. Always the last event of a call.
+	EventKind_EVENT_KIND_CALL_ENDED EventKind = 36
+	// A sound of the caller was no interruption after all.
+	EventKind_EVENT_KIND_BARGE_IN_REVERTED EventKind = 37
+	// The caller pressed a key.
+	EventKind_EVENT_KIND_DTMF_RECEIVED EventKind = 38
+	// How good the call sounded.
+	EventKind_EVENT_KIND_QUALITY_REPORTED EventKind = 39
 )
 
 // Enum value maps for EventKind.
@@ -184,17 +206,22 @@ func (EventKind) EnumDescriptor() ([]byte, []int) {
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Meta's call id, opaque.
-	CallId    string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// The session it happened in; empty when there is none.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// Gapless from 1. From a media node: per session. From CallService: per call, renumbered by the control
 	// plane because its own events stand among the node's. 0 for transient kinds.
-	Sequence   uint64                 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Sequence uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// When it happened, by the clock of whoever saw it.
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
 	// The node that saw it; empty for events of the control plane.
-	Node   string `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	Node string `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	// The region of that node; empty for events of the control plane.
 	Region string `protobuf:"bytes,6,opt,name=region,proto3" json:"region,omitempty"`
 	// Milliseconds since the connect webhook.
 	ElapsedMs uint64 `protobuf:"varint,7,opt,name=elapsed_ms,json=elapsedMs,proto3" json:"elapsed_ms,omitempty"`
+	// What happened. Kinds of later versions are unknown fields to older clients: `kind` is then not set.
+	//
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Event_StageReached
@@ -493,69 +520,82 @@ type isEvent_Kind interface {
 }
 
 type Event_StageReached struct {
+	// A milestone of the call was reached.
 	StageReached *StageReached `protobuf:"bytes,20,opt,name=stage_reached,json=stageReached,proto3,oneof"`
 }
 
 type Event_OfferAnswered struct {
+	// The caller's offer was answered.
 	OfferAnswered *OfferAnswered `protobuf:"bytes,21,opt,name=offer_answered,json=offerAnswered,proto3,oneof"`
 }
 
 type Event_TransportConnected struct {
+	// ICE and DTLS are up.
 	TransportConnected *TransportConnected `protobuf:"bytes,22,opt,name=transport_connected,json=transportConnected,proto3,oneof"`
 }
 
 type Event_ProviderReady struct {
+	// The AI is ready.
 	ProviderReady *ProviderReady `protobuf:"bytes,23,opt,name=provider_ready,json=providerReady,proto3,oneof"`
 }
 
 type Event_CallerSpeechStarted struct {
+	// The caller began to speak.
 	CallerSpeechStarted *CallerSpeechStarted `protobuf:"bytes,24,opt,name=caller_speech_started,json=callerSpeechStarted,proto3,oneof"`
 }
 
 type Event_CallerSpeechStopped struct {
+	// The caller stopped speaking.
 	CallerSpeechStopped *CallerSpeechStopped `protobuf:"bytes,25,opt,name=caller_speech_stopped,json=callerSpeechStopped,proto3,oneof"`
 }
 
 type Event_Transcript struct {
+	// What one side said, final.
 	Transcript *Transcript `protobuf:"bytes,26,opt,name=transcript,proto3,oneof"`
 }
 
 type Event_PartialTranscript struct {
-	// Transient.
+	// Transient: a piece of a transcript in the making.
 	PartialTranscript *PartialTranscript `protobuf:"bytes,27,opt,name=partial_transcript,json=partialTranscript,proto3,oneof"`
 }
 
 type Event_ResponseStarted struct {
+	// The AI began a reply.
 	ResponseStarted *ResponseStarted `protobuf:"bytes,28,opt,name=response_started,json=responseStarted,proto3,oneof"`
 }
 
 type Event_ResponseFinished struct {
+	// The AI finished making a reply.
 	ResponseFinished *ResponseFinished `protobuf:"bytes,29,opt,name=response_finished,json=responseFinished,proto3,oneof"`
 }
 
 type Event_BargedIn struct {
+	// The caller interrupted.
 	BargedIn *BargedIn `protobuf:"bytes,30,opt,name=barged_in,json=bargedIn,proto3,oneof"`
 }
 
 type Event_ToolCalled struct {
+	// The AI called a tool.
 	ToolCalled *ToolCalled `protobuf:"bytes,31,opt,name=tool_called,json=toolCalled,proto3,oneof"`
 }
 
 type Event_StatisticsReported struct {
-	// Transient.
+	// Transient: counters of the audio.
 	StatisticsReported *StatisticsReported `protobuf:"bytes,32,opt,name=statistics_reported,json=statisticsReported,proto3,oneof"`
 }
 
 type Event_Incident struct {
+	// Something went wrong that did not end the call by itself.
 	Incident *Incident `protobuf:"bytes,33,opt,name=incident,proto3,oneof"`
 }
 
 type Event_SessionEnded struct {
+	// The media session is over.
 	SessionEnded *SessionEnded `protobuf:"bytes,34,opt,name=session_ended,json=sessionEnded,proto3,oneof"`
 }
 
 type Event_GraphAnswered struct {
-	// Control plane only.
+	// Control plane only: Graph answered.
 	GraphAnswered *GraphAnswered `protobuf:"bytes,35,opt,name=graph_answered,json=graphAnswered,proto3,oneof"`
 }
 
@@ -565,14 +605,17 @@ type Event_CallEnded struct {
 }
 
 type Event_BargeInReverted struct {
+	// A sound of the caller was no interruption after all.
 	BargeInReverted *BargeInReverted `protobuf:"bytes,37,opt,name=barge_in_reverted,json=bargeInReverted,proto3,oneof"`
 }
 
 type Event_DtmfReceived struct {
+	// The caller pressed a key.
 	DtmfReceived *DtmfReceived `protobuf:"bytes,38,opt,name=dtmf_received,json=dtmfReceived,proto3,oneof"`
 }
 
 type Event_QualityReported struct {
+	// How good the call sounded.
 	QualityReported *QualityReported `protobuf:"bytes,39,opt,name=quality_reported,json=qualityReported,proto3,oneof"`
 }
 
@@ -618,8 +661,9 @@ func (*Event_QualityReported) isEvent_Kind() {}
 
 // A milestone was reached; `Event.elapsed_ms` is its place on the timeline.
 type StageReached struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stage         Stage                  `protobuf:"varint,1,opt,name=stage,proto3,enum=voicebridge.types.v1.Stage" json:"stage,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which.
+	Stage         Stage `protobuf:"varint,1,opt,name=stage,proto3,enum=voicebridge.types.v1.Stage" json:"stage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -776,7 +820,8 @@ type ProviderReady struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "openai" or "embedded".
 	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	Model    string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// The model as the provider names it; may be empty.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// The provider's own session id.
 	ProviderSessionId string `protobuf:"bytes,3,opt,name=provider_session_id,json=providerSessionId,proto3" json:"provider_session_id,omitempty"`
 	// From dialling to here, milliseconds.
@@ -891,8 +936,9 @@ func (x *CallerSpeechStarted) GetAudioMs() uint64 {
 
 // The caller stopped speaking.
 type CallerSpeechStopped struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AudioMs       uint64                 `protobuf:"varint,1,opt,name=audio_ms,json=audioMs,proto3" json:"audio_ms,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Offset in the audio given to the provider, milliseconds.
+	AudioMs       uint64 `protobuf:"varint,1,opt,name=audio_ms,json=audioMs,proto3" json:"audio_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -936,8 +982,9 @@ func (x *CallerSpeechStopped) GetAudioMs() uint64 {
 
 // What one side said, final. For the agent: what was heard, cut at the interruption when there was one.
 type Transcript struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Speaker Speaker                `protobuf:"varint,1,opt,name=speaker,proto3,enum=voicebridge.types.v1.Speaker" json:"speaker,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who said it.
+	Speaker Speaker `protobuf:"varint,1,opt,name=speaker,proto3,enum=voicebridge.types.v1.Speaker" json:"speaker,omitempty"`
 	// The provider's item id.
 	ItemId string `protobuf:"bytes,2,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
 	// Personal data.
@@ -1008,9 +1055,11 @@ func (x *Transcript) GetInterrupted() bool {
 
 // Transient: a piece of a transcript in the making. Pieces of one item are to be appended.
 type PartialTranscript struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Speaker Speaker                `protobuf:"varint,1,opt,name=speaker,proto3,enum=voicebridge.types.v1.Speaker" json:"speaker,omitempty"`
-	ItemId  string                 `protobuf:"bytes,2,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who says it.
+	Speaker Speaker `protobuf:"varint,1,opt,name=speaker,proto3,enum=voicebridge.types.v1.Speaker" json:"speaker,omitempty"`
+	// The provider's item id, as the final transcript will have it.
+	ItemId string `protobuf:"bytes,2,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
 	// Personal data.
 	Delta         string `protobuf:"bytes,3,opt,name=delta,proto3" json:"delta,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1070,8 +1119,9 @@ func (x *PartialTranscript) GetDelta() string {
 
 // The provider began a reply.
 type ResponseStarted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ResponseId    string                 `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider's id of the reply.
+	ResponseId    string `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1115,12 +1165,14 @@ func (x *ResponseStarted) GetResponseId() string {
 
 // The provider finished generating a reply. Playout may still be going on.
 type ResponseFinished struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	ResponseId string                 `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider's id of the reply.
+	ResponseId string `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
 	// As the provider names it: completed, cancelled, incomplete, failed.
 	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
 	// Why, when not completed, e.g. "turn_detected".
-	StatusReason  string `protobuf:"bytes,3,opt,name=status_reason,json=statusReason,proto3" json:"status_reason,omitempty"`
+	StatusReason string `protobuf:"bytes,3,opt,name=status_reason,json=statusReason,proto3" json:"status_reason,omitempty"`
+	// What this reply cost; absent if the provider did not say.
 	Usage         *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1186,8 +1238,9 @@ func (x *ResponseFinished) GetUsage() *Usage {
 
 // The caller interrupted; playout was flushed and the provider told what was heard.
 type BargedIn struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	ItemId string                 `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider's id of the item that was cut.
+	ItemId string `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
 	// Samples handed to RTP of this item, in milliseconds.
 	HeardMs uint64 `protobuf:"varint,2,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"`
 	// Received from the provider by then, milliseconds.
@@ -1249,8 +1302,9 @@ func (x *BargedIn) GetReceivedMs() uint64 {
 
 // The reply was held back because the caller made a sound, and went on because it was no interruption.
 type BargeInReverted struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	ItemId string                 `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider's id of the item that was held back.
+	ItemId string `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
 	// Samples handed to RTP of this item before, in milliseconds.
 	HeardMs uint64 `protobuf:"varint,2,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"`
 	// Length of the pause, milliseconds.
@@ -1314,7 +1368,8 @@ func (x *BargeInReverted) GetHeldMs() uint32 {
 type DtmfReceived struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0 to 9, *, #, A to D. Personal data: people type numbers and codes.
-	Digit         string `protobuf:"bytes,1,opt,name=digit,proto3" json:"digit,omitempty"`
+	Digit string `protobuf:"bytes,1,opt,name=digit,proto3" json:"digit,omitempty"`
+	// How long the key was held, milliseconds.
 	DurationMs    uint32 `protobuf:"varint,2,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1366,9 +1421,11 @@ func (x *DtmfReceived) GetDurationMs() uint32 {
 
 // The model called a tool.
 type ToolCalled struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	ToolCallId string                 `protobuf:"bytes,1,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
-	Name       string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider's id of the call of the tool.
+	ToolCallId string `protobuf:"bytes,1,opt,name=tool_call_id,json=toolCallId,proto3" json:"tool_call_id,omitempty"`
+	// The tool's name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// JSON. May hold personal data.
 	Arguments     string `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1428,8 +1485,9 @@ func (x *ToolCalled) GetArguments() string {
 
 // Transient, every five seconds.
 type StatisticsReported struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Statistics    *MediaStatistics       `protobuf:"bytes,1,opt,name=statistics,proto3" json:"statistics,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Since the session began.
+	Statistics    *MediaStatistics `protobuf:"bytes,1,opt,name=statistics,proto3" json:"statistics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1473,8 +1531,9 @@ func (x *StatisticsReported) GetStatistics() *MediaStatistics {
 
 // Every five seconds: how good the call sounded since the last one.
 type QualityReported struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Quality       *Quality               `protobuf:"bytes,1,opt,name=quality,proto3" json:"quality,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Since the last report.
+	Quality       *Quality `protobuf:"bytes,1,opt,name=quality,proto3" json:"quality,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1520,8 +1579,10 @@ func (x *QualityReported) GetQuality() *Quality {
 type Incident struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Stable reason, see docs/errors.
-	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
-	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// One sentence for a person. No personal data.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Meta's or the provider's own code, if there is one.
 	UpstreamCode  string `protobuf:"bytes,3,opt,name=upstream_code,json=upstreamCode,proto3" json:"upstream_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1580,10 +1641,13 @@ func (x *Incident) GetUpstreamCode() string {
 
 // The media session is over. Always the last event of a session.
 type SessionEnded struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	Termination *Termination           `protobuf:"bytes,1,opt,name=termination,proto3" json:"termination,omitempty"`
-	Statistics  *MediaStatistics       `protobuf:"bytes,2,opt,name=statistics,proto3" json:"statistics,omitempty"`
-	Usage       *Usage                 `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it ended.
+	Termination *Termination `protobuf:"bytes,1,opt,name=termination,proto3" json:"termination,omitempty"`
+	// Of the whole session.
+	Statistics *MediaStatistics `protobuf:"bytes,2,opt,name=statistics,proto3" json:"statistics,omitempty"`
+	// Of the whole session.
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	// From ACCEPTED to the end, milliseconds; 0 if never accepted.
 	DurationMs uint64 `protobuf:"varint,4,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	// Of the whole call; absent if audio never flowed.
@@ -1663,10 +1727,12 @@ type GraphAnswered struct {
 	// pre_accept, accept, reject, terminate.
 	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
 	// HTTP status; 0 when no answer came.
-	Status     uint32 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	Status uint32 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	// From the request to the answer, milliseconds, a repeated request included.
 	DurationMs uint32 `protobuf:"varint,3,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	// Meta's error code, 0 if none, and the text it gave.
-	ErrorCode    int32  `protobuf:"varint,4,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	ErrorCode int32 `protobuf:"varint,4,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	// The text that Meta gave with the error; empty if none. May hold a number.
 	ErrorDetails string `protobuf:"bytes,5,opt,name=error_details,json=errorDetails,proto3" json:"error_details,omitempty"`
 	// Meta's trace id for support requests.
 	FbtraceId     string `protobuf:"bytes,6,opt,name=fbtrace_id,json=fbtraceId,proto3" json:"fbtrace_id,omitempty"`
@@ -1748,8 +1814,9 @@ func (x *GraphAnswered) GetFbtraceId() string {
 
 // The call's record is closed.
 type CallEnded struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	Termination *Termination           `protobuf:"bytes,1,opt,name=termination,proto3" json:"termination,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it ended.
+	Termination *Termination `protobuf:"bytes,1,opt,name=termination,proto3" json:"termination,omitempty"`
 	// From WA_CALL_ACCEPTED to the end, milliseconds; 0 if never answered.
 	DurationMs    uint64 `protobuf:"varint,2,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -34,6 +34,7 @@ class _CallPhase:
 class _CallPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallPhase.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CALL_PHASE_UNSPECIFIED: _CallPhase.ValueType  # 0
+    """Not said. Never sent by voicebridge."""
     CALL_PHASE_PLACING: _CallPhase.ValueType  # 1
     """Claimed; looking for a node."""
     CALL_PHASE_PRE_ACCEPTING: _CallPhase.ValueType  # 2
@@ -41,16 +42,19 @@ class _CallPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallPhase.V
     CALL_PHASE_CONNECTING: _CallPhase.ValueType  # 3
     """Waiting for the transport and the AI."""
     CALL_PHASE_ACCEPTING: _CallPhase.ValueType  # 4
+    """`accept` is on its way to Meta."""
     CALL_PHASE_ACTIVE: _CallPhase.ValueType  # 5
     """Answered."""
     CALL_PHASE_ENDING: _CallPhase.ValueType  # 6
     """Telling Meta and the node that it is over."""
     CALL_PHASE_ENDED: _CallPhase.ValueType  # 7
+    """The record is closed; nothing of it changes any more."""
 
 class CallPhase(_CallPhase, metaclass=_CallPhaseEnumTypeWrapper):
     """Where a call stands in the control plane."""
 
 CALL_PHASE_UNSPECIFIED: CallPhase.ValueType  # 0
+"""Not said. Never sent by voicebridge."""
 CALL_PHASE_PLACING: CallPhase.ValueType  # 1
 """Claimed; looking for a node."""
 CALL_PHASE_PRE_ACCEPTING: CallPhase.ValueType  # 2
@@ -58,11 +62,13 @@ CALL_PHASE_PRE_ACCEPTING: CallPhase.ValueType  # 2
 CALL_PHASE_CONNECTING: CallPhase.ValueType  # 3
 """Waiting for the transport and the AI."""
 CALL_PHASE_ACCEPTING: CallPhase.ValueType  # 4
+"""`accept` is on its way to Meta."""
 CALL_PHASE_ACTIVE: CallPhase.ValueType  # 5
 """Answered."""
 CALL_PHASE_ENDING: CallPhase.ValueType  # 6
 """Telling Meta and the node that it is over."""
 CALL_PHASE_ENDED: CallPhase.ValueType  # 7
+"""The record is closed; nothing of it changes any more."""
 Global___CallPhase: _TypeAlias = CallPhase  # noqa: Y015
 
 class _StreamStart:
@@ -91,6 +97,8 @@ Global___StreamStart: _TypeAlias = StreamStart  # noqa: Y015
 
 @_typing.final
 class HandleWebhookRequest(_message.Message):
+    """A delivery of Meta, as it came."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     BODY_FIELD_NUMBER: _builtins.int
@@ -121,6 +129,8 @@ Global___HandleWebhookRequest: _TypeAlias = HandleWebhookRequest  # noqa: Y015
 
 @_typing.final
 class HandleWebhookResponse(_message.Message):
+    """What a delivery led to."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     OUTCOMES_FIELD_NUMBER: _builtins.int
@@ -143,11 +153,14 @@ Global___HandleWebhookResponse: _TypeAlias = HandleWebhookResponse  # noqa: Y015
 
 @_typing.final
 class WebhookOutcome(_message.Message):
+    """One call named in a delivery."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
+    """Meta's call id; empty for a notice that names no call."""
     outcome: _builtins.str
     """claimed, duplicate, stale, terminated, tombstoned, ignored."""
     def __init__(
@@ -166,6 +179,8 @@ Global___WebhookOutcome: _TypeAlias = WebhookOutcome  # noqa: Y015
 
 @_typing.final
 class StartSessionRequest(_message.Message):
+    """A call to be placed on a node, by somebody who talks to Meta themselves."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
@@ -180,6 +195,7 @@ class StartSessionRequest(_message.Message):
     sdp_offer: _builtins.str
     """Required, at most 64 KiB."""
     signalling_mode: _call_pb2.SignallingMode.ValueType
+    """What the session does until it is told of a stage."""
     elapsed_ms: _builtins.int
     """Milliseconds already gone since the webhook reached the caller of this method."""
     phone_number_id: _builtins.str
@@ -187,9 +203,13 @@ class StartSessionRequest(_message.Message):
     Graph when the AI ends the call. Empty: the one of the control plane's settings.
     """
     @_builtins.property
-    def caller(self) -> _call_pb2.Caller: ...
+    def caller(self) -> _call_pb2.Caller:
+        """As far as known; absent or empty fields are told to nobody."""
+
     @_builtins.property
-    def agent(self) -> _call_pb2.Agent: ...
+    def agent(self) -> _call_pb2.Agent:
+        """How the AI behaves on this call; absent: as the agent file says."""
+
     def __init__(
         self,
         *,
@@ -211,6 +231,8 @@ Global___StartSessionRequest: _TypeAlias = StartSessionRequest  # noqa: Y015
 
 @_typing.final
 class StartSessionResponse(_message.Message):
+    """The answer to an offer, and where it came from."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
@@ -219,14 +241,19 @@ class StartSessionResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     ALREADY_STARTED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
+    """As in the request."""
     session_id: _builtins.str
+    """The session's id, for the log; requests name the call."""
     sdp_answer: _builtins.str
+    """CRLF line ends; to be passed on unchanged in pre_accept and accept."""
     already_started: _builtins.bool
     """An earlier request had started this call already. Meta delivers webhooks twice: whoever gets true and did not itself
     ask before leaves the call to whoever did.
     """
     @_builtins.property
-    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Named findings of the offer lint that did not stop the call, e.g. "no-ptime"."""
+
     def __init__(
         self,
         *,
@@ -246,12 +273,16 @@ Global___StartSessionResponse: _TypeAlias = StartSessionResponse  # noqa: Y015
 
 @_typing.final
 class AdvanceSessionRequest(_message.Message):
+    """How far the caller's own signalling has come."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
+    """Required."""
     stage: _call_pb2.SignallingStage.ValueType
+    """Required. One already passed changes nothing."""
     def __init__(
         self,
         *,
@@ -268,10 +299,13 @@ Global___AdvanceSessionRequest: _TypeAlias = AdvanceSessionRequest  # noqa: Y015
 
 @_typing.final
 class AdvanceSessionResponse(_message.Message):
+    """How far the signalling of the call has come by now."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STAGE_FIELD_NUMBER: _builtins.int
     stage: _call_pb2.SignallingStage.ValueType
+    """The stage the call is at: the furthest ever reported."""
     def __init__(
         self,
         *,
@@ -287,11 +321,14 @@ Global___AdvanceSessionResponse: _TypeAlias = AdvanceSessionResponse  # noqa: Y0
 
 @_typing.final
 class EndCallRequest(_message.Message):
+    """A call to be ended, and why."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
+    """Required."""
     reason: _builtins.str
     """Stable reason to record; default API_HANGUP. Whoever passes on Meta's `terminate` gives USER_HANGUP, META_FAILED or
     MEDIA_TIMEOUT (codes 138021 to 138023): then the call counts as abandoned, completed or failed as Meta's word has it.
@@ -312,11 +349,15 @@ Global___EndCallRequest: _TypeAlias = EndCallRequest  # noqa: Y015
 
 @_typing.final
 class EndCallResponse(_message.Message):
+    """How the call ended."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TERMINATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def termination(self) -> _call_pb2.Termination: ...
+    def termination(self) -> _call_pb2.Termination:
+        """The one that stands: the first given, which may be older than the request."""
+
     def __init__(
         self,
         *,
@@ -332,6 +373,8 @@ Global___EndCallResponse: _TypeAlias = EndCallResponse  # noqa: Y015
 
 @_typing.final
 class Call(_message.Message):
+    """What the control plane knows of a call."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
@@ -353,23 +396,37 @@ class Call(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
+    """Meta's call id, opaque, at most 512 bytes."""
     session_id: _builtins.str
+    """The id of its session on the node; empty before a node has it."""
     direction: _call_pb2.Direction.ValueType
+    """Who placed it."""
     phase: Global___CallPhase.ValueType
+    """Where it stands."""
     phone_number_id: _builtins.str
     """The business number's id at Meta."""
     node_id: _builtins.str
+    """The node it is or was on; empty before it was placed."""
     region: _builtins.str
+    """The region of that node."""
     last_sequence: _builtins.int
     """Last durable event."""
     @_builtins.property
-    def caller(self) -> _call_pb2.Caller: ...
+    def caller(self) -> _call_pb2.Caller:
+        """The person on the other end, as far as known."""
+
     @_builtins.property
-    def received_at(self) -> _timestamp_pb2.Timestamp: ...
+    def received_at(self) -> _timestamp_pb2.Timestamp:
+        """When the webhook or StartSession came: the zero of the timeline."""
+
     @_builtins.property
-    def accepted_at(self) -> _timestamp_pb2.Timestamp: ...
+    def accepted_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was answered; absent until then."""
+
     @_builtins.property
-    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When its record was closed; absent while it lives."""
+
     @_builtins.property
     def termination(self) -> _call_pb2.Termination:
         """Set once ended."""
@@ -383,9 +440,13 @@ class Call(_message.Message):
         """Final transcripts so far, in order of their beginning."""
 
     @_builtins.property
-    def usage(self) -> _call_pb2.Usage: ...
+    def usage(self) -> _call_pb2.Usage:
+        """What it cost at the AI provider: so far while it lives, all of it once ended. Absent before the first reply."""
+
     @_builtins.property
-    def statistics(self) -> _call_pb2.MediaStatistics: ...
+    def statistics(self) -> _call_pb2.MediaStatistics:
+        """Counters of its audio; absent before audio flowed."""
+
     @_builtins.property
     def quality(self) -> _call_pb2.Quality:
         """Of the whole call, once it has ended."""
@@ -422,11 +483,14 @@ Global___Call: _TypeAlias = Call  # noqa: Y015
 
 @_typing.final
 class TimelineEntry(_message.Message):
+    """One milestone of a call."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STAGE_FIELD_NUMBER: _builtins.int
     ELAPSED_MS_FIELD_NUMBER: _builtins.int
     stage: _call_pb2.Stage.ValueType
+    """Which."""
     elapsed_ms: _builtins.int
     """Milliseconds since the connect webhook."""
     def __init__(
@@ -445,10 +509,13 @@ Global___TimelineEntry: _TypeAlias = TimelineEntry  # noqa: Y015
 
 @_typing.final
 class GetCallRequest(_message.Message):
+    """Which call."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
+    """Required. Meta's call id."""
     def __init__(
         self,
         *,
@@ -464,11 +531,15 @@ Global___GetCallRequest: _TypeAlias = GetCallRequest  # noqa: Y015
 
 @_typing.final
 class GetCallResponse(_message.Message):
+    """The call."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def call(self) -> Global___Call: ...
+    def call(self) -> Global___Call:
+        """Always set."""
+
     def __init__(
         self,
         *,
@@ -484,6 +555,8 @@ Global___GetCallResponse: _TypeAlias = GetCallResponse  # noqa: Y015
 
 @_typing.final
 class ListCallsRequest(_message.Message):
+    """A page of calls."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
@@ -512,6 +585,8 @@ Global___ListCallsRequest: _TypeAlias = ListCallsRequest  # noqa: Y015
 
 @_typing.final
 class ListCallsResponse(_message.Message):
+    """A page of calls, newest first."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALLS_FIELD_NUMBER: _builtins.int
@@ -538,13 +613,18 @@ Global___ListCallsResponse: _TypeAlias = ListCallsResponse  # noqa: Y015
 
 @_typing.final
 class SendCommandRequest(_message.Message):
+    """Something to do on a live call."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
+    """Required."""
     @_builtins.property
-    def command(self) -> _media_pb2.Command: ...
+    def command(self) -> _media_pb2.Command:
+        """Required, with one of its kinds set."""
+
     def __init__(
         self,
         *,
@@ -561,6 +641,8 @@ Global___SendCommandRequest: _TypeAlias = SendCommandRequest  # noqa: Y015
 
 @_typing.final
 class SendCommandResponse(_message.Message):
+    """The node has taken the command; what comes of it is told by events."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(

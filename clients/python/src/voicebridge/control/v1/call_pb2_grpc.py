@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class CallServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -77,7 +78,8 @@ class CallServiceStub:
 
 
 class CallServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
+    """
 
     def HandleWebhook(self, request, context):
         """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
@@ -113,7 +115,9 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCall(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
+        token for another call.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -126,7 +130,9 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendCommand(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
+        did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -225,7 +231,8 @@ def add_CallServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CallService:
-    """Missing associated documentation comment in .proto file."""
+    """What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
+    """
 
     @staticmethod
     def HandleWebhook(request,

@@ -30,6 +30,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CallServiceStub:
+    """What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -51,9 +53,15 @@ class CallServiceStub:
     id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
     """
     GetCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]
+    """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
+    token for another call.
+    """
     ListCalls: _grpc.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]
     """Newest first."""
     SendCommand: _grpc.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]
+    """Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
+    did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+    """
     StreamEvents: _grpc.UnaryStreamMultiCallable[_call_pb2.StreamEventsRequest, _call_pb2.StreamEventsResponse]
     """Events of one call, or of all calls: those stored after a point, then live ones.
 
@@ -95,6 +103,8 @@ class CallServiceStub:
 
 @_typing.type_check_only
 class CallServiceAsyncStub(CallServiceStub):
+    """What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     HandleWebhook: _aio.UnaryUnaryMultiCallable[_call_pb2.HandleWebhookRequest, _call_pb2.HandleWebhookResponse]  # type: ignore[assignment]
     """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
@@ -113,9 +123,15 @@ class CallServiceAsyncStub(CallServiceStub):
     id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
     """
     GetCall: _aio.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]  # type: ignore[assignment]
+    """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
+    token for another call.
+    """
     ListCalls: _aio.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]  # type: ignore[assignment]
     """Newest first."""
     SendCommand: _aio.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]  # type: ignore[assignment]
+    """Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
+    did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+    """
     StreamEvents: _aio.UnaryStreamMultiCallable[_call_pb2.StreamEventsRequest, _call_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """Events of one call, or of all calls: those stored after a point, then live ones.
 
@@ -156,6 +172,8 @@ class CallServiceAsyncStub(CallServiceStub):
     """
 
 class CallServiceServicer(metaclass=_abc_1.ABCMeta):
+    """What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web."""
+
     @_abc_1.abstractmethod
     def HandleWebhook(
         self,
@@ -201,7 +219,10 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _call_pb2.GetCallRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_call_pb2.GetCallResponse, _abc.Awaitable[_call_pb2.GetCallResponse]]: ...
+    ) -> _typing.Union[_call_pb2.GetCallResponse, _abc.Awaitable[_call_pb2.GetCallResponse]]:
+        """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
+        token for another call.
+        """
 
     @_abc_1.abstractmethod
     def ListCalls(
@@ -216,7 +237,10 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _call_pb2.SendCommandRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_call_pb2.SendCommandResponse, _abc.Awaitable[_call_pb2.SendCommandResponse]]: ...
+    ) -> _typing.Union[_call_pb2.SendCommandResponse, _abc.Awaitable[_call_pb2.SendCommandResponse]]:
+        """Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
+        did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+        """
 
     @_abc_1.abstractmethod
     def StreamEvents(

@@ -28,6 +28,7 @@ class _Scope:
 class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scope.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SCOPE_UNSPECIFIED: _Scope.ValueType  # 0
+    """Not said. Never sent by voicebridge. In a request INVALID_ARGUMENT."""
     SCOPE_CALLS_READ: _Scope.ValueType  # 1
     """Read calls, events, transcripts (`calls:read`)."""
     SCOPE_CALLS_WRITE: _Scope.ValueType  # 2
@@ -41,6 +42,7 @@ class Scope(_Scope, metaclass=_ScopeEnumTypeWrapper):
     """What a key may do."""
 
 SCOPE_UNSPECIFIED: Scope.ValueType  # 0
+"""Not said. Never sent by voicebridge. In a request INVALID_ARGUMENT."""
 SCOPE_CALLS_READ: Scope.ValueType  # 1
 """Read calls, events, transcripts (`calls:read`)."""
 SCOPE_CALLS_WRITE: Scope.ValueType  # 2
@@ -73,7 +75,9 @@ class Key(_message.Message):
         """At least one."""
 
     @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """Absent: it does not expire."""
@@ -107,6 +111,8 @@ Global___Key: _TypeAlias = Key  # noqa: Y015
 
 @_typing.final
 class CreateKeyRequest(_message.Message):
+    """A key to be made."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -120,7 +126,7 @@ class CreateKeyRequest(_message.Message):
 
     @_builtins.property
     def lifetime(self) -> _duration_pb2.Duration:
-        """How long it works, at least a minute. Absent: for ever."""
+        """How long it works, a minute to 36500 days. Absent: for ever."""
 
     def __init__(
         self,
@@ -139,6 +145,8 @@ Global___CreateKeyRequest: _TypeAlias = CreateKeyRequest  # noqa: Y015
 
 @_typing.final
 class CreateKeyResponse(_message.Message):
+    """The key, this once."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SECRET_FIELD_NUMBER: _builtins.int
@@ -146,7 +154,9 @@ class CreateKeyResponse(_message.Message):
     secret: _builtins.str
     """The key itself, ASCII, to be sent as `authorization: Bearer <key>` or `x-api-key`. It cannot be had again."""
     @_builtins.property
-    def key(self) -> Global___Key: ...
+    def key(self) -> Global___Key:
+        """What is known of it from now on."""
+
     def __init__(
         self,
         *,
@@ -163,6 +173,8 @@ Global___CreateKeyResponse: _TypeAlias = CreateKeyResponse  # noqa: Y015
 
 @_typing.final
 class ListKeysRequest(_message.Message):
+    """Asks for all keys."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -178,11 +190,15 @@ Global___ListKeysRequest: _TypeAlias = ListKeysRequest  # noqa: Y015
 
 @_typing.final
 class ListKeysResponse(_message.Message):
+    """All keys made here, at most 1000."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Key]: ...
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___Key]:
+        """Oldest first."""
+
     def __init__(
         self,
         *,
@@ -198,6 +214,8 @@ Global___ListKeysResponse: _TypeAlias = ListKeysResponse  # noqa: Y015
 
 @_typing.final
 class RevokeKeyRequest(_message.Message):
+    """A key to be made useless."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_ID_FIELD_NUMBER: _builtins.int
@@ -218,6 +236,8 @@ Global___RevokeKeyRequest: _TypeAlias = RevokeKeyRequest  # noqa: Y015
 
 @_typing.final
 class RevokeKeyResponse(_message.Message):
+    """The key that was made useless."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
@@ -240,6 +260,8 @@ Global___RevokeKeyResponse: _TypeAlias = RevokeKeyResponse  # noqa: Y015
 
 @_typing.final
 class CreateReadTokenRequest(_message.Message):
+    """A read token to be made."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
@@ -266,6 +288,8 @@ Global___CreateReadTokenRequest: _TypeAlias = CreateReadTokenRequest  # noqa: Y0
 
 @_typing.final
 class CreateReadTokenResponse(_message.Message):
+    """The read token."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TOKEN_FIELD_NUMBER: _builtins.int
@@ -273,7 +297,9 @@ class CreateReadTokenResponse(_message.Message):
     token: _builtins.str
     """A JWT (RFC 7519) of this control plane's own; opaque to everyone else."""
     @_builtins.property
-    def expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """From here on it is refused (KEY_EXPIRED)."""
+
     def __init__(
         self,
         *,

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class KeyServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """Keys for callers of the API, and read tokens for places where a key must not be.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -57,7 +58,8 @@ class KeyServiceStub:
 
 
 class KeyServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Keys for callers of the API, and read tokens for places where a key must not be.
+    """
 
     def CreateKey(self, request, context):
         """Makes a key and returns it, once. INVALID_ARGUMENT INVALID_ARGUMENT: no scope, or a name of more than 64 bytes;
@@ -76,7 +78,7 @@ class KeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeKey(self, request, context):
-        """Makes a key useless within a second. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
+        """Makes a key useless within a second; streams opened with it break off. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
         could make another key afterwards.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -86,7 +88,8 @@ class KeyServiceServicer:
     def CreateReadToken(self, request, context):
         """A short-lived token that may only read, for places where a key must not be: a page's `EventSource`, a link in a log.
         Goes where a key goes, or as `access_token` in the query of `GET /events`. It cannot be revoked by itself; it ends
-        with its time. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the limit.
+        with its time, and so does a stream that was opened with it. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the
+        limit; PERMISSION_DENIED READ_TOKEN_LIMITED: a read token asks for another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,7 +127,8 @@ def add_KeyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KeyService:
-    """Missing associated documentation comment in .proto file."""
+    """Keys for callers of the API, and read tokens for places where a key must not be.
+    """
 
     @staticmethod
     def CreateKey(request,

@@ -27,6 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class KeyServiceStub:
+    """Keys for callers of the API, and read tokens for places where a key must not be."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -39,17 +41,20 @@ class KeyServiceStub:
     ListKeys: _grpc.UnaryUnaryMultiCallable[_keys_pb2.ListKeysRequest, _keys_pb2.ListKeysResponse]
     """All keys made here, oldest first, expired and revoked ones among them. Keys in VOICEBRIDGE_API_KEYS are not listed."""
     RevokeKey: _grpc.UnaryUnaryMultiCallable[_keys_pb2.RevokeKeyRequest, _keys_pb2.RevokeKeyResponse]
-    """Makes a key useless within a second. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
+    """Makes a key useless within a second; streams opened with it break off. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
     could make another key afterwards.
     """
     CreateReadToken: _grpc.UnaryUnaryMultiCallable[_keys_pb2.CreateReadTokenRequest, _keys_pb2.CreateReadTokenResponse]
     """A short-lived token that may only read, for places where a key must not be: a page's `EventSource`, a link in a log.
     Goes where a key goes, or as `access_token` in the query of `GET /events`. It cannot be revoked by itself; it ends
-    with its time. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the limit.
+    with its time, and so does a stream that was opened with it. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the
+    limit; PERMISSION_DENIED READ_TOKEN_LIMITED: a read token asks for another.
     """
 
 @_typing.type_check_only
 class KeyServiceAsyncStub(KeyServiceStub):
+    """Keys for callers of the API, and read tokens for places where a key must not be."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateKey: _aio.UnaryUnaryMultiCallable[_keys_pb2.CreateKeyRequest, _keys_pb2.CreateKeyResponse]  # type: ignore[assignment]
     """Makes a key and returns it, once. INVALID_ARGUMENT INVALID_ARGUMENT: no scope, or a name of more than 64 bytes;
@@ -59,16 +64,19 @@ class KeyServiceAsyncStub(KeyServiceStub):
     ListKeys: _aio.UnaryUnaryMultiCallable[_keys_pb2.ListKeysRequest, _keys_pb2.ListKeysResponse]  # type: ignore[assignment]
     """All keys made here, oldest first, expired and revoked ones among them. Keys in VOICEBRIDGE_API_KEYS are not listed."""
     RevokeKey: _aio.UnaryUnaryMultiCallable[_keys_pb2.RevokeKeyRequest, _keys_pb2.RevokeKeyResponse]  # type: ignore[assignment]
-    """Makes a key useless within a second. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
+    """Makes a key useless within a second; streams opened with it break off. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
     could make another key afterwards.
     """
     CreateReadToken: _aio.UnaryUnaryMultiCallable[_keys_pb2.CreateReadTokenRequest, _keys_pb2.CreateReadTokenResponse]  # type: ignore[assignment]
     """A short-lived token that may only read, for places where a key must not be: a page's `EventSource`, a link in a log.
     Goes where a key goes, or as `access_token` in the query of `GET /events`. It cannot be revoked by itself; it ends
-    with its time. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the limit.
+    with its time, and so does a stream that was opened with it. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the
+    limit; PERMISSION_DENIED READ_TOKEN_LIMITED: a read token asks for another.
     """
 
 class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Keys for callers of the API, and read tokens for places where a key must not be."""
+
     @_abc_1.abstractmethod
     def CreateKey(
         self,
@@ -94,7 +102,7 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _keys_pb2.RevokeKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_keys_pb2.RevokeKeyResponse, _abc.Awaitable[_keys_pb2.RevokeKeyResponse]]:
-        """Makes a key useless within a second. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
+        """Makes a key useless within a second; streams opened with it break off. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
         could make another key afterwards.
         """
 
@@ -106,7 +114,8 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_keys_pb2.CreateReadTokenResponse, _abc.Awaitable[_keys_pb2.CreateReadTokenResponse]]:
         """A short-lived token that may only read, for places where a key must not be: a page's `EventSource`, a link in a log.
         Goes where a key goes, or as `access_token` in the query of `GET /events`. It cannot be revoked by itself; it ends
-        with its time. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the limit.
+        with its time, and so does a stream that was opened with it. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the
+        limit; PERMISSION_DENIED READ_TOKEN_LIMITED: a read token asks for another.
         """
 
 def add_KeyServiceServicer_to_server(servicer: KeyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -21,6 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ConnectRequest(_message.Message):
+    """One beat of a node."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
@@ -43,6 +45,8 @@ Global___ConnectRequest: _TypeAlias = ConnectRequest  # noqa: Y015
 
 @_typing.final
 class ConnectResponse(_message.Message):
+    """Takes note of a beat."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     BEATS_FIELD_NUMBER: _builtins.int
@@ -63,6 +67,8 @@ Global___ConnectResponse: _TypeAlias = ConnectResponse  # noqa: Y015
 
 @_typing.final
 class ListNodesRequest(_message.Message):
+    """Asks for all nodes."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -78,11 +84,15 @@ Global___ListNodesRequest: _TypeAlias = ListNodesRequest  # noqa: Y015
 
 @_typing.final
 class ListNodesResponse(_message.Message):
+    """The nodes that are registered now."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Node]: ...
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[_media_pb2.Node]:
+        """By region, then by id; each as its last beat said."""
+
     def __init__(
         self,
         *,
@@ -98,6 +108,8 @@ Global___ListNodesResponse: _TypeAlias = ListNodesResponse  # noqa: Y015
 
 @_typing.final
 class DrainNodeRequest(_message.Message):
+    """A node to be drained."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_ID_FIELD_NUMBER: _builtins.int
@@ -118,6 +130,8 @@ Global___DrainNodeRequest: _TypeAlias = DrainNodeRequest  # noqa: Y015
 
 @_typing.final
 class DrainNodeResponse(_message.Message):
+    """The node that drains."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int

@@ -26,6 +26,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class StartSessionRequest(_message.Message):
+    """An offer to be answered."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
@@ -44,10 +46,15 @@ class StartSessionRequest(_message.Message):
     elapsed_ms: _builtins.int
     """Milliseconds between the connect webhook and the sending of this request, so that both planes log one timeline."""
     signalling_mode: _call_pb2.SignallingMode.ValueType
+    """What the session does until it is told of a stage."""
     @_builtins.property
-    def agent(self) -> _call_pb2.Agent: ...
+    def agent(self) -> _call_pb2.Agent:
+        """How the AI behaves on this call; absent or empty fields: as the node's agent file says."""
+
     @_builtins.property
-    def caller(self) -> _call_pb2.Caller: ...
+    def caller(self) -> _call_pb2.Caller:
+        """As far as known."""
+
     def __init__(
         self,
         *,
@@ -69,12 +76,15 @@ Global___StartSessionRequest: _TypeAlias = StartSessionRequest  # noqa: Y015
 
 @_typing.final
 class StartSessionResponse(_message.Message):
+    """The answer to an offer."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     SDP_ANSWER_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
+    """As in the request."""
     sdp_answer: _builtins.str
     """CRLF line ends; to be passed on unchanged in pre_accept and accept."""
     @_builtins.property
@@ -98,12 +108,16 @@ Global___StartSessionResponse: _TypeAlias = StartSessionResponse  # noqa: Y015
 
 @_typing.final
 class AdvanceSessionRequest(_message.Message):
+    """How far the signalling towards the caller has come."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
+    """Required."""
     stage: _call_pb2.SignallingStage.ValueType
+    """Required."""
     def __init__(
         self,
         *,
@@ -120,6 +134,8 @@ Global___AdvanceSessionRequest: _TypeAlias = AdvanceSessionRequest  # noqa: Y015
 
 @_typing.final
 class AdvanceSessionResponse(_message.Message):
+    """How far the signalling has come by now."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STAGE_FIELD_NUMBER: _builtins.int
@@ -140,13 +156,18 @@ Global___AdvanceSessionResponse: _TypeAlias = AdvanceSessionResponse  # noqa: Y0
 
 @_typing.final
 class EndSessionRequest(_message.Message):
+    """A session to be ended, and how that is recorded."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     TERMINATION_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
+    """Required."""
     @_builtins.property
-    def termination(self) -> _call_pb2.Termination: ...
+    def termination(self) -> _call_pb2.Termination:
+        """What is recorded, if the session has not ended by itself; absent: COMPLETED API_HANGUP."""
+
     def __init__(
         self,
         *,
@@ -163,6 +184,8 @@ Global___EndSessionRequest: _TypeAlias = EndSessionRequest  # noqa: Y015
 
 @_typing.final
 class EndSessionResponse(_message.Message):
+    """How the session ended."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TERMINATION_FIELD_NUMBER: _builtins.int
@@ -185,6 +208,8 @@ Global___EndSessionResponse: _TypeAlias = EndSessionResponse  # noqa: Y015
 
 @_typing.final
 class Session(_message.Message):
+    """What a node knows of one of its sessions."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
@@ -196,15 +221,23 @@ class Session(_message.Message):
     STATISTICS_FIELD_NUMBER: _builtins.int
     TERMINATION_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
+    """Chosen by the control plane."""
     call_id: _builtins.str
+    """Meta's call id."""
     state: _call_pb2.SessionState.ValueType
+    """How it is doing."""
     stage: _call_pb2.SignallingStage.ValueType
+    """How far the signalling has come, as far as the node was told."""
     last_sequence: _builtins.int
     """Last durable event."""
     @_builtins.property
-    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When StartSession came."""
+
     @_builtins.property
-    def statistics(self) -> _call_pb2.MediaStatistics: ...
+    def statistics(self) -> _call_pb2.MediaStatistics:
+        """Counters of its audio up to now."""
+
     @_builtins.property
     def termination(self) -> _call_pb2.Termination:
         """Set once ended."""
@@ -231,10 +264,13 @@ Global___Session: _TypeAlias = Session  # noqa: Y015
 
 @_typing.final
 class GetSessionRequest(_message.Message):
+    """Which session."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
+    """Required."""
     def __init__(
         self,
         *,
@@ -250,11 +286,15 @@ Global___GetSessionRequest: _TypeAlias = GetSessionRequest  # noqa: Y015
 
 @_typing.final
 class GetSessionResponse(_message.Message):
+    """The session."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def session(self) -> Global___Session: ...
+    def session(self) -> Global___Session:
+        """Always set."""
+
     def __init__(
         self,
         *,
@@ -270,10 +310,13 @@ Global___GetSessionResponse: _TypeAlias = GetSessionResponse  # noqa: Y015
 
 @_typing.final
 class ListSessionsRequest(_message.Message):
+    """Which sessions."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
     include_ended: _builtins.bool
+    """Those too that have ended and whose events are still held."""
     def __init__(
         self,
         *,
@@ -289,11 +332,15 @@ Global___ListSessionsRequest: _TypeAlias = ListSessionsRequest  # noqa: Y015
 
 @_typing.final
 class ListSessionsResponse(_message.Message):
+    """Sessions of this node."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Session]: ...
+    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Session]:
+        """In no order."""
+
     def __init__(
         self,
         *,
@@ -309,13 +356,18 @@ Global___ListSessionsResponse: _TypeAlias = ListSessionsResponse  # noqa: Y015
 
 @_typing.final
 class SendCommandRequest(_message.Message):
+    """Something to do on a live session."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
+    """Required."""
     @_builtins.property
-    def command(self) -> Global___Command: ...
+    def command(self) -> Global___Command:
+        """Required, with one of its kinds set."""
+
     def __init__(
         self,
         *,
@@ -332,6 +384,8 @@ Global___SendCommandRequest: _TypeAlias = SendCommandRequest  # noqa: Y015
 
 @_typing.final
 class SendCommandResponse(_message.Message):
+    """The session has taken the command."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -356,13 +410,21 @@ class Command(_message.Message):
     INJECT_TEXT_FIELD_NUMBER: _builtins.int
     SEND_DTMF_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def say(self) -> Global___Say: ...
+    def say(self) -> Global___Say:
+        """Have the AI say something."""
+
     @_builtins.property
-    def interrupt(self) -> Global___Interrupt: ...
+    def interrupt(self) -> Global___Interrupt:
+        """Stop what is being played."""
+
     @_builtins.property
-    def inject_text(self) -> Global___InjectText: ...
+    def inject_text(self) -> Global___InjectText:
+        """Give the AI a text."""
+
     @_builtins.property
-    def send_dtmf(self) -> Global___SendDtmf: ...
+    def send_dtmf(self) -> Global___SendDtmf:
+        """Send keys to the caller."""
+
     def __init__(
         self,
         *,
@@ -389,6 +451,7 @@ class Say(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
+    """1 to 16384 bytes."""
     def __init__(
         self,
         *,
@@ -427,6 +490,7 @@ class InjectText(_message.Message):
 
     TEXT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
+    """1 to 16384 bytes."""
     def __init__(
         self,
         *,
@@ -464,11 +528,14 @@ Global___SendDtmf: _TypeAlias = SendDtmf  # noqa: Y015
 
 @_typing.final
 class StreamEventsRequest(_message.Message):
+    """Whose events, and from where."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_ID_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
+    """Required."""
     after_sequence: _builtins.int
     """Events with a sequence above this are sent. 0: from the first."""
     def __init__(
@@ -487,11 +554,15 @@ Global___StreamEventsRequest: _TypeAlias = StreamEventsRequest  # noqa: Y015
 
 @_typing.final
 class StreamEventsResponse(_message.Message):
+    """One event."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def event(self) -> _event_pb2.Event: ...
+    def event(self) -> _event_pb2.Event:
+        """Always set."""
+
     def __init__(
         self,
         *,
@@ -507,6 +578,8 @@ Global___StreamEventsResponse: _TypeAlias = StreamEventsResponse  # noqa: Y015
 
 @_typing.final
 class DrainRequest(_message.Message):
+    """Asks the node to take no more sessions."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -522,6 +595,8 @@ Global___DrainRequest: _TypeAlias = DrainRequest  # noqa: Y015
 
 @_typing.final
 class DrainResponse(_message.Message):
+    """What is left to be waited for."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LIVE_SESSIONS_FIELD_NUMBER: _builtins.int
@@ -542,6 +617,8 @@ Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
 
 @_typing.final
 class GetNodeRequest(_message.Message):
+    """Asks the node about itself."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -557,11 +634,15 @@ Global___GetNodeRequest: _TypeAlias = GetNodeRequest  # noqa: Y015
 
 @_typing.final
 class GetNodeResponse(_message.Message):
+    """What the node says of itself."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def node(self) -> Global___Node: ...
+    def node(self) -> Global___Node:
+        """Always set."""
+
     def __init__(
         self,
         *,
@@ -593,14 +674,19 @@ class Node(_message.Message):
     node_id: _builtins.str
     """Unique per process start."""
     region: _builtins.str
+    """Where it is, as the placement rules call it."""
     advertise_url: _builtins.str
     """Where the control plane reaches this node's gRPC, e.g. "http://10.0.0.7:3200"."""
     live_sessions: _builtins.int
+    """Sessions that have not ended."""
     max_sessions: _builtins.int
+    """At this many it refuses more (NODE_FULL)."""
     draining: _builtins.bool
+    """It takes no more sessions."""
     media_load: _builtins.float
     """Busiest media thread, 0 to 1."""
     version: _builtins.str
+    """Of its program, e.g. "0.1.0"."""
     provider: _builtins.str
     """"openai" or "embedded"."""
     def __init__(

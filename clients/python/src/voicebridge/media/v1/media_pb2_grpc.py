@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class MediaPlaneServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """Sessions on one node: one is one attempt at a call.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -82,7 +83,8 @@ class MediaPlaneServiceStub:
 
 
 class MediaPlaneServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Sessions on one node: one is one attempt at a call.
+    """
 
     def StartSession(self, request, context):
         """Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
@@ -109,7 +111,8 @@ class MediaPlaneServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSession(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One session, live or ended not long ago. NOT_FOUND SESSION_NOT_FOUND.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -144,7 +147,8 @@ class MediaPlaneServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetNode(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What the node says of itself, as in its beats.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -206,7 +210,8 @@ def add_MediaPlaneServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MediaPlaneService:
-    """Missing associated documentation comment in .proto file."""
+    """Sessions on one node: one is one attempt at a call.
+    """
 
     @staticmethod
     def StartSession(request,

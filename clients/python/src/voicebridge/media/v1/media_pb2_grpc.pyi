@@ -30,6 +30,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MediaPlaneServiceStub:
+    """Sessions on one node: one is one attempt at a call."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -46,6 +48,7 @@ class MediaPlaneServiceStub:
     EndSession: _grpc.UnaryUnaryMultiCallable[_media_pb2.EndSessionRequest, _media_pb2.EndSessionResponse]
     """Ends the session with the given termination; an ended session keeps its first one. Idempotent."""
     GetSession: _grpc.UnaryUnaryMultiCallable[_media_pb2.GetSessionRequest, _media_pb2.GetSessionResponse]
+    """One session, live or ended not long ago. NOT_FOUND SESSION_NOT_FOUND."""
     ListSessions: _grpc.UnaryUnaryMultiCallable[_media_pb2.ListSessionsRequest, _media_pb2.ListSessionsResponse]
     """All live sessions of this node, and the ended ones whose events are still held when asked for."""
     SendCommand: _grpc.UnaryUnaryMultiCallable[_media_pb2.SendCommandRequest, _media_pb2.SendCommandResponse]
@@ -57,9 +60,12 @@ class MediaPlaneServiceStub:
     Drain: _grpc.UnaryUnaryMultiCallable[_media_pb2.DrainRequest, _media_pb2.DrainResponse]
     """Takes no more sessions; live ones finish. The node reports `draining` to the control plane at once."""
     GetNode: _grpc.UnaryUnaryMultiCallable[_media_pb2.GetNodeRequest, _media_pb2.GetNodeResponse]
+    """What the node says of itself, as in its beats."""
 
 @_typing.type_check_only
 class MediaPlaneServiceAsyncStub(MediaPlaneServiceStub):
+    """Sessions on one node: one is one attempt at a call."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartSession: _aio.UnaryUnaryMultiCallable[_media_pb2.StartSessionRequest, _media_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
@@ -73,6 +79,7 @@ class MediaPlaneServiceAsyncStub(MediaPlaneServiceStub):
     EndSession: _aio.UnaryUnaryMultiCallable[_media_pb2.EndSessionRequest, _media_pb2.EndSessionResponse]  # type: ignore[assignment]
     """Ends the session with the given termination; an ended session keeps its first one. Idempotent."""
     GetSession: _aio.UnaryUnaryMultiCallable[_media_pb2.GetSessionRequest, _media_pb2.GetSessionResponse]  # type: ignore[assignment]
+    """One session, live or ended not long ago. NOT_FOUND SESSION_NOT_FOUND."""
     ListSessions: _aio.UnaryUnaryMultiCallable[_media_pb2.ListSessionsRequest, _media_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """All live sessions of this node, and the ended ones whose events are still held when asked for."""
     SendCommand: _aio.UnaryUnaryMultiCallable[_media_pb2.SendCommandRequest, _media_pb2.SendCommandResponse]  # type: ignore[assignment]
@@ -84,8 +91,11 @@ class MediaPlaneServiceAsyncStub(MediaPlaneServiceStub):
     Drain: _aio.UnaryUnaryMultiCallable[_media_pb2.DrainRequest, _media_pb2.DrainResponse]  # type: ignore[assignment]
     """Takes no more sessions; live ones finish. The node reports `draining` to the control plane at once."""
     GetNode: _aio.UnaryUnaryMultiCallable[_media_pb2.GetNodeRequest, _media_pb2.GetNodeResponse]  # type: ignore[assignment]
+    """What the node says of itself, as in its beats."""
 
 class MediaPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
+    """Sessions on one node: one is one attempt at a call."""
+
     @_abc_1.abstractmethod
     def StartSession(
         self,
@@ -120,7 +130,8 @@ class MediaPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _media_pb2.GetSessionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_media_pb2.GetSessionResponse, _abc.Awaitable[_media_pb2.GetSessionResponse]]: ...
+    ) -> _typing.Union[_media_pb2.GetSessionResponse, _abc.Awaitable[_media_pb2.GetSessionResponse]]:
+        """One session, live or ended not long ago. NOT_FOUND SESSION_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListSessions(
@@ -161,6 +172,7 @@ class MediaPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _media_pb2.GetNodeRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_media_pb2.GetNodeResponse, _abc.Awaitable[_media_pb2.GetNodeResponse]]: ...
+    ) -> _typing.Union[_media_pb2.GetNodeResponse, _abc.Awaitable[_media_pb2.GetNodeResponse]]:
+        """What the node says of itself, as in its beats."""
 
 def add_MediaPlaneServiceServicer_to_server(servicer: MediaPlaneServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,6 +25,7 @@ class _Access:
 class _AccessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Access.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ACCESS_UNSPECIFIED: _Access.ValueType  # 0
+    """Nothing is said, so nobody is let in."""
     ACCESS_OPEN: _Access.ValueType  # 1
     """Nothing beyond what the request itself proves, as Meta's signature over a webhook does."""
     ACCESS_CALLS_READ: _Access.ValueType  # 2
@@ -42,6 +43,7 @@ class Access(_Access, metaclass=_AccessEnumTypeWrapper):
     """What a caller must show to be let in."""
 
 ACCESS_UNSPECIFIED: Access.ValueType  # 0
+"""Nothing is said, so nobody is let in."""
 ACCESS_OPEN: Access.ValueType  # 1
 """Nothing beyond what the request itself proves, as Meta's signature over a webhook does."""
 ACCESS_CALLS_READ: Access.ValueType  # 2

@@ -26,6 +26,7 @@ class _Direction:
 class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
+    """Not said. Never sent by voicebridge."""
     DIRECTION_INBOUND: _Direction.ValueType  # 1
     """The WhatsApp user called the business (Meta: USER_INITIATED)."""
     DIRECTION_OUTBOUND: _Direction.ValueType  # 2
@@ -35,6 +36,7 @@ class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
     """Who placed the call."""
 
 DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
+"""Not said. Never sent by voicebridge."""
 DIRECTION_INBOUND: Direction.ValueType  # 1
 """The WhatsApp user called the business (Meta: USER_INITIATED)."""
 DIRECTION_OUTBOUND: Direction.ValueType  # 2
@@ -48,6 +50,7 @@ class _SignallingStage:
 class _SignallingStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignallingStage.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SIGNALLING_STAGE_UNSPECIFIED: _SignallingStage.ValueType  # 0
+    """Nothing was reported yet. In a request INVALID_ARGUMENT."""
     SIGNALLING_STAGE_ANSWER_DELIVERED: _SignallingStage.ValueType  # 1
     """The far side has our SDP answer (pre_accept returned 200). ICE and DTLS may start; no RTP yet."""
     SIGNALLING_STAGE_ACCEPTED: _SignallingStage.ValueType  # 2
@@ -57,6 +60,7 @@ class SignallingStage(_SignallingStage, metaclass=_SignallingStageEnumTypeWrappe
     """How far the signalling towards the caller has come. Stages only ever advance, in this order."""
 
 SIGNALLING_STAGE_UNSPECIFIED: SignallingStage.ValueType  # 0
+"""Nothing was reported yet. In a request INVALID_ARGUMENT."""
 SIGNALLING_STAGE_ANSWER_DELIVERED: SignallingStage.ValueType  # 1
 """The far side has our SDP answer (pre_accept returned 200). ICE and DTLS may start; no RTP yet."""
 SIGNALLING_STAGE_ACCEPTED: SignallingStage.ValueType  # 2
@@ -98,6 +102,7 @@ class _Stage:
 class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stage.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     STAGE_UNSPECIFIED: _Stage.ValueType  # 0
+    """Not said. Never sent by voicebridge."""
     STAGE_WA_CALL_CONNECT: _Stage.ValueType  # 1
     """The connect webhook was accepted: the zero of the timeline."""
     STAGE_VOICE_BRIDGE_SESSION_CREATED: _Stage.ValueType  # 2
@@ -115,6 +120,7 @@ class Stage(_Stage, metaclass=_StageEnumTypeWrapper):
     """The milestones of a call under the names operators see in the log, in their usual order."""
 
 STAGE_UNSPECIFIED: Stage.ValueType  # 0
+"""Not said. Never sent by voicebridge."""
 STAGE_WA_CALL_CONNECT: Stage.ValueType  # 1
 """The connect webhook was accepted: the zero of the timeline."""
 STAGE_VOICE_BRIDGE_SESSION_CREATED: Stage.ValueType  # 2
@@ -136,6 +142,7 @@ class _SessionState:
 class _SessionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SESSION_STATE_UNSPECIFIED: _SessionState.ValueType  # 0
+    """Not said. Never sent by voicebridge."""
     SESSION_STATE_ANSWERED: _SessionState.ValueType  # 1
     """The answer exists; waiting for ANSWER_DELIVERED."""
     SESSION_STATE_CONNECTING: _SessionState.ValueType  # 2
@@ -151,6 +158,7 @@ class SessionState(_SessionState, metaclass=_SessionStateEnumTypeWrapper):
     """How a session is doing."""
 
 SESSION_STATE_UNSPECIFIED: SessionState.ValueType  # 0
+"""Not said. Never sent by voicebridge."""
 SESSION_STATE_ANSWERED: SessionState.ValueType  # 1
 """The answer exists; waiting for ANSWER_DELIVERED."""
 SESSION_STATE_CONNECTING: SessionState.ValueType  # 2
@@ -170,6 +178,7 @@ class _TerminationResult:
 class _TerminationResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TerminationResult.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TERMINATION_RESULT_UNSPECIFIED: _TerminationResult.ValueType  # 0
+    """Not said. Never sent by voicebridge."""
     TERMINATION_RESULT_COMPLETED: _TerminationResult.ValueType  # 1
     """A conversation took place and ended normally."""
     TERMINATION_RESULT_ABANDONED: _TerminationResult.ValueType  # 2
@@ -183,6 +192,7 @@ class TerminationResult(_TerminationResult, metaclass=_TerminationResultEnumType
     """Who or what ended a call, in one word."""
 
 TERMINATION_RESULT_UNSPECIFIED: TerminationResult.ValueType  # 0
+"""Not said. Never sent by voicebridge."""
 TERMINATION_RESULT_COMPLETED: TerminationResult.ValueType  # 1
 """A conversation took place and ended normally."""
 TERMINATION_RESULT_ABANDONED: TerminationResult.ValueType  # 2
@@ -204,6 +214,7 @@ class Termination(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     UPSTREAM_CODE_FIELD_NUMBER: _builtins.int
     result: Global___TerminationResult.ValueType
+    """Who or what ended it."""
     reason: _builtins.str
     """Stable, upper-case reason, one page each under docs/errors, e.g. USER_HANGUP, MEDIA_CONNECTION_TIMEOUT."""
     message: _builtins.str
@@ -338,10 +349,15 @@ class Usage(_message.Message):
     TRANSCRIPTION_TOKENS_FIELD_NUMBER: _builtins.int
     TRANSCRIPTION_MS_FIELD_NUMBER: _builtins.int
     input_text_tokens: _builtins.int
+    """Tokens of text given to the model, cached ones included."""
     input_audio_tokens: _builtins.int
+    """Tokens of audio given to the model, cached ones included."""
     cached_tokens: _builtins.int
+    """Of the two above, those billed as cached."""
     output_text_tokens: _builtins.int
+    """Tokens of text the model made."""
     output_audio_tokens: _builtins.int
+    """Tokens of audio the model made."""
     transcription_tokens: _builtins.int
     """Separately billed transcription of the caller, tokens (or 0 where seconds are counted)."""
     transcription_ms: _builtins.int
@@ -421,6 +437,7 @@ class DirectionQuality(_message.Message):
     MOS_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     loss_percent: _builtins.float
+    """Packets that did not come, 0 to 100."""
     jitter_ms: _builtins.int
     """Interarrival jitter (RFC 3550, section 6.4.1), milliseconds."""
     round_trip_ms: _builtins.int
@@ -482,15 +499,19 @@ class MediaStatistics(_message.Message):
     packets_late: _builtins.int
     """Packets whose time had already been given to concealment or silence; dropped."""
     packets_duplicate: _builtins.int
+    """Packets that came more than once; the further ones are dropped."""
     packets_discarded: _builtins.int
     """Packets not usable as audio: empty, unknown payload type, oversize, undecodable."""
     received_ms: _builtins.int
     """Audio handed to the provider, by where it came from, in milliseconds."""
     concealed_ms: _builtins.int
+    """Audio handed to the provider, milliseconds: made up for packets that did not come in time."""
     silence_ms: _builtins.int
+    """Audio handed to the provider, milliseconds: silence, where the caller sent nothing or loss went on too long."""
     jitter_ms: _builtins.int
     """Interarrival jitter (RFC 3550, section 6.4.1), milliseconds."""
     packets_sent: _builtins.int
+    """RTP packets sent to the caller."""
     played_ms: _builtins.int
     """Audio of the AI handed to RTP, milliseconds. Silence between replies is not counted."""
     underruns: _builtins.int

@@ -28,15 +28,21 @@ class _Speaker:
 class _SpeakerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Speaker.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SPEAKER_UNSPECIFIED: _Speaker.ValueType  # 0
+    """Not said. Never sent by voicebridge."""
     SPEAKER_CALLER: _Speaker.ValueType  # 1
+    """The person on the other end."""
     SPEAKER_AGENT: _Speaker.ValueType  # 2
+    """The AI."""
 
 class Speaker(_Speaker, metaclass=_SpeakerEnumTypeWrapper):
     """Who spoke."""
 
 SPEAKER_UNSPECIFIED: Speaker.ValueType  # 0
+"""Not said. Never sent by voicebridge."""
 SPEAKER_CALLER: Speaker.ValueType  # 1
+"""The person on the other end."""
 SPEAKER_AGENT: Speaker.ValueType  # 2
+"""The AI."""
 Global___Speaker: _TypeAlias = Speaker  # noqa: Y015
 
 class _EventKind:
@@ -46,55 +52,93 @@ class _EventKind:
 class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     EVENT_KIND_UNSPECIFIED: _EventKind.ValueType  # 0
+    """Not said. Never sent by voicebridge. In a filter INVALID_ARGUMENT."""
     EVENT_KIND_STAGE_REACHED: _EventKind.ValueType  # 20
+    """A milestone of the call was reached."""
     EVENT_KIND_OFFER_ANSWERED: _EventKind.ValueType  # 21
+    """The caller's offer was answered."""
     EVENT_KIND_TRANSPORT_CONNECTED: _EventKind.ValueType  # 22
+    """ICE and DTLS are up."""
     EVENT_KIND_PROVIDER_READY: _EventKind.ValueType  # 23
+    """The AI is ready."""
     EVENT_KIND_CALLER_SPEECH_STARTED: _EventKind.ValueType  # 24
+    """The caller began to speak."""
     EVENT_KIND_CALLER_SPEECH_STOPPED: _EventKind.ValueType  # 25
+    """The caller stopped speaking."""
     EVENT_KIND_TRANSCRIPT: _EventKind.ValueType  # 26
+    """What one side said, final."""
     EVENT_KIND_PARTIAL_TRANSCRIPT: _EventKind.ValueType  # 27
-    """Transient."""
+    """Transient: a piece of a transcript in the making."""
     EVENT_KIND_RESPONSE_STARTED: _EventKind.ValueType  # 28
+    """The AI began a reply."""
     EVENT_KIND_RESPONSE_FINISHED: _EventKind.ValueType  # 29
+    """The AI finished making a reply."""
     EVENT_KIND_BARGED_IN: _EventKind.ValueType  # 30
+    """The caller interrupted."""
     EVENT_KIND_TOOL_CALLED: _EventKind.ValueType  # 31
+    """The AI called a tool."""
     EVENT_KIND_STATISTICS_REPORTED: _EventKind.ValueType  # 32
-    """Transient."""
+    """Transient: counters of the audio."""
     EVENT_KIND_INCIDENT: _EventKind.ValueType  # 33
+    """Something went wrong that did not end the call by itself."""
     EVENT_KIND_SESSION_ENDED: _EventKind.ValueType  # 34
+    """The media session is over."""
     EVENT_KIND_GRAPH_ANSWERED: _EventKind.ValueType  # 35
+    """Control plane only: Graph answered."""
     EVENT_KIND_CALL_ENDED: _EventKind.ValueType  # 36
+    """Control plane only: the call's record is closed. Always the last event of a call."""
     EVENT_KIND_BARGE_IN_REVERTED: _EventKind.ValueType  # 37
+    """A sound of the caller was no interruption after all."""
     EVENT_KIND_DTMF_RECEIVED: _EventKind.ValueType  # 38
+    """The caller pressed a key."""
     EVENT_KIND_QUALITY_REPORTED: _EventKind.ValueType  # 39
+    """How good the call sounded."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """The kinds of events by name, each with the number of its field in Event; for filters."""
 
 EVENT_KIND_UNSPECIFIED: EventKind.ValueType  # 0
+"""Not said. Never sent by voicebridge. In a filter INVALID_ARGUMENT."""
 EVENT_KIND_STAGE_REACHED: EventKind.ValueType  # 20
+"""A milestone of the call was reached."""
 EVENT_KIND_OFFER_ANSWERED: EventKind.ValueType  # 21
+"""The caller's offer was answered."""
 EVENT_KIND_TRANSPORT_CONNECTED: EventKind.ValueType  # 22
+"""ICE and DTLS are up."""
 EVENT_KIND_PROVIDER_READY: EventKind.ValueType  # 23
+"""The AI is ready."""
 EVENT_KIND_CALLER_SPEECH_STARTED: EventKind.ValueType  # 24
+"""The caller began to speak."""
 EVENT_KIND_CALLER_SPEECH_STOPPED: EventKind.ValueType  # 25
+"""The caller stopped speaking."""
 EVENT_KIND_TRANSCRIPT: EventKind.ValueType  # 26
+"""What one side said, final."""
 EVENT_KIND_PARTIAL_TRANSCRIPT: EventKind.ValueType  # 27
-"""Transient."""
+"""Transient: a piece of a transcript in the making."""
 EVENT_KIND_RESPONSE_STARTED: EventKind.ValueType  # 28
+"""The AI began a reply."""
 EVENT_KIND_RESPONSE_FINISHED: EventKind.ValueType  # 29
+"""The AI finished making a reply."""
 EVENT_KIND_BARGED_IN: EventKind.ValueType  # 30
+"""The caller interrupted."""
 EVENT_KIND_TOOL_CALLED: EventKind.ValueType  # 31
+"""The AI called a tool."""
 EVENT_KIND_STATISTICS_REPORTED: EventKind.ValueType  # 32
-"""Transient."""
+"""Transient: counters of the audio."""
 EVENT_KIND_INCIDENT: EventKind.ValueType  # 33
+"""Something went wrong that did not end the call by itself."""
 EVENT_KIND_SESSION_ENDED: EventKind.ValueType  # 34
+"""The media session is over."""
 EVENT_KIND_GRAPH_ANSWERED: EventKind.ValueType  # 35
+"""Control plane only: Graph answered."""
 EVENT_KIND_CALL_ENDED: EventKind.ValueType  # 36
+"""Control plane only: the call's record is closed. Always the last event of a call."""
 EVENT_KIND_BARGE_IN_REVERTED: EventKind.ValueType  # 37
+"""A sound of the caller was no interruption after all."""
 EVENT_KIND_DTMF_RECEIVED: EventKind.ValueType  # 38
+"""The caller pressed a key."""
 EVENT_KIND_QUALITY_REPORTED: EventKind.ValueType  # 39
+"""How good the call sounded."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 @_typing.final
@@ -135,6 +179,7 @@ class Event(_message.Message):
     call_id: _builtins.str
     """Meta's call id, opaque."""
     session_id: _builtins.str
+    """The session it happened in; empty when there is none."""
     sequence: _builtins.int
     """Gapless from 1. From a media node: per session. From CallService: per call, renumbered by the control
     plane because its own events stand among the node's. 0 for transient kinds.
@@ -142,58 +187,93 @@ class Event(_message.Message):
     node: _builtins.str
     """The node that saw it; empty for events of the control plane."""
     region: _builtins.str
+    """The region of that node; empty for events of the control plane."""
     elapsed_ms: _builtins.int
     """Milliseconds since the connect webhook."""
     @_builtins.property
-    def occurred_at(self) -> _timestamp_pb2.Timestamp: ...
+    def occurred_at(self) -> _timestamp_pb2.Timestamp:
+        """When it happened, by the clock of whoever saw it."""
+
     @_builtins.property
-    def stage_reached(self) -> Global___StageReached: ...
+    def stage_reached(self) -> Global___StageReached:
+        """A milestone of the call was reached."""
+
     @_builtins.property
-    def offer_answered(self) -> Global___OfferAnswered: ...
+    def offer_answered(self) -> Global___OfferAnswered:
+        """The caller's offer was answered."""
+
     @_builtins.property
-    def transport_connected(self) -> Global___TransportConnected: ...
+    def transport_connected(self) -> Global___TransportConnected:
+        """ICE and DTLS are up."""
+
     @_builtins.property
-    def provider_ready(self) -> Global___ProviderReady: ...
+    def provider_ready(self) -> Global___ProviderReady:
+        """The AI is ready."""
+
     @_builtins.property
-    def caller_speech_started(self) -> Global___CallerSpeechStarted: ...
+    def caller_speech_started(self) -> Global___CallerSpeechStarted:
+        """The caller began to speak."""
+
     @_builtins.property
-    def caller_speech_stopped(self) -> Global___CallerSpeechStopped: ...
+    def caller_speech_stopped(self) -> Global___CallerSpeechStopped:
+        """The caller stopped speaking."""
+
     @_builtins.property
-    def transcript(self) -> Global___Transcript: ...
+    def transcript(self) -> Global___Transcript:
+        """What one side said, final."""
+
     @_builtins.property
     def partial_transcript(self) -> Global___PartialTranscript:
-        """Transient."""
+        """Transient: a piece of a transcript in the making."""
 
     @_builtins.property
-    def response_started(self) -> Global___ResponseStarted: ...
+    def response_started(self) -> Global___ResponseStarted:
+        """The AI began a reply."""
+
     @_builtins.property
-    def response_finished(self) -> Global___ResponseFinished: ...
+    def response_finished(self) -> Global___ResponseFinished:
+        """The AI finished making a reply."""
+
     @_builtins.property
-    def barged_in(self) -> Global___BargedIn: ...
+    def barged_in(self) -> Global___BargedIn:
+        """The caller interrupted."""
+
     @_builtins.property
-    def tool_called(self) -> Global___ToolCalled: ...
+    def tool_called(self) -> Global___ToolCalled:
+        """The AI called a tool."""
+
     @_builtins.property
     def statistics_reported(self) -> Global___StatisticsReported:
-        """Transient."""
+        """Transient: counters of the audio."""
 
     @_builtins.property
-    def incident(self) -> Global___Incident: ...
+    def incident(self) -> Global___Incident:
+        """Something went wrong that did not end the call by itself."""
+
     @_builtins.property
-    def session_ended(self) -> Global___SessionEnded: ...
+    def session_ended(self) -> Global___SessionEnded:
+        """The media session is over."""
+
     @_builtins.property
     def graph_answered(self) -> Global___GraphAnswered:
-        """Control plane only."""
+        """Control plane only: Graph answered."""
 
     @_builtins.property
     def call_ended(self) -> Global___CallEnded:
         """Control plane only: the call's record is closed. Always the last event of a call."""
 
     @_builtins.property
-    def barge_in_reverted(self) -> Global___BargeInReverted: ...
+    def barge_in_reverted(self) -> Global___BargeInReverted:
+        """A sound of the caller was no interruption after all."""
+
     @_builtins.property
-    def dtmf_received(self) -> Global___DtmfReceived: ...
+    def dtmf_received(self) -> Global___DtmfReceived:
+        """The caller pressed a key."""
+
     @_builtins.property
-    def quality_reported(self) -> Global___QualityReported: ...
+    def quality_reported(self) -> Global___QualityReported:
+        """How good the call sounded."""
+
     def __init__(
         self,
         *,
@@ -243,6 +323,7 @@ class StageReached(_message.Message):
 
     STAGE_FIELD_NUMBER: _builtins.int
     stage: _call_pb2.Stage.ValueType
+    """Which."""
     def __init__(
         self,
         *,
@@ -323,6 +404,7 @@ class ProviderReady(_message.Message):
     provider: _builtins.str
     """"openai" or "embedded"."""
     model: _builtins.str
+    """The model as the provider names it; may be empty."""
     provider_session_id: _builtins.str
     """The provider's own session id."""
     duration_ms: _builtins.int
@@ -373,6 +455,7 @@ class CallerSpeechStopped(_message.Message):
 
     AUDIO_MS_FIELD_NUMBER: _builtins.int
     audio_ms: _builtins.int
+    """Offset in the audio given to the provider, milliseconds."""
     def __init__(
         self,
         *,
@@ -397,6 +480,7 @@ class Transcript(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     INTERRUPTED_FIELD_NUMBER: _builtins.int
     speaker: Global___Speaker.ValueType
+    """Who said it."""
     item_id: _builtins.str
     """The provider's item id."""
     text: _builtins.str
@@ -429,7 +513,9 @@ class PartialTranscript(_message.Message):
     ITEM_ID_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
     speaker: Global___Speaker.ValueType
+    """Who says it."""
     item_id: _builtins.str
+    """The provider's item id, as the final transcript will have it."""
     delta: _builtins.str
     """Personal data."""
     def __init__(
@@ -455,6 +541,7 @@ class ResponseStarted(_message.Message):
 
     RESPONSE_ID_FIELD_NUMBER: _builtins.int
     response_id: _builtins.str
+    """The provider's id of the reply."""
     def __init__(
         self,
         *,
@@ -479,12 +566,15 @@ class ResponseFinished(_message.Message):
     STATUS_REASON_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     response_id: _builtins.str
+    """The provider's id of the reply."""
     status: _builtins.str
     """As the provider names it: completed, cancelled, incomplete, failed."""
     status_reason: _builtins.str
     """Why, when not completed, e.g. "turn_detected"."""
     @_builtins.property
-    def usage(self) -> _call_pb2.Usage: ...
+    def usage(self) -> _call_pb2.Usage:
+        """What this reply cost; absent if the provider did not say."""
+
     def __init__(
         self,
         *,
@@ -511,6 +601,7 @@ class BargedIn(_message.Message):
     HEARD_MS_FIELD_NUMBER: _builtins.int
     RECEIVED_MS_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
+    """The provider's id of the item that was cut."""
     heard_ms: _builtins.int
     """Samples handed to RTP of this item, in milliseconds."""
     received_ms: _builtins.int
@@ -540,6 +631,7 @@ class BargeInReverted(_message.Message):
     HEARD_MS_FIELD_NUMBER: _builtins.int
     HELD_MS_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
+    """The provider's id of the item that was held back."""
     heard_ms: _builtins.int
     """Samples handed to RTP of this item before, in milliseconds."""
     held_ms: _builtins.int
@@ -570,6 +662,7 @@ class DtmfReceived(_message.Message):
     digit: _builtins.str
     """0 to 9, *, #, A to D. Personal data: people type numbers and codes."""
     duration_ms: _builtins.int
+    """How long the key was held, milliseconds."""
     def __init__(
         self,
         *,
@@ -594,7 +687,9 @@ class ToolCalled(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     tool_call_id: _builtins.str
+    """The provider's id of the call of the tool."""
     name: _builtins.str
+    """The tool's name."""
     arguments: _builtins.str
     """JSON. May hold personal data."""
     def __init__(
@@ -620,7 +715,9 @@ class StatisticsReported(_message.Message):
 
     STATISTICS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def statistics(self) -> _call_pb2.MediaStatistics: ...
+    def statistics(self) -> _call_pb2.MediaStatistics:
+        """Since the session began."""
+
     def __init__(
         self,
         *,
@@ -642,7 +739,9 @@ class QualityReported(_message.Message):
 
     QUALITY_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def quality(self) -> _call_pb2.Quality: ...
+    def quality(self) -> _call_pb2.Quality:
+        """Since the last report."""
+
     def __init__(
         self,
         *,
@@ -668,7 +767,9 @@ class Incident(_message.Message):
     reason: _builtins.str
     """Stable reason, see docs/errors."""
     message: _builtins.str
+    """One sentence for a person. No personal data."""
     upstream_code: _builtins.str
+    """Meta's or the provider's own code, if there is one."""
     def __init__(
         self,
         *,
@@ -698,11 +799,17 @@ class SessionEnded(_message.Message):
     duration_ms: _builtins.int
     """From ACCEPTED to the end, milliseconds; 0 if never accepted."""
     @_builtins.property
-    def termination(self) -> _call_pb2.Termination: ...
+    def termination(self) -> _call_pb2.Termination:
+        """How it ended."""
+
     @_builtins.property
-    def statistics(self) -> _call_pb2.MediaStatistics: ...
+    def statistics(self) -> _call_pb2.MediaStatistics:
+        """Of the whole session."""
+
     @_builtins.property
-    def usage(self) -> _call_pb2.Usage: ...
+    def usage(self) -> _call_pb2.Usage:
+        """Of the whole session."""
+
     @_builtins.property
     def quality(self) -> _call_pb2.Quality:
         """Of the whole call; absent if audio never flowed."""
@@ -741,9 +848,11 @@ class GraphAnswered(_message.Message):
     status: _builtins.int
     """HTTP status; 0 when no answer came."""
     duration_ms: _builtins.int
+    """From the request to the answer, milliseconds, a repeated request included."""
     error_code: _builtins.int
     """Meta's error code, 0 if none, and the text it gave."""
     error_details: _builtins.str
+    """The text that Meta gave with the error; empty if none. May hold a number."""
     fbtrace_id: _builtins.str
     """Meta's trace id for support requests."""
     def __init__(
@@ -775,7 +884,9 @@ class CallEnded(_message.Message):
     duration_ms: _builtins.int
     """From WA_CALL_ACCEPTED to the end, milliseconds; 0 if never answered."""
     @_builtins.property
-    def termination(self) -> _call_pb2.Termination: ...
+    def termination(self) -> _call_pb2.Termination:
+        """How it ended."""
+
     def __init__(
         self,
         *,

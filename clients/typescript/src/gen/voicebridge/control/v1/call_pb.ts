@@ -26,6 +26,8 @@ export const file_voicebridge_control_v1_call: GenFile = /*@__PURE__*/
   fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL2NhbGwucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEibwoUSGFuZGxlV2ViaG9va1JlcXVlc3QSEgoEYm9keRgBIAEoDEIEyNoYARIXCglzaWduYXR1cmUYAiABKAlCBNDaGAESKgoFYWdlbnQYAyABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5BZ2VudCJRChVIYW5kbGVXZWJob29rUmVzcG9uc2USOAoIb3V0Y29tZXMYASADKAsyJi52b2ljZWJyaWRnZS5jb250cm9sLnYxLldlYmhvb2tPdXRjb21lIjIKDldlYmhvb2tPdXRjb21lEg8KB2NhbGxfaWQYASABKAkSDwoHb3V0Y29tZRgCIAEoCSKFAgoTU3RhcnRTZXNzaW9uUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJEhcKCXNkcF9vZmZlchgCIAEoCUIEyNoYARIsCgZjYWxsZXIYAyABKAsyHC52b2ljZWJyaWRnZS50eXBlcy52MS5DYWxsZXISKgoFYWdlbnQYBCABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5BZ2VudBI9Cg9zaWduYWxsaW5nX21vZGUYBSABKA4yJC52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nTW9kZRISCgplbGFwc2VkX21zGAYgASgEEhcKD3Bob25lX251bWJlcl9pZBgHIAEoCSKAAQoUU3RhcnRTZXNzaW9uUmVzcG9uc2USDwoHY2FsbF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhgKCnNkcF9hbnN3ZXIYAyABKAlCBMjaGAESEAoId2FybmluZ3MYBCADKAkSFwoPYWxyZWFkeV9zdGFydGVkGAUgASgIIl4KFUFkdmFuY2VTZXNzaW9uUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJEjQKBXN0YWdlGAIgASgOMiUudm9pY2VicmlkZ2UudHlwZXMudjEuU2lnbmFsbGluZ1N0YWdlIk4KFkFkdmFuY2VTZXNzaW9uUmVzcG9uc2USNAoFc3RhZ2UYASABKA4yJS52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nU3RhZ2UiMQoORW5kQ2FsbFJlcXVlc3QSDwoHY2FsbF9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiSQoPRW5kQ2FsbFJlc3BvbnNlEjYKC3Rlcm1pbmF0aW9uGAEgASgLMiEudm9pY2VicmlkZ2UudHlwZXMudjEuVGVybWluYXRpb24i3wUKBENhbGwSDwoHY2FsbF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEjIKCWRpcmVjdGlvbhgDIAEoDjIfLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkRpcmVjdGlvbhIwCgVwaGFzZRgEIAEoDjIhLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbFBoYXNlEiwKBmNhbGxlchgFIAEoCzIcLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkNhbGxlchIXCg9waG9uZV9udW1iZXJfaWQYBiABKAkSDwoHbm9kZV9pZBgHIAEoCRIOCgZyZWdpb24YCCABKAkSLwoLcmVjZWl2ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2FjY2VwdGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoLdGVybWluYXRpb24YDCABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbhI3Cgh0aW1lbGluZRgNIAMoCzIlLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuVGltZWxpbmVFbnRyeRI1Cgt0cmFuc2NyaXB0cxgOIAMoCzIgLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlRyYW5zY3JpcHQSKgoFdXNhZ2UYDyABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5Vc2FnZRI5CgpzdGF0aXN0aWNzGBAgASgLMiUudm9pY2VicmlkZ2UudHlwZXMudjEuTWVkaWFTdGF0aXN0aWNzEhUKDWxhc3Rfc2VxdWVuY2UYESABKAQSLgoHcXVhbGl0eRgSIAEoCzIdLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlF1YWxpdHkiTwoNVGltZWxpbmVFbnRyeRIqCgVzdGFnZRgBIAEoDjIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlN0YWdlEhIKCmVsYXBzZWRfbXMYAiABKAQiIQoOR2V0Q2FsbFJlcXVlc3QSDwoHY2FsbF9pZBgBIAEoCSI9Cg9HZXRDYWxsUmVzcG9uc2USKgoEY2FsbBgBIAEoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbCJMChBMaXN0Q2FsbHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEhEKCWxpdmVfb25seRgDIAEoCCJZChFMaXN0Q2FsbHNSZXNwb25zZRIrCgVjYWxscxgBIAMoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiVQoSU2VuZENvbW1hbmRSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkSLgoHY29tbWFuZBgCIAEoCzIdLnZvaWNlYnJpZGdlLm1lZGlhLnYxLkNvbW1hbmQiFQoTU2VuZENvbW1hbmRSZXNwb25zZSLuAQoTU3RyZWFtRXZlbnRzUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJEg4KBmN1cnNvchgDIAEoCRIyCgVzdGFydBgEIAEoDjIjLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RyZWFtU3RhcnQSLgoFa2luZHMYBSADKA4yHy52b2ljZWJyaWRnZS50eXBlcy52MS5FdmVudEtpbmQSGAoQcGhvbmVfbnVtYmVyX2lkcxgGIAMoCRIiChRjYWxsZXJfcGhvbmVfbnVtYmVycxgHIAMoCUIEyNoYAUoECAIQA1IOYWZ0ZXJfc2VxdWVuY2UiuQEKFFN0cmVhbUV2ZW50c1Jlc3BvbnNlEioKBWV2ZW50GAEgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuRXZlbnQSDgoGY3Vyc29yGAIgASgJEi4KBmxhZ2dlZBgDIAEoCzIeLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGFnZ2VkEjUKEmtlZXBhbGl2ZV9pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIiCgZMYWdnZWQSGAoQdHJhbnNpZW50X21pc3NlZBgBIAEoBCrWAQoJQ2FsbFBoYXNlEhoKFkNBTExfUEhBU0VfVU5TUEVDSUZJRUQQABIWChJDQUxMX1BIQVNFX1BMQUNJTkcQARIcChhDQUxMX1BIQVNFX1BSRV9BQ0NFUFRJTkcQAhIZChVDQUxMX1BIQVNFX0NPTk5FQ1RJTkcQAxIYChRDQUxMX1BIQVNFX0FDQ0VQVElORxAEEhUKEUNBTExfUEhBU0VfQUNUSVZFEAUSFQoRQ0FMTF9QSEFTRV9FTkRJTkcQBhIUChBDQUxMX1BIQVNFX0VOREVEEAcqWgoLU3RyZWFtU3RhcnQSHAoYU1RSRUFNX1NUQVJUX1VOU1BFQ0lGSUVEEAASFwoTU1RSRUFNX1NUQVJUX09MREVTVBABEhQKEFNUUkVBTV9TVEFSVF9OT1cQAjL2BgoLQ2FsbFNlcnZpY2UScgoNSGFuZGxlV2ViaG9vaxIsLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuSGFuZGxlV2ViaG9va1JlcXVlc3QaLS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkhhbmRsZVdlYmhvb2tSZXNwb25zZSIEyNoYARJvCgxTdGFydFNlc3Npb24SKy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0YXJ0U2Vzc2lvblJlcXVlc3QaLC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0YXJ0U2Vzc2lvblJlc3BvbnNlIgTI2hgDEnUKDkFkdmFuY2VTZXNzaW9uEi0udm9pY2VicmlkZ2UuY29udHJvbC52MS5BZHZhbmNlU2Vzc2lvblJlcXVlc3QaLi52b2ljZWJyaWRnZS5jb250cm9sLnYxLkFkdmFuY2VTZXNzaW9uUmVzcG9uc2UiBMjaGAMSYAoHRW5kQ2FsbBImLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuRW5kQ2FsbFJlcXVlc3QaJy52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZENhbGxSZXNwb25zZSIEyNoYAxJgCgdHZXRDYWxsEiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5HZXRDYWxsUmVxdWVzdBonLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuR2V0Q2FsbFJlc3BvbnNlIgTI2hgCEmYKCUxpc3RDYWxscxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVzcG9uc2UiBMjaGAISbAoLU2VuZENvbW1hbmQSKi52b2ljZWJyaWRnZS5jb250cm9sLnYxLlNlbmRDb21tYW5kUmVxdWVzdBorLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU2VuZENvbW1hbmRSZXNwb25zZSIEyNoYAxJxCgxTdHJlYW1FdmVudHMSKy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1JlcXVlc3QaLC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1Jlc3BvbnNlIgTI2hgCMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_voicebridge_media_v1_media, file_voicebridge_options_v1_options, file_voicebridge_types_v1_call, file_voicebridge_types_v1_event]);
 
 /**
+ * A delivery of Meta, as it came.
+ *
  * @generated from message voicebridge.control.v1.HandleWebhookRequest
  */
 export type HandleWebhookRequest = Message<"voicebridge.control.v1.HandleWebhookRequest"> & {
@@ -59,6 +61,8 @@ export const HandleWebhookRequestSchema: GenMessage<HandleWebhookRequest> = /*@_
   messageDesc(file_voicebridge_control_v1_call, 0);
 
 /**
+ * What a delivery led to.
+ *
  * @generated from message voicebridge.control.v1.HandleWebhookResponse
  */
 export type HandleWebhookResponse = Message<"voicebridge.control.v1.HandleWebhookResponse"> & {
@@ -78,10 +82,14 @@ export const HandleWebhookResponseSchema: GenMessage<HandleWebhookResponse> = /*
   messageDesc(file_voicebridge_control_v1_call, 1);
 
 /**
+ * One call named in a delivery.
+ *
  * @generated from message voicebridge.control.v1.WebhookOutcome
  */
 export type WebhookOutcome = Message<"voicebridge.control.v1.WebhookOutcome"> & {
   /**
+   * Meta's call id; empty for a notice that names no call.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
@@ -102,6 +110,8 @@ export const WebhookOutcomeSchema: GenMessage<WebhookOutcome> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_call, 2);
 
 /**
+ * A call to be placed on a node, by somebody who talks to Meta themselves.
+ *
  * @generated from message voicebridge.control.v1.StartSessionRequest
  */
 export type StartSessionRequest = Message<"voicebridge.control.v1.StartSessionRequest"> & {
@@ -120,16 +130,22 @@ export type StartSessionRequest = Message<"voicebridge.control.v1.StartSessionRe
   sdpOffer: string;
 
   /**
+   * As far as known; absent or empty fields are told to nobody.
+   *
    * @generated from field: voicebridge.types.v1.Caller caller = 3;
    */
   caller?: Caller | undefined;
 
   /**
+   * How the AI behaves on this call; absent: as the agent file says.
+   *
    * @generated from field: voicebridge.types.v1.Agent agent = 4;
    */
   agent?: Agent | undefined;
 
   /**
+   * What the session does until it is told of a stage.
+   *
    * @generated from field: voicebridge.types.v1.SignallingMode signalling_mode = 5;
    */
   signallingMode: SignallingMode;
@@ -158,25 +174,35 @@ export const StartSessionRequestSchema: GenMessage<StartSessionRequest> = /*@__P
   messageDesc(file_voicebridge_control_v1_call, 3);
 
 /**
+ * The answer to an offer, and where it came from.
+ *
  * @generated from message voicebridge.control.v1.StartSessionResponse
  */
 export type StartSessionResponse = Message<"voicebridge.control.v1.StartSessionResponse"> & {
   /**
+   * As in the request.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
+   * The session's id, for the log; requests name the call.
+   *
    * @generated from field: string session_id = 2;
    */
   sessionId: string;
 
   /**
+   * CRLF line ends; to be passed on unchanged in pre_accept and accept.
+   *
    * @generated from field: string sdp_answer = 3;
    */
   sdpAnswer: string;
 
   /**
+   * Named findings of the offer lint that did not stop the call, e.g. "no-ptime".
+   *
    * @generated from field: repeated string warnings = 4;
    */
   warnings: string[];
@@ -198,15 +224,21 @@ export const StartSessionResponseSchema: GenMessage<StartSessionResponse> = /*@_
   messageDesc(file_voicebridge_control_v1_call, 4);
 
 /**
+ * How far the caller's own signalling has come.
+ *
  * @generated from message voicebridge.control.v1.AdvanceSessionRequest
  */
 export type AdvanceSessionRequest = Message<"voicebridge.control.v1.AdvanceSessionRequest"> & {
   /**
+   * Required.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
+   * Required. One already passed changes nothing.
+   *
    * @generated from field: voicebridge.types.v1.SignallingStage stage = 2;
    */
   stage: SignallingStage;
@@ -220,10 +252,14 @@ export const AdvanceSessionRequestSchema: GenMessage<AdvanceSessionRequest> = /*
   messageDesc(file_voicebridge_control_v1_call, 5);
 
 /**
+ * How far the signalling of the call has come by now.
+ *
  * @generated from message voicebridge.control.v1.AdvanceSessionResponse
  */
 export type AdvanceSessionResponse = Message<"voicebridge.control.v1.AdvanceSessionResponse"> & {
   /**
+   * The stage the call is at: the furthest ever reported.
+   *
    * @generated from field: voicebridge.types.v1.SignallingStage stage = 1;
    */
   stage: SignallingStage;
@@ -237,10 +273,14 @@ export const AdvanceSessionResponseSchema: GenMessage<AdvanceSessionResponse> = 
   messageDesc(file_voicebridge_control_v1_call, 6);
 
 /**
+ * A call to be ended, and why.
+ *
  * @generated from message voicebridge.control.v1.EndCallRequest
  */
 export type EndCallRequest = Message<"voicebridge.control.v1.EndCallRequest"> & {
   /**
+   * Required.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
@@ -262,10 +302,14 @@ export const EndCallRequestSchema: GenMessage<EndCallRequest> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_call, 7);
 
 /**
+ * How the call ended.
+ *
  * @generated from message voicebridge.control.v1.EndCallResponse
  */
 export type EndCallResponse = Message<"voicebridge.control.v1.EndCallResponse"> & {
   /**
+   * The one that stands: the first given, which may be older than the request.
+   *
    * @generated from field: voicebridge.types.v1.Termination termination = 1;
    */
   termination?: Termination | undefined;
@@ -279,30 +323,42 @@ export const EndCallResponseSchema: GenMessage<EndCallResponse> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_call, 8);
 
 /**
+ * What the control plane knows of a call.
+ *
  * @generated from message voicebridge.control.v1.Call
  */
 export type Call = Message<"voicebridge.control.v1.Call"> & {
   /**
+   * Meta's call id, opaque, at most 512 bytes.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
+   * The id of its session on the node; empty before a node has it.
+   *
    * @generated from field: string session_id = 2;
    */
   sessionId: string;
 
   /**
+   * Who placed it.
+   *
    * @generated from field: voicebridge.types.v1.Direction direction = 3;
    */
   direction: Direction;
 
   /**
+   * Where it stands.
+   *
    * @generated from field: voicebridge.control.v1.CallPhase phase = 4;
    */
   phase: CallPhase;
 
   /**
+   * The person on the other end, as far as known.
+   *
    * @generated from field: voicebridge.types.v1.Caller caller = 5;
    */
   caller?: Caller | undefined;
@@ -315,26 +371,36 @@ export type Call = Message<"voicebridge.control.v1.Call"> & {
   phoneNumberId: string;
 
   /**
+   * The node it is or was on; empty before it was placed.
+   *
    * @generated from field: string node_id = 7;
    */
   nodeId: string;
 
   /**
+   * The region of that node.
+   *
    * @generated from field: string region = 8;
    */
   region: string;
 
   /**
+   * When the webhook or StartSession came: the zero of the timeline.
+   *
    * @generated from field: google.protobuf.Timestamp received_at = 9;
    */
   receivedAt?: Timestamp | undefined;
 
   /**
+   * When it was answered; absent until then.
+   *
    * @generated from field: google.protobuf.Timestamp accepted_at = 10;
    */
   acceptedAt?: Timestamp | undefined;
 
   /**
+   * When its record was closed; absent while it lives.
+   *
    * @generated from field: google.protobuf.Timestamp ended_at = 11;
    */
   endedAt?: Timestamp | undefined;
@@ -361,11 +427,15 @@ export type Call = Message<"voicebridge.control.v1.Call"> & {
   transcripts: Transcript[];
 
   /**
+   * What it cost at the AI provider: so far while it lives, all of it once ended. Absent before the first reply.
+   *
    * @generated from field: voicebridge.types.v1.Usage usage = 15;
    */
   usage?: Usage | undefined;
 
   /**
+   * Counters of its audio; absent before audio flowed.
+   *
    * @generated from field: voicebridge.types.v1.MediaStatistics statistics = 16;
    */
   statistics?: MediaStatistics | undefined;
@@ -393,10 +463,14 @@ export const CallSchema: GenMessage<Call> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_call, 9);
 
 /**
+ * One milestone of a call.
+ *
  * @generated from message voicebridge.control.v1.TimelineEntry
  */
 export type TimelineEntry = Message<"voicebridge.control.v1.TimelineEntry"> & {
   /**
+   * Which.
+   *
    * @generated from field: voicebridge.types.v1.Stage stage = 1;
    */
   stage: Stage;
@@ -417,10 +491,14 @@ export const TimelineEntrySchema: GenMessage<TimelineEntry> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_call, 10);
 
 /**
+ * Which call.
+ *
  * @generated from message voicebridge.control.v1.GetCallRequest
  */
 export type GetCallRequest = Message<"voicebridge.control.v1.GetCallRequest"> & {
   /**
+   * Required. Meta's call id.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
@@ -434,10 +512,14 @@ export const GetCallRequestSchema: GenMessage<GetCallRequest> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_call, 11);
 
 /**
+ * The call.
+ *
  * @generated from message voicebridge.control.v1.GetCallResponse
  */
 export type GetCallResponse = Message<"voicebridge.control.v1.GetCallResponse"> & {
   /**
+   * Always set.
+   *
    * @generated from field: voicebridge.control.v1.Call call = 1;
    */
   call?: Call | undefined;
@@ -451,6 +533,8 @@ export const GetCallResponseSchema: GenMessage<GetCallResponse> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_call, 12);
 
 /**
+ * A page of calls.
+ *
  * @generated from message voicebridge.control.v1.ListCallsRequest
  */
 export type ListCallsRequest = Message<"voicebridge.control.v1.ListCallsRequest"> & {
@@ -484,6 +568,8 @@ export const ListCallsRequestSchema: GenMessage<ListCallsRequest> = /*@__PURE__*
   messageDesc(file_voicebridge_control_v1_call, 13);
 
 /**
+ * A page of calls, newest first.
+ *
  * @generated from message voicebridge.control.v1.ListCallsResponse
  */
 export type ListCallsResponse = Message<"voicebridge.control.v1.ListCallsResponse"> & {
@@ -510,15 +596,21 @@ export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE_
   messageDesc(file_voicebridge_control_v1_call, 14);
 
 /**
+ * Something to do on a live call.
+ *
  * @generated from message voicebridge.control.v1.SendCommandRequest
  */
 export type SendCommandRequest = Message<"voicebridge.control.v1.SendCommandRequest"> & {
   /**
+   * Required.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
+   * Required, with one of its kinds set.
+   *
    * @generated from field: voicebridge.media.v1.Command command = 2;
    */
   command?: Command | undefined;
@@ -532,6 +624,8 @@ export const SendCommandRequestSchema: GenMessage<SendCommandRequest> = /*@__PUR
   messageDesc(file_voicebridge_control_v1_call, 15);
 
 /**
+ * The node has taken the command; what comes of it is told by events.
+ *
  * @generated from message voicebridge.control.v1.SendCommandResponse
  */
 export type SendCommandResponse = Message<"voicebridge.control.v1.SendCommandResponse"> & {
@@ -674,6 +768,8 @@ export const LaggedSchema: GenMessage<Lagged> = /*@__PURE__*/
  */
 export enum CallPhase {
   /**
+   * Not said. Never sent by voicebridge.
+   *
    * @generated from enum value: CALL_PHASE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -700,6 +796,8 @@ export enum CallPhase {
   CONNECTING = 3,
 
   /**
+   * `accept` is on its way to Meta.
+   *
    * @generated from enum value: CALL_PHASE_ACCEPTING = 4;
    */
   ACCEPTING = 4,
@@ -719,6 +817,8 @@ export enum CallPhase {
   ENDING = 6,
 
   /**
+   * The record is closed; nothing of it changes any more.
+   *
    * @generated from enum value: CALL_PHASE_ENDED = 7;
    */
   ENDED = 7,
@@ -765,6 +865,8 @@ export const StreamStartSchema: GenEnum<StreamStart> = /*@__PURE__*/
   enumDesc(file_voicebridge_control_v1_call, 1);
 
 /**
+ * What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
+ *
  * @generated from service voicebridge.control.v1.CallService
  */
 export const CallService: GenService<{
@@ -814,6 +916,9 @@ export const CallService: GenService<{
     output: typeof EndCallResponseSchema;
   },
   /**
+   * One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
+   * token for another call.
+   *
    * @generated from rpc voicebridge.control.v1.CallService.GetCall
    */
   getCall: {
@@ -832,6 +937,9 @@ export const CallService: GenService<{
     output: typeof ListCallsResponseSchema;
   },
   /**
+   * Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
+   * did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+   *
    * @generated from rpc voicebridge.control.v1.CallService.SendCommand
    */
   sendCommand: {

@@ -45,6 +45,8 @@ export type Key = Message<"voicebridge.control.v1.Key"> & {
   scopes: Scope[];
 
   /**
+   * When it was made.
+   *
    * @generated from field: google.protobuf.Timestamp created_at = 4;
    */
   createdAt?: Timestamp | undefined;
@@ -79,6 +81,8 @@ export const KeySchema: GenMessage<Key> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_keys, 0);
 
 /**
+ * A key to be made.
+ *
  * @generated from message voicebridge.control.v1.CreateKeyRequest
  */
 export type CreateKeyRequest = Message<"voicebridge.control.v1.CreateKeyRequest"> & {
@@ -97,7 +101,7 @@ export type CreateKeyRequest = Message<"voicebridge.control.v1.CreateKeyRequest"
   scopes: Scope[];
 
   /**
-   * How long it works, at least a minute. Absent: for ever.
+   * How long it works, a minute to 36500 days. Absent: for ever.
    *
    * @generated from field: google.protobuf.Duration lifetime = 3;
    */
@@ -112,6 +116,8 @@ export const CreateKeyRequestSchema: GenMessage<CreateKeyRequest> = /*@__PURE__*
   messageDesc(file_voicebridge_control_v1_keys, 1);
 
 /**
+ * The key, this once.
+ *
  * @generated from message voicebridge.control.v1.CreateKeyResponse
  */
 export type CreateKeyResponse = Message<"voicebridge.control.v1.CreateKeyResponse"> & {
@@ -123,6 +129,8 @@ export type CreateKeyResponse = Message<"voicebridge.control.v1.CreateKeyRespons
   secret: string;
 
   /**
+   * What is known of it from now on.
+   *
    * @generated from field: voicebridge.control.v1.Key key = 2;
    */
   key?: Key | undefined;
@@ -136,6 +144,8 @@ export const CreateKeyResponseSchema: GenMessage<CreateKeyResponse> = /*@__PURE_
   messageDesc(file_voicebridge_control_v1_keys, 2);
 
 /**
+ * Asks for all keys.
+ *
  * @generated from message voicebridge.control.v1.ListKeysRequest
  */
 export type ListKeysRequest = Message<"voicebridge.control.v1.ListKeysRequest"> & {
@@ -149,10 +159,14 @@ export const ListKeysRequestSchema: GenMessage<ListKeysRequest> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_keys, 3);
 
 /**
+ * All keys made here, at most 1000.
+ *
  * @generated from message voicebridge.control.v1.ListKeysResponse
  */
 export type ListKeysResponse = Message<"voicebridge.control.v1.ListKeysResponse"> & {
   /**
+   * Oldest first.
+   *
    * @generated from field: repeated voicebridge.control.v1.Key keys = 1;
    */
   keys: Key[];
@@ -166,6 +180,8 @@ export const ListKeysResponseSchema: GenMessage<ListKeysResponse> = /*@__PURE__*
   messageDesc(file_voicebridge_control_v1_keys, 4);
 
 /**
+ * A key to be made useless.
+ *
  * @generated from message voicebridge.control.v1.RevokeKeyRequest
  */
 export type RevokeKeyRequest = Message<"voicebridge.control.v1.RevokeKeyRequest"> & {
@@ -185,6 +201,8 @@ export const RevokeKeyRequestSchema: GenMessage<RevokeKeyRequest> = /*@__PURE__*
   messageDesc(file_voicebridge_control_v1_keys, 5);
 
 /**
+ * The key that was made useless.
+ *
  * @generated from message voicebridge.control.v1.RevokeKeyResponse
  */
 export type RevokeKeyResponse = Message<"voicebridge.control.v1.RevokeKeyResponse"> & {
@@ -204,6 +222,8 @@ export const RevokeKeyResponseSchema: GenMessage<RevokeKeyResponse> = /*@__PURE_
   messageDesc(file_voicebridge_control_v1_keys, 6);
 
 /**
+ * A read token to be made.
+ *
  * @generated from message voicebridge.control.v1.CreateReadTokenRequest
  */
 export type CreateReadTokenRequest = Message<"voicebridge.control.v1.CreateReadTokenRequest"> & {
@@ -230,6 +250,8 @@ export const CreateReadTokenRequestSchema: GenMessage<CreateReadTokenRequest> = 
   messageDesc(file_voicebridge_control_v1_keys, 7);
 
 /**
+ * The read token.
+ *
  * @generated from message voicebridge.control.v1.CreateReadTokenResponse
  */
 export type CreateReadTokenResponse = Message<"voicebridge.control.v1.CreateReadTokenResponse"> & {
@@ -241,6 +263,8 @@ export type CreateReadTokenResponse = Message<"voicebridge.control.v1.CreateRead
   token: string;
 
   /**
+   * From here on it is refused (KEY_EXPIRED).
+   *
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
   expiresAt?: Timestamp | undefined;
@@ -260,6 +284,8 @@ export const CreateReadTokenResponseSchema: GenMessage<CreateReadTokenResponse> 
  */
 export enum Scope {
   /**
+   * Not said. Never sent by voicebridge. In a request INVALID_ARGUMENT.
+   *
    * @generated from enum value: SCOPE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -300,6 +326,8 @@ export const ScopeSchema: GenEnum<Scope> = /*@__PURE__*/
   enumDesc(file_voicebridge_control_v1_keys, 0);
 
 /**
+ * Keys for callers of the API, and read tokens for places where a key must not be.
+ *
  * @generated from service voicebridge.control.v1.KeyService
  */
 export const KeyService: GenService<{
@@ -326,7 +354,7 @@ export const KeyService: GenService<{
     output: typeof ListKeysResponseSchema;
   },
   /**
-   * Makes a key useless within a second. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
+   * Makes a key useless within a second; streams opened with it break off. Idempotent. NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION LAST_ADMIN_KEY: nobody
    * could make another key afterwards.
    *
    * @generated from rpc voicebridge.control.v1.KeyService.RevokeKey
@@ -339,7 +367,8 @@ export const KeyService: GenService<{
   /**
    * A short-lived token that may only read, for places where a key must not be: a page's `EventSource`, a link in a log.
    * Goes where a key goes, or as `access_token` in the query of `GET /events`. It cannot be revoked by itself; it ends
-   * with its time. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the limit.
+   * with its time, and so does a stream that was opened with it. INVALID_ARGUMENT INVALID_ARGUMENT: a time beyond the
+   * limit; PERMISSION_DENIED READ_TOKEN_LIMITED: a read token asks for another.
    *
    * @generated from rpc voicebridge.control.v1.KeyService.CreateReadToken
    */

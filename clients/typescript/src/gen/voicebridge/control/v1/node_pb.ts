@@ -16,6 +16,8 @@ export const file_voicebridge_control_v1_node: GenFile = /*@__PURE__*/
   fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL25vZGUucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEiOgoOQ29ubmVjdFJlcXVlc3QSKAoEbm9kZRgBIAEoCzIaLnZvaWNlYnJpZGdlLm1lZGlhLnYxLk5vZGUiIAoPQ29ubmVjdFJlc3BvbnNlEg0KBWJlYXRzGAEgASgEIhIKEExpc3ROb2Rlc1JlcXVlc3QiPgoRTGlzdE5vZGVzUmVzcG9uc2USKQoFbm9kZXMYASADKAsyGi52b2ljZWJyaWRnZS5tZWRpYS52MS5Ob2RlIiMKEERyYWluTm9kZVJlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCSI9ChFEcmFpbk5vZGVSZXNwb25zZRIoCgRub2RlGAEgASgLMhoudm9pY2VicmlkZ2UubWVkaWEudjEuTm9kZTJzCgtOb2RlU2VydmljZRJkCgdDb25uZWN0EiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5Db25uZWN0UmVxdWVzdBonLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ29ubmVjdFJlc3BvbnNlIgTI2hgGKAEwATLeAQoMRmxlZXRTZXJ2aWNlEmYKCUxpc3ROb2RlcxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVzcG9uc2UiBMjaGAQSZgoJRHJhaW5Ob2RlEigudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXF1ZXN0Gikudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXNwb25zZSIEyNoYBGIGcHJvdG8z", [file_voicebridge_media_v1_media, file_voicebridge_options_v1_options]);
 
 /**
+ * One beat of a node.
+ *
  * @generated from message voicebridge.control.v1.ConnectRequest
  */
 export type ConnectRequest = Message<"voicebridge.control.v1.ConnectRequest"> & {
@@ -35,6 +37,8 @@ export const ConnectRequestSchema: GenMessage<ConnectRequest> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_node, 0);
 
 /**
+ * Takes note of a beat.
+ *
  * @generated from message voicebridge.control.v1.ConnectResponse
  */
 export type ConnectResponse = Message<"voicebridge.control.v1.ConnectResponse"> & {
@@ -54,6 +58,8 @@ export const ConnectResponseSchema: GenMessage<ConnectResponse> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_node, 1);
 
 /**
+ * Asks for all nodes.
+ *
  * @generated from message voicebridge.control.v1.ListNodesRequest
  */
 export type ListNodesRequest = Message<"voicebridge.control.v1.ListNodesRequest"> & {
@@ -67,10 +73,14 @@ export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*
   messageDesc(file_voicebridge_control_v1_node, 2);
 
 /**
+ * The nodes that are registered now.
+ *
  * @generated from message voicebridge.control.v1.ListNodesResponse
  */
 export type ListNodesResponse = Message<"voicebridge.control.v1.ListNodesResponse"> & {
   /**
+   * By region, then by id; each as its last beat said.
+   *
    * @generated from field: repeated voicebridge.media.v1.Node nodes = 1;
    */
   nodes: Node[];
@@ -84,6 +94,8 @@ export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE_
   messageDesc(file_voicebridge_control_v1_node, 3);
 
 /**
+ * A node to be drained.
+ *
  * @generated from message voicebridge.control.v1.DrainNodeRequest
  */
 export type DrainNodeRequest = Message<"voicebridge.control.v1.DrainNodeRequest"> & {
@@ -103,6 +115,8 @@ export const DrainNodeRequestSchema: GenMessage<DrainNodeRequest> = /*@__PURE__*
   messageDesc(file_voicebridge_control_v1_node, 4);
 
 /**
+ * The node that drains.
+ *
  * @generated from message voicebridge.control.v1.DrainNodeResponse
  */
 export type DrainNodeResponse = Message<"voicebridge.control.v1.DrainNodeResponse"> & {

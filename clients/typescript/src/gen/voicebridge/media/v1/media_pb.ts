@@ -24,6 +24,8 @@ export const file_voicebridge_media_v1_media: GenFile = /*@__PURE__*/
   fileDesc("CiB2b2ljZWJyaWRnZS9tZWRpYS92MS9tZWRpYS5wcm90bxIUdm9pY2VicmlkZ2UubWVkaWEudjEigAIKE1N0YXJ0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgdjYWxsX2lkGAIgASgJEhcKCXNkcF9vZmZlchgDIAEoCUIEyNoYARISCgplbGFwc2VkX21zGAQgASgEEj0KD3NpZ25hbGxpbmdfbW9kZRgFIAEoDjIkLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlNpZ25hbGxpbmdNb2RlEioKBWFnZW50GAYgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuQWdlbnQSLAoGY2FsbGVyGAcgASgLMhwudm9pY2VicmlkZ2UudHlwZXMudjEuQ2FsbGVyIlYKFFN0YXJ0U2Vzc2lvblJlc3BvbnNlEhIKCnNlc3Npb25faWQYASABKAkSGAoKc2RwX2Fuc3dlchgCIAEoCUIEyNoYARIQCgh3YXJuaW5ncxgDIAMoCSJhChVBZHZhbmNlU2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRI0CgVzdGFnZRgCIAEoDjIlLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlNpZ25hbGxpbmdTdGFnZSJOChZBZHZhbmNlU2Vzc2lvblJlc3BvbnNlEjQKBXN0YWdlGAEgASgOMiUudm9pY2VicmlkZ2UudHlwZXMudjEuU2lnbmFsbGluZ1N0YWdlIl8KEUVuZFNlc3Npb25SZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSNgoLdGVybWluYXRpb24YAiABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbiJMChJFbmRTZXNzaW9uUmVzcG9uc2USNgoLdGVybWluYXRpb24YASABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbiLRAgoHU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSMQoFc3RhdGUYAyABKA4yIi52b2ljZWJyaWRnZS50eXBlcy52MS5TZXNzaW9uU3RhdGUSNAoFc3RhZ2UYBCABKA4yJS52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nU3RhZ2USLgoKc3RhcnRlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNbGFzdF9zZXF1ZW5jZRgGIAEoBBI5CgpzdGF0aXN0aWNzGAcgASgLMiUudm9pY2VicmlkZ2UudHlwZXMudjEuTWVkaWFTdGF0aXN0aWNzEjYKC3Rlcm1pbmF0aW9uGAggASgLMiEudm9pY2VicmlkZ2UudHlwZXMudjEuVGVybWluYXRpb24iJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSJEChJHZXRTZXNzaW9uUmVzcG9uc2USLgoHc2Vzc2lvbhgBIAEoCzIdLnZvaWNlYnJpZGdlLm1lZGlhLnYxLlNlc3Npb24iLAoTTGlzdFNlc3Npb25zUmVxdWVzdBIVCg1pbmNsdWRlX2VuZGVkGAEgASgIIkcKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEi8KCHNlc3Npb25zGAEgAygLMh0udm9pY2VicmlkZ2UubWVkaWEudjEuU2Vzc2lvbiJYChJTZW5kQ29tbWFuZFJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIuCgdjb21tYW5kGAIgASgLMh0udm9pY2VicmlkZ2UubWVkaWEudjEuQ29tbWFuZCIVChNTZW5kQ29tbWFuZFJlc3BvbnNlIt8BCgdDb21tYW5kEigKA3NheRgBIAEoCzIZLnZvaWNlYnJpZGdlLm1lZGlhLnYxLlNheUgAEjQKCWludGVycnVwdBgCIAEoCzIfLnZvaWNlYnJpZGdlLm1lZGlhLnYxLkludGVycnVwdEgAEjcKC2luamVjdF90ZXh0GAMgASgLMiAudm9pY2VicmlkZ2UubWVkaWEudjEuSW5qZWN0VGV4dEgAEjMKCXNlbmRfZHRtZhgEIAEoCzIeLnZvaWNlYnJpZGdlLm1lZGlhLnYxLlNlbmREdG1mSABCBgoEa2luZCIZCgNTYXkSEgoEdGV4dBgBIAEoCUIEyNoYASILCglJbnRlcnJ1cHQiIAoKSW5qZWN0VGV4dBISCgR0ZXh0GAEgASgJQgTI2hgBIiAKCFNlbmREdG1mEhQKBmRpZ2l0cxgBIAEoCUIEyNoYASJBChNTdHJlYW1FdmVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAQiQgoUU3RyZWFtRXZlbnRzUmVzcG9uc2USKgoFZXZlbnQYASABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5FdmVudCIOCgxEcmFpblJlcXVlc3QiJgoNRHJhaW5SZXNwb25zZRIVCg1saXZlX3Nlc3Npb25zGAEgASgNIhAKDkdldE5vZGVSZXF1ZXN0IjsKD0dldE5vZGVSZXNwb25zZRIoCgRub2RlGAEgASgLMhoudm9pY2VicmlkZ2UubWVkaWEudjEuTm9kZSK0AQoETm9kZRIPCgdub2RlX2lkGAEgASgJEg4KBnJlZ2lvbhgCIAEoCRIVCg1hZHZlcnRpc2VfdXJsGAMgASgJEhUKDWxpdmVfc2Vzc2lvbnMYBCABKA0SFAoMbWF4X3Nlc3Npb25zGAUgASgNEhAKCGRyYWluaW5nGAYgASgIEhIKCm1lZGlhX2xvYWQYByABKAISDwoHdmVyc2lvbhgIIAEoCRIQCghwcm92aWRlchgJIAEoCTK9BwoRTWVkaWFQbGFuZVNlcnZpY2USawoMU3RhcnRTZXNzaW9uEikudm9pY2VicmlkZ2UubWVkaWEudjEuU3RhcnRTZXNzaW9uUmVxdWVzdBoqLnZvaWNlYnJpZGdlLm1lZGlhLnYxLlN0YXJ0U2Vzc2lvblJlc3BvbnNlIgTI2hgGEnEKDkFkdmFuY2VTZXNzaW9uEisudm9pY2VicmlkZ2UubWVkaWEudjEuQWR2YW5jZVNlc3Npb25SZXF1ZXN0Giwudm9pY2VicmlkZ2UubWVkaWEudjEuQWR2YW5jZVNlc3Npb25SZXNwb25zZSIEyNoYBhJlCgpFbmRTZXNzaW9uEicudm9pY2VicmlkZ2UubWVkaWEudjEuRW5kU2Vzc2lvblJlcXVlc3QaKC52b2ljZWJyaWRnZS5tZWRpYS52MS5FbmRTZXNzaW9uUmVzcG9uc2UiBMjaGAYSZQoKR2V0U2Vzc2lvbhInLnZvaWNlYnJpZGdlLm1lZGlhLnYxLkdldFNlc3Npb25SZXF1ZXN0Gigudm9pY2VicmlkZ2UubWVkaWEudjEuR2V0U2Vzc2lvblJlc3BvbnNlIgTI2hgGEmsKDExpc3RTZXNzaW9ucxIpLnZvaWNlYnJpZGdlLm1lZGlhLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaKi52b2ljZWJyaWRnZS5tZWRpYS52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIEyNoYBhJoCgtTZW5kQ29tbWFuZBIoLnZvaWNlYnJpZGdlLm1lZGlhLnYxLlNlbmRDb21tYW5kUmVxdWVzdBopLnZvaWNlYnJpZGdlLm1lZGlhLnYxLlNlbmRDb21tYW5kUmVzcG9uc2UiBMjaGAYSbQoMU3RyZWFtRXZlbnRzEikudm9pY2VicmlkZ2UubWVkaWEudjEuU3RyZWFtRXZlbnRzUmVxdWVzdBoqLnZvaWNlYnJpZGdlLm1lZGlhLnYxLlN0cmVhbUV2ZW50c1Jlc3BvbnNlIgTI2hgGMAESVgoFRHJhaW4SIi52b2ljZWJyaWRnZS5tZWRpYS52MS5EcmFpblJlcXVlc3QaIy52b2ljZWJyaWRnZS5tZWRpYS52MS5EcmFpblJlc3BvbnNlIgTI2hgGElwKB0dldE5vZGUSJC52b2ljZWJyaWRnZS5tZWRpYS52MS5HZXROb2RlUmVxdWVzdBolLnZvaWNlYnJpZGdlLm1lZGlhLnYxLkdldE5vZGVSZXNwb25zZSIEyNoYBmIGcHJvdG8z", [file_google_protobuf_timestamp, file_voicebridge_options_v1_options, file_voicebridge_types_v1_call, file_voicebridge_types_v1_event]);
 
 /**
+ * An offer to be answered.
+ *
  * @generated from message voicebridge.media.v1.StartSessionRequest
  */
 export type StartSessionRequest = Message<"voicebridge.media.v1.StartSessionRequest"> & {
@@ -56,16 +58,22 @@ export type StartSessionRequest = Message<"voicebridge.media.v1.StartSessionRequ
   elapsedMs: bigint;
 
   /**
+   * What the session does until it is told of a stage.
+   *
    * @generated from field: voicebridge.types.v1.SignallingMode signalling_mode = 5;
    */
   signallingMode: SignallingMode;
 
   /**
+   * How the AI behaves on this call; absent or empty fields: as the node's agent file says.
+   *
    * @generated from field: voicebridge.types.v1.Agent agent = 6;
    */
   agent?: Agent | undefined;
 
   /**
+   * As far as known.
+   *
    * @generated from field: voicebridge.types.v1.Caller caller = 7;
    */
   caller?: Caller | undefined;
@@ -79,10 +87,14 @@ export const StartSessionRequestSchema: GenMessage<StartSessionRequest> = /*@__P
   messageDesc(file_voicebridge_media_v1_media, 0);
 
 /**
+ * The answer to an offer.
+ *
  * @generated from message voicebridge.media.v1.StartSessionResponse
  */
 export type StartSessionResponse = Message<"voicebridge.media.v1.StartSessionResponse"> & {
   /**
+   * As in the request.
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
@@ -110,15 +122,21 @@ export const StartSessionResponseSchema: GenMessage<StartSessionResponse> = /*@_
   messageDesc(file_voicebridge_media_v1_media, 1);
 
 /**
+ * How far the signalling towards the caller has come.
+ *
  * @generated from message voicebridge.media.v1.AdvanceSessionRequest
  */
 export type AdvanceSessionRequest = Message<"voicebridge.media.v1.AdvanceSessionRequest"> & {
   /**
+   * Required.
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
 
   /**
+   * Required.
+   *
    * @generated from field: voicebridge.types.v1.SignallingStage stage = 2;
    */
   stage: SignallingStage;
@@ -132,6 +150,8 @@ export const AdvanceSessionRequestSchema: GenMessage<AdvanceSessionRequest> = /*
   messageDesc(file_voicebridge_media_v1_media, 2);
 
 /**
+ * How far the signalling has come by now.
+ *
  * @generated from message voicebridge.media.v1.AdvanceSessionResponse
  */
 export type AdvanceSessionResponse = Message<"voicebridge.media.v1.AdvanceSessionResponse"> & {
@@ -151,15 +171,21 @@ export const AdvanceSessionResponseSchema: GenMessage<AdvanceSessionResponse> = 
   messageDesc(file_voicebridge_media_v1_media, 3);
 
 /**
+ * A session to be ended, and how that is recorded.
+ *
  * @generated from message voicebridge.media.v1.EndSessionRequest
  */
 export type EndSessionRequest = Message<"voicebridge.media.v1.EndSessionRequest"> & {
   /**
+   * Required.
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
 
   /**
+   * What is recorded, if the session has not ended by itself; absent: COMPLETED API_HANGUP.
+   *
    * @generated from field: voicebridge.types.v1.Termination termination = 2;
    */
   termination?: Termination | undefined;
@@ -173,6 +199,8 @@ export const EndSessionRequestSchema: GenMessage<EndSessionRequest> = /*@__PURE_
   messageDesc(file_voicebridge_media_v1_media, 4);
 
 /**
+ * How the session ended.
+ *
  * @generated from message voicebridge.media.v1.EndSessionResponse
  */
 export type EndSessionResponse = Message<"voicebridge.media.v1.EndSessionResponse"> & {
@@ -192,30 +220,42 @@ export const EndSessionResponseSchema: GenMessage<EndSessionResponse> = /*@__PUR
   messageDesc(file_voicebridge_media_v1_media, 5);
 
 /**
+ * What a node knows of one of its sessions.
+ *
  * @generated from message voicebridge.media.v1.Session
  */
 export type Session = Message<"voicebridge.media.v1.Session"> & {
   /**
+   * Chosen by the control plane.
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
 
   /**
+   * Meta's call id.
+   *
    * @generated from field: string call_id = 2;
    */
   callId: string;
 
   /**
+   * How it is doing.
+   *
    * @generated from field: voicebridge.types.v1.SessionState state = 3;
    */
   state: SessionState;
 
   /**
+   * How far the signalling has come, as far as the node was told.
+   *
    * @generated from field: voicebridge.types.v1.SignallingStage stage = 4;
    */
   stage: SignallingStage;
 
   /**
+   * When StartSession came.
+   *
    * @generated from field: google.protobuf.Timestamp started_at = 5;
    */
   startedAt?: Timestamp | undefined;
@@ -228,6 +268,8 @@ export type Session = Message<"voicebridge.media.v1.Session"> & {
   lastSequence: bigint;
 
   /**
+   * Counters of its audio up to now.
+   *
    * @generated from field: voicebridge.types.v1.MediaStatistics statistics = 7;
    */
   statistics?: MediaStatistics | undefined;
@@ -248,10 +290,14 @@ export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
   messageDesc(file_voicebridge_media_v1_media, 6);
 
 /**
+ * Which session.
+ *
  * @generated from message voicebridge.media.v1.GetSessionRequest
  */
 export type GetSessionRequest = Message<"voicebridge.media.v1.GetSessionRequest"> & {
   /**
+   * Required.
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
@@ -265,10 +311,14 @@ export const GetSessionRequestSchema: GenMessage<GetSessionRequest> = /*@__PURE_
   messageDesc(file_voicebridge_media_v1_media, 7);
 
 /**
+ * The session.
+ *
  * @generated from message voicebridge.media.v1.GetSessionResponse
  */
 export type GetSessionResponse = Message<"voicebridge.media.v1.GetSessionResponse"> & {
   /**
+   * Always set.
+   *
    * @generated from field: voicebridge.media.v1.Session session = 1;
    */
   session?: Session | undefined;
@@ -282,10 +332,14 @@ export const GetSessionResponseSchema: GenMessage<GetSessionResponse> = /*@__PUR
   messageDesc(file_voicebridge_media_v1_media, 8);
 
 /**
+ * Which sessions.
+ *
  * @generated from message voicebridge.media.v1.ListSessionsRequest
  */
 export type ListSessionsRequest = Message<"voicebridge.media.v1.ListSessionsRequest"> & {
   /**
+   * Those too that have ended and whose events are still held.
+   *
    * @generated from field: bool include_ended = 1;
    */
   includeEnded: boolean;
@@ -299,10 +353,14 @@ export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__P
   messageDesc(file_voicebridge_media_v1_media, 9);
 
 /**
+ * Sessions of this node.
+ *
  * @generated from message voicebridge.media.v1.ListSessionsResponse
  */
 export type ListSessionsResponse = Message<"voicebridge.media.v1.ListSessionsResponse"> & {
   /**
+   * In no order.
+   *
    * @generated from field: repeated voicebridge.media.v1.Session sessions = 1;
    */
   sessions: Session[];
@@ -316,15 +374,21 @@ export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@_
   messageDesc(file_voicebridge_media_v1_media, 10);
 
 /**
+ * Something to do on a live session.
+ *
  * @generated from message voicebridge.media.v1.SendCommandRequest
  */
 export type SendCommandRequest = Message<"voicebridge.media.v1.SendCommandRequest"> & {
   /**
+   * Required.
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
 
   /**
+   * Required, with one of its kinds set.
+   *
    * @generated from field: voicebridge.media.v1.Command command = 2;
    */
   command?: Command | undefined;
@@ -338,6 +402,8 @@ export const SendCommandRequestSchema: GenMessage<SendCommandRequest> = /*@__PUR
   messageDesc(file_voicebridge_media_v1_media, 11);
 
 /**
+ * The session has taken the command.
+ *
  * @generated from message voicebridge.media.v1.SendCommandResponse
  */
 export type SendCommandResponse = Message<"voicebridge.media.v1.SendCommandResponse"> & {
@@ -357,28 +423,38 @@ export const SendCommandResponseSchema: GenMessage<SendCommandResponse> = /*@__P
  */
 export type Command = Message<"voicebridge.media.v1.Command"> & {
   /**
+   * Exactly one.
+   *
    * @generated from oneof voicebridge.media.v1.Command.kind
    */
   kind: {
     /**
+     * Have the AI say something.
+     *
      * @generated from field: voicebridge.media.v1.Say say = 1;
      */
     value: Say;
     case: "say";
   } | {
     /**
+     * Stop what is being played.
+     *
      * @generated from field: voicebridge.media.v1.Interrupt interrupt = 2;
      */
     value: Interrupt;
     case: "interrupt";
   } | {
     /**
+     * Give the AI a text.
+     *
      * @generated from field: voicebridge.media.v1.InjectText inject_text = 3;
      */
     value: InjectText;
     case: "injectText";
   } | {
     /**
+     * Send keys to the caller.
+     *
      * @generated from field: voicebridge.media.v1.SendDtmf send_dtmf = 4;
      */
     value: SendDtmf;
@@ -400,6 +476,8 @@ export const CommandSchema: GenMessage<Command> = /*@__PURE__*/
  */
 export type Say = Message<"voicebridge.media.v1.Say"> & {
   /**
+   * 1 to 16384 bytes.
+   *
    * @generated from field: string text = 1;
    */
   text: string;
@@ -434,6 +512,8 @@ export const InterruptSchema: GenMessage<Interrupt> = /*@__PURE__*/
  */
 export type InjectText = Message<"voicebridge.media.v1.InjectText"> & {
   /**
+   * 1 to 16384 bytes.
+   *
    * @generated from field: string text = 1;
    */
   text: string;
@@ -468,10 +548,14 @@ export const SendDtmfSchema: GenMessage<SendDtmf> = /*@__PURE__*/
   messageDesc(file_voicebridge_media_v1_media, 17);
 
 /**
+ * Whose events, and from where.
+ *
  * @generated from message voicebridge.media.v1.StreamEventsRequest
  */
 export type StreamEventsRequest = Message<"voicebridge.media.v1.StreamEventsRequest"> & {
   /**
+   * Required.
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
@@ -492,10 +576,14 @@ export const StreamEventsRequestSchema: GenMessage<StreamEventsRequest> = /*@__P
   messageDesc(file_voicebridge_media_v1_media, 18);
 
 /**
+ * One event.
+ *
  * @generated from message voicebridge.media.v1.StreamEventsResponse
  */
 export type StreamEventsResponse = Message<"voicebridge.media.v1.StreamEventsResponse"> & {
   /**
+   * Always set.
+   *
    * @generated from field: voicebridge.types.v1.Event event = 1;
    */
   event?: Event | undefined;
@@ -509,6 +597,8 @@ export const StreamEventsResponseSchema: GenMessage<StreamEventsResponse> = /*@_
   messageDesc(file_voicebridge_media_v1_media, 19);
 
 /**
+ * Asks the node to take no more sessions.
+ *
  * @generated from message voicebridge.media.v1.DrainRequest
  */
 export type DrainRequest = Message<"voicebridge.media.v1.DrainRequest"> & {
@@ -522,6 +612,8 @@ export const DrainRequestSchema: GenMessage<DrainRequest> = /*@__PURE__*/
   messageDesc(file_voicebridge_media_v1_media, 20);
 
 /**
+ * What is left to be waited for.
+ *
  * @generated from message voicebridge.media.v1.DrainResponse
  */
 export type DrainResponse = Message<"voicebridge.media.v1.DrainResponse"> & {
@@ -541,6 +633,8 @@ export const DrainResponseSchema: GenMessage<DrainResponse> = /*@__PURE__*/
   messageDesc(file_voicebridge_media_v1_media, 21);
 
 /**
+ * Asks the node about itself.
+ *
  * @generated from message voicebridge.media.v1.GetNodeRequest
  */
 export type GetNodeRequest = Message<"voicebridge.media.v1.GetNodeRequest"> & {
@@ -554,10 +648,14 @@ export const GetNodeRequestSchema: GenMessage<GetNodeRequest> = /*@__PURE__*/
   messageDesc(file_voicebridge_media_v1_media, 22);
 
 /**
+ * What the node says of itself.
+ *
  * @generated from message voicebridge.media.v1.GetNodeResponse
  */
 export type GetNodeResponse = Message<"voicebridge.media.v1.GetNodeResponse"> & {
   /**
+   * Always set.
+   *
    * @generated from field: voicebridge.media.v1.Node node = 1;
    */
   node?: Node | undefined;
@@ -584,6 +682,8 @@ export type Node = Message<"voicebridge.media.v1.Node"> & {
   nodeId: string;
 
   /**
+   * Where it is, as the placement rules call it.
+   *
    * @generated from field: string region = 2;
    */
   region: string;
@@ -596,16 +696,22 @@ export type Node = Message<"voicebridge.media.v1.Node"> & {
   advertiseUrl: string;
 
   /**
+   * Sessions that have not ended.
+   *
    * @generated from field: uint32 live_sessions = 4;
    */
   liveSessions: number;
 
   /**
+   * At this many it refuses more (NODE_FULL).
+   *
    * @generated from field: uint32 max_sessions = 5;
    */
   maxSessions: number;
 
   /**
+   * It takes no more sessions.
+   *
    * @generated from field: bool draining = 6;
    */
   draining: boolean;
@@ -618,6 +724,8 @@ export type Node = Message<"voicebridge.media.v1.Node"> & {
   mediaLoad: number;
 
   /**
+   * Of its program, e.g. "0.1.0".
+   *
    * @generated from field: string version = 8;
    */
   version: string;
@@ -638,6 +746,8 @@ export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
   messageDesc(file_voicebridge_media_v1_media, 24);
 
 /**
+ * Sessions on one node: one is one attempt at a call.
+ *
  * @generated from service voicebridge.media.v1.MediaPlaneService
  */
 export const MediaPlaneService: GenService<{
@@ -675,6 +785,8 @@ export const MediaPlaneService: GenService<{
     output: typeof EndSessionResponseSchema;
   },
   /**
+   * One session, live or ended not long ago. NOT_FOUND SESSION_NOT_FOUND.
+   *
    * @generated from rpc voicebridge.media.v1.MediaPlaneService.GetSession
    */
   getSession: {
@@ -724,6 +836,8 @@ export const MediaPlaneService: GenService<{
     output: typeof DrainResponseSchema;
   },
   /**
+   * What the node says of itself, as in its beats.
+   *
    * @generated from rpc voicebridge.media.v1.MediaPlaneService.GetNode
    */
   getNode: {

@@ -22,6 +22,8 @@ export const file_voicebridge_options_v1_options: GenFile = /*@__PURE__*/
  */
 export enum Access {
   /**
+   * Nothing is said, so nobody is let in.
+   *
    * @generated from enum value: ACCESS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,

@@ -22,6 +22,8 @@ export const file_voicebridge_types_v1_call: GenFile = /*@__PURE__*/
  */
 export type Termination = Message<"voicebridge.types.v1.Termination"> & {
   /**
+   * Who or what ended it.
+   *
    * @generated from field: voicebridge.types.v1.TerminationResult result = 1;
    */
   result: TerminationResult;
@@ -155,26 +157,36 @@ export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
  */
 export type Usage = Message<"voicebridge.types.v1.Usage"> & {
   /**
+   * Tokens of text given to the model, cached ones included.
+   *
    * @generated from field: uint64 input_text_tokens = 1;
    */
   inputTextTokens: bigint;
 
   /**
+   * Tokens of audio given to the model, cached ones included.
+   *
    * @generated from field: uint64 input_audio_tokens = 2;
    */
   inputAudioTokens: bigint;
 
   /**
+   * Of the two above, those billed as cached.
+   *
    * @generated from field: uint64 cached_tokens = 3;
    */
   cachedTokens: bigint;
 
   /**
+   * Tokens of text the model made.
+   *
    * @generated from field: uint64 output_text_tokens = 4;
    */
   outputTextTokens: bigint;
 
   /**
+   * Tokens of audio the model made.
+   *
    * @generated from field: uint64 output_audio_tokens = 5;
    */
   outputAudioTokens: bigint;
@@ -257,6 +269,8 @@ export const QualitySchema: GenMessage<Quality> = /*@__PURE__*/
  */
 export type DirectionQuality = Message<"voicebridge.types.v1.DirectionQuality"> & {
   /**
+   * Packets that did not come, 0 to 100.
+   *
    * @generated from field: float loss_percent = 1;
    */
   lossPercent: number;
@@ -340,6 +354,8 @@ export type MediaStatistics = Message<"voicebridge.types.v1.MediaStatistics"> & 
   packetsLate: bigint;
 
   /**
+   * Packets that came more than once; the further ones are dropped.
+   *
    * @generated from field: uint64 packets_duplicate = 4;
    */
   packetsDuplicate: bigint;
@@ -359,11 +375,15 @@ export type MediaStatistics = Message<"voicebridge.types.v1.MediaStatistics"> & 
   receivedMs: bigint;
 
   /**
+   * Audio handed to the provider, milliseconds: made up for packets that did not come in time.
+   *
    * @generated from field: uint64 concealed_ms = 7;
    */
   concealedMs: bigint;
 
   /**
+   * Audio handed to the provider, milliseconds: silence, where the caller sent nothing or loss went on too long.
+   *
    * @generated from field: uint64 silence_ms = 8;
    */
   silenceMs: bigint;
@@ -376,6 +396,8 @@ export type MediaStatistics = Message<"voicebridge.types.v1.MediaStatistics"> & 
   jitterMs: number;
 
   /**
+   * RTP packets sent to the caller.
+   *
    * @generated from field: uint64 packets_sent = 10;
    */
   packetsSent: bigint;
@@ -416,6 +438,8 @@ export const MediaStatisticsSchema: GenMessage<MediaStatistics> = /*@__PURE__*/
  */
 export enum Direction {
   /**
+   * Not said. Never sent by voicebridge.
+   *
    * @generated from enum value: DIRECTION_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -448,6 +472,8 @@ export const DirectionSchema: GenEnum<Direction> = /*@__PURE__*/
  */
 export enum SignallingStage {
   /**
+   * Nothing was reported yet. In a request INVALID_ARGUMENT.
+   *
    * @generated from enum value: SIGNALLING_STAGE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -515,6 +541,8 @@ export const SignallingModeSchema: GenEnum<SignallingMode> = /*@__PURE__*/
  */
 export enum Stage {
   /**
+   * Not said. Never sent by voicebridge.
+   *
    * @generated from enum value: STAGE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -575,6 +603,8 @@ export const StageSchema: GenEnum<Stage> = /*@__PURE__*/
  */
 export enum SessionState {
   /**
+   * Not said. Never sent by voicebridge.
+   *
    * @generated from enum value: SESSION_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -628,6 +658,8 @@ export const SessionStateSchema: GenEnum<SessionState> = /*@__PURE__*/
  */
 export enum TerminationResult {
   /**
+   * Not said. Never sent by voicebridge.
+   *
    * @generated from enum value: TERMINATION_RESULT_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,

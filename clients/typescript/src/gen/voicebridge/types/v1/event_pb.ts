@@ -32,6 +32,8 @@ export type Event = Message<"voicebridge.types.v1.Event"> & {
   callId: string;
 
   /**
+   * The session it happened in; empty when there is none.
+   *
    * @generated from field: string session_id = 2;
    */
   sessionId: string;
@@ -45,6 +47,8 @@ export type Event = Message<"voicebridge.types.v1.Event"> & {
   sequence: bigint;
 
   /**
+   * When it happened, by the clock of whoever saw it.
+   *
    * @generated from field: google.protobuf.Timestamp occurred_at = 4;
    */
   occurredAt?: Timestamp | undefined;
@@ -57,6 +61,8 @@ export type Event = Message<"voicebridge.types.v1.Event"> & {
   node: string;
 
   /**
+   * The region of that node; empty for events of the control plane.
+   *
    * @generated from field: string region = 6;
    */
   region: string;
@@ -69,53 +75,69 @@ export type Event = Message<"voicebridge.types.v1.Event"> & {
   elapsedMs: bigint;
 
   /**
+   * What happened. Kinds of later versions are unknown fields to older clients: `kind` is then not set.
+   *
    * @generated from oneof voicebridge.types.v1.Event.kind
    */
   kind: {
     /**
+     * A milestone of the call was reached.
+     *
      * @generated from field: voicebridge.types.v1.StageReached stage_reached = 20;
      */
     value: StageReached;
     case: "stageReached";
   } | {
     /**
+     * The caller's offer was answered.
+     *
      * @generated from field: voicebridge.types.v1.OfferAnswered offer_answered = 21;
      */
     value: OfferAnswered;
     case: "offerAnswered";
   } | {
     /**
+     * ICE and DTLS are up.
+     *
      * @generated from field: voicebridge.types.v1.TransportConnected transport_connected = 22;
      */
     value: TransportConnected;
     case: "transportConnected";
   } | {
     /**
+     * The AI is ready.
+     *
      * @generated from field: voicebridge.types.v1.ProviderReady provider_ready = 23;
      */
     value: ProviderReady;
     case: "providerReady";
   } | {
     /**
+     * The caller began to speak.
+     *
      * @generated from field: voicebridge.types.v1.CallerSpeechStarted caller_speech_started = 24;
      */
     value: CallerSpeechStarted;
     case: "callerSpeechStarted";
   } | {
     /**
+     * The caller stopped speaking.
+     *
      * @generated from field: voicebridge.types.v1.CallerSpeechStopped caller_speech_stopped = 25;
      */
     value: CallerSpeechStopped;
     case: "callerSpeechStopped";
   } | {
     /**
+     * What one side said, final.
+     *
      * @generated from field: voicebridge.types.v1.Transcript transcript = 26;
      */
     value: Transcript;
     case: "transcript";
   } | {
     /**
-     * Transient.
+     * Transient: a piece of a transcript in the making.
      *
      * @generated from field: voicebridge.types.v1.PartialTranscript partial_transcript = 27;
      */
@@ -123,31 +145,39 @@ export type Event = Message<"voicebridge.types.v1.Event"> & {
     case: "partialTranscript";
   } | {
     /**
+     * The AI began a reply.
+     *
      * @generated from field: voicebridge.types.v1.ResponseStarted response_started = 28;
      */
     value: ResponseStarted;
     case: "responseStarted";
   } | {
     /**
+     * The AI finished making a reply.
+     *
      * @generated from field: voicebridge.types.v1.ResponseFinished response_finished = 29;
      */
     value: ResponseFinished;
     case: "responseFinished";
   } | {
     /**
+     * The caller interrupted.
+     *
      * @generated from field: voicebridge.types.v1.BargedIn barged_in = 30;
      */
     value: BargedIn;
     case: "bargedIn";
   } | {
     /**
+     * The AI called a tool.
+     *
      * @generated from field: voicebridge.types.v1.ToolCalled tool_called = 31;
      */
     value: ToolCalled;
     case: "toolCalled";
   } | {
     /**
-     * Transient.
+     * Transient: counters of the audio.
      *
      * @generated from field: voicebridge.types.v1.StatisticsReported statistics_reported = 32;
      */
@@ -155,19 +185,23 @@ export type Event = Message<"voicebridge.types.v1.Event"> & {
     case: "statisticsReported";
   } | {
     /**
+     * Something went wrong that did not end the call by itself.
+     *
      * @generated from field: voicebridge.types.v1.Incident incident = 33;
      */
     value: Incident;
     case: "incident";
   } | {
     /**
+     * The media session is over.
+     *
      * @generated from field: voicebridge.types.v1.SessionEnded session_ended = 34;
      */
     value: SessionEnded;
     case: "sessionEnded";
   } | {
     /**
-     * Control plane only.
+     * Control plane only: Graph answered.
      *
      * @generated from field: voicebridge.types.v1.GraphAnswered graph_answered = 35;
      */
@@ -183,18 +217,24 @@ export type Event = Message<"voicebridge.types.v1.Event"> & {
     case: "callEnded";
   } | {
     /**
+     * A sound of the caller was no interruption after all.
+     *
      * @generated from field: voicebridge.types.v1.BargeInReverted barge_in_reverted = 37;
      */
     value: BargeInReverted;
     case: "bargeInReverted";
   } | {
     /**
+     * The caller pressed a key.
+     *
      * @generated from field: voicebridge.types.v1.DtmfReceived dtmf_received = 38;
      */
     value: DtmfReceived;
     case: "dtmfReceived";
   } | {
     /**
+     * How good the call sounded.
+     *
      * @generated from field: voicebridge.types.v1.QualityReported quality_reported = 39;
      */
     value: QualityReported;
@@ -216,6 +256,8 @@ export const EventSchema: GenMessage<Event> = /*@__PURE__*/
  */
 export type StageReached = Message<"voicebridge.types.v1.StageReached"> & {
   /**
+   * Which.
+   *
    * @generated from field: voicebridge.types.v1.Stage stage = 1;
    */
   stage: Stage;
@@ -298,6 +340,8 @@ export type ProviderReady = Message<"voicebridge.types.v1.ProviderReady"> & {
   provider: string;
 
   /**
+   * The model as the provider names it; may be empty.
+   *
    * @generated from field: string model = 2;
    */
   model: string;
@@ -352,6 +396,8 @@ export const CallerSpeechStartedSchema: GenMessage<CallerSpeechStarted> = /*@__P
  */
 export type CallerSpeechStopped = Message<"voicebridge.types.v1.CallerSpeechStopped"> & {
   /**
+   * Offset in the audio given to the provider, milliseconds.
+   *
    * @generated from field: uint64 audio_ms = 1;
    */
   audioMs: bigint;
@@ -371,6 +417,8 @@ export const CallerSpeechStoppedSchema: GenMessage<CallerSpeechStopped> = /*@__P
  */
 export type Transcript = Message<"voicebridge.types.v1.Transcript"> & {
   /**
+   * Who said it.
+   *
    * @generated from field: voicebridge.types.v1.Speaker speaker = 1;
    */
   speaker: Speaker;
@@ -411,11 +459,15 @@ export const TranscriptSchema: GenMessage<Transcript> = /*@__PURE__*/
  */
 export type PartialTranscript = Message<"voicebridge.types.v1.PartialTranscript"> & {
   /**
+   * Who says it.
+   *
    * @generated from field: voicebridge.types.v1.Speaker speaker = 1;
    */
   speaker: Speaker;
 
   /**
+   * The provider's item id, as the final transcript will have it.
+   *
    * @generated from field: string item_id = 2;
    */
   itemId: string;
@@ -442,6 +494,8 @@ export const PartialTranscriptSchema: GenMessage<PartialTranscript> = /*@__PURE_
  */
 export type ResponseStarted = Message<"voicebridge.types.v1.ResponseStarted"> & {
   /**
+   * The provider's id of the reply.
+   *
    * @generated from field: string response_id = 1;
    */
   responseId: string;
@@ -461,6 +515,8 @@ export const ResponseStartedSchema: GenMessage<ResponseStarted> = /*@__PURE__*/
  */
 export type ResponseFinished = Message<"voicebridge.types.v1.ResponseFinished"> & {
   /**
+   * The provider's id of the reply.
+   *
    * @generated from field: string response_id = 1;
    */
   responseId: string;
@@ -480,6 +536,8 @@ export type ResponseFinished = Message<"voicebridge.types.v1.ResponseFinished"> 
   statusReason: string;
 
   /**
+   * What this reply cost; absent if the provider did not say.
+   *
    * @generated from field: voicebridge.types.v1.Usage usage = 4;
    */
   usage?: Usage | undefined;
@@ -499,6 +557,8 @@ export const ResponseFinishedSchema: GenMessage<ResponseFinished> = /*@__PURE__*
  */
 export type BargedIn = Message<"voicebridge.types.v1.BargedIn"> & {
   /**
+   * The provider's id of the item that was cut.
+   *
    * @generated from field: string item_id = 1;
    */
   itemId: string;
@@ -532,6 +592,8 @@ export const BargedInSchema: GenMessage<BargedIn> = /*@__PURE__*/
  */
 export type BargeInReverted = Message<"voicebridge.types.v1.BargeInReverted"> & {
   /**
+   * The provider's id of the item that was held back.
+   *
    * @generated from field: string item_id = 1;
    */
   itemId: string;
@@ -572,6 +634,8 @@ export type DtmfReceived = Message<"voicebridge.types.v1.DtmfReceived"> & {
   digit: string;
 
   /**
+   * How long the key was held, milliseconds.
+   *
    * @generated from field: uint32 duration_ms = 2;
    */
   durationMs: number;
@@ -591,11 +655,15 @@ export const DtmfReceivedSchema: GenMessage<DtmfReceived> = /*@__PURE__*/
  */
 export type ToolCalled = Message<"voicebridge.types.v1.ToolCalled"> & {
   /**
+   * The provider's id of the call of the tool.
+   *
    * @generated from field: string tool_call_id = 1;
    */
   toolCallId: string;
 
   /**
+   * The tool's name.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
@@ -622,6 +690,8 @@ export const ToolCalledSchema: GenMessage<ToolCalled> = /*@__PURE__*/
  */
 export type StatisticsReported = Message<"voicebridge.types.v1.StatisticsReported"> & {
   /**
+   * Since the session began.
+   *
    * @generated from field: voicebridge.types.v1.MediaStatistics statistics = 1;
    */
   statistics?: MediaStatistics | undefined;
@@ -641,6 +711,8 @@ export const StatisticsReportedSchema: GenMessage<StatisticsReported> = /*@__PUR
  */
 export type QualityReported = Message<"voicebridge.types.v1.QualityReported"> & {
   /**
+   * Since the last report.
+   *
    * @generated from field: voicebridge.types.v1.Quality quality = 1;
    */
   quality?: Quality | undefined;
@@ -667,11 +739,15 @@ export type Incident = Message<"voicebridge.types.v1.Incident"> & {
   reason: string;
 
   /**
+   * One sentence for a person. No personal data.
+   *
    * @generated from field: string message = 2;
    */
   message: string;
 
   /**
+   * Meta's or the provider's own code, if there is one.
+   *
    * @generated from field: string upstream_code = 3;
    */
   upstreamCode: string;
@@ -691,16 +767,22 @@ export const IncidentSchema: GenMessage<Incident> = /*@__PURE__*/
  */
 export type SessionEnded = Message<"voicebridge.types.v1.SessionEnded"> & {
   /**
+   * How it ended.
+   *
    * @generated from field: voicebridge.types.v1.Termination termination = 1;
    */
   termination?: Termination | undefined;
 
   /**
+   * Of the whole session.
+   *
    * @generated from field: voicebridge.types.v1.MediaStatistics statistics = 2;
    */
   statistics?: MediaStatistics | undefined;
 
   /**
+   * Of the whole session.
+   *
    * @generated from field: voicebridge.types.v1.Usage usage = 3;
    */
   usage?: Usage | undefined;
@@ -748,6 +830,8 @@ export type GraphAnswered = Message<"voicebridge.types.v1.GraphAnswered"> & {
   status: number;
 
   /**
+   * From the request to the answer, milliseconds, a repeated request included.
+   *
    * @generated from field: uint32 duration_ms = 3;
    */
   durationMs: number;
@@ -760,6 +844,8 @@ export type GraphAnswered = Message<"voicebridge.types.v1.GraphAnswered"> & {
   errorCode: number;
 
   /**
+   * The text that Meta gave with the error; empty if none. May hold a number.
+   *
    * @generated from field: string error_details = 5;
    */
   errorDetails: string;
@@ -786,6 +872,8 @@ export const GraphAnsweredSchema: GenMessage<GraphAnswered> = /*@__PURE__*/
  */
 export type CallEnded = Message<"voicebridge.types.v1.CallEnded"> & {
   /**
+   * How it ended.
+   *
    * @generated from field: voicebridge.types.v1.Termination termination = 1;
    */
   termination?: Termination | undefined;
@@ -812,16 +900,22 @@ export const CallEndedSchema: GenMessage<CallEnded> = /*@__PURE__*/
  */
 export enum Speaker {
   /**
+   * Not said. Never sent by voicebridge.
+   *
    * @generated from enum value: SPEAKER_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * The person on the other end.
+   *
    * @generated from enum value: SPEAKER_CALLER = 1;
    */
   CALLER = 1,
 
   /**
+   * The AI.
+   *
    * @generated from enum value: SPEAKER_AGENT = 2;
    */
   AGENT = 2,
@@ -840,110 +934,148 @@ export const SpeakerSchema: GenEnum<Speaker> = /*@__PURE__*/
  */
 export enum EventKind {
   /**
+   * Not said. Never sent by voicebridge. In a filter INVALID_ARGUMENT.
+   *
    * @generated from enum value: EVENT_KIND_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * A milestone of the call was reached.
+   *
    * @generated from enum value: EVENT_KIND_STAGE_REACHED = 20;
    */
   STAGE_REACHED = 20,
 
   /**
+   * The caller's offer was answered.
+   *
    * @generated from enum value: EVENT_KIND_OFFER_ANSWERED = 21;
    */
   OFFER_ANSWERED = 21,
 
   /**
+   * ICE and DTLS are up.
+   *
    * @generated from enum value: EVENT_KIND_TRANSPORT_CONNECTED = 22;
    */
   TRANSPORT_CONNECTED = 22,
 
   /**
+   * The AI is ready.
+   *
    * @generated from enum value: EVENT_KIND_PROVIDER_READY = 23;
    */
   PROVIDER_READY = 23,
 
   /**
+   * The caller began to speak.
+   *
    * @generated from enum value: EVENT_KIND_CALLER_SPEECH_STARTED = 24;
    */
   CALLER_SPEECH_STARTED = 24,
 
   /**
+   * The caller stopped speaking.
+   *
    * @generated from enum value: EVENT_KIND_CALLER_SPEECH_STOPPED = 25;
    */
   CALLER_SPEECH_STOPPED = 25,
 
   /**
+   * What one side said, final.
+   *
    * @generated from enum value: EVENT_KIND_TRANSCRIPT = 26;
    */
   TRANSCRIPT = 26,
 
   /**
-   * Transient.
+   * Transient: a piece of a transcript in the making.
    *
    * @generated from enum value: EVENT_KIND_PARTIAL_TRANSCRIPT = 27;
    */
   PARTIAL_TRANSCRIPT = 27,
 
   /**
+   * The AI began a reply.
+   *
    * @generated from enum value: EVENT_KIND_RESPONSE_STARTED = 28;
    */
   RESPONSE_STARTED = 28,
 
   /**
+   * The AI finished making a reply.
+   *
    * @generated from enum value: EVENT_KIND_RESPONSE_FINISHED = 29;
    */
   RESPONSE_FINISHED = 29,
 
   /**
+   * The caller interrupted.
+   *
    * @generated from enum value: EVENT_KIND_BARGED_IN = 30;
    */
   BARGED_IN = 30,
 
   /**
+   * The AI called a tool.
+   *
    * @generated from enum value: EVENT_KIND_TOOL_CALLED = 31;
    */
   TOOL_CALLED = 31,
 
   /**
-   * Transient.
+   * Transient: counters of the audio.
    *
    * @generated from enum value: EVENT_KIND_STATISTICS_REPORTED = 32;
    */
   STATISTICS_REPORTED = 32,
 
   /**
+   * Something went wrong that did not end the call by itself.
+   *
    * @generated from enum value: EVENT_KIND_INCIDENT = 33;
    */
   INCIDENT = 33,
 
   /**
+   * The media session is over.
+   *
    * @generated from enum value: EVENT_KIND_SESSION_ENDED = 34;
    */
   SESSION_ENDED = 34,
 
   /**
+   * Control plane only: Graph answered.
+   *
    * @generated from enum value: EVENT_KIND_GRAPH_ANSWERED = 35;
    */
   GRAPH_ANSWERED = 35,
 
   /**
+   * Control plane only: the call's record is closed. Always the last event of a call.
+   *
    * @generated from enum value: EVENT_KIND_CALL_ENDED = 36;
    */
   CALL_ENDED = 36,
 
   /**
+   * A sound of the caller was no interruption after all.
+   *
    * @generated from enum value: EVENT_KIND_BARGE_IN_REVERTED = 37;
    */
   BARGE_IN_REVERTED = 37,
 
   /**
+   * The caller pressed a key.
+   *
    * @generated from enum value: EVENT_KIND_DTMF_RECEIVED = 38;
    */
   DTMF_RECEIVED = 38,
 
   /**
+   * How good the call sounded.
+   *
    * @generated from enum value: EVENT_KIND_QUALITY_REPORTED = 39;
    */
   QUALITY_REPORTED = 39,
