@@ -21,6 +21,7 @@ use voicebridge_proto::{
         node_service_server::{NodeService, NodeServiceServer},
     },
     media::v1::{DrainRequest, GetNodeRequest, Node},
+    options::v1::Access,
     types::v1::event::Kind as Event,
 };
 use voicebridge_telemetry::status::reason;
@@ -119,6 +120,47 @@ async fn without_the_token_nothing_is_answered() {
     assert!(node.client.get_node(right).await.is_ok());
     // Health needs none.
     assert_eq!(health(&node.url).await, ServingStatus::Serving);
+}
+
+/// Methods of the node's service, with the number of what the contract says each wants.
+fn methods() -> Vec<(String, Option<i32>)> {
+    let pool = prost_reflect::DescriptorPool::decode(voicebridge_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let access = pool.get_extension_by_name("voicebridge.options.v1.access").unwrap();
+    let service = pool.get_service_by_name("voicebridge.media.v1.MediaPlaneService").unwrap();
+    let wants = |method: &prost_reflect::MethodDescriptor| method.options().get_extension(&access).as_enum_number();
+    let path = |name: &str| format!("/{}/{name}", service.full_name());
+    service.methods().map(|method| (path(method.name()), wants(&method))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_method_wants_the_token() {
+    let node = TestNode::start(|raw| raw.node_token = Some("s3cret".into())).await;
+    let methods = methods();
+    assert!(methods.len() >= 9, "{methods:?}");
+    for (path, wants) in methods {
+        assert_eq!(wants, Some(Access::NodeToken.into()), "{path}");
+        for (key, expect) in [
+            (None, false),
+            (Some("Bearer other"), false),
+            (Some("Bearer s3cre"), false),
+            (Some("Bearer s3crets"), false),
+            (Some("Basic s3cret"), false),
+            (Some("Bearer s3cret"), true),
+        ] {
+            let channel = Channel::from_shared(node.url.clone()).unwrap().connect().await.unwrap();
+            let mut grpc = tonic::client::Grpc::new(channel);
+            grpc.ready().await.unwrap();
+            let mut request = Request::new(tokio_stream::iter([()]));
+            if let Some(key) = key {
+                request.metadata_mut().insert("authorization", key.parse().unwrap());
+            }
+            // An empty message: whatever the method makes of it, the guard stands before it.
+            let codec = tonic_prost::ProstCodec::<(), ()>::default();
+            let answer = timeout(SOON, grpc.streaming(request, path.parse().unwrap(), codec)).await.unwrap();
+            let reason = answer.map(|_| ()).err().and_then(|status| reason(&status));
+            assert_eq!(reason.as_deref() != Some("UNAUTHENTICATED"), expect, "{path} with {key:?}: {reason:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
