@@ -1,6 +1,7 @@
 //! What the clients of every language are tested against.
 //!
-//! [`scenarios`] plays streams of events from a script, with every way a stream can break. The clients themselves, their
+//! [`scenarios`] plays streams of events from a script, with every way a stream can break; [`stage`] is the whole
+//! system, with means to disturb it. The clients themselves, their
 //! runners and the format of the scripts are described in `tests/clients/README.md`.
 
 use std::io;
@@ -8,6 +9,7 @@ use std::io;
 use tokio::sync::oneshot;
 
 pub mod scenarios;
+pub mod stage;
 
 /// Resolves when standard input ends: whoever started this program, holding the other end, is gone.
 #[must_use]

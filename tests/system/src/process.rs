@@ -134,10 +134,11 @@ impl Drop for Process {
     }
 }
 
-/// The binary beside this test's own executable (`target/<profile>/deps/system-...`).
+/// The binary beside this program, or beside this test's own executable (`target/<profile>/deps/system-...`).
 fn binary_path(binary: &str) -> anyhow::Result<PathBuf> {
-    let test = env::current_exe().context("find the test's own executable")?;
-    let profile = test.ancestors().nth(2).context("a test executable lies in target/<profile>/deps")?;
+    let program = env::current_exe().context("find this program's own executable")?;
+    let folder = program.parent().context("an executable lies in a folder")?;
+    let profile = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let path = profile.join(binary);
     if !path.is_file() {
         bail!("{} is missing: run `cargo build --workspace --bins` first", path.display());
