@@ -1,10 +1,11 @@
-"""Programs of this repository that tests stand against: started, asked for their address, ended."""
+"""Programs of this repository that tests stand against: started, asked, ended."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 END_S = 20
+ANSWER_S = 60
 
 
 @contextmanager
@@ -35,3 +37,11 @@ def running(name: str, *arguments: str) -> Iterator[dict[str, Any]]:
             except subprocess.TimeoutExpired:
                 child.kill()
                 raise
+
+
+def post(url: str, body: object = None) -> Any:
+    """The answer to JSON, which is JSON."""
+    data = json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"}, method="POST")
+    with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
+        return json.load(answer)

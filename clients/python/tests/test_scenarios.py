@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
-from programs import REPOSITORY, running
+from programs import REPOSITORY, post, running
 
 from voicebridge import Client, Event, EventKind, EventStream, StreamStart, VoiceBridgeError
 from voicebridge.endpoint import Endpoint
@@ -26,13 +25,6 @@ HANGS_S = 30
 def server() -> Iterator[str]:
     with running("voicebridge-scenarios") as ready:
         yield ready["url"]
-
-
-def post(url: str, body: object = None) -> Any:
-    data = json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"content-type": "application/json"}, method="POST")
-    with urllib.request.urlopen(request, timeout=HANGS_S) as answer:
-        return json.load(answer)
 
 
 class Telling(grpc.aio.UnaryStreamClientInterceptor):
