@@ -2,7 +2,11 @@ package voicebridge
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,5 +60,34 @@ func running(t *testing.T, ready any, name string, arguments ...string) {
 	}
 	if err := json.Unmarshal(line, ready); err != nil {
 		t.Fatalf("%s: %v in %s", name, err, line)
+	}
+}
+
+// ask posts JSON and reads the JSON that answers.
+func ask(url string, body, answer any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	response, err := http.Post(url, "application/json", bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	said, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s: %s", url, response.Status, said)
+	}
+	return json.Unmarshal(said, answer)
+}
+
+// post is ask for what must succeed.
+func post(t *testing.T, url string, body, answer any) {
+	t.Helper()
+	if err := ask(url, body, answer); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,13 +1,11 @@
 package voicebridge
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,23 +233,4 @@ func wireName(code codes.Code) string {
 	}
 	// The one word that Go spells differently.
 	return strings.Replace(strings.ToUpper(name.String()), "CANCELED", "CANCELLED", 1)
-}
-
-func post(t *testing.T, url string, body, answer any) {
-	t.Helper()
-	text, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.Post(url, "application/json", bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s", url, response.Status)
-	}
-	if err := json.NewDecoder(response.Body).Decode(answer); err != nil {
-		t.Fatal(err)
-	}
 }
