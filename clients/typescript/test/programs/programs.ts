@@ -14,10 +14,16 @@ export interface Target {
   callId: string;
 }
 
-/** What a program tells while it runs. */
-export type Report = (progress: { sequence: number }) => void;
+/** A durable event has come. */
+export interface Progress {
+  sequence: number;
+  kind: string | undefined;
+}
 
-/** The events of a call until its end: protobuf in base64, in the order in which they came; and the waits between. */
+/** What a program tells while it runs. */
+export type Report = (progress: Progress) => void;
+
+/** The events of a call until its end, protobuf in base64, in the order in which they came; and how many connections it took. */
 export async function follow(make: MakeClient, { callId, ...options }: Target, report: Report) {
   const events: string[] = [];
   let connections = 1;
@@ -29,7 +35,7 @@ export async function follow(make: MakeClient, { callId, ...options }: Target, r
     // Transient events are live only: nobody can say which ones there must be.
     if (event === undefined || event.sequence === 0n) continue;
     events.push(base64(toBinary(EventSchema, event)));
-    report({ sequence: Number(event.sequence) });
+    report({ sequence: Number(event.sequence), kind: event.kind.case });
   }
   return { events, connections };
 }
@@ -74,7 +80,8 @@ async function failure(promise: Promise<unknown>): Promise<string> {
   return "no error";
 }
 
-function base64(bytes: Uint8Array): string {
+/** For the way from one runtime to another. */
+export function base64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
 }
 
