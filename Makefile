@@ -4,12 +4,12 @@ CALLS ?= 3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo generate test bench-audio lint fmt build deps
+.PHONY: help demo generate test bench-audio bench-clients lint fmt build deps
 
 help: ## Show this text
 	@echo "voicebridge: answers WhatsApp calls and lets the caller talk with a realtime AI."
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make demo CALLS=20 the same with 20 calls at once"
 
@@ -18,13 +18,17 @@ demo: ## Make real calls through real processes with simulated ends, and prove t
 	cargo build --release --locked -p voicebridge-server -p voicebridge-node -p voicebridge-cli
 	@$(TARGET_DIR)/release/voicebridge demo --calls $(CALLS) --out $(TARGET_DIR)/demo
 
-test: ## Run every test: unit, whole system, Chromium and aiortc as callers
-	@scripts/install-deps build interop
+test: ## Run every test: unit, whole system, Chromium and aiortc as callers, clients of other languages
+	@scripts/install-deps build interop clients
 	@scripts/test
 
 bench-audio: ## Measure sound, delay and cost of the audio path on bad networks against their targets
 	@scripts/install-deps build bench
 	@scripts/bench-audio
+
+bench-clients: ## Measure what clients and the edge function add, against their targets
+	@scripts/install-deps build clients edge
+	@scripts/bench-clients
 
 generate: ## Write the clients' generated code anew from proto/
 	@scripts/generate
@@ -41,4 +45,4 @@ build: ## Build the three programs for release into target/release
 	cargo build --release --locked -p voicebridge-server -p voicebridge-node -p voicebridge-cli
 
 deps: ## Install what building and testing need (apt, as root or with sudo), or say what is missing
-	@scripts/install-deps build interop
+	@scripts/install-deps build interop clients
