@@ -95,8 +95,8 @@ func TestARequestHasADeadlineThatItMaySetItself(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = dial(t, p.url, WithTimeout(time.Hour)).Calls.GetCall(ctx, &controlv1.GetCallRequest{})
-	if code := failure(t, err).Code; code != codes.DeadlineExceeded {
-		t.Errorf("code %v", code)
+	if failure(t, err).Code != codes.DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("ended with %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package voicebridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -75,17 +76,22 @@ func fromRPC(ctx context.Context, err error) error {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return ended(ctx.Err())
 	}
-	return fromStatus(err)
+	e := fromStatus(err)
+	// The deadline goes along with the request, and the control plane may be the first to notice that it passed.
+	if _, has := ctx.Deadline(); has && e.Code == codes.DeadlineExceeded {
+		return ended(context.DeadlineExceeded)
+	}
+	return e
 }
 
 // ended is the error of a caller's context that is over.
-func ended(ctx context.Context) *Error {
-	if ctx.Err() == context.DeadlineExceeded {
-		return &Error{Code: codes.DeadlineExceeded, Message: "the caller's deadline passed", cause: ctx.Err()}
+func ended(cause error) *Error {
+	if errors.Is(cause, context.DeadlineExceeded) {
+		return &Error{Code: codes.DeadlineExceeded, Message: "the caller's deadline passed", cause: cause}
 	}
-	return &Error{Code: codes.Canceled, Message: "cancelled by the caller", cause: ctx.Err()}
+	return &Error{Code: codes.Canceled, Message: "cancelled by the caller", cause: cause}
 }
 
 func fromStatus(err error) *Error {

@@ -126,7 +126,7 @@ func (s *EventStream) run(deliver func(*Event) bool) error {
 		case err == nil:
 			err = &Error{Code: codes.Unavailable, Message: "the control plane ended a stream without an end"}
 		case s.ctx.Err() != nil:
-			return ended(s.ctx)
+			return ended(s.ctx.Err())
 		}
 		failure := typed(err)
 		failures++
@@ -141,7 +141,7 @@ func (s *EventStream) run(deliver func(*Event) bool) error {
 			break
 		}
 	}
-	return ended(s.ctx)
+	return ended(s.ctx.Err())
 }
 
 // attempt delivers what one connection brings, until OK (nil), and calls alive for every response but the first. The

@@ -81,6 +81,21 @@ async def test_closing_the_client_ends_its_streams_in_order(control: Control) ->
     await client.close()
 
 
+async def test_closing_the_client_ends_a_stream_that_waits_to_connect_again() -> None:
+    waiting = asyncio.Event()
+
+    async def for_ever(_: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    # Port 1 of loopback: reserved (RFC 6335), and nothing here listens on it.
+    client = Client("http://127.0.0.1:1")
+    task = asyncio.create_task(read(client.follow("a", sleep=for_ever)))
+    await waiting.wait()
+    await client.close()
+    assert await asyncio.wait_for(task, 5) == []
+
+
 async def test_leaving_the_loop_and_the_stream_frees_the_connection(control: Control) -> None:
     control.stream = endless = Endless(3)
     async with Client(control.url) as client:

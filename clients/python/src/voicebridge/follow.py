@@ -56,7 +56,7 @@ class EventStream:
         self._options = options
         self._keepalive_s = options.assumed_keepalive_s
         self._channel: grpc.aio.Channel | None = None
-        self._closed = False
+        self._closing = asyncio.Event()
         self._reading = False
         self._events = self._run()
 
@@ -70,7 +70,7 @@ class EventStream:
         except asyncio.CancelledError:
             # Either the caller's task is cancelled, or `aclose` took the connection away under a read.
             task = asyncio.current_task()
-            if self._closed and not (task and task.cancelling()):
+            if self._closing.is_set() and not (task and task.cancelling()):
                 raise StopAsyncIteration from None
             raise
         finally:
@@ -86,7 +86,7 @@ class EventStream:
 
     async def aclose(self) -> None:
         """Ends the stream: no more events, the connection is closed. A read under way in another task ends too. Idempotent."""
-        self._closed = True
+        self._closing.set()
         if not self._reading:
             await self._events.aclose()
         elif self._channel is not None:
@@ -95,7 +95,7 @@ class EventStream:
     async def _run(self) -> AsyncGenerator[event_pb2.Event]:
         failures = 0  # since the last response that counts
         barren = 0  # connections in a row without one
-        while not self._closed:
+        while not self._closing.is_set():
             barren += 1
             try:
                 async with aclosing(self._attempt()) as responses:
@@ -111,7 +111,7 @@ class EventStream:
                             self._options.on_lagged(response.lagged.transient_missed)
                         if response.HasField("event") and not repeated:
                             yield response.event
-                if self._request.call_id or self._closed:
+                if self._request.call_id or self._closing.is_set():
                     return
                 raise VoiceBridgeError(grpc.StatusCode.UNAVAILABLE, "the control plane ended a stream without an end")
             except VoiceBridgeError as error:
@@ -123,7 +123,19 @@ class EventStream:
                 log.info("the event stream broke (%s), again in %.1f s", error.reason or error.code.name, delay)
                 if self._options.on_retry is not None:
                     self._options.on_retry(error, delay)
-            await self._options.sleep(delay)
+            await self._pause(delay)
+
+    async def _pause(self, delay_s: float) -> None:
+        """Sleeps, unless the stream is closed meanwhile."""
+        sleeping = asyncio.ensure_future(self._options.sleep(delay_s))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait((sleeping, closing), return_when=asyncio.FIRST_COMPLETED)
+            if sleeping.done():
+                sleeping.result()
+        finally:
+            sleeping.cancel()
+            closing.cancel()
 
     async def _attempt(self) -> AsyncGenerator[call_pb2.StreamEventsResponse]:
         """Responses of one connection, until OK."""
