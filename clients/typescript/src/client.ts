@@ -23,7 +23,8 @@ export interface ClientOptions {
 export interface TransportSettings {
   baseUrl: string;
   interceptors: Interceptor[];
-  defaultTimeoutMs: number;
+  /** Absent: none. */
+  defaultTimeoutMs?: number;
 }
 
 /** A client of a control plane. Holds no connection of its own: make as many as you like. */
@@ -33,10 +34,12 @@ export class BaseClient {
   readonly #transport: Transport;
 
   constructor(options: ClientOptions, transport: (settings: TransportSettings) => Transport) {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
     this.#transport = transport({
       baseUrl: baseUrl(options.url),
       interceptors: [authorize(options.apiKey)],
-      defaultTimeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      // To Connect 0 is a deadline that has passed.
+      ...(timeoutMs > 0 && { defaultTimeoutMs: timeoutMs }),
     });
     this.calls = this.service(CallService);
   }
