@@ -138,7 +138,7 @@ func (s *EventStream) run(deliver func(*Event) bool) error {
 			s.options.onRetry(failure, pause)
 		}
 		if err := s.options.sleep(s.ctx, pause); err != nil {
-			break
+			return ended(err)
 		}
 	}
 	return ended(s.ctx.Err())
@@ -173,6 +173,9 @@ func (s *EventStream) attempt(alive func(), deliver func(*Event) bool) error {
 			return nil
 		case err != nil:
 			return s.broken(ctx, err)
+		case s.ctx.Err() != nil:
+			// It was on the way already; the caller wants no more.
+			return s.ctx.Err()
 		}
 		if !first {
 			alive()

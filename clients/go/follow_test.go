@@ -68,6 +68,29 @@ func TestTheContextEndsAStreamThatWaitsToConnectAgain(t *testing.T) {
 	t.Error("ended without an error")
 }
 
+func TestACancelledStreamDeliversNothingMore(t *testing.T) {
+	p := startPlane(t, nil)
+	gone := make(chan struct{}, 1)
+	p.stream = endless(100, gone)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream := dial(t, p.url).Follow(ctx, &controlv1.StreamEventsRequest{CallId: "a"})
+	var last error
+	read := 0
+	for _, err := range stream.Events() {
+		if err != nil {
+			last = err
+			continue
+		}
+		read++
+		cancel()
+	}
+	if read != 1 || !errors.Is(last, context.Canceled) || stream.Cursor() != "c." {
+		t.Errorf("read %d events up to %q and ended with %v", read, stream.Cursor(), last)
+	}
+	soon(t, "the connection to be closed", gone)
+}
+
 func TestTheRequestGivenStaysAsItIs(t *testing.T) {
 	p := startPlane(t, nil)
 	p.stream = func(responses grpc.ServerStreamingServer[controlv1.StreamEventsResponse]) error {

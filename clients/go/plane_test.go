@@ -83,9 +83,10 @@ func never(ctx context.Context, _ *controlv1.GetCallRequest) (*controlv1.GetCall
 	return nil, ctx.Err()
 }
 
-// endless brings so many events and then nothing; gone is told when its client is.
+// endless brings so many events and then nothing; gone, which has room, is told when its client is.
 func endless(events uint64, gone chan<- struct{}) func(grpc.ServerStreamingServer[controlv1.StreamEventsResponse]) error {
 	return func(responses grpc.ServerStreamingServer[controlv1.StreamEventsResponse]) error {
+		defer func() { gone <- struct{}{} }()
 		first := &controlv1.StreamEventsResponse{Cursor: "c", KeepaliveInterval: durationpb.New(time.Hour)}
 		if err := responses.Send(first); err != nil {
 			return err
@@ -99,7 +100,6 @@ func endless(events uint64, gone chan<- struct{}) func(grpc.ServerStreamingServe
 			}
 		}
 		<-responses.Context().Done()
-		gone <- struct{}{}
 		return nil
 	}
 }
