@@ -5,13 +5,13 @@ use voicebridge_proto::{
     control::v1::{Call, CallPhase, GetCallRequest, ListCallsRequest, StreamEventsRequest},
     types::v1::event::Kind,
 };
+use voicebridge_server::json;
 
 use crate::{
     args::Calls,
     client::{Client, connect},
     describe,
     failure::refused,
-    json,
     print::{DIM, TITLE, clean, outln},
     timeline::{self, GraphTimes},
 };

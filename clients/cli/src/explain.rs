@@ -7,6 +7,7 @@ use voicebridge_proto::{
     control::v1::{Call, CallPhase, StreamEventsRequest},
     types::v1::{Event, Quality, event::Kind},
 };
+use voicebridge_server::json;
 
 use crate::{
     args::Explain,
@@ -14,7 +15,6 @@ use crate::{
     client::{Client, connect},
     describe,
     failure::refused,
-    json,
     print::{DIM, TITLE, clean, outln},
     sound,
 };

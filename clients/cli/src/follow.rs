@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 use voicebridge_proto::control::v1::{StreamEventsRequest, StreamEventsResponse};
+use voicebridge_telemetry::status;
 
 use crate::client::Client;
 
@@ -70,7 +71,15 @@ impl Follow {
             }
         };
         match answered {
-            Ok(Some(response)) => {
+            Ok(Some(mut response)) => {
+                if response.cursor.is_empty() {
+                    let message = "a response without a cursor: this is no control plane of this version";
+                    return Err(status::status(Code::DataLoss, "CURSOR_MISSING", message, &[]));
+                }
+                // Passed on before: durable events move the cursor.
+                if response.cursor == self.request.cursor {
+                    response.event.take_if(|event| event.sequence > 0);
+                }
                 self.request.cursor.clone_from(&response.cursor);
                 if let Some(interval) = response.keepalive_interval.and_then(|interval| interval.try_into().ok()) {
                     let interval: Duration = interval;

@@ -4,13 +4,13 @@ use voicebridge_proto::control::v1::{
     CreateKeyRequest, CreateReadTokenRequest, Key, ListKeysRequest, RevokeKeyRequest, Scope,
     key_service_client::KeyServiceClient,
 };
+use voicebridge_server::json;
 
 use crate::{
     args::{KeyScope, Keys, KeysCommand},
     client::connection,
     describe,
     failure::refused,
-    json,
     print::{DIM, GOOD, WARN, clean, errln, outln},
 };
 

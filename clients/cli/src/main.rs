@@ -9,7 +9,6 @@ mod describe;
 mod explain;
 mod failure;
 mod follow;
-mod json;
 mod keys;
 mod nodes;
 mod print;

@@ -4,12 +4,12 @@ use voicebridge_proto::{
     control::v1::{DrainNodeRequest, ListNodesRequest, fleet_service_client::FleetServiceClient},
     media::v1::Node,
 };
+use voicebridge_server::json;
 
 use crate::{
     args::{Nodes, NodesCommand},
     client::connection,
     failure::refused,
-    json,
     print::{DIM, GOOD, WARN, clean, outln},
 };
 

@@ -1,6 +1,7 @@
 //! `voicebridge watch`: events as they happen, of one call or of all, over one stream that resumes by itself.
 
 use voicebridge_proto::control::v1::StreamEventsRequest;
+use voicebridge_server::json;
 
 use crate::{
     args::Watch,
@@ -8,7 +9,6 @@ use crate::{
     describe,
     failure::refused,
     follow::{Follow, Next},
-    json,
     print::{DIM, WARN, clean, errln, outln},
 };
 

@@ -9,6 +9,7 @@ mod lasting;
 mod legacy;
 mod routes;
 mod session_info;
+mod sse;
 mod stream;
 
 pub(crate) use fault::{Fault, read_body};

@@ -14,6 +14,7 @@ pub mod config;
 mod convert;
 mod events;
 pub mod graph;
+pub mod json;
 pub mod nodes;
 mod retention;
 mod serve;

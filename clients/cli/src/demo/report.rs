@@ -3,6 +3,7 @@
 use std::io;
 
 use serde_json::json;
+use voicebridge_server::json as contract;
 
 use super::{
     evidence::Evidence,
@@ -11,7 +12,7 @@ use super::{
     speed::{Speed, Spread},
 };
 use crate::{
-    describe, json as contract,
+    describe,
     print::{DIM, ERROR, GOOD, TITLE, WARN, clean, outln},
     timeline,
 };

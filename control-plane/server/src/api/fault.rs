@@ -72,6 +72,10 @@ impl Fault {
         Self::new(Code::Unauthenticated, "UNAUTHENTICATED", message)
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn reason(&self) -> &str {
         &self.reason
     }

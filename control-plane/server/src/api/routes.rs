@@ -26,7 +26,7 @@ use super::{
     guard::{self, Guard},
     health,
     keys::Keys,
-    legacy,
+    legacy, sse,
 };
 use crate::{
     access::Keyring,
@@ -91,6 +91,7 @@ pub(crate) async fn router(
     let app = Router::new()
         .merge(grpc)
         .merge(legacy::router(api.clone()))
+        .merge(sse::router(api.clone()))
         .merge(health::router(api.clone(), metrics))
         .merge(webhook::router(api.webhook.clone()))
         .fallback(unknown)
@@ -147,7 +148,8 @@ async fn grpc_only(request: axum::extract::Request, next: Next) -> Response {
 fn cors(shared: &Arc<Shared>) -> CorsLayer {
     let origins = shared.config.cors_origins.clone();
     let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin"].map(HeaderName::from_static);
-    let allowed = ["x-api-key", "x-grpc-web", "x-user-agent", "grpc-timeout", "traceparent", "tracestate"];
+    let allowed =
+        ["x-api-key", "x-grpc-web", "x-user-agent", "grpc-timeout", "last-event-id", "traceparent", "tracestate"];
     let allowed = allowed.map(HeaderName::from_static).into_iter().chain([header::AUTHORIZATION, header::CONTENT_TYPE]);
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(move |origin, _| guard::is_allowed(&origins, origin)))

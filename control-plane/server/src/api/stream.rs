@@ -117,6 +117,11 @@ fn parse(request: StreamEventsRequest) -> Result<(Filter, String), Fault> {
 }
 
 impl Following {
+    /// The call it is about had ended when it began: it ends by itself without anything happening.
+    pub(super) fn is_closed(&self) -> bool {
+        self.subscriber.is_closed()
+    }
+
     pub(super) fn keepalive(&self) -> std::time::Duration {
         self.subscriber.keepalive()
     }

@@ -1,15 +1,19 @@
 //! One event as subscribers share it, with what they choose by.
 
+use std::sync::OnceLock;
+
 use voicebridge_core::identity::{CallId, PhoneNumber};
 use voicebridge_proto::types::v1::{Event, EventKind};
 
 use crate::{
-    convert,
+    convert, json,
     store::{CallRow, HistoryRow},
 };
 
 /// What an entry takes besides its text, about.
 const OVERHEAD_BYTES: usize = 512;
+/// And its text: once decoded, and once more as JSON.
+const EXPANSION: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -27,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) event: Option<Event>,
     /// Size in memory, about.
     pub(crate) bytes: usize,
+    /// Written when somebody wants it, once for all.
+    json: OnceLock<String>,
 }
 
 impl Entry {
@@ -43,7 +49,8 @@ impl Entry {
             kind: kind_of(event.as_ref()),
             is_last: row.event.is_last,
             event,
-            bytes: OVERHEAD_BYTES + row.event.payload.len(),
+            bytes: OVERHEAD_BYTES + EXPANSION * row.event.payload.len(),
+            json: OnceLock::new(),
         }
     }
 
@@ -58,6 +65,33 @@ impl Entry {
             is_last: false,
             event: Some(event),
             bytes: OVERHEAD_BYTES,
+            json: OnceLock::new(),
+        }
+    }
+
+    /// The contract's name, e.g. `call_ended`; of a kind of a later version `event`.
+    pub(crate) fn kind_name(&self) -> &'static str {
+        let kind = self.event.as_ref().and_then(|event| event.kind.as_ref());
+        kind.map_or("event", |kind| convert::event_kind(kind).0)
+    }
+
+    /// The event in protobuf's mapping.
+    pub(crate) fn json(&self) -> &str {
+        self.json.get_or_init(|| self.event.as_ref().map(json::line).unwrap_or_default())
+    }
+
+    #[cfg(test)]
+    pub(super) fn example(position: u64, bytes: usize) -> Self {
+        Self {
+            position,
+            call_id: CallId::parse("a").expect("an id"),
+            phone_number_id: "106".to_owned(),
+            caller_phone: "5511900000001".to_owned(),
+            kind: EventKind::Transcript,
+            is_last: false,
+            event: Some(Event::default()),
+            bytes,
+            json: OnceLock::new(),
         }
     }
 }

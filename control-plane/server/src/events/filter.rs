@@ -53,24 +53,14 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use voicebridge_proto::types::v1::Event;
-
     use super::*;
 
     #[track_caller]
     fn check(filter: &Filter, expect: bool) {
-        let entry = Entry {
-            position: 1,
-            call_id: CallId::parse("a").unwrap(),
-            phone_number_id: "106".to_owned(),
-            caller_phone: "5511900000001".to_owned(),
-            kind: EventKind::Transcript,
-            is_last: false,
-            event: Some(Event::default()),
-            bytes: 0,
-        };
+        let entry = Entry::example(1, 0);
         assert_eq!(filter.passes(&entry), expect, "{filter:?}");
-        let unreadable = Entry { event: None, kind: EventKind::Unspecified, ..entry };
+        let mut unreadable = entry;
+        (unreadable.event, unreadable.kind) = (None, EventKind::Unspecified);
         let any_kind = Filter { kinds: Kinds::default(), ..filter.clone() };
         assert_eq!(filter.passes(&unreadable), any_kind.passes(&unreadable), "no kind hides what is unreadable");
     }

@@ -69,23 +69,10 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use voicebridge_core::identity::CallId;
-    use voicebridge_proto::types::v1::{Event, EventKind};
-
     use super::*;
 
     fn entry(position: u64, bytes: usize) -> Arc<Entry> {
-        Arc::new(Entry {
-            position,
-            call_id: CallId::parse("a").unwrap(),
-            phone_number_id: String::new(),
-            caller_phone: String::new(),
-            kind: EventKind::Transcript,
-            is_last: false,
-            event: Some(Event::default()),
-            bytes,
-        })
+        Arc::new(Entry::example(position, bytes))
     }
 
     #[track_caller]

@@ -113,6 +113,10 @@ impl Subscriber {
         self.is_closed = true;
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     pub(crate) fn filter(&self) -> &Filter {
         &self.slot.filter
     }

@@ -61,7 +61,9 @@ impl Sqlite {
                 .max_connections(size)
                 .min_connections(1)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                // Also because an in-memory database goes with its connection.
+                // Also because an in-memory database goes with its connection, and a connection with a request that is given
+                // up while it is tried out. There is no network between that could have broken it.
+                .test_before_acquire(false)
                 .idle_timeout(None)
                 .max_lifetime(None)
         };

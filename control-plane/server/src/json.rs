@@ -10,7 +10,8 @@ static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the descriptors were compiled with the code"));
 
 /// A message with a name in the descriptors.
-pub(crate) trait Named: Message {
+pub trait Named: Message {
+    /// With its package.
     const NAME: &'static str;
 }
 
@@ -39,12 +40,15 @@ impl Named for media::v1::Node {
 }
 
 /// The message as one line of JSON.
-pub(crate) fn line<M: Named>(message: &M) -> String {
+pub fn line<M: Named>(message: &M) -> String {
     value(message).to_string()
 }
 
 /// The message as a JSON value. Fields at their default are left out, as protobuf does.
-pub(crate) fn value<M: Named>(message: &M) -> serde_json::Value {
+///
+/// # Panics
+/// The descriptors were compiled with the types; that they do not fit is a bug of the build.
+pub fn value<M: Named>(message: &M) -> serde_json::Value {
     let descriptor = POOL.get_message_by_name(M::NAME).expect("the name is one of the contract's");
     let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
         .expect("what was just encoded decodes by the same descriptor");
