@@ -10,8 +10,8 @@
 //! set by kind; their lengths are the driver's. `Ending` waits until Meta and the node have been told, or its deadline
 //! fires, then closes the record. Invariants, each of them tested over arbitrary event sequences:
 //! one [`Effect::Close`], and it is the last effect; `Accept` only after `pre_accept` returned 200, with the identical
-//! SDP; an [`Effect::EndSession`] for every session that did not end by itself; no Graph effect for a call whose
-//! signalling somebody else holds.
+//! SDP; an [`Effect::EndSession`] for every session that did not end by itself; for a call whose signalling somebody else
+//! holds no Graph effect but the farewell, and none when its holder or Meta knows of the end.
 //!
 //! Does not know of retries, sockets, the store, or who is told.
 
@@ -288,7 +288,8 @@ pub enum Event {
 pub enum Effect {
     /// Find a node and start a session; ends in `Placed`, `PlacementFailed` or `OfferRejected`.
     Place,
-    /// Ask Graph; ends in `GraphAnswered`. Requests of one call go out one after another.
+    /// Ask Graph; ends in `GraphAnswered`. Requests of one call go out one after another. Of a self-held call only
+    /// `reject` and `terminate`, and its holder may be told instead.
     Graph {
         /// Which.
         action: GraphAction,

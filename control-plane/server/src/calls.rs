@@ -72,6 +72,8 @@ pub(crate) struct SelfHeldStart {
     pub(crate) caller: Caller,
     pub(crate) agent: Option<types::Agent>,
     pub(crate) holder: Holder,
+    /// The business number's id; may be empty.
+    pub(crate) phone_number_id: String,
     pub(crate) elapsed: Duration,
 }
 
@@ -272,7 +274,7 @@ impl Calls {
             call_id: start.call_id.clone(),
             holder: start.holder,
             phase: "PLACING",
-            phone_number_id: String::new(),
+            phone_number_id: start.phone_number_id.clone(),
             caller: start.caller.clone(),
             received_at_ms,
             ring_until_ms: received_at_ms + convert::duration_ms(self.shared.limits().ring_budget) as i64,

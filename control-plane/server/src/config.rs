@@ -10,7 +10,7 @@ mod tests;
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use clap::Parser as _;
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
 use voicebridge_core::placement::Rules;
 
 use crate::access::Scopes;
@@ -67,6 +67,22 @@ pub struct RawConfig {
     /// Graph API with version [default: https://graph.facebook.com/v25.0]
     #[arg(id = "control_graph_url", long = "control-graph-url", env = "WHATSAPP_GRAPH_URL", hide_env_values = true)]
     pub graph_url: Option<String>,
+    /// Where holders of their own signalling are told that a call is to be ended at Meta, when there is no access token
+    #[arg(
+        id = "control_callback_url",
+        long = "control-callback-url",
+        env = "VOICEBRIDGE_CALLBACK_URL",
+        hide_env_values = true
+    )]
+    pub callback_url: Option<String>,
+    /// Key that signs what they are told, whsec_ and 24 to 64 bytes in base64
+    #[arg(
+        id = "control_callback_secret",
+        long = "control-callback-secret",
+        env = "VOICEBRIDGE_CALLBACK_SECRET",
+        hide_env_values = true
+    )]
+    pub callback_secret: Option<String>,
     /// Database, created if missing [default: sqlite://voicebridge.db]
     #[arg(id = "control_database", long = "control-database-url", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
@@ -188,6 +204,24 @@ pub struct WhatsApp {
     pub verify_token: SecretString,
 }
 
+/// What Graph needs for calls whose signalling somebody else holds.
+#[derive(Clone, Debug)]
+pub struct GraphAccess {
+    /// Bearer token for Graph.
+    pub access_token: SecretString,
+    /// For calls that name no number themselves.
+    pub phone_number_id: Option<String>,
+}
+
+/// Whom to tell when there is no token.
+#[derive(Clone, Debug)]
+pub struct CallbackTarget {
+    /// POSTed to.
+    pub url: String,
+    /// Key of the signature.
+    pub key: SecretSlice<u8>,
+}
+
 /// Which browsers may call the API from a page of another origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
@@ -291,6 +325,10 @@ pub struct Config {
     /// Meta's values, or the names of the variables that are missing: then the webhook answers 503 and names them,
     /// and everything else works.
     pub whatsapp: Result<WhatsApp, Vec<&'static str>>,
+    /// Whenever there is an access token, whatever else is missing.
+    pub graph_access: Option<GraphAccess>,
+    /// None: nobody is told of the end of a self-held call that Graph cannot be told of.
+    pub callback: Option<CallbackTarget>,
     /// With version, without slash at the end.
     pub graph_url: String,
     /// `sqlite://...`
@@ -378,6 +416,8 @@ impl Config {
         };
         let config = Self {
             listen: errors.listen(raw.listen, raw.port),
+            graph_access: parse::graph_access(&raw.whatsapp_access_token, &raw.whatsapp_phone_number_id),
+            callback: errors.callback(raw.callback_url, raw.callback_secret),
             whatsapp: errors.whatsapp(
                 raw.whatsapp_access_token,
                 raw.whatsapp_phone_number_id,

@@ -18,7 +18,7 @@ use voicebridge_core::{
     identity::CallId,
 };
 
-use crate::config::WhatsApp;
+use crate::config::GraphAccess;
 
 /// Pause before the one retry.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -34,7 +34,9 @@ const MAX_DETAILS_CHARS: usize = 500;
 #[derive(Clone, Debug)]
 pub struct Graph {
     http: reqwest::Client,
+    /// With version.
     url: String,
+    phone_number_id: Option<String>,
     authorization: HeaderValue,
 }
 
@@ -131,12 +133,12 @@ struct Session<'a> {
 }
 
 impl Graph {
-    /// For one number. `graph_url` carries the version.
+    /// `graph_url` carries the version.
     ///
     /// # Errors
     /// TLS cannot be set up, or the token is no header value.
-    pub fn new(graph_url: &str, whatsapp: &WhatsApp, timeout: Duration) -> Result<Self, GraphSetupError> {
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", whatsapp.access_token.expose_secret()))?;
+    pub fn new(graph_url: &str, access: &GraphAccess, timeout: Duration) -> Result<Self, GraphSetupError> {
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", access.access_token.expose_secret()))?;
         authorization.set_sensitive(true);
         let http = reqwest::Client::builder()
             .timeout(timeout)
@@ -145,11 +147,17 @@ impl Graph {
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self { http, url: format!("{graph_url}/{}/calls", whatsapp.phone_number_id), authorization })
+        Ok(Self { http, url: graph_url.to_owned(), phone_number_id: access.phone_number_id.clone(), authorization })
     }
 
-    /// Says one thing about a call. `answer` goes with `pre_accept` and `accept`.
-    pub async fn act(&self, call_id: &CallId, action: GraphAction, answer: Option<&str>) -> Answer {
+    /// The number a call is spoken of under: its own, or the one of the settings.
+    pub fn number<'a>(&'a self, of_call: &'a str) -> Option<&'a str> {
+        if of_call.is_empty() { self.phone_number_id.as_deref() } else { Some(of_call) }
+    }
+
+    /// Says one thing about a call of a number. `answer` goes with `pre_accept` and `accept`.
+    pub async fn act(&self, number: &str, call_id: &CallId, action: GraphAction, answer: Option<&str>) -> Answer {
+        let url = format!("{}/{number}/calls", self.url);
         let request = Request {
             messaging_product: "whatsapp",
             call_id: call_id.as_str(),
@@ -158,7 +166,7 @@ impl Graph {
         };
         let begun = Instant::now();
         let attempt = || async {
-            let answer = self.attempt(&request).await;
+            let answer = self.attempt(&url, &request).await;
             if answer.is_transient() { Err(answer) } else { Ok(answer) }
         };
         let once_more = ConstantBuilder::new().with_delay(RETRY_DELAY).with_max_times(1);
@@ -177,7 +185,7 @@ impl Graph {
         answer
     }
 
-    async fn attempt(&self, request: &Request<'_>) -> Answer {
+    async fn attempt(&self, url: &str, request: &Request<'_>) -> Answer {
         let silent = |error: &reqwest::Error| Answer {
             status: 0,
             duration_ms: 0,
@@ -185,8 +193,7 @@ impl Graph {
             silence: Some(if error.is_timeout() { "timeout" } else { "connection" }),
             doubt: None,
         };
-        let sent =
-            self.http.post(&self.url).header(AUTHORIZATION, self.authorization.clone()).json(request).send().await;
+        let sent = self.http.post(url).header(AUTHORIZATION, self.authorization.clone()).json(request).send().await;
         let mut response = match sent {
             Ok(response) => response,
             Err(error) => return silent(&error),

@@ -8,6 +8,7 @@
 
 pub mod access;
 mod api;
+mod callback;
 mod calls;
 mod clock;
 pub mod config;

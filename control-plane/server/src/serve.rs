@@ -16,6 +16,7 @@ use voicebridge_telemetry::install_tls;
 use crate::{
     access::{Keyring, TOKEN_KEY},
     api::{self, Api, Keys},
+    callback::Callback,
     calls::{self, Calls},
     config::Config,
     events::{self, CURSOR_KEY, Cursors, Hub},
@@ -51,13 +52,14 @@ pub async fn run(
     let store = Sqlite::open(&config.database_url).await.context("DATABASE_URL cannot be used")?;
     let cursor_key = store.own_key(CURSOR_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
     let last_position = store.last_position().await.context("DATABASE_URL cannot be used")?;
-    let graph = match &config.whatsapp {
-        Ok(whatsapp) => Some(Graph::new(&config.graph_url, whatsapp, config.limits.graph_timeout)?),
-        Err(missing) => {
-            tracing::warn!(missing = missing.join(", "), "Meta's values are not all set: the webhook answers 503");
-            None
-        }
+    let graph = match &config.graph_access {
+        Some(access) => Some(Graph::new(&config.graph_url, access, config.limits.graph_timeout)?),
+        None => None,
     };
+    let callback = config.callback.as_ref().map(Callback::new).transpose().context("VOICEBRIDGE_CALLBACK_URL")?;
+    if let Err(missing) = &config.whatsapp {
+        tracing::warn!(missing = missing.join(", "), "Meta's values are not all set: the webhook answers 503");
+    }
     let token_key = store.own_key(TOKEN_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
     let keyring = Keyring::open(Arc::new(store.clone()), &token_key, &config.api_keys).await;
     let keyring = Arc::new(keyring.context("the API keys could not be read")?);
@@ -72,6 +74,7 @@ pub async fn run(
     let shared = Arc::new(Shared {
         store: Arc::new(store.clone()),
         graph,
+        callback,
         registry: Arc::new(Registry::new(config.limits.node_lost())),
         clients: Arc::new(clients),
         hub: Arc::new(Hub::new(last_position, config.limits.subscribers)),

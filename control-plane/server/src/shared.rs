@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    callback::Callback,
     config::{Config, Limits},
     events::{Cursors, Hub, Source},
     graph::Graph,
@@ -15,8 +16,10 @@ use crate::{
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
-    /// None when Meta's values are not set: then no managed call can exist.
+    /// None without an access token: then no managed call can exist.
     pub(crate) graph: Option<Graph>,
+    /// For the end of self-held calls when `graph` is none.
+    pub(crate) callback: Option<Callback>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) hub: Arc<Hub>,

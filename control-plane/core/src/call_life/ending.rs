@@ -6,7 +6,7 @@ use crate::termination::{Termination, TerminationResult as Outcome, reason};
 /// The phase-independent part of an ending: how Meta is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goodbye {
-    /// Meta told us.
+    /// Meta told us, or whoever holds the signalling did, or is being told by the answer to a request of theirs.
     Known,
     /// Not answered yet: reject.
     Reject,
@@ -16,14 +16,24 @@ pub(super) enum Goodbye {
     AfterAccept,
 }
 
+/// For an end that whoever holds the signalling knows of.
+pub(super) const fn known_to_holder(signalling: Signalling, goodbye: Goodbye) -> Goodbye {
+    match signalling {
+        Signalling::Managed => goodbye,
+        Signalling::SelfHeld => Goodbye::Known,
+    }
+}
+
 /// Enters `Ending`, or `Ended` when nobody needs to be told.
 pub(super) fn end(signalling: Signalling, termination: Termination, goodbye: Goodbye, slot: Slot) -> Step {
     let mut effects = vec![Effect::ClearDeadline(DeadlineKind::Ring), Effect::ClearDeadline(DeadlineKind::Patience)];
     let farewell = match (signalling, goodbye) {
-        (Signalling::SelfHeld, _) | (Signalling::Managed, Goodbye::Known) => Farewell::Settled,
-        (Signalling::Managed, Goodbye::Reject) => Farewell::Awaiting(GraphAction::Reject),
-        (Signalling::Managed, Goodbye::Terminate) => Farewell::Awaiting(GraphAction::Terminate),
+        (_, Goodbye::Known) => Farewell::Settled,
+        (_, Goodbye::Reject) => Farewell::Awaiting(GraphAction::Reject),
+        (_, Goodbye::Terminate) => Farewell::Awaiting(GraphAction::Terminate),
         (Signalling::Managed, Goodbye::AfterAccept) => Farewell::AfterAccept,
+        // Its accept is not ours to wait for.
+        (Signalling::SelfHeld, Goodbye::AfterAccept) => Farewell::Awaiting(GraphAction::Terminate),
     };
     if let Farewell::Awaiting(action) = farewell {
         effects.push(Effect::Graph { action, answer: None });

@@ -45,6 +45,8 @@ struct Watched {
     pre_accepted: bool,
     session_over: bool,
     armed: Vec<DeadlineKind>,
+    /// The holder of the signalling, or Meta, ended it or is waiting for our answer.
+    is_known: bool,
 }
 
 impl Watched {
@@ -58,6 +60,7 @@ impl Watched {
             pre_accepted: false,
             session_over: false,
             armed: Vec::new(),
+            is_known: false,
         };
         watched.take(begun.effects);
         watched
@@ -76,7 +79,10 @@ impl Watched {
             }
             _ => {}
         }
+        self.is_known |= matches!(event, Event::ApiEnd { .. } | Event::WebhookTerminate { .. });
+        let was_placing = matches!(before, Phase::Placing { .. });
         let step = step(self.signalling, before, event);
+        self.is_known |= was_placing && step.phase.termination().is_some();
         self.phase = step.phase;
         self.take(step.effects);
     }
@@ -86,7 +92,10 @@ impl Watched {
             assert!(!self.closed(), "{effect:?} after close");
             match &effect {
                 Effect::Graph { action, answer } => {
-                    assert_eq!(self.signalling, Signalling::Managed, "{action:?} for somebody else's call");
+                    if self.signalling == Signalling::SelfHeld {
+                        assert!(matches!(action, GraphAction::Reject | GraphAction::Terminate), "{action:?}");
+                        assert!(!self.is_known, "{action:?} for somebody else's call, who knows");
+                    }
                     match action {
                         GraphAction::PreAccept => assert_eq!(*answer, self.placed),
                         GraphAction::Accept => {

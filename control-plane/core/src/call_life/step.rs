@@ -1,6 +1,6 @@
 //! The table itself: one function per phase, each exhaustive over events.
 
-use super::ending::{self, Goodbye, end};
+use super::ending::{self, Goodbye, end, known_to_holder};
 use super::{
     DeadlineKind, Effect, Ending, Event, GraphAction, Milestone, Phase, Readiness, Sdp, Signalling, Slot, Stage, Step,
 };
@@ -57,7 +57,7 @@ pub fn step(signalling: Signalling, phase: Phase, event: Event) -> Step {
         Phase::Connecting { answer, readiness } => connecting(signalling, answer, readiness, event),
         Phase::Accepting => accepting(signalling, event),
         Phase::Active => active(signalling, event),
-        Phase::Ending(ending) => finishing(ending, event),
+        Phase::Ending(ending) => finishing(signalling, ending, event),
         Phase::Ended => stay(Phase::Ended),
     }
 }
@@ -67,6 +67,8 @@ fn stay(phase: Phase) -> Step {
 }
 
 fn placing(signalling: Signalling, mut readiness: Readiness, event: Event) -> Step {
+    // Whoever holds the signalling is waiting for the answer, and gets the refusal in its place.
+    let reject = known_to_holder(signalling, Goodbye::Reject);
     match event {
         Event::Placed { answer } => {
             let effects = match signalling {
@@ -77,17 +79,15 @@ fn placing(signalling: Signalling, mut readiness: Readiness, event: Event) -> St
             };
             Step { phase: Phase::PreAccepting { answer, readiness }, effects }
         }
-        Event::PlacementFailed => end(signalling, ending::no_node(), Goodbye::Reject, Slot::Free),
+        Event::PlacementFailed => end(signalling, ending::no_node(), reject, Slot::Free),
         Event::OfferRejected { rule, message } => {
-            end(signalling, ending::bad_offer(&rule, &message), Goodbye::Reject, Slot::Free)
+            end(signalling, ending::bad_offer(&rule, &message), reject, Slot::Free)
         }
         Event::WebhookTerminate { failed, code } => {
             end(signalling, ending::by_webhook(false, failed, code), Goodbye::Known, Slot::Starting)
         }
-        Event::ApiEnd { reason } => end(signalling, ending::by_api(false, reason), Goodbye::Reject, Slot::Starting),
-        Event::Deadline(DeadlineKind::Ring) => {
-            end(signalling, ending::rang_too_long(), Goodbye::Reject, Slot::Starting)
-        }
+        Event::ApiEnd { reason } => end(signalling, ending::by_api(false, reason), reject, Slot::Starting),
+        Event::Deadline(DeadlineKind::Ring) => end(signalling, ending::rang_too_long(), reject, Slot::Starting),
         Event::Deadline(DeadlineKind::Patience) => {
             readiness.patience_over = true;
             stay(Phase::Placing { readiness })
@@ -192,7 +192,9 @@ fn end_before_accept(signalling: Signalling, event: Event) -> Option<Step> {
         Event::WebhookTerminate { failed, code } => {
             (ending::by_webhook(false, failed, code), Goodbye::Known, Slot::Live)
         }
-        Event::ApiEnd { reason } => (ending::by_api(false, reason), Goodbye::Reject, Slot::Live),
+        Event::ApiEnd { reason } => {
+            (ending::by_api(false, reason), known_to_holder(signalling, Goodbye::Reject), Slot::Live)
+        }
         Event::Deadline(DeadlineKind::Ring) => (ending::rang_too_long(), Goodbye::Reject, Slot::Live),
         Event::Placed { .. }
         | Event::PlacementFailed
@@ -221,7 +223,10 @@ fn accepting(signalling: Signalling, event: Event) -> Step {
         Event::WebhookTerminate { failed, code } => {
             end(signalling, ending::by_webhook(false, failed, code), Goodbye::Known, Slot::Live)
         }
-        Event::ApiEnd { reason } => end(signalling, ending::by_api(false, reason), Goodbye::AfterAccept, Slot::Live),
+        Event::ApiEnd { reason } => {
+            let goodbye = known_to_holder(signalling, Goodbye::AfterAccept);
+            end(signalling, ending::by_api(false, reason), goodbye, Slot::Live)
+        }
         Event::Deadline(DeadlineKind::Ring) => {
             end(signalling, ending::rang_too_long(), Goodbye::AfterAccept, Slot::Live)
         }
@@ -244,7 +249,10 @@ fn active(signalling: Signalling, event: Event) -> Step {
         Event::WebhookTerminate { failed, code } => {
             end(signalling, ending::by_webhook(true, failed, code), Goodbye::Known, Slot::Live)
         }
-        Event::ApiEnd { reason } => end(signalling, ending::by_api(true, reason), Goodbye::Terminate, Slot::Live),
+        Event::ApiEnd { reason } => {
+            let goodbye = known_to_holder(signalling, Goodbye::Terminate);
+            end(signalling, ending::by_api(true, reason), goodbye, Slot::Live)
+        }
         Event::Advance(stage) if signalling == Signalling::SelfHeld => {
             Step { phase: Phase::Active, effects: vec![Effect::AdvanceSession(stage)] }
         }
@@ -260,8 +268,15 @@ fn active(signalling: Signalling, event: Event) -> Step {
     }
 }
 
-fn finishing(mut ending: Ending, event: Event) -> Step {
+fn finishing(signalling: Signalling, mut ending: Ending, event: Event) -> Step {
     match event {
+        // Whoever was to be told is telling us, or Meta is: an answer to the notice may never come.
+        Event::ApiEnd { .. } | Event::WebhookTerminate { .. }
+            if signalling == Signalling::SelfHeld && ending.farewell != super::Farewell::Settled =>
+        {
+            ending.farewell = super::Farewell::Settled;
+            ending::settle(ending, Vec::new())
+        }
         Event::Placed { .. } if ending.slot == Slot::Starting => {
             ending.slot = Slot::Live;
             let effects = vec![Effect::EndSession(ending.termination.clone())];

@@ -298,7 +298,7 @@ fn ending_table() {
 }
 
 #[test]
-fn self_held_calls_never_reach_graph() {
+fn self_held_calls_are_their_holders_until_they_end_by_themselves() {
     let held = |phase, event, expect: &str, effects: &[&str]| check(SelfHeld, phase, event, expect, effects);
     held(placing(), Event::Placed { answer: answer() }, "PRE_ACCEPTING", &[]);
     held(placing(), Event::PlacementFailed, "ENDED", &["set Ending", "close rejected/NO_NODE_AVAILABLE/"]);
@@ -318,8 +318,22 @@ fn self_held_calls_never_reach_graph() {
     held(pre_accepting(""), Event::BridgeActive, "ACTIVE", &[]);
     held(connecting(""), Event::BridgeActive, "ACTIVE", &[]);
     held(Phase::Active, api(), "ENDING", &["end-session API_HANGUP", "set Ending"]);
-    held(Phase::Active, Event::SessionEnded(died()), "ENDED", &["set Ending", "close failed/PROVIDER_LOST/"]);
-    held(pre_accepting(""), Event::Deadline(D::Ring), "ENDING", &["end-session RING_TIMEOUT", "set Ending"]);
+    held(Phase::Active, hangup(), "ENDING", &["end-session USER_HANGUP", "set Ending"]);
+    held(placing(), api(), "ENDING", &["set Ending"]);
+    held(connecting(""), api(), "ENDING", &["end-session API_HANGUP", "set Ending"]);
+    // Nobody knows but us.
+    held(Phase::Active, Event::SessionEnded(died()), "ENDING", &["terminate", "set Ending"]);
+    held(Phase::Active, Event::NodeLost, "ENDING", &["terminate", "end-session NODE_LOST", "set Ending"]);
+    held(connecting(""), Event::SessionEnded(died()), "ENDING", &["reject", "set Ending"]);
+    held(pre_accepting(""), Event::Deadline(D::Ring), "ENDING", &["reject", "end-session RING_TIMEOUT", "set Ending"]);
+    let awaiting = |action| ending(Farewell::Awaiting(action), Slot::Free);
+    let closed = ["close failed/PROVIDER_LOST/"];
+    for event in [graph(Terminate, GraphOutcome::Ok), api(), hangup()] {
+        held(awaiting(Terminate), event, "ENDED", &closed);
+    }
+    held(awaiting(Reject), graph(Reject, GraphOutcome::Ok), "ENDED", &closed);
+    // The call was answered after all.
+    held(awaiting(Reject), graph(Reject, refused("100")), "ENDING", &["terminate"]);
 }
 
 #[test]
@@ -395,5 +409,6 @@ fn after_a_restart() {
     check(SelfHeld, "PRE_ACCEPTING", None, true, "PRE_ACCEPTING", &["set Ring"]);
     check(SelfHeld, "CONNECTING", None, true, "CONNECTING", &["set Ring"]);
     check(SelfHeld, "ACTIVE", None, true, "ACTIVE", &[]);
-    check(SelfHeld, "PLACING", None, false, "ENDED", &["set Ending", "close failed/CONTROL_RESTARTED/"]);
+    check(SelfHeld, "PLACING", None, false, "ENDING", &["reject", "set Ending"]);
+    check(SelfHeld, "ENDING", Some(died()), false, "ENDING", &["reject", "set Ending"]);
 }

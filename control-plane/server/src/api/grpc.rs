@@ -23,6 +23,8 @@ pub(super) const MAX_OFFER_BYTES: usize = 64 * 1024;
 /// Calls on a page that names no size, and on the largest.
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1_000;
+/// Longest id of a business number, bytes; by contract.
+pub(super) const MAX_NUMBER_ID_BYTES: usize = 64;
 /// Longest reason an API caller may record.
 const MAX_REASON_BYTES: usize = 64;
 /// Longest text of a command, bytes.
@@ -32,6 +34,14 @@ const TOLD_BY_EVENTS: [&str; 3] = ["stage_reached", "transcript", "session_ended
 
 pub(super) fn call_id(text: String) -> Result<CallId, Fault> {
     CallId::parse(text).map_err(|error| Fault::invalid("call_id", &error.to_string()))
+}
+
+/// Meta's id of a business number. Part of a URL of Graph's.
+fn number_id(field: &str, text: String) -> Result<String, Fault> {
+    match text.len() <= MAX_NUMBER_ID_BYTES && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        true => Ok(text),
+        false => Err(Fault::invalid(field, "must be at most 64 letters and digits")),
+    }
 }
 
 /// Reasons are stable words, also those of API callers.
@@ -67,6 +77,7 @@ impl Api {
                 caller: convert::caller_from_wire(request.caller.unwrap_or_default()),
                 agent: request.agent,
                 holder,
+                phone_number_id: number_id("phone_number_id", request.phone_number_id)?,
                 elapsed: Duration::from_millis(request.elapsed_ms),
             })
             .await?;

@@ -19,8 +19,6 @@ use crate::{
 
 /// Values one filter may name; by contract.
 const MAX_FILTER: usize = 64;
-/// Longest id of a business number, bytes; by contract.
-const MAX_NUMBER_ID_BYTES: usize = 64;
 
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<StreamEventsResponse, Status>> + Send>>;
 
@@ -105,7 +103,7 @@ fn parse(request: StreamEventsRequest) -> Result<(Filter, String), Fault> {
         }
     }
     few("phone_number_ids", request.phone_number_ids.len())?;
-    if request.phone_number_ids.iter().any(|id| id.is_empty() || id.len() > MAX_NUMBER_ID_BYTES) {
+    if request.phone_number_ids.iter().any(|id| id.is_empty() || id.len() > grpc::MAX_NUMBER_ID_BYTES) {
         return Err(Fault::invalid("phone_number_ids", "must be 1 to 64 bytes each"));
     }
     few("caller_phone_numbers", request.caller_phone_numbers.len())?;

@@ -20,7 +20,9 @@ use tokio::{
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 use voicebridge_core::{
-    call_life::{self, DeadlineKind, Effect, Event, GraphAction, Milestone, Phase, Sdp, Signalling, Stage, Step},
+    call_life::{
+        self, DeadlineKind, Effect, Event, GraphAction, GraphOutcome, Milestone, Phase, Sdp, Signalling, Stage, Step,
+    },
     termination::Termination,
 };
 use voicebridge_proto::types::v1::{MediaStatistics, SignallingStage};
@@ -34,6 +36,7 @@ use super::{
     signalling,
 };
 use crate::{
+    callback::{CallbackError, Notice},
     clock::now_ms,
     convert,
     graph::Answer,
@@ -54,6 +57,8 @@ type Reporter = oneshot::Sender<Result<SignallingStage, CallError>>;
 enum Done {
     Placed(Placement),
     Graph(GraphAction, Answer),
+    /// Whoever holds the signalling was told, or not.
+    HolderTold(GraphAction, Result<(), CallbackError>),
     Advanced(Option<Reporter>, Result<SignallingStage, Status>),
     SessionTold(Result<(), Status>),
 }
@@ -263,17 +268,47 @@ impl Actor {
             return;
         }
         let Some((action, answer)) = self.graph_queue.pop_front() else { return };
+        let number = self.shared.graph.as_ref().and_then(|graph| graph.number(&self.row.phone_number_id));
+        if number.is_none() && self.signalling == Signalling::SelfHeld {
+            return self.tell_holder(action);
+        }
         self.graph_busy = true;
-        let (shared, call_id) = (Arc::clone(&self.shared), self.row.call_id.clone());
+        let (shared, call_id, number) = (Arc::clone(&self.shared), self.row.call_id.clone(), number.map(str::to_owned));
         let span = tracing::info_span!(parent: &self.span, "graph", action = action.word());
         self.spawn(span, async move {
-            let answer = match &shared.graph {
-                Some(graph) => graph.act(&call_id, action, answer.as_ref().map(Sdp::as_str)).await,
+            let answer = match (&shared.graph, number) {
+                (Some(graph), Some(number)) => {
+                    graph.act(&number, &call_id, action, answer.as_ref().map(Sdp::as_str)).await
+                }
                 // A managed call of before a restart without Meta's values.
-                None => Answer { status: 0, duration_ms: 0, error: None, silence: Some("not-configured"), doubt: None },
+                _ => Answer { status: 0, duration_ms: 0, error: None, silence: Some("not-configured"), doubt: None },
             };
             Done::Graph(action, answer)
         });
+    }
+
+    /// Not cut off when the record closes, because they may be just about to do as they are told; not tried again then.
+    fn tell_holder(&mut self, action: GraphAction) {
+        // Of a self-held call nothing but the farewell is asked for.
+        let Some(termination) = self.phase.termination().cloned() else { return };
+        self.graph_busy = true;
+        let notice = Notice {
+            call_id: self.row.call_id.clone(),
+            phone_number_id: self.row.phone_number_id.clone(),
+            action,
+            termination,
+            at_ms: now_ms(),
+        };
+        let (shared, done) = (Arc::clone(&self.shared), self.done.0.clone());
+        let span = tracing::info_span!(parent: &self.span, "callback", action = action.word());
+        let work = async move {
+            let told = match &shared.callback {
+                Some(callback) => callback.tell(&notice, || done.is_closed()).await,
+                None => Err(CallbackError::NotConfigured),
+            };
+            let _ = done.send(Done::HolderTold(action, told)).await;
+        };
+        self.shared.tasks.spawn(work.instrument(span));
     }
 
     fn start_advancing(&mut self, stage: Stage) {
@@ -339,6 +374,16 @@ impl Actor {
                 let outcome = answer.outcome();
                 // Recorded between the effects, because RTP starts with one of them, and a close.
                 self.unrecorded = Some((action, answer));
+                self.feed(Event::GraphAnswered { action, outcome }).await;
+                self.ask_graph();
+            }
+            Done::HolderTold(action, told) => {
+                self.graph_busy = false;
+                self.holder_told(action, &told).await;
+                let outcome = match told {
+                    Ok(()) => GraphOutcome::Ok,
+                    Err(error) => GraphOutcome::Unreachable { code: error.code() },
+                };
                 self.feed(Event::GraphAnswered { action, outcome }).await;
                 self.ask_graph();
             }

@@ -24,18 +24,22 @@ impl Calls {
                         failed: tombstone.failed,
                         code: tombstone.error_code,
                     });
-                self.restore_with(row, hangup);
+                // One that was ending may have nothing left to wait for at its node.
+                let is_over = !self.shared.store.events_of_kind(&row.call_id, "session_ended").await?.is_empty();
+                let has_session = row.session.is_some() && !is_over;
+                self.restore_with(row, hangup, has_session);
             }
         }
     }
 
     pub(super) fn restore(&self, row: CallRow) {
-        self.restore_with(row, None);
+        let has_session = row.session.is_some();
+        self.restore_with(row, None, has_session);
     }
 
-    fn restore_with(&self, row: CallRow, first: Option<Event>) {
+    fn restore_with(&self, row: CallRow, first: Option<Event>, has_session: bool) {
         let Some(mailbox) = self.reserve(&row.call_id) else { return };
-        let step = restored(signalling(row.holder), &row.phase, row.termination.clone(), row.session.is_some());
+        let step = restored(signalling(row.holder), &row.phase, row.termination.clone(), has_session);
         tracing::info!(call_id = %row.call_id, stored = row.phase, phase = step.phase.word(), "call restored");
         self.spawn(Begun { row, step, offer: None, first }, mailbox);
     }

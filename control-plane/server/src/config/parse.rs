@@ -10,8 +10,14 @@ use http::Uri;
 use secrecy::SecretString;
 use voicebridge_core::placement::Rules;
 
-use super::{ApiKey, Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, Origins, WhatsApp};
+use super::{
+    ApiKey, CallbackTarget, Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, GraphAccess, Origins, WhatsApp,
+};
 use crate::access::{Scope, Scopes};
+use crate::callback::SECRET_PREFIX;
+
+/// Lengths of a key that signs callbacks, by the Standard Webhooks convention.
+const CALLBACK_KEY_BYTES: RangeInclusive<usize> = 24..=64;
 
 /// What is wrong so far. A wrong value is replaced by something harmless, so that the others are checked too.
 #[derive(Debug, Default)]
@@ -20,6 +26,12 @@ pub(super) struct Errors(Vec<ConfigError>);
 /// Trimmed; empty counts as unset.
 fn text(value: Option<String>) -> Option<String> {
     value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+}
+
+/// What there is of it; [`Errors::whatsapp`] says what is wrong with it.
+pub(super) fn graph_access(access_token: &Option<String>, phone_number_id: &Option<String>) -> Option<GraphAccess> {
+    let access_token = text(access_token.clone())?;
+    Some(GraphAccess { access_token: access_token.into(), phone_number_id: text(phone_number_id.clone()) })
 }
 
 impl Errors {
@@ -85,6 +97,44 @@ impl Errors {
             }
             _ => Err(missing),
         }
+    }
+
+    /// Both or none.
+    pub(super) fn callback(&mut self, url: Option<String>, secret: Option<String>) -> Option<CallbackTarget> {
+        const URL: &str = "VOICEBRIDGE_CALLBACK_URL";
+        const SECRET: &str = "VOICEBRIDGE_CALLBACK_SECRET";
+        let (url, secret) = match (text(url), text(secret)) {
+            (Some(url), Some(secret)) => (url, secret),
+            (None, None) => return None,
+            (Some(_), None) => {
+                self.add(
+                    SECRET,
+                    "must be set with VOICEBRIDGE_CALLBACK_URL: whoever is told must be able to check by whom",
+                );
+                return None;
+            }
+            (None, Some(_)) => {
+                self.add(URL, "must be set with VOICEBRIDGE_CALLBACK_SECRET, or neither");
+                return None;
+            }
+        };
+        let usable = url.parse::<Uri>().is_ok_and(|uri| {
+            let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+            matches!(uri.scheme_str(), Some("http" | "https")) && plain
+        });
+        if !usable {
+            // It may hold a password.
+            self.add(URL, "must be a URL with http:// or https:// and no user");
+        }
+        let key = secret
+            .strip_prefix(SECRET_PREFIX)
+            .and_then(|key| base64_simd::STANDARD.decode_to_vec(key.as_bytes()).ok())
+            .filter(|key| CALLBACK_KEY_BYTES.contains(&key.len()));
+        let Some(key) = key else {
+            self.add(SECRET, "must be whsec_ and 24 to 64 bytes in base64, e.g. whsec_$(openssl rand -base64 32)");
+            return None;
+        };
+        Some(CallbackTarget { url, key: key.into() })
     }
 
     /// Goes into an HTTP header or a comparison: visible ASCII. The message never shows it.

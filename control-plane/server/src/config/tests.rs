@@ -194,3 +194,51 @@ fn no_debug_output_shows_a_secret() {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
+
+#[test]
+fn callbacks_want_an_address_and_a_key() {
+    let resolve = |url: &str, secret: &str| {
+        Config::resolve(RawConfig {
+            callback_url: Some(url.to_owned()),
+            callback_secret: Some(secret.to_owned()),
+            ..RawConfig::default()
+        })
+    };
+    let wrong = |url: &str, secret: &str| -> Vec<&str> {
+        let errors = resolve(url, secret).unwrap_err();
+        assert!(!errors.to_string().contains("c2VjcmV0"), "{errors}");
+        errors.0.iter().map(|error| error.variable).collect()
+    };
+    const SECRET: &str = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0";
+    const URL: &str = "https://project.supabase.co/functions/v1/wa-webhook-voice-calls?x=1";
+    let config = resolve(URL, SECRET).unwrap();
+    assert_eq!(config.callback.as_ref().unwrap().url, URL);
+    assert!(!format!("{config:?}").contains("secret"), "{config:?}");
+    assert!(resolve("", "").unwrap().callback.is_none());
+    assert_eq!(wrong(URL, ""), ["VOICEBRIDGE_CALLBACK_SECRET"]);
+    assert_eq!(wrong("", SECRET), ["VOICEBRIDGE_CALLBACK_URL"]);
+    for url in ["ftp://x", "x", "/path", "https://user:c2VjcmV0@host/"] {
+        assert_eq!(wrong(url, SECRET), ["VOICEBRIDGE_CALLBACK_URL"], "{url}");
+    }
+    for secret in ["c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "whsec_", "whsec_c2VjcmV0", "whsec_%%c2VjcmV0"] {
+        assert_eq!(wrong(URL, secret), ["VOICEBRIDGE_CALLBACK_SECRET"], "{secret}");
+    }
+}
+
+#[test]
+fn a_token_alone_is_enough_to_hang_up() {
+    let some = |text: &str| Some(text.to_owned());
+    let access = |token, number| {
+        let raw = RawConfig {
+            whatsapp_access_token: some(token),
+            whatsapp_phone_number_id: some(number),
+            ..RawConfig::default()
+        };
+        let config = Config::resolve(raw).unwrap();
+        assert!(config.whatsapp.is_err());
+        config.graph_access.map(|access| access.phone_number_id)
+    };
+    assert_eq!(access("EAAG", "106"), Some(some("106")));
+    assert_eq!(access("EAAG", ""), Some(None));
+    assert_eq!(access("", "106"), None);
+}

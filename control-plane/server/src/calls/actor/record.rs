@@ -8,6 +8,7 @@ use voicebridge_proto::types::v1::{self as types, event::Kind};
 
 use super::{Actor, View};
 use crate::{
+    callback::CallbackError,
     clock::now_ms,
     convert,
     events::Entry,
@@ -112,6 +113,29 @@ impl Actor {
             answered.error_details = doubt.to_owned();
         }
         self.record(Kind::GraphAnswered(answered), now_ms()).await;
+    }
+
+    /// What became of telling whoever holds the signalling that Meta is to be told.
+    pub(super) async fn holder_told(&mut self, action: GraphAction, told: &Result<(), CallbackError>) {
+        let outcome = match told {
+            Ok(()) => "told",
+            Err(CallbackError::NotConfigured) => "not-configured",
+            Err(_) => "failed",
+        };
+        metrics::counter!("voicebridge_control_callbacks_total", "outcome" => outcome).increment(1);
+        let call_id = &self.row.call_id;
+        let Err(error) = told else {
+            tracing::info!(%call_id, action = action.word(), "the holder of the signalling was told of the end");
+            return;
+        };
+        let reason = error.reason();
+        tracing::error!(%call_id, action = action.word(), %error, reason, "Meta may not know that the call is over");
+        let incident = types::Incident {
+            reason: reason.to_owned(),
+            message: format!("Meta may not have been told to {} the call: {error}.", action.word()),
+            upstream_code: error.code(),
+        };
+        self.record(Kind::Incident(incident), now_ms()).await;
     }
 
     pub(super) async fn hear(&mut self, news: NodeNews) {
