@@ -1,5 +1,6 @@
 //! What the control plane offers: gRPC, gRPC-web and HTTP on one listener.
 
+mod agent;
 mod fault;
 mod grpc;
 mod guard;

@@ -128,7 +128,7 @@ impl Calls {
     }
 
     /// A user-initiated call from a webhook. When this returns, the claim is committed.
-    pub(crate) async fn connect(&self, connect: Connect) -> Result<Outcome, StoreError> {
+    pub(crate) async fn connect(&self, connect: Connect, agent: Option<types::Agent>) -> Result<Outcome, StoreError> {
         let now = now_ms();
         let limits = self.shared.limits();
         let rang_since_ms =
@@ -147,7 +147,7 @@ impl Calls {
             received_at_ms: now,
             ring_until_ms: now - age_ms as i64 + convert::duration_ms(limits.ring_budget) as i64,
         };
-        let offer = place::Offer { sdp: connect.sdp_offer, agent: None };
+        let offer = place::Offer { sdp: connect.sdp_offer, agent };
         Ok(match self.claim(new, offer).await? {
             Claim::Claimed => Outcome::Claimed,
             Claim::Duplicate => Outcome::Duplicate,

@@ -15,6 +15,7 @@ use voicebridge_core::{
 };
 
 pub(crate) use http::router;
+use voicebridge_proto::types::v1::Agent;
 
 use crate::{
     calls::{Calls, Outcome},
@@ -70,8 +71,13 @@ impl Webhook {
         Ok(signature::same_secret(self.whatsapp()?.verify_token.expose_secret(), token))
     }
 
-    /// Takes a delivery; when this returns, what it said is committed.
-    pub(crate) async fn receive(&self, body: &[u8], given: Option<&str>) -> Result<Vec<NoticeOutcome>, WebhookError> {
+    /// Takes a delivery; when this returns, what it said is committed. `agent` is for the calls that it begins.
+    pub(crate) async fn receive(
+        &self,
+        body: &[u8],
+        given: Option<&str>,
+        agent: Option<Agent>,
+    ) -> Result<Vec<NoticeOutcome>, WebhookError> {
         let whatsapp = self.whatsapp()?;
         if self.shared.draining.is_cancelled() {
             return Err(WebhookError::Draining);
@@ -82,12 +88,17 @@ impl Webhook {
         let notices = webhook::parse(body)?;
         let (calls, number) = (self.calls.clone(), whatsapp.phone_number_id.clone());
         // Of its own, so that a broken connection does not leave a call claimed and unserved.
-        let taking = tokio::spawn(async move { take(&calls, &number, notices).await });
+        let taking = tokio::spawn(async move { take(&calls, &number, notices, agent).await });
         Ok(taking.await.map_err(|_| WebhookError::Internal)??)
     }
 }
 
-async fn take(calls: &Calls, number: &str, notices: Vec<Notice>) -> Result<Vec<NoticeOutcome>, StoreError> {
+async fn take(
+    calls: &Calls,
+    number: &str,
+    notices: Vec<Notice>,
+    agent: Option<Agent>,
+) -> Result<Vec<NoticeOutcome>, StoreError> {
     let mut outcomes = Vec::with_capacity(notices.len());
     for notice in notices {
         let (call_id, outcome) = match notice {
@@ -100,7 +111,7 @@ async fn take(calls: &Calls, number: &str, notices: Vec<Notice>) -> Result<Vec<N
             }
             Notice::Connect(connect) => {
                 let call_id = connect.call_id.clone();
-                (Some(call_id), calls.connect(*connect).await?)
+                (Some(call_id), calls.connect(*connect, agent.clone()).await?)
             }
             Notice::Terminate(end) => {
                 let call_id = end.call_id.clone();

@@ -9,7 +9,12 @@ use support::{
     Graph, NUMBER_ID, Node, Plane, VERIFY_TOKEN, connect, connect_at, delivery, now_s, plane, sign, terminate,
     terminate_failed,
 };
-use voicebridge_proto::control::v1::{CallPhase, HandleWebhookRequest, ListCallsRequest};
+use tonic::{Code, Request, Status};
+use voicebridge_proto::{
+    control::v1::{CallPhase, HandleWebhookRequest, HandleWebhookResponse, ListCallsRequest},
+    types::v1::Agent,
+};
+use voicebridge_telemetry::status::reason;
 
 async fn system() -> (Graph, Plane, Node) {
     let graph = Graph::start().await;
@@ -195,4 +200,57 @@ async fn without_metas_values_only_the_webhook_is_missing() {
     assert_eq!(plane.get(&format!("/webhooks/whatsapp?{query}")).await.0, 503);
     assert_eq!(plane.get("/health").await.0, 200);
     assert_eq!(plane.get("/sessions").await, (200, json!({"count": 0, "sessions": []})));
+}
+
+#[tokio::test]
+async fn an_agent_given_along_is_for_the_calls_the_delivery_begins_and_wants_a_key() {
+    let graph = Graph::start().await;
+    let mut config = plane::config(&graph.url);
+    let keys = voicebridge_server::RawConfig {
+        api_keys: Some("writer=calls:write,reader=calls:read".to_owned()),
+        ..voicebridge_server::RawConfig::default()
+    };
+    config.api_keys = voicebridge_server::Config::resolve(keys).unwrap().api_keys;
+    let plane = Plane::start_with(config).await;
+    let node = Node::start("node-1").await;
+    node.register(&plane.url, "local", 100);
+    plane.nodes(1).await;
+    let agent = Agent {
+        instructions: "Be brief, {{name}}.".to_owned(),
+        variables: [("name".to_owned(), "Ana".to_owned())].into(),
+        ..Agent::default()
+    };
+    let handle = async |calls: &[Value],
+                        agent: Option<Agent>,
+                        key: &str,
+                        signed: bool|
+           -> Result<HandleWebhookResponse, Status> {
+        let body = delivery(calls);
+        let signature = if signed { sign(&body) } else { sign("another") };
+        let mut request = Request::new(HandleWebhookRequest { signature, body: body.into_bytes(), agent });
+        if !key.is_empty() {
+            request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        }
+        plane.client().await.handle_webhook(request).await.map(tonic::Response::into_inner)
+    };
+    handle(&[connect("a"), connect("b")], Some(agent.clone()), "writer", true).await.unwrap();
+    for call_id in ["a", "b"] {
+        assert_eq!(node.session(call_id, "session", |_| true).await.agent.as_ref(), Some(&agent));
+    }
+    handle(&[connect("c")], None, "", true).await.unwrap();
+    assert_eq!(node.session("c", "session", |_| true).await.agent, None, "the signature is all it needs");
+
+    let too_many = (0..33).map(|n| (n.to_string(), String::new())).collect();
+    let bad = Agent { variables: too_many, ..Agent::default() };
+    for (agent, key, signed, code, why) in [
+        (agent.clone(), "", true, Code::Unauthenticated, "UNAUTHENTICATED"),
+        (agent.clone(), "guess", true, Code::Unauthenticated, "UNAUTHENTICATED"),
+        (agent.clone(), "reader", true, Code::PermissionDenied, "SCOPE_MISSING"),
+        (agent, "writer", false, Code::Unauthenticated, "WEBHOOK_SIGNATURE_INVALID"),
+        (bad, "writer", true, Code::InvalidArgument, "INVALID_ARGUMENT"),
+    ] {
+        let status = handle(&[connect("d")], Some(agent), key, signed).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_deref()), (code, Some(why)), "{key}");
+    }
+    assert!(node.sessions().iter().all(|session| session.call_id != "d"));
 }

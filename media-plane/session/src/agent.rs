@@ -2,14 +2,17 @@
 //!
 //! Flow: [`Agent::parse`] lays the fields of a file over the built-in default (`default-agent.yaml`, which documents
 //! every field) and reports all mistakes at once, each with its line; [`Agent::overlay`] lays the few fields a request
-//! may set over that.
+//! may set over that, and fills the placeholders of [`variables`].
 //!
 //! What this does not do: read files, know which voices or languages a provider has.
 
 mod fields;
+pub mod variables;
 mod yaml;
 
 use std::fmt;
+
+use variables::Variables;
 
 /// The default agent file, as shipped.
 pub const DEFAULT_AGENT_YAML: &str = include_str!("default-agent.yaml");
@@ -136,6 +139,8 @@ pub struct AgentOverlay {
     pub language: String,
     /// Longest conversation, seconds.
     pub max_duration_s: u32,
+    /// For the placeholders in instructions and greeting.
+    pub variables: Variables,
 }
 
 impl Default for Agent {
@@ -153,7 +158,7 @@ impl Agent {
         fields::read(Self::default(), yaml)
     }
 
-    /// Lays what a request says over this agent.
+    /// Lays what a request says over this agent and fills the placeholders of its texts, those without a value too.
     ///
     /// # Errors
     /// Every field of the request that breaks its rule; they carry no line.

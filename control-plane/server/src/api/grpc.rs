@@ -10,7 +10,7 @@ use voicebridge_proto::{
     types::v1::{self as types, event::Kind},
 };
 
-use super::{Api, Fault, session_info, stream};
+use super::{Api, Fault, agent, session_info, stream};
 use crate::{
     access::{Asker, Scope},
     calls::{CallError, SelfHeldStart},
@@ -75,7 +75,7 @@ impl Api {
                 call_id: call_id.clone(),
                 sdp_offer: request.sdp_offer,
                 caller: convert::caller_from_wire(request.caller.unwrap_or_default()),
-                agent: request.agent,
+                agent: agent::check(request.agent)?,
                 holder,
                 phone_number_id: number_id("phone_number_id", request.phone_number_id)?,
                 elapsed: Duration::from_millis(request.elapsed_ms),
@@ -189,11 +189,12 @@ impl CallService for Api {
             let principal = asker.may(Scope::CallsWrite).map_err(Fault::status)?;
             tracing::debug!(by = &*principal.name, "a delivery comes with an agent");
         }
+        let agent = agent::check(request.agent).map_err(Fault::status)?;
         if request.body.len() > self.shared.limits().max_body_bytes {
             return Err(Fault::invalid("body", "is larger than the limit of this server").status());
         }
         let signature = Some(request.signature).filter(|signature| !signature.is_empty());
-        let taken = self.webhook.receive(&request.body, signature.as_deref()).await;
+        let taken = self.webhook.receive(&request.body, signature.as_deref(), agent).await;
         let outcomes = taken.map_err(|error| {
             tracing::warn!(%error, "webhook refused");
             Fault::from(error).status()

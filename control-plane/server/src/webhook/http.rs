@@ -55,7 +55,7 @@ async fn delivery(State(webhook): State<Webhook>, headers: HeaderMap, body: Body
         Err(fault) => return fault.into_response(),
     };
     let signature = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
-    match webhook.receive(&body, signature).await {
+    match webhook.receive(&body, signature, None).await {
         Ok(_) => StatusCode::OK.into_response(),
         Err(error) => {
             match &error {

@@ -1,13 +1,16 @@
 //! Protobuf to ours and back. Requests are checked here: what gets past holds its documented bounds.
 
-use std::time::SystemTime;
+use std::{collections::HashMap, time::SystemTime};
 
 use tonic::Status;
 use voicebridge_audio::dtmf::{Digit, MAX_DIGITS};
 use voicebridge_proto::{media::v1 as media, types::v1 as types};
 use voicebridge_session::{
     Command, DirectionQuality, EventKind, Quality, SignallingMode, Stage, State, Termination, TerminationResult,
-    agent::AgentOverlay,
+    agent::{
+        AgentOverlay,
+        variables::{MAX_VALUE_BYTES, MAX_VARIABLES, Variables, is_name},
+    },
     event::{Milestone, Speaker, Statistics, Usage},
 };
 
@@ -24,6 +27,9 @@ const MAX_SESSION_ID: usize = 128;
 const MAX_CALL_ID: usize = 512;
 const MAX_COMMAND_TEXT: usize = 16 * 1024;
 const MAX_TERMINATION_TEXT: usize = 1_024;
+/// The variable with the caller's profile name, and so much of it: it is the caller's own text.
+const CALLER_NAME: &str = "caller_name";
+const MAX_CALLER_NAME_CHARS: usize = 128;
 /// Longest time a call may have been under way before it gets here; more is a broken clock.
 const MAX_ELAPSED_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -53,10 +59,30 @@ pub(super) fn start(request: media::StartSessionRequest, span: tracing::Span) ->
             greeting: agent.greeting,
             language: agent.language,
             max_duration_s: agent.max_duration_s,
+            variables: variables(agent.variables, &caller.name)?,
         },
         caller_id: if caller.phone_number.is_empty() { caller.user_id } else { caller.phone_number },
         span,
     })
+}
+
+/// What the request carries, and the caller's name under its own unless the request says otherwise.
+fn variables(given: HashMap<String, String>, caller_name: &str) -> Result<Variables, Status> {
+    const FIELD: &str = "agent.variables";
+    if given.len() > MAX_VARIABLES {
+        return Err(of_argument(FIELD, &format!("must be at most {MAX_VARIABLES}")));
+    }
+    let mut variables = Variables::new();
+    for (name, value) in given {
+        if !is_name(&name) {
+            return Err(of_argument(FIELD, "must have names of 1 to 64 letters, digits and _"));
+        }
+        // Not the value itself: it may be personal.
+        variables.insert(name, bounded(FIELD, value, 0, MAX_VALUE_BYTES)?);
+    }
+    let named = || caller_name.chars().filter(|c| !c.is_control()).take(MAX_CALLER_NAME_CHARS).collect();
+    variables.entry(CALLER_NAME.to_owned()).or_insert_with(named);
+    Ok(variables)
 }
 
 pub(super) fn session_id(session_id: String) -> Result<String, Status> {

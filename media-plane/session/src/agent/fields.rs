@@ -1,7 +1,7 @@
 //! The fields of an agent file and the rule of each.
 
 use super::{
-    Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Eagerness, EndCall, Reversible, TurnDetection,
+    Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Eagerness, EndCall, Reversible, TurnDetection, variables,
     yaml::{self, Node, Value},
 };
 
@@ -84,6 +84,17 @@ pub(super) fn overlay(agent: &mut Agent, overlay: &AgentOverlay) -> Result<(), A
         0 => {}
         1..=MAX_DURATION_S => agent.max_duration_s = overlay.max_duration_s,
         _ => errors.add(0, "max_duration_s", format!("must be 1 to {MAX_DURATION_S}")),
+    }
+    let filled: [(&str, &mut String, Check); 2] = [
+        ("instructions", &mut agent.instructions, check_instructions),
+        ("greeting", &mut agent.greeting, check_greeting),
+    ];
+    for (field, text, check) in filled {
+        let whole = variables::fill(text, &overlay.variables);
+        match check(&whole) {
+            Ok(()) => *text = whole,
+            Err(message) => errors.add(0, field, format!("with its variables {message}")),
+        }
     }
     errors.into_result(())
 }

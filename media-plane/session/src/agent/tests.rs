@@ -128,3 +128,24 @@ fn a_request_overlays_the_file() {
         Agent::default().overlay(&bad).unwrap_err().0.into_iter().map(|error| error.field).collect();
     assert_eq!(fields, ["language", "max_duration_s"]);
 }
+
+#[test]
+fn a_request_fills_the_placeholders_of_the_file() {
+    let file = "instructions: Call them {{caller_name}}. Hours {{hours}}.\ngreeting: Hi {{caller_name}}!\n";
+    let overlay = |pairs: &[(&str, &str)]| AgentOverlay {
+        variables: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..AgentOverlay::default()
+    };
+    let filled = |overlay: &AgentOverlay| Agent::parse(file).unwrap().overlay(overlay);
+    let agent = filled(&overlay(&[("caller_name", "Ana"), ("hours", "9 to 5")])).unwrap();
+    assert_eq!((agent.instructions.as_str(), agent.greeting.as_str()), ("Call them Ana. Hours 9 to 5.", "Hi Ana!"));
+    let agent = filled(&AgentOverlay::default()).unwrap();
+    assert_eq!((agent.instructions.as_str(), agent.greeting.as_str()), ("Call them . Hours .", "Hi !"));
+    // Those of the request's own texts as well.
+    let own = AgentOverlay { greeting: "{{caller_name}}?".into(), ..overlay(&[("caller_name", "Ana")]) };
+    assert_eq!(filled(&own).unwrap().greeting, "Ana?");
+    // Short pieces may make a long text.
+    let long = AgentOverlay { instructions: "{{x}}".repeat(40), ..overlay(&[("x", &"y".repeat(1_000))]) };
+    let errors = filled(&long).unwrap_err();
+    assert_eq!(errors.0.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), ["instructions"], "{errors}");
+}
