@@ -116,7 +116,8 @@ func TestCancellingARequestCancelsItAtTheControlPlane(t *testing.T) {
 		cancel()
 	}()
 	_, err := client.Calls.GetCall(ctx, &controlv1.GetCallRequest{})
-	if failure(t, err).Code != codes.Canceled || !errors.Is(err, context.Canceled) {
+	if failure(t, err).Code != codes.Canceled || !errors.Is(err, context.Canceled) ||
+		!strings.Contains(err.Error(), "on this side") {
 		t.Errorf("ended with %v", err)
 	}
 	soon(t, "the control plane to notice", gone)

@@ -49,6 +49,9 @@ func (e *Error) NextStep() string {
 	if e.Reason != "" {
 		return "see docs/errors/" + e.Reason + ".md"
 	}
+	if errors.Is(e.cause, context.Canceled) {
+		return "nothing to do: the context was cancelled on this side"
+	}
 	// Answers without a reason of voicebridge's come from the way there: the connection, a proxy, another server.
 	switch e.Code {
 	case codes.Unavailable:
