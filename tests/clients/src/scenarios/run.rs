@@ -127,8 +127,7 @@ impl Run {
         if timeout(SETTLE, settled).await.is_err() {
             self.violation(format!("a connection was still open {} s after the end", SETTLE.as_secs()));
         }
-        let report = self.report().clone();
-        report
+        self.report().clone()
     }
 }
 
