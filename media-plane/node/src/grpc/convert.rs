@@ -365,3 +365,43 @@ fn statistics(statistics: &Statistics) -> types::MediaStatistics {
 fn timestamp(time: SystemTime) -> prost_types::Timestamp {
     time.into()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> HashMap<String, String> {
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    #[test]
+    fn the_callers_name_is_a_variable_unless_the_request_has_one() {
+        let named = |given, name: &str| variables(given, name).unwrap()["caller_name"].clone();
+        assert_eq!(named(pairs([]), "Ana"), "Ana");
+        assert_eq!(named(pairs([]), ""), "");
+        assert_eq!(named(pairs([("caller_name", "Dr. Silva")]), "Ana"), "Dr. Silva");
+        assert_eq!(named(pairs([]), "A\nna\u{7}"), "Ana", "no lines of its own");
+        assert_eq!(named(pairs([]), &"\u{fc}".repeat(500)).chars().count(), 128);
+        assert_eq!(variables(pairs([("shop", "Loja")]), "Ana").unwrap()["shop"], "Loja");
+    }
+
+    #[test]
+    fn variables_hold_their_bounds() {
+        let many = |count: usize| (0..count).map(|n| (n.to_string(), String::new())).collect();
+        assert!(variables(many(32), "").is_ok());
+        let long = "x".repeat(1_025);
+        for (bad, secret) in [
+            (many(33), ""),
+            (pairs([("", "s3cret")]), "s3cret"),
+            (pairs([("a-b", "s3cret")]), "s3cret"),
+            (pairs([(&"n".repeat(65), "")]), "nnn"),
+            (pairs([("a", &long)]), "xxx"),
+        ] {
+            let status = variables(bad, "").unwrap_err();
+            assert_eq!(status.code(), tonic::Code::InvalidArgument);
+            assert!(secret.is_empty() || !status.message().contains(secret), "{}", status.message());
+        }
+    }
+}
