@@ -164,6 +164,19 @@ async fn read_tokens() {
     let ask = async |path: &str| plane.http.get(format!("{}{path}", plane.url)).send().await.unwrap();
     let refused = ask(&format!("/sessions/mine?access_token={}", made.token)).await;
     assert_eq!(refused.status(), 401);
+    for (query, status, expect) in [
+        (format!("call_id=mine&access_token={}", made.token), 404, "CALL_NOT_FOUND"),
+        (format!("call_id=other&access_token={}", made.token), 403, "READ_TOKEN_LIMITED"),
+        (format!("access_token={}", made.token), 403, "READ_TOKEN_LIMITED"),
+        (format!("call_id=mine&access_token={}x", made.token), 401, "UNAUTHENTICATED"),
+        ("call_id=mine&access_token=".to_owned(), 401, "UNAUTHENTICATED"),
+        ("call_id=mine".to_owned(), 401, "UNAUTHENTICATED"),
+    ] {
+        let answer = ask(&format!("/events?{query}")).await;
+        assert_eq!(answer.status(), status, "{query}");
+        let answer: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!(answer["reason"], expect, "{query}");
+    }
 }
 
 #[tokio::test]
