@@ -18,6 +18,8 @@ import { type Setup, World } from "./world.ts";
 /** Meta's bar, and what a busy test machine may add. */
 const ANSWERED_WITHIN_MS = 1000;
 
+const PROFILE_LIMIT_MS = 2000;
+
 const AGENT = `
 instructions: You answer the phone of a shop. The caller is called [{{name}}] and speaks [{{language}}].
 `;
@@ -58,7 +60,9 @@ export function scenario(name: string, run: (world: World) => Promise<void>): vo
 }
 
 export function scenarios(mode: Mode): void {
-  inWorld({ mode, agent: AGENT });
+  // A busy test machine may take long to connect to the database.
+  const functions = { VOICE_BRIDGE_PROFILE_TIMEOUT_MS: String(PROFILE_LIMIT_MS) };
+  inWorld({ mode, agent: AGENT, functions });
 
   scenario(`${mode}: a call with audio both ways, told who calls, and its row`, async (world) => {
     await world.sql`insert into profiles (phone_number, name, language) values ('5511900000042', 'Ana Fiúza', 'pt-BR')`;
@@ -114,6 +118,26 @@ export function scenarios(mode: Mode): void {
     await world.row(callId);
     assertEquals((await world.logged("PROFILE_LOOKED_UP", callId)).found, false);
     assertMatch((await world.simulator.sessions())[before]?.instructions ?? "", /\[\].*\[\]/);
+  });
+
+  scenario(`${mode}: a profile that takes too long is not waited for, by Meta least of all`, async (world) => {
+    const locked = Promise.withResolvers<void>();
+    const over = Promise.withResolvers<void>();
+    const holding = world.sql.begin(async (sql) => {
+      await sql`lock table profiles in access exclusive mode`;
+      locked.resolve();
+      await over.promise;
+    });
+    await locked.promise;
+    const { callId } = await world.simulator.call(HANGS_UP_AT_ONCE);
+    const record = await world.simulator.finish(callId);
+    over.resolve();
+    await holding;
+    assertEquals([record.endedBy, granted(record)], ["Caller", ["pre_accept", "accept"]]);
+    assertEquals((await world.logged("PROFILE_LATE", callId)).limitMs, PROFILE_LIMIT_MS);
+    assert((record.timelineMs.ConnectAnswered ?? Infinity) < ANSWERED_WITHIN_MS);
+    assert((record.timelineMs.PreAcceptReceived ?? 0) >= PROFILE_LIMIT_MS);
+    await world.row(callId);
   });
 
   scenario(`${mode}: the AI hangs up, and Meta is told`, async (world) => {

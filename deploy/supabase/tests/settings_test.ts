@@ -40,7 +40,7 @@ Deno.test("defaults", () => {
   assertEquals(settings.database, {
     url: "postgres://u:p@h/d",
     profiles: "public.profiles",
-    profileTimeoutMs: 150,
+    profileTimeoutMs: 300,
     summaries: "public.call_summaries",
     transcripts: false,
   });

@@ -188,7 +188,7 @@ function databaseSettings(read: Reader): DatabaseSettings | undefined {
   const url = read.text("SUPABASE_DB_URL");
   const settings = {
     profiles: read.table("VOICE_BRIDGE_PROFILES_TABLE", "public.profiles"),
-    profileTimeoutMs: read.number("VOICE_BRIDGE_PROFILE_TIMEOUT_MS", 10, 5000, 150),
+    profileTimeoutMs: read.number("VOICE_BRIDGE_PROFILE_TIMEOUT_MS", 10, 5000, 300),
     summaries: read.table("VOICE_BRIDGE_SUMMARIES_TABLE", "public.call_summaries"),
     transcripts: read.choice("VOICE_BRIDGE_STORE_TRANSCRIPTS", ["no", "yes"], "no") === "yes",
   };
