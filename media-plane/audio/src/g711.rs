@@ -48,6 +48,14 @@ impl Law {
         }
     }
 
+    /// Encodes as many samples as the shorter of the two has room for. Returns how many.
+    pub fn encode_all(self, pcm: &[i16], out: &mut [u8]) -> usize {
+        for (to, &from) in out.iter_mut().zip(pcm) {
+            *to = self.encode(from);
+        }
+        pcm.len().min(out.len())
+    }
+
     /// The byte of silence.
     #[must_use]
     pub fn silence(self) -> u8 {

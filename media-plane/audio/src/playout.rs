@@ -6,6 +6,9 @@
 //! caller interrupts, [`Playout::flush`] ends everything at once and says how much of each item was heard, which is what
 //! the provider's conversation is to be cut to.
 //!
+//! **One measure.** Audio is queued as it comes, at 24 kHz or as G.711's 8 kHz ([`PlayoutSettings::sample_rate_hz`]); what
+//! is counted is counted at 24 kHz in both cases, as everywhere.
+//!
 //! Audio is never dropped to catch up. Not here: encoding, RTP, the clock, and which replies are still wanted.
 
 mod blocks;
@@ -13,7 +16,7 @@ mod item;
 mod ledger;
 mod pace;
 
-use crate::{FRAME_MS, FRAME_SAMPLES, ramp};
+use crate::{FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ, ramp};
 use blocks::{BLOCK_SAMPLES, Pool};
 use item::{Item, Readiness};
 use ledger::Ledger;
@@ -33,6 +36,8 @@ pub struct PlayoutSettings {
     pub prefill_patience_ms: u32,
     /// Longest an item is held back once the provider's pace is known; with 0 it is never learned, and the prefill stays.
     pub max_hold_ms: u32,
+    /// Rate of what is pushed and handed out, Hz: 24 000, or a whole part of it.
+    pub sample_rate_hz: u32,
     /// Most audio waiting over all items, bytes of 16-bit samples. A push beyond is refused.
     pub max_bytes: usize,
 }
@@ -40,7 +45,13 @@ pub struct PlayoutSettings {
 impl Default for PlayoutSettings {
     /// 60 ms, at most 200 ms, later held back for up to 300 ms; 16 MiB is more than five minutes of 24 kHz audio, longer than any single reply.
     fn default() -> Self {
-        Self { prefill_ms: 60, prefill_patience_ms: 200, max_hold_ms: 300, max_bytes: 16 * 1024 * 1024 }
+        Self {
+            prefill_ms: 60,
+            prefill_patience_ms: 200,
+            max_hold_ms: 300,
+            sample_rate_hz: SAMPLE_RATE_HZ,
+            max_bytes: 16 * 1024 * 1024,
+        }
     }
 }
 
@@ -114,6 +125,8 @@ pub struct PlayoutStatistics {
 #[derive(Debug)]
 pub struct Playout {
     settings: PlayoutSettings,
+    /// Samples at 24 kHz for each of its own.
+    ratio: usize,
     items: VecDeque<Item>,
     pool: Pool,
     pace: Pace,
@@ -123,7 +136,7 @@ pub struct Playout {
     /// The last sample handed out, where a fade starts from.
     last_sample: i16,
     /// A fade that is still to be sent.
-    tail: Option<[i16; ramp::RAMP_SAMPLES]>,
+    tail: Option<Tail>,
     /// Playing stopped short: fade in again.
     fade_in: bool,
     /// Nothing is handed out until [`Playout::resume`].
@@ -136,6 +149,7 @@ impl Playout {
     pub fn new(settings: PlayoutSettings) -> Self {
         Self {
             settings,
+            ratio: (SAMPLE_RATE_HZ / settings.sample_rate_hz) as usize,
             items: VecDeque::new(),
             pool: Pool::default(),
             pace: Pace::default(),
@@ -174,7 +188,7 @@ impl Playout {
             Some(index) => &mut self.items[index],
             None if self.items.len() == MAX_ITEMS => return Err(QueueFull::Items),
             None => {
-                self.items.push_back(Item::new(id));
+                self.items.push_back(Item::new(id, self.ratio));
                 self.items.back_mut().expect("an item was pushed just now")
             }
         };
@@ -192,12 +206,14 @@ impl Playout {
         self.settle();
     }
 
-    /// The next 20 ms, once a tick. `out` is filled in every case, with silence unless the slot is a frame.
-    pub fn next_frame(&mut self, out: &mut [i16; FRAME_SAMPLES]) -> Slot {
+    /// The next 20 ms, once a tick. `out` has room for exactly that; it is filled in every case, with silence unless the
+    /// slot is a frame.
+    pub fn next_frame(&mut self, out: &mut [i16]) -> Slot {
+        debug_assert_eq!(out.len() * self.ratio, FRAME_SAMPLES);
         out.fill(0);
         self.items.iter_mut().for_each(|item| item.delivery.tick());
         if let Some(tail) = self.tail.take() {
-            out[..tail.len()].copy_from_slice(&tail);
+            out[..tail.length].copy_from_slice(tail.samples());
             self.last_sample = 0;
             return Slot::Frame;
         }
@@ -223,7 +239,8 @@ impl Playout {
                 self.statistics.underruns += 1;
                 self.statistics.underrun_ms += FRAME_MS;
                 self.fade_in = true;
-                out[..ramp::RAMP_SAMPLES].copy_from_slice(&ramp::tail(self.last_sample, std::iter::empty()));
+                let tail = Tail::new(self.ratio, self.last_sample, std::iter::empty());
+                out[..tail.length].copy_from_slice(tail.samples());
                 self.last_sample = 0;
                 Slot::Frame
             }
@@ -234,13 +251,13 @@ impl Playout {
         }
     }
 
-    fn hand_out(&mut self, out: &mut [i16; FRAME_SAMPLES], taken: usize) {
+    fn hand_out(&mut self, out: &mut [i16], taken: usize) {
         self.queued_samples -= taken;
-        self.statistics.played_samples += taken as u64;
+        self.statistics.played_samples += (taken * self.ratio) as u64;
         if std::mem::take(&mut self.fade_in) {
-            ramp::rise(out, 0.0);
+            ramp::rise_within(out, ramp::RAMP_SAMPLES / self.ratio, 0.0);
         }
-        self.last_sample = out[FRAME_SAMPLES - 1];
+        self.last_sample = out.last().copied().unwrap_or_default();
     }
 
     /// Stops handing out, as while it is not clear whether the caller interrupts. Audio can still be pushed. What was
@@ -251,7 +268,7 @@ impl Playout {
         }
         self.paused = true;
         if self.last_sample != 0 && self.tail.is_none() {
-            self.tail = Some(ramp::tail(self.last_sample, std::iter::empty()));
+            self.tail = Some(Tail::new(self.ratio, self.last_sample, std::iter::empty()));
             self.fade_in = true;
         }
     }
@@ -267,7 +284,7 @@ impl Playout {
     pub fn flush(&mut self) -> Vec<Cut> {
         if self.last_sample != 0 && self.tail.is_none() {
             let upcoming = self.items.front().into_iter().filter(|item| item.started).flat_map(Item::upcoming);
-            self.tail = Some(ramp::tail(self.last_sample, upcoming));
+            self.tail = Some(Tail::new(self.ratio, self.last_sample, upcoming));
         }
         self.queued_samples = 0;
         self.fade_in = false;
@@ -331,5 +348,24 @@ impl Playout {
             self.pace.learn(&item.delivery, &self.settings);
             self.ledger.complete(item.into_cut(&mut self.pool));
         }
+    }
+}
+
+/// A fade to silence of 5 ms.
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    pcm: [i16; ramp::RAMP_SAMPLES],
+    length: usize,
+}
+
+impl Tail {
+    fn new(ratio: usize, last: i16, upcoming: impl Iterator<Item = i16>) -> Self {
+        let mut tail = Self { pcm: [0; ramp::RAMP_SAMPLES], length: ramp::RAMP_SAMPLES / ratio };
+        ramp::tail(&mut tail.pcm[..tail.length], last, upcoming);
+        tail
+    }
+
+    fn samples(&self) -> &[i16] {
+        &self.pcm[..self.length]
     }
 }

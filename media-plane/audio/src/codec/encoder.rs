@@ -1,4 +1,4 @@
-//! 24 kHz frames of 20 ms to payloads.
+//! Frames of 20 ms to payloads.
 
 use super::Codec;
 use crate::{
@@ -21,6 +21,7 @@ pub struct Encoder {
 enum Kind {
     Opus(opus::Encoder),
     G711 { law: Law, downsampler: Box<Downsampler> },
+    NativeG711(Law),
 }
 
 impl Encoder {
@@ -36,6 +37,18 @@ impl Encoder {
         Ok(Self { kind })
     }
 
+    /// An encoder of frames at the codec's own rate, see [`Codec::sample_rate_hz`]: of G.711 that is as it is, every byte
+    /// comes out as it was decoded.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn native(codec: Codec, settings: EncoderSettings) -> Result<Self, OpusError> {
+        match codec {
+            Codec::Opus => Self::new(codec, settings),
+            Codec::G711(law) => Ok(Self { kind: Kind::NativeG711(law) }),
+        }
+    }
+
     /// Changes the settings from the next frame on; G.711 has none.
     ///
     /// # Errors
@@ -43,30 +56,26 @@ impl Encoder {
     pub fn apply(&mut self, settings: EncoderSettings) -> Result<(), OpusError> {
         match &mut self.kind {
             Kind::Opus(encoder) => encoder.apply(settings),
-            Kind::G711 { .. } => Ok(()),
+            Kind::G711 { .. } | Kind::NativeG711(_) => Ok(()),
         }
     }
 
-    /// Encodes one frame. Returns the bytes written: 160 for G.711. [`MAX_PAYLOAD_BYTES`] is always enough.
+    /// Encodes one frame of 20 ms. Returns the bytes written: 160 for G.711. [`MAX_PAYLOAD_BYTES`] is always enough.
     ///
     /// # Errors
-    /// [`OpusError::OutputTooSmall`], [`OpusError::Internal`].
-    pub fn encode(&mut self, frame: &[i16; FRAME_SAMPLES], out: &mut [u8]) -> Result<usize, OpusError> {
+    /// [`OpusError::FrameLength`], [`OpusError::OutputTooSmall`], [`OpusError::Internal`].
+    pub fn encode(&mut self, frame: &[i16], out: &mut [u8]) -> Result<usize, OpusError> {
         match &mut self.kind {
             Kind::Opus(encoder) => encoder.encode(frame, out),
             Kind::G711 { law, downsampler } => {
-                let available = out.len();
-                if available < g711::FRAME_SAMPLES {
-                    return Err(OpusError::OutputTooSmall { needed: g711::FRAME_SAMPLES, available });
-                }
+                check_g711(frame.len(), FRAME_SAMPLES, out.len())?;
                 let mut written = 0;
-                downsampler.push(frame, &mut |block| {
-                    for (to, &from) in out[written..].iter_mut().zip(block) {
-                        *to = law.encode(from);
-                    }
-                    written += block.len();
-                });
+                downsampler.push(frame, &mut |block| written += law.encode_all(block, &mut out[written..]));
                 Ok(written)
+            }
+            Kind::NativeG711(law) => {
+                check_g711(frame.len(), g711::FRAME_SAMPLES, out.len())?;
+                Ok(law.encode_all(frame, out))
             }
         }
     }
@@ -91,4 +100,14 @@ impl Encoder {
         }
         Ok(payload[..bytes].to_vec())
     }
+}
+
+fn check_g711(samples: usize, wanted: usize, available: usize) -> Result<(), OpusError> {
+    if samples != wanted {
+        return Err(OpusError::FrameLength { samples });
+    }
+    if available < g711::FRAME_SAMPLES {
+        return Err(OpusError::OutputTooSmall { needed: g711::FRAME_SAMPLES, available });
+    }
+    Ok(())
 }

@@ -27,19 +27,23 @@ pub(super) struct Item {
     pub(super) started: bool,
     pub(super) starved: bool,
     pub(super) delivery: Delivery,
+    /// Samples at 24 kHz for each of its own.
+    ratio: usize,
+    /// At its own rate, as all counts inside.
     samples: Blocks,
     received: u64,
     waited_ms: u64,
 }
 
 impl Item {
-    pub(super) fn new(id: &str) -> Self {
+    pub(super) fn new(id: &str, ratio: usize) -> Self {
         Self {
             id: id.to_owned(),
             finished: false,
             started: false,
             starved: false,
             delivery: Delivery::default(),
+            ratio,
             samples: Blocks::default(),
             received: 0,
             waited_ms: 0,
@@ -48,7 +52,7 @@ impl Item {
 
     pub(super) fn append(&mut self, pcm: &[i16], pool: &mut Pool) {
         self.samples.append(pcm, pool);
-        self.delivery.chunk(pcm.len());
+        self.delivery.chunk(pcm.len() * self.ratio);
         self.received += pcm.len() as u64;
     }
 
@@ -62,7 +66,7 @@ impl Item {
             }
             self.started = true;
         }
-        if self.samples.len() >= FRAME_SAMPLES || over && !self.is_drained() {
+        if self.samples.len() * self.ratio >= FRAME_SAMPLES || over && !self.is_drained() {
             self.starved = false;
             Readiness::Ready
         } else if self.starved {
@@ -81,11 +85,11 @@ impl Item {
             None if self.waited_ms < u64::from(settings.prefill_patience_ms) => prefill.max(FRAME_SAMPLES),
             None => FRAME_SAMPLES,
         };
-        self.samples.len() >= enough
+        self.samples.len() * self.ratio >= enough
     }
 
     /// Takes up to a frame; the rest of `out` stays as it is. Returns the samples taken.
-    pub(super) fn take(&mut self, out: &mut [i16; FRAME_SAMPLES], pool: &mut Pool) -> usize {
+    pub(super) fn take(&mut self, out: &mut [i16], pool: &mut Pool) -> usize {
         self.samples.take(out, pool)
     }
 
@@ -102,16 +106,19 @@ impl Item {
     }
 
     pub(super) fn heard(&self) -> Heard {
-        Heard { heard_samples: self.handed_out(), received_samples: self.received, finished: self.finished }
+        let (heard_samples, received_samples) = self.counts();
+        Heard { heard_samples, received_samples, finished: self.finished }
     }
 
     pub(super) fn into_cut(mut self, pool: &mut Pool) -> Cut {
-        let heard_samples = self.handed_out();
+        let (heard_samples, received_samples) = self.counts();
         self.samples.clear(pool);
-        Cut { heard_samples, received_samples: self.received, item: self.id }
+        Cut { heard_samples, received_samples, item: self.id }
     }
 
-    fn handed_out(&self) -> u64 {
-        self.received - self.samples.len() as u64
+    /// Handed out and received, at 24 kHz.
+    fn counts(&self) -> (u64, u64) {
+        let handed_out = self.received - self.samples.len() as u64;
+        (handed_out * self.ratio as u64, self.received * self.ratio as u64)
     }
 }
