@@ -60,7 +60,7 @@ pub struct Received {
     pub payload_type: u8,
     /// RTP sequence number.
     pub sequence: u16,
-    /// RTP timestamp, 48 kHz units.
+    /// RTP timestamp, on the clock of the codec.
     pub timestamp: u32,
     /// Synchronisation source. When it changes, sequence and timestamp go on as if it had not.
     pub ssrc: u32,

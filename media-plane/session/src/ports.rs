@@ -14,11 +14,11 @@ pub enum Stage {
 /// One RTP packet from the caller, header already parsed and payload decrypted.
 #[derive(Clone, Copy, Debug)]
 pub struct RtpIn<'a> {
-    /// 111 Opus, 126 telephone-event, by what the answer agreed to.
+    /// By what the answer agreed to: audio, or telephone-event.
     pub payload_type: u8,
     /// RTP sequence number.
     pub sequence: u16,
-    /// RTP timestamp, 48 kHz units.
+    /// RTP timestamp, on the clock of the codec.
     pub timestamp: u32,
     /// Synchronisation source.
     pub ssrc: u32,
@@ -35,7 +35,7 @@ pub struct RtpOut<'a> {
     pub payload_type: u8,
     /// RTP sequence number.
     pub sequence: u16,
-    /// RTP timestamp, 48 kHz units.
+    /// RTP timestamp, on the clock of the codec.
     pub timestamp: u32,
     /// Set on the first packet after silence (RFC 3551, section 4.1) and on the first report of a key.
     pub marker: bool,

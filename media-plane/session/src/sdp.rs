@@ -4,8 +4,9 @@
 //! [`Local`] side into the text Meta gets in `pre_accept` and, unchanged, in `accept`. Ordinary WebRTC offers (a
 //! browser's, aiortc's) go the same way.
 //!
-//! What this does not do: offers of our own, re-negotiation, trickled candidates, SDES, G.711. The engine gets the
-//! caller's text as it came.
+//! One codec is agreed to: Opus if it is offered, else the first of PCMU and PCMA.
+//!
+//! What this does not do: offers of our own, re-negotiation, trickled candidates, SDES.
 
 mod answer;
 mod lint;
@@ -13,7 +14,7 @@ mod offer;
 
 pub use answer::{Local, answer};
 pub use lint::{OfferError, lint};
-pub use offer::{DtlsSetup, Offer, OpusOffer, RejectedMedia, TelephoneEvent};
+pub use offer::{AudioOffer, DtlsSetup, Offer, OpusOffer, RejectedMedia, TelephoneEvent};
 
 /// Longest offer looked at, bytes. Live offers have about 1.5 KiB, a browser's with video some 8 KiB.
 pub const MAX_OFFER_BYTES: usize = 64 * 1024;

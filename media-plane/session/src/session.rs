@@ -25,7 +25,7 @@ pub use stages::{SignallingMode, State};
 use std::time::Duration;
 
 use voicebridge_audio::{
-    RTP_CLOCK_HZ, Time,
+    Time,
     opus::OpusError,
     uplink::{Uplink, UplinkFrame},
 };
@@ -96,7 +96,8 @@ pub struct Session {
     keypad: Keypad,
     meter: Meter,
     telephone_event: Option<u8>,
-    opus: u8,
+    /// Of the codec.
+    payload_type: u8,
     /// Stream of the caller's voice.
     ssrc: Option<u32>,
     log: Log,
@@ -118,19 +119,20 @@ impl Session {
     /// [`SetupError`], without any event.
     pub fn new(now: Time, setup: Setup<'_>, ports: &mut dyn Ports) -> Result<Self, SetupError> {
         let Setup { agent, provider, mode, offer, limits, seed, elapsed_ms, answer_ms } = setup;
+        let codec = offer.audio.codec();
         let mut session = Self {
             started: now,
             stages: Stages::new(now, mode),
             life: Life::Open,
             link: Link::new(provider),
-            uplink: Uplink::new()?,
+            uplink: Uplink::with_codec(codec)?,
             downlink: Downlink::new(offer, &limits, seed)?,
             transcripts: Transcripts::new(&limits),
             hold: Hold::new(agent.barge_in, !agent.greeting.is_empty()),
-            keypad: Keypad::new(RTP_CLOCK_HZ, limits.keypad_ms),
+            keypad: Keypad::new(codec.rtp_clock_hz(), limits.keypad_ms),
             meter: Meter::default(),
             telephone_event: offer.telephone_event.map(|event| event.payload_type),
-            opus: offer.opus.payload_type,
+            payload_type: offer.audio.payload_type(),
             ssrc: None,
             log: Log::new(limits.incidents),
             usage: Usage::default(),
@@ -145,7 +147,7 @@ impl Session {
         };
         let answered = EventKind::OfferAnswered {
             warnings: offer.warnings.clone(),
-            codec: "opus/48000/2".to_owned(),
+            codec: offer.audio.encoding().to_owned(),
             duration_ms: answer_ms,
         };
         session.emit(now, answered, ports);
@@ -325,7 +327,7 @@ impl Session {
         let Self { uplink, link, hold, keypad, .. } = self;
         let mut sink = |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), ports);
         let is_dtmf = Some(packet.payload_type) == self.telephone_event;
-        if packet.payload_type == self.opus {
+        if packet.payload_type == self.payload_type {
             self.last_media = Some(now);
             self.ssrc = Some(packet.ssrc);
             return uplink.receive(now, packet.sequence, packet.timestamp, packet.payload, &mut sink);

@@ -8,7 +8,8 @@
 //! to a far side that heard nothing so far it makes no difference.
 //!
 //! Settings and why: ICE checks every 20 ms instead of 200 (an ICE-lite caller is connected in some 50 ms instead of
-//! 400); DTLS client when the offer leaves the choice; Opus with an empty fmtp and telephone-event only; neither
+//! 400); DTLS client when the offer leaves the choice; the one codec agreed to, Opus with an empty fmtp, and
+//! telephone-event; neither
 //! NACK nor transport-wide congestion control; no mDNS; a certificate per call, ECDSA P-256, whose handshake needs no
 //! fragments. Reports are ours: `rtc` sends SR and RR apart, without SDES, and the RR under a random SSRC, and it gives
 //! on neither the far side's reports nor any source but the first, so received packets are taken out in its midst.
@@ -34,7 +35,7 @@ use rtc::{
         certificate::{CertificateParams, RTCCertificate},
         configuration::{
             RTCConfigurationBuilder,
-            media_engine::{MIME_TYPE_OPUS, MIME_TYPE_TELEPHONE_EVENT, MediaEngine},
+            media_engine::{MIME_TYPE_OPUS, MIME_TYPE_PCMA, MIME_TYPE_PCMU, MIME_TYPE_TELEPHONE_EVENT, MediaEngine},
             setting_engine::SettingEngineBuilder,
         },
         event::RTCPeerConnectionEvent,
@@ -52,6 +53,7 @@ use rtc::{
     sansio::Protocol,
     shared::{TaggedBytesMut, TransportContext, TransportProtocol},
 };
+use voicebridge_audio::{codec::Codec, dtmf::EVENT_CLOCK_HZ, g711::Law};
 use voicebridge_session::RtpOut;
 
 use super::{
@@ -101,7 +103,7 @@ pub struct Engine {
     /// What came, as `rtc` decrypted it.
     basin: Basin,
     source: Source,
-    /// Payload types that were agreed to: Opus, and telephone-event if offered.
+    /// Payload types that were agreed to: the codec, and telephone-event if offered.
     agreed: (u8, Option<u8>),
     reports: Reports,
     /// Who our DTLS goes to: the selected pair's far end.
@@ -158,9 +160,9 @@ impl Engine {
             dirty: false,
             flight: Flight::default(),
             basin,
-            source: Source::default(),
-            agreed: (remote.opus, remote.telephone_event.map(|(payload_type, _)| payload_type)),
-            reports: Reports::new(now, ntp(SystemTime::now()), place.ssrc),
+            source: Source::new(remote.codec.rtp_clock_hz()),
+            agreed: (remote.payload_type, remote.telephone_event),
+            reports: Reports::new(now, ntp(SystemTime::now()), place.ssrc, remote.codec.rtp_clock_hz()),
             dtls_peer: None,
             outputs: VecDeque::new(),
         })
@@ -454,7 +456,7 @@ fn connection(
         .build(now)
         .map_err(refused("settings"))?;
 
-    let sender = connection.add_track(track(place.ssrc)).map_err(refused("track"))?;
+    let sender = connection.add_track(track(place.ssrc, remote.codec)).map_err(refused("track"))?;
     let offer = RTCSessionDescription::offer(remote.engine_offer()).map_err(refused("offer"))?;
     connection.set_remote_description(now, offer).map_err(refused("offer"))?;
     let candidate = CandidateHostConfig {
@@ -476,16 +478,19 @@ fn connection(
     Ok((connection, sender))
 }
 
-/// Opus and telephone-event at the payload types of the offer, and nothing else.
+/// The codec and telephone-event at the payload types of the offer, and nothing else.
 fn media_engine(remote: &Remote) -> Result<MediaEngine, PeerError> {
     let mut engine = MediaEngine::default();
     engine
-        .register_codec(RTCRtpCodecParameters { rtp_codec: opus(), payload_type: remote.opus }, RtpCodecKind::Audio)
+        .register_codec(
+            RTCRtpCodecParameters { rtp_codec: rtp_codec(remote.codec), payload_type: remote.payload_type },
+            RtpCodecKind::Audio,
+        )
         .map_err(refused("codec"))?;
-    if let Some((payload_type, clock_rate)) = remote.telephone_event {
+    if let Some(payload_type) = remote.telephone_event {
         let rtp_codec = RTCRtpCodec {
             mime_type: MIME_TYPE_TELEPHONE_EVENT.to_owned(),
-            clock_rate,
+            clock_rate: EVENT_CLOCK_HZ,
             channels: 1,
             ..Default::default()
         };
@@ -497,11 +502,17 @@ fn media_engine(remote: &Remote) -> Result<MediaEngine, PeerError> {
 }
 
 /// With its usual fmtp `rtc` would drop Opus from the answer to an offer like Meta's.
-fn opus() -> RTCRtpCodec {
-    RTCRtpCodec { mime_type: MIME_TYPE_OPUS.to_owned(), clock_rate: 48_000, channels: 2, ..Default::default() }
+fn rtp_codec(codec: Codec) -> RTCRtpCodec {
+    let (mime_type, channels) = match codec {
+        Codec::Opus => (MIME_TYPE_OPUS, 2),
+        Codec::G711(Law::Mu) => (MIME_TYPE_PCMU, 1),
+        Codec::G711(Law::A) => (MIME_TYPE_PCMA, 1),
+    };
+    let (mime_type, clock_rate) = (mime_type.to_owned(), codec.rtp_clock_hz());
+    RTCRtpCodec { mime_type, clock_rate, channels, ..Default::default() }
 }
 
-fn track(ssrc: u32) -> MediaStreamTrack {
+fn track(ssrc: u32, codec: Codec) -> MediaStreamTrack {
     MediaStreamTrack::new(
         "voicebridge".to_owned(),
         "audio".to_owned(),
@@ -509,7 +520,7 @@ fn track(ssrc: u32) -> MediaStreamTrack {
         RtpCodecKind::Audio,
         vec![RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
-            codec: opus(),
+            codec: rtp_codec(codec),
             ..Default::default()
         }],
     )

@@ -9,6 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use voicebridge_audio::{codec::Codec, dtmf::EVENT_CLOCK_HZ};
 use voicebridge_session::sdp::{DtlsSetup, Offer};
 
 use super::same_family;
@@ -29,10 +30,14 @@ pub struct Remote {
     pub ice_lite: bool,
     /// DTLS role (RFC 5763, section 5). We are the client unless they insist on it: Meta never starts DTLS.
     pub setup: DtlsSetup,
-    /// Payload type of Opus.
-    pub opus: u8,
-    /// Payload type and clock of telephone-event, if offered.
-    pub telephone_event: Option<(u8, u32)>,
+    /// The codec agreed to.
+    pub codec: Codec,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// Its name in SDP.
+    pub encoding: &'static str,
+    /// Payload type of telephone-event, if agreed to.
+    pub telephone_event: Option<u8>,
     /// Where it can be reached.
     pub candidates: Vec<SocketAddr>,
 }
@@ -47,8 +52,10 @@ impl Remote {
             fingerprint: offer.fingerprint.clone(),
             ice_lite: offer.ice_lite,
             setup: offer.setup,
-            opus: offer.opus.payload_type,
-            telephone_event: offer.telephone_event.map(|event| (event.payload_type, event.clock_hz)),
+            codec: offer.audio.codec(),
+            payload_type: offer.audio.payload_type(),
+            encoding: offer.audio.encoding(),
+            telephone_event: offer.telephone_event.map(|event| event.payload_type),
             candidates: Self::candidates_in(sdp, family),
         }
     }
@@ -82,13 +89,13 @@ impl Remote {
         found
     }
 
-    /// The offer the engine is given: one audio section, Opus without fmtp, no header extension, no feedback. The
+    /// The offer the engine is given: one audio section, the codec without fmtp, no header extension, no feedback. The
     /// SSRC is left out, so the first stream that comes is taken, whatever the offer said of it.
     pub(super) fn engine_offer(&self) -> String {
         let mut sdp = String::with_capacity(1024);
         let payload_types = match self.telephone_event {
-            Some((telephone_event, _)) => format!("{} {telephone_event}", self.opus),
-            None => self.opus.to_string(),
+            Some(telephone_event) => format!("{} {telephone_event}", self.payload_type),
+            None => self.payload_type.to_string(),
         };
         let setup = self.setup.as_str();
         let lite = if self.ice_lite { "a=ice-lite\r\n" } else { "" };
@@ -97,12 +104,12 @@ impl Remote {
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n{lite}\
              m=audio 9 UDP/TLS/RTP/SAVPF {payload_types}\r\nc=IN IP4 0.0.0.0\r\n\
              a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:{setup}\r\n\
-             a=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:{} opus/48000/2\r\n",
-            self.ice_ufrag, self.ice_pwd, self.fingerprint, self.opus,
+             a=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:{} {}\r\n",
+            self.ice_ufrag, self.ice_pwd, self.fingerprint, self.payload_type, self.encoding,
         )
         .expect("writing to a String does not fail");
-        if let Some((telephone_event, clock_hz)) = self.telephone_event {
-            write!(sdp, "a=rtpmap:{telephone_event} telephone-event/{clock_hz}\r\n")
+        if let Some(telephone_event) = self.telephone_event {
+            write!(sdp, "a=rtpmap:{telephone_event} telephone-event/{EVENT_CLOCK_HZ}\r\n")
                 .expect("writing to a String does not fail");
         }
         for (index, candidate) in self.candidates.iter().enumerate() {

@@ -13,7 +13,6 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use voicebridge_audio::RTP_CLOCK_HZ;
 use voicebridge_session::ReceiverReport;
 
 use stream::Stream;
@@ -33,6 +32,8 @@ pub(super) struct Reports {
     /// NTP time of `began`, 32.32 fixed point.
     began_ntp: u64,
     ssrc: u32,
+    /// Of both streams.
+    clock_hz: u32,
     sent: Option<Sent>,
     /// Something was sent since the last report but one (RFC 3550, section 6.4).
     spoke: [bool; 2],
@@ -89,12 +90,14 @@ pub(super) struct Reception {
 }
 
 impl Reports {
-    /// Reports of the sender `ssrc`; `ntp` is the NTP time of `now` (32.32 fixed point, RFC 5905, section 6).
-    pub(super) fn new(now: Instant, ntp: u64, ssrc: u32) -> Self {
+    /// Reports of the sender `ssrc`, whose timestamps count at `clock_hz` like the caller's; `ntp` is the NTP time of `now`
+    /// (32.32 fixed point, RFC 5905, section 6).
+    pub(super) fn new(now: Instant, ntp: u64, ssrc: u32, clock_hz: u32) -> Self {
         Self {
             began: now,
             began_ntp: ntp,
             ssrc,
+            clock_hz,
             sent: None,
             spoke: [false; 2],
             stream: None,
@@ -142,7 +145,7 @@ impl Reports {
         let round_trip_ms = (u64::from(round_trip.max(0).unsigned_abs()) * 1_000 + (1 << 15)) >> 16;
         Some(ReceiverReport {
             fraction_lost: block.fraction_lost,
-            jitter_ms: (u64::from(block.jitter) * 1_000 / u64::from(RTP_CLOCK_HZ)) as u32,
+            jitter_ms: (u64::from(block.jitter) * 1_000 / u64::from(self.clock_hz)) as u32,
             round_trip_ms: (block.last_sender_report != 0).then_some(round_trip_ms as u32),
         })
     }
@@ -171,7 +174,7 @@ impl Reports {
         let ntp = self.ntp(now);
         let sender = self.sent.filter(|_| lately || before).map(|sent| SenderInfo {
             ntp,
-            rtp: sent.timestamp.wrapping_add(units(now.saturating_duration_since(sent.at))),
+            rtp: sent.timestamp.wrapping_add(units(now.saturating_duration_since(sent.at), self.clock_hz)),
             packets: sent.packets,
             octets: sent.octets,
         });
@@ -193,7 +196,7 @@ impl Reports {
     }
 
     fn rtp_units(&self, now: Instant) -> u32 {
-        units(now.saturating_duration_since(self.began))
+        units(now.saturating_duration_since(self.began), self.clock_hz)
     }
 }
 
@@ -203,6 +206,6 @@ const fn middle(ntp: u64) -> u32 {
 }
 
 /// A time on the clock of RTP, wrapping as timestamps do.
-fn units(time: Duration) -> u32 {
-    (time.as_micros() * u128::from(RTP_CLOCK_HZ) / 1_000_000) as u32
+fn units(time: Duration, clock_hz: u32) -> u32 {
+    (time.as_micros() * u128::from(clock_hz) / 1_000_000) as u32
 }

@@ -9,14 +9,13 @@
 
 use std::time::{Duration, Instant};
 
-use voicebridge_audio::RTP_CLOCK_HZ;
-
 /// A source silent for this long may be replaced: three packets of 20 ms, which is also what the listener conceals well.
 pub(super) const QUIET: Duration = Duration::from_millis(60);
 
 /// Which source is listened to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Source {
+    clock_hz: u32,
     current: Option<Current>,
 }
 
@@ -44,6 +43,11 @@ pub(super) enum Verdict {
 }
 
 impl Source {
+    /// A source whose timestamps count at `clock_hz`.
+    pub(super) const fn new(clock_hz: u32) -> Self {
+        Self { clock_hz, current: None }
+    }
+
     /// A packet came. Only those of payload types that were agreed to may begin or take over the stream.
     pub(super) fn hear(&mut self, now: Instant, ssrc: u32, sequence: u16, timestamp: u32, agreed: bool) -> Verdict {
         match &mut self.current {
@@ -67,7 +71,7 @@ impl Source {
                 if quiet < QUIET {
                     return Verdict::Discard;
                 }
-                let missed = quiet.as_micros() * u128::from(RTP_CLOCK_HZ) / 1_000_000;
+                let missed = quiet.as_micros() * u128::from(self.clock_hz) / 1_000_000;
                 let out = (before.sequence.wrapping_add(1), before.timestamp.wrapping_add(missed as u32));
                 self.current = Some(Current {
                     ssrc,
@@ -94,7 +98,7 @@ mod tests {
     #[test]
     fn the_first_source_keeps_its_numbers_and_is_kept_while_it_speaks() {
         let start = Instant::now();
-        let mut source = Source::default();
+        let mut source = Source::new(48_000);
         assert_eq!(source.hear(start, 9, 500, 7, false), Verdict::Discard, "of no payload type we know");
         for step in 0..10_u32 {
             let now = start + ms(20) * step;
@@ -107,7 +111,7 @@ mod tests {
     #[test]
     fn another_source_goes_on_where_the_quiet_one_ended() {
         let start = Instant::now();
-        let mut source = Source::default();
+        let mut source = Source::new(48_000);
         source.hear(start, 1, 65_535, 48_000, true);
         // A late packet is not the end of the stream.
         source.hear(start, 1, 65_530, 43_200, true);

@@ -14,6 +14,7 @@ use rtc::rtcp::{
     sender_report::SenderReport,
     source_description::{SdesType, SourceDescription},
 };
+use voicebridge_audio::{codec::Codec, g711::Law};
 use voicebridge_session::sdp::DtlsSetup;
 
 use super::*;
@@ -53,22 +54,33 @@ impl World {
     }
 
     fn connecting_within(connect_within: Duration, kind: Kind, tweak: impl FnOnce(&mut Remote)) -> Self {
+        Self::in_codec((Codec::Opus, 111, "opus/48000/2"), connect_within, kind, tweak)
+    }
+
+    fn in_codec(
+        (codec, payload_type, encoding): (Codec, u8, &'static str),
+        connect_within: Duration,
+        kind: Kind,
+        tweak: impl FnOnce(&mut Remote),
+    ) -> Self {
         let now = Instant::now();
-        let (mut caller, offer) = Caller::new(now, THEIRS.into(), kind);
+        let (mut caller, offer) = Caller::with_codec(now, THEIRS.into(), kind, payload_type);
         let mut remote = Remote {
             ice_ufrag: attribute(&offer, "ice-ufrag").unwrap().to_owned(),
             ice_pwd: attribute(&offer, "ice-pwd").unwrap().to_owned(),
             fingerprint: attribute(&offer, "fingerprint").unwrap().strip_prefix("sha-256 ").unwrap().to_owned(),
             ice_lite: kind == Kind::Relay,
             setup: DtlsSetup::Actpass,
-            opus: 111,
-            telephone_event: Some((126, 8_000)),
+            codec,
+            payload_type,
+            encoding,
+            telephone_event: Some(126),
             candidates: Remote::candidates_in(&offer, IpAddr::from(OURS.0)),
         };
         tweak(&mut remote);
         let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
         let peer = Engine::accept(now, &remote, place).unwrap();
-        caller.answer(now, &answer(&offer, peer.local()));
+        caller.answer(now, &answer(&offer, &remote, peer.local()));
         Self {
             start: now,
             now,
@@ -135,19 +147,21 @@ impl World {
 }
 
 /// What the node sends as answer, in short.
-fn answer(offer: &str, local: &Local) -> String {
+fn answer(offer: &str, remote: &Remote, local: &Local) -> String {
     let mid = attribute(offer, "mid").unwrap();
     format!(
         "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mid}\r\n\
-         m=audio {port} UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 203.0.113.7\r\n\
+         m=audio {port} UDP/TLS/RTP/SAVPF {payload_type}\r\nc=IN IP4 203.0.113.7\r\n\
          a=candidate:1 1 udp 2130706431 203.0.113.7 {port} typ host\r\n\
          a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:active\r\na=mid:{mid}\r\n\
-         a=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=ssrc:{} cname:bridge\r\n",
+         a=sendrecv\r\na=rtcp-mux\r\na=rtpmap:{payload_type} {}\r\na=ssrc:{} cname:bridge\r\n",
         local.ice_ufrag,
         local.ice_pwd,
         local.fingerprint,
+        remote.encoding,
         local.ssrc,
         port = OURS.1,
+        payload_type = remote.payload_type,
     )
 }
 
@@ -335,6 +349,53 @@ fn rtp_flows_both_ways_as_numbered() {
     assert_eq!(received.len(), 50);
     assert_eq!((received[3].sequence, received[3].timestamp), (13, 2_880));
     assert_eq!((received[3].ssrc, received[3].payload_type), (CALLER_SSRC, 111));
+}
+
+#[test]
+fn g711_flows_both_ways_on_its_own_clock() {
+    for (law, payload_type, encoding) in [(Law::Mu, 0, "PCMU/8000"), (Law::A, 8, "PCMA/8000")] {
+        let codec = (Codec::G711(law), payload_type, encoding);
+        let mut world = World::in_codec(codec, Duration::from_secs(10), Kind::Relay, |_| {});
+        world.peer.start(world.now);
+        world.run_until_connected(Duration::from_secs(2));
+        world.caller.heard.clear();
+        for step in 0..150_u16 {
+            let timestamp = u32::from(step) * 160;
+            let packet = RtpOut { payload_type, sequence: step, timestamp, marker: false, payload: &[0xd5; 160] };
+            world.peer.write_rtp(world.now, packet).unwrap();
+            world.caller.speak(world.now, step, timestamp, &[0x55; 160]);
+            world.run(Duration::from_millis(20));
+        }
+        world.run(Duration::from_millis(20));
+        let received: Vec<&Received> = world.outputs.iter().filter_map(taken).collect();
+        assert_eq!(received.len(), 150);
+        assert!(received.iter().all(|packet| packet.payload_type == payload_type && packet.payload[..] == [0x55; 160]));
+        assert_eq!(received[149].timestamp, 149 * 160);
+        let heard = world.caller.heard.drain(..);
+        let (mut packets, mut reports) = (0, Vec::new());
+        for heard in heard {
+            match heard {
+                Heard::Rtp(packet) => {
+                    assert_eq!((packet.header.payload_type, packet.payload.len()), (payload_type, 160));
+                    packets += 1;
+                }
+                Heard::Rtcp(compound) => reports.push(compound),
+                Heard::Connected | Heard::Closed => {}
+            }
+        }
+        assert_eq!(packets, 150);
+        let last = reports.last().unwrap()[0].as_any().downcast_ref::<SenderReport>().unwrap();
+        let ahead = last.rtp_time.wrapping_sub(last.packet_count * 160) as i32;
+        assert!(ahead.abs() <= 160, "{ahead}: NTP and RTP name one moment, at 8 kHz");
+        assert!(last.reports[0].jitter < 8, "evenly sent: {last:?}");
+        let told = |output: &Output| if let Output::Report(report) = output { Some(*report) } else { None };
+        let told = world.outputs.iter().filter_map(told).last().unwrap();
+        assert!(told.jitter_ms <= 1, "{told:?}");
+    }
+}
+
+fn taken(output: &Output) -> Option<&Received> {
+    if let Output::Rtp(received) = output { Some(received) } else { None }
 }
 
 /// Both sides speak for this many packets of 20 ms; the caller's begin with `first`.

@@ -22,7 +22,7 @@ use rtc::{
         RTCPeerConnection, RTCPeerConnectionBuilder,
         configuration::{
             interceptor_registry::configure_rtcp_reports,
-            media_engine::{MIME_TYPE_OPUS, MediaEngine},
+            media_engine::{MIME_TYPE_OPUS, MIME_TYPE_PCMA, MIME_TYPE_PCMU, MediaEngine},
             setting_engine::SettingEngineBuilder,
         },
         event::RTCPeerConnectionEvent,
@@ -115,17 +115,28 @@ pub struct Caller {
     address: SocketAddr,
     transmits: VecDeque<(SocketAddr, Bytes)>,
     voice: Arc<AtomicU32>,
+    /// Of what it sends.
+    pub payload_type: u8,
     pub heard: VecDeque<Heard>,
     pub connected: bool,
 }
 
 impl Caller {
     pub fn new(now: Instant, address: SocketAddr, kind: Kind) -> (Self, String) {
-        let opus =
-            RTCRtpCodec { mime_type: MIME_TYPE_OPUS.to_owned(), clock_rate: 48_000, channels: 2, ..Default::default() };
+        Self::with_codec(now, address, kind, 111)
+    }
+
+    /// A caller of one codec, by its payload type: 111 Opus, 0 PCMU, 8 PCMA.
+    pub fn with_codec(now: Instant, address: SocketAddr, kind: Kind, payload_type: u8) -> (Self, String) {
+        let (mime_type, clock_rate, channels) = match payload_type {
+            0 => (MIME_TYPE_PCMU, 8_000, 1),
+            8 => (MIME_TYPE_PCMA, 8_000, 1),
+            _ => (MIME_TYPE_OPUS, 48_000, 2),
+        };
+        let codec = RTCRtpCodec { mime_type: mime_type.to_owned(), clock_rate, channels, ..Default::default() };
         let mut media = MediaEngine::default();
         media
-            .register_codec(RTCRtpCodecParameters { rtp_codec: opus.clone(), payload_type: 111 }, RtpCodecKind::Audio)
+            .register_codec(RTCRtpCodecParameters { rtp_codec: codec.clone(), payload_type }, RtpCodecKind::Audio)
             .unwrap();
         let voice = Arc::new(AtomicU32::new(CALLER_SSRC));
         let ears = Ears { voice: voice.clone(), reads: VecDeque::new(), writes: VecDeque::new() };
@@ -147,7 +158,7 @@ impl Caller {
                 RtpCodecKind::Audio,
                 vec![RTCRtpEncodingParameters {
                     rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(CALLER_SSRC), ..Default::default() },
-                    codec: opus,
+                    codec,
                     ..Default::default()
                 }],
             ))
@@ -174,6 +185,7 @@ impl Caller {
             address,
             transmits: VecDeque::new(),
             voice,
+            payload_type,
             heard: VecDeque::new(),
             connected: false,
         };
@@ -243,7 +255,7 @@ impl Caller {
         let packet = rtp::Packet {
             header: rtp::Header {
                 version: 2,
-                payload_type: 111,
+                payload_type: self.payload_type,
                 sequence_number: sequence,
                 timestamp,
                 ssrc: CALLER_SSRC,

@@ -6,7 +6,9 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use super::offer::{Offer, RejectedMedia};
+use voicebridge_audio::dtmf::EVENT_CLOCK_HZ;
+
+use super::offer::{AudioOffer, Offer, RejectedMedia};
 
 /// Our side of the call.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +62,11 @@ pub fn answer(offer: &Offer, local: &Local<'_>) -> String {
 }
 
 fn audio(sdp: &mut Lines, offer: &Offer, local: &Local<'_>) {
-    let opus = offer.opus.payload_type;
+    let codec = offer.audio.payload_type();
     let Local { address, port, ssrc, cname, .. } = local;
     match offer.telephone_event {
-        Some(event) => sdp.line(format_args!("m=audio {port} {} {opus} {}", offer.profile, event.payload_type)),
-        None => sdp.line(format_args!("m=audio {port} {} {opus}", offer.profile)),
+        Some(event) => sdp.line(format_args!("m=audio {port} {} {codec} {}", offer.profile, event.payload_type)),
+        None => sdp.line(format_args!("m=audio {port} {} {codec}", offer.profile)),
     }
     let family = if address.is_ipv6() { "IP6" } else { "IP4" };
     sdp.line(format_args!("c=IN {family} {address}"));
@@ -83,10 +85,12 @@ fn audio(sdp: &mut Lines, offer: &Offer, local: &Local<'_>) {
     if offer.rtcp_mux {
         sdp.line(format_args!("a=rtcp-mux"));
     }
-    sdp.line(format_args!("a=rtpmap:{opus} opus/48000/2"));
-    sdp.line(format_args!("a=fmtp:{opus} {}", mirrored_fmtp(offer.opus.fmtp.as_deref())));
+    sdp.line(format_args!("a=rtpmap:{codec} {}", offer.audio.encoding()));
+    if let AudioOffer::Opus(opus) = &offer.audio {
+        sdp.line(format_args!("a=fmtp:{codec} {}", mirrored_fmtp(opus.fmtp.as_deref())));
+    }
     if let Some(event) = offer.telephone_event {
-        sdp.line(format_args!("a=rtpmap:{} telephone-event/{}", event.payload_type, event.clock_hz));
+        sdp.line(format_args!("a=rtpmap:{} telephone-event/{EVENT_CLOCK_HZ}", event.payload_type));
     }
     sdp.line(format_args!("a=ptime:20"));
     sdp.line(format_args!("a=maxptime:{}", offer.maxptime.unwrap_or(20).clamp(20, 120)));

@@ -2,9 +2,11 @@
 //!
 //! Fatal are only the things without which no call can come about. Everything else a real caller may get away with.
 
+use voicebridge_audio::{dtmf::EVENT_CLOCK_HZ, g711::Law};
+
 use super::{
     MAX_MEDIA_LINES, MAX_OFFER_BYTES,
-    offer::{DtlsSetup, Offer, OpusOffer, RejectedMedia, TelephoneEvent},
+    offer::{AudioOffer, DtlsSetup, Offer, OpusOffer, RejectedMedia, TelephoneEvent},
 };
 
 /// An offer no answer of ours can serve.
@@ -59,7 +61,7 @@ pub fn lint(offer: &str) -> Result<Offer, OfferError> {
         return fatal("no-ice-pwd", "the offer has no a=ice-pwd, neither for the session nor for the audio");
     };
     let fingerprint = fingerprint(&text, audio, &mut warnings)?;
-    let opus = opus(audio)?;
+    let codec = codec(audio)?;
 
     if text.media.len() > 1 {
         warnings.add("several-media-lines");
@@ -101,17 +103,16 @@ pub fn lint(offer: &str) -> Result<Offer, OfferError> {
     if !rtcp_mux {
         warnings.add("no-rtcp-mux");
     }
-    let telephone_event = telephone_event(audio);
-    match telephone_event {
-        None => warnings.add("no-telephone-event"),
-        Some(event) if event.clock_hz != 8_000 => warnings.add("telephone-event-clock"),
-        Some(_) => {}
-    }
+    let telephone_event = telephone_event(audio, &mut warnings);
     let ptime = audio.attribute("ptime").and_then(|value| value.parse().ok());
     match ptime {
         None => warnings.add("no-ptime"),
         Some(20) => {}
         Some(_) => warnings.add("ptime-not-20"),
+    }
+    let maxptime = audio.attribute("maxptime").and_then(|value| value.parse().ok());
+    if maxptime.is_some_and(|maxptime: u32| maxptime < 20) {
+        warnings.add("maxptime-below-20");
     }
     if audio.attribute("candidate").is_none() {
         warnings.add("no-candidates");
@@ -124,10 +125,10 @@ pub fn lint(offer: &str) -> Result<Offer, OfferError> {
         fingerprint,
         ice_lite: text.session.has_flag("ice-lite"),
         setup,
-        opus,
+        audio: codec,
         telephone_event,
         ptime,
-        maxptime: audio.attribute("maxptime").and_then(|value| value.parse().ok()),
+        maxptime,
         rtcp_mux,
         bundle,
         profile: audio.profile.to_owned(),
@@ -172,17 +173,34 @@ fn fingerprint(text: &Text<'_>, audio: &Section<'_>, warnings: &mut Warnings) ->
     Ok(digits.to_ascii_uppercase())
 }
 
-/// The first Opus in the order of the media line.
-fn opus(audio: &Section<'_>) -> Result<OpusOffer, OfferError> {
-    let payload_type = audio.payload_types().find(|payload_type| {
-        audio.rtpmap(*payload_type).is_some_and(|map| {
-            let mut parts = map.split('/');
-            parts.next().is_some_and(|name| name.eq_ignore_ascii_case("opus")) && parts.next() == Some("48000")
-        })
-    });
-    let Some(payload_type) = payload_type else {
-        return fatal("no-known-codec", "the offer has no opus/48000, the one codec voicebridge speaks");
-    };
+/// Opus wherever it stands among the formats; without it the first of PCMU and PCMA.
+fn codec(audio: &Section<'_>) -> Result<AudioOffer, OfferError> {
+    let opus = audio.payload_types().find(|&payload_type| audio.encodes(payload_type, "opus", 48_000));
+    if let Some(payload_type) = opus {
+        return Ok(AudioOffer::Opus(opus_offer(audio, payload_type)));
+    }
+    let g711 = audio.payload_types().find_map(|payload_type| Some((g711_law(audio, payload_type)?, payload_type)));
+    match g711 {
+        Some((law, payload_type)) => Ok(AudioOffer::G711 { law, payload_type }),
+        None => fatal(
+            "no-known-codec",
+            "the offer has none of opus/48000, PCMU/8000 and PCMA/8000, the codecs voicebridge speaks",
+        ),
+    }
+}
+
+/// Types 0 and 8 mean PCMU and PCMA even without a map (RFC 3551, section 6); a map decides where there is one.
+fn g711_law(audio: &Section<'_>, payload_type: u8) -> Option<Law> {
+    match (payload_type, audio.rtpmap(payload_type)) {
+        (0, None) => Some(Law::Mu),
+        (8, None) => Some(Law::A),
+        _ if audio.encodes(payload_type, "PCMU", 8_000) => Some(Law::Mu),
+        _ if audio.encodes(payload_type, "PCMA", 8_000) => Some(Law::A),
+        _ => None,
+    }
+}
+
+fn opus_offer(audio: &Section<'_>, payload_type: u8) -> OpusOffer {
     let fmtp = audio.fmtp(payload_type);
     let parameter = |name: &str| {
         fmtp?.split(';').find_map(|pair| {
@@ -190,7 +208,7 @@ fn opus(audio: &Section<'_>) -> Result<OpusOffer, OfferError> {
             key.trim().eq_ignore_ascii_case(name).then_some(value.trim())
         })
     };
-    Ok(OpusOffer {
+    OpusOffer {
         payload_type,
         // RFC 7587, section 6.1: 6000 to 510000; anything else says nothing.
         max_average_bitrate: parameter("maxaveragebitrate")
@@ -201,20 +219,27 @@ fn opus(audio: &Section<'_>) -> Result<OpusOffer, OfferError> {
             .filter(|rate| (8_000..=48_000).contains(rate)),
         in_band_fec: parameter("useinbandfec") == Some("1"),
         fmtp: fmtp.map(str::to_owned),
-    })
+    }
 }
 
-/// Telephone-event at 8 kHz if offered, else at whatever clock it is offered.
-fn telephone_event(audio: &Section<'_>) -> Option<TelephoneEvent> {
-    let offered: Vec<TelephoneEvent> = audio
-        .payload_types()
-        .filter_map(|payload_type| {
-            let (name, clock) = audio.rtpmap(payload_type)?.split_once('/')?;
-            let clock_hz = clock.split('/').next()?.parse().ok()?;
-            name.eq_ignore_ascii_case("telephone-event").then_some(TelephoneEvent { payload_type, clock_hz })
-        })
-        .collect();
-    offered.iter().find(|event| event.clock_hz == 8_000).or(offered.first()).copied()
+/// Telephone-event at 8 kHz, the clock at which keys are counted here and by Meta. At another one it is not agreed to:
+/// its durations would be read, and written, wrong.
+fn telephone_event(audio: &Section<'_>, warnings: &mut Warnings) -> Option<TelephoneEvent> {
+    let at_any_clock = |payload_type: &u8| {
+        let name = audio.rtpmap(*payload_type).and_then(|map| map.split('/').next());
+        name.is_some_and(|name| name.eq_ignore_ascii_case("telephone-event"))
+    };
+    let offered: Vec<u8> = audio.payload_types().filter(at_any_clock).collect();
+    let ours = offered
+        .iter()
+        .find(|&&payload_type| audio.encodes(payload_type, "telephone-event", EVENT_CLOCK_HZ))
+        .map(|&payload_type| TelephoneEvent { payload_type });
+    match (ours, offered.is_empty()) {
+        (Some(_), _) => {}
+        (None, true) => warnings.add("no-telephone-event"),
+        (None, false) => warnings.add("telephone-event-clock"),
+    }
+    ours
 }
 
 fn line_ends_are_bare(text: &str) -> bool {
@@ -296,6 +321,14 @@ impl<'a> Section<'a> {
 
     fn rtpmap(&self, payload_type: u8) -> Option<&'a str> {
         self.of_payload_type("rtpmap", payload_type)
+    }
+
+    /// Whether the payload type is mapped to this encoding at this clock (RFC 8866, section 6.6).
+    fn encodes(&self, payload_type: u8, encoding: &str, clock_hz: u32) -> bool {
+        let Some(map) = self.rtpmap(payload_type) else { return false };
+        let mut parts = map.split('/');
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(encoding))
+            && parts.next().is_some_and(|clock| clock.parse() == Ok(clock_hz))
     }
 
     fn fmtp(&self, payload_type: u8) -> Option<&'a str> {

@@ -1,5 +1,7 @@
 //! What we keep of an offer.
 
+use voicebridge_audio::{codec::Codec, g711::Law};
+
 /// An offer that passed the lint: only what the answer, the codec and the log need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
@@ -15,9 +17,9 @@ pub struct Offer {
     pub ice_lite: bool,
     /// Its DTLS role.
     pub setup: DtlsSetup,
-    /// Its Opus.
-    pub opus: OpusOffer,
-    /// Its DTMF, if any.
+    /// The codec we agree to.
+    pub audio: AudioOffer,
+    /// Its DTMF, if it has any whose durations count as ours do.
     pub telephone_event: Option<TelephoneEvent>,
     /// Packet length it wants, milliseconds.
     pub ptime: Option<u32>,
@@ -69,6 +71,50 @@ impl DtlsSetup {
     }
 }
 
+/// The codec of a call, as offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AudioOffer {
+    /// RFC 7587.
+    Opus(OpusOffer),
+    /// PCMU or PCMA (RFC 3551, sections 4.5.14 and 6).
+    G711 {
+        /// Which of the two.
+        law: Law,
+        /// 0 or 8, or a dynamic one of theirs.
+        payload_type: u8,
+    },
+}
+
+impl AudioOffer {
+    /// Its payload type, theirs.
+    #[must_use]
+    pub const fn payload_type(&self) -> u8 {
+        match self {
+            Self::Opus(opus) => opus.payload_type,
+            Self::G711 { payload_type, .. } => *payload_type,
+        }
+    }
+
+    /// What it is to the audio path.
+    #[must_use]
+    pub const fn codec(&self) -> Codec {
+        match self {
+            Self::Opus(_) => Codec::Opus,
+            Self::G711 { law, .. } => Codec::G711(*law),
+        }
+    }
+
+    /// As in `a=rtpmap`.
+    #[must_use]
+    pub const fn encoding(&self) -> &'static str {
+        match self {
+            Self::Opus(_) => "opus/48000/2",
+            Self::G711 { law: Law::Mu, .. } => "PCMU/8000",
+            Self::G711 { law: Law::A, .. } => "PCMA/8000",
+        }
+    }
+}
+
 /// Opus as offered. The limits bind what we send (RFC 7587, section 6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpusOffer {
@@ -84,13 +130,11 @@ pub struct OpusOffer {
     pub in_band_fec: bool,
 }
 
-/// DTMF as offered (RFC 4733).
+/// DTMF as offered: `telephone-event/8000` (RFC 4733).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TelephoneEvent {
     /// Dynamic payload type, theirs.
     pub payload_type: u8,
-    /// Clock of the event durations, Hz. Meta's is 8000.
-    pub clock_hz: u32,
 }
 
 /// A media line we turn down with port 0 (RFC 3264, section 6).

@@ -143,13 +143,13 @@ fn metas_offer_is_read_without_a_finding() {
     assert!(offer.fingerprint.contains("99:AA:BB:CC:DD:EE:FF:00"), "upper case: {}", offer.fingerprint);
     assert!(offer.ice_lite && offer.rtcp_mux && offer.bundle);
     assert_eq!(offer.setup, DtlsSetup::Actpass);
-    let opus = &offer.opus;
+    let AudioOffer::Opus(opus) = &offer.audio else { panic!("not Opus: {:?}", offer.audio) };
     assert_eq!(
         (opus.payload_type, opus.max_average_bitrate, opus.max_playback_rate),
         (111, Some(20_000), Some(16_000))
     );
     assert!(opus.in_band_fec);
-    assert_eq!(offer.telephone_event, Some(TelephoneEvent { payload_type: 126, clock_hz: 8_000 }));
+    assert_eq!(offer.telephone_event, Some(TelephoneEvent { payload_type: 126 }));
     assert_eq!((offer.ptime, offer.maxptime), (Some(20), Some(20)));
 }
 
@@ -188,7 +188,7 @@ a=ssrc:330000001 cname:bridge
 fn a_browsers_offer_is_answered_line_for_line() {
     let offer = lint(&crlf(CHROMIUM)).unwrap();
     assert_eq!(offer.warnings, ["several-media-lines", "no-ptime", "no-candidates"]);
-    assert_eq!((offer.opus.payload_type, offer.telephone_event.unwrap().payload_type), (111, 126));
+    assert_eq!((offer.audio.payload_type(), offer.telephone_event.unwrap().payload_type), (111, 126));
     let answer = answer(&offer, &local());
     let lines: Vec<&str> = answer.split("\r\n").collect();
     let media: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("m=")).collect();
@@ -223,6 +223,41 @@ fn aiortcs_offer_is_answered_with_its_numbers() {
 }
 
 #[test]
+fn opus_is_agreed_to_wherever_it_stands_and_g711_by_the_order_of_the_offer() {
+    let check = |formats: &str, maps: &[&str], media: &str, map: &str| {
+        let maps: String = maps.iter().map(|map| format!("a=rtpmap:{map}\n")).collect();
+        let offer = without(META, &["a=rtpmap:111", "a=fmtp"]).replace("\r\n", "\n");
+        let offer = offer.replace("SAVPF 111 126", &format!("SAVPF {formats}"));
+        let answer = answered(&offer.replace("a=rtpmap:126", &format!("{maps}a=rtpmap:126")));
+        let media = format!("m=audio 40000 UDP/TLS/RTP/SAVPF {media}\r\n");
+        assert!(answer.contains(&media), "{formats} {maps}: {answer}");
+        assert_eq!(answer.matches("a=rtpmap:").count(), 1 + usize::from(media.contains("126")), "{answer}");
+        assert!(answer.contains(&format!("a=rtpmap:{map}\r\n")), "{formats} {maps}: {answer}");
+        assert_eq!(answer.contains("a=fmtp:"), map.contains("opus"), "{answer}");
+        assert!(answer.contains("a=ptime:20\r\n"), "{answer}");
+    };
+    let all = ["0 PCMU/8000", "8 PCMA/8000", "111 opus/48000/2"];
+    check("0 8 111 126", &all, "111 126", "111 opus/48000/2");
+    check("111 8 0 126", &all, "111 126", "111 opus/48000/2");
+    check("0 8 126", &all, "0 126", "0 PCMU/8000");
+    check("8 0 126", &all, "8 126", "8 PCMA/8000");
+    check("9 8 0 13 126", &["9 G722/8000", "13 CN/8000"], "8 126", "8 PCMA/8000");
+    check("0", &[], "0", "0 PCMU/8000");
+    // Maps decide: of a dynamic type, and against the static meaning.
+    check("96 126", &["96 pcma/8000/1"], "96 126", "96 PCMA/8000");
+    check("0 8 126", &["0 G729/8000"], "8 126", "8 PCMA/8000");
+}
+
+#[test]
+fn keys_are_agreed_to_at_8_khz_only() {
+    let at_48 = META.replace("a=rtpmap:126 telephone-event/8000", "a=rtpmap:126 telephone-event/48000");
+    let offer = lint(&crlf(&at_48)).unwrap();
+    assert_eq!((offer.telephone_event, offer.warnings.as_slice()), (None, &["telephone-event-clock"][..]));
+    let text = answer(&offer, &local());
+    assert!(text.contains("SAVPF 111\r\n") && !text.contains("telephone-event"), "{text}");
+}
+
+#[test]
 fn fatal_offers_name_their_rule() {
     let check = |offer: &str, rule: &str| assert_eq!(lint(offer).unwrap_err().rule, rule, "{offer}");
     check("", "not-sdp");
@@ -239,7 +274,9 @@ fn fatal_offers_name_their_rule() {
     check(&without(META, &["a=fingerprint"]), "no-sha256-fingerprint");
     check(&crlf(&META.replace("sha-256", "sha-1")), "no-sha256-fingerprint");
     check(&crlf(&META.replace("sha-256 00:11", "sha-256 00:1")), "bad-fingerprint");
-    check(&crlf(&META.replace("opus/48000/2", "PCMU/8000")), "no-known-codec");
+    check(&crlf(&META.replace("opus/48000/2", "G722/8000")), "no-known-codec");
+    check(&crlf(&META.replace("opus/48000/2", "PCMU/16000")), "no-known-codec");
+    check(&crlf(&META.replace("SAVPF 111 126", "SAVPF 126")), "no-known-codec");
     check(&crlf(&META.replace("opus/48000/2", "opus/16000")), "no-known-codec");
     check(&without(META, &["a=rtpmap:111"]), "no-known-codec");
 }
@@ -261,6 +298,7 @@ fn lesser_findings_warn() {
     check(&crlf(&META.replace("BUNDLE audio", "BUNDLE video")), "no-bundle");
     check(&without(META, &["a=rtpmap:126"]), "no-telephone-event");
     check(&crlf(&META.replace("telephone-event/8000", "telephone-event/48000")), "telephone-event-clock");
+    check(&crlf(&META.replace("a=maxptime:20", "a=maxptime:10")), "maxptime-below-20");
     check(&without(META, &["a=candidate"]), "no-candidates");
     check(&crlf(&META.replace("ice-pwd:AAAAAAAAAAAAAAAAAAAAAA==", "ice-pwd:short")), "short-ice-credentials");
     check(&crlf(&META.replace("UDP/TLS/RTP/SAVPF", "RTP/SAVPF")), "unusual-profile");

@@ -1,15 +1,16 @@
-//! From the AI to the caller: playout, the send clock, Opus, RTP numbers.
+//! From the AI to the caller: playout, the send clock, the codec, RTP numbers.
 //!
 //! From the moment audio may flow there is one packet for every 20 ms slot: the AI's voice, else silence. Silence costs
 //! as much to encode as speech, so it is encoded once, at the start, and that packet is repeated. After speech one frame
 //! of real silence goes through the encoder, so that its voice fades out and its state is silence when it speaks again.
 //!
-//! Error correction is off until the far side reports loss: it takes its bits from the voice.
+//! Opus's error correction is off until the far side reports loss: it takes its bits from the voice.
 
 use voicebridge_audio::{
-    FRAME_RTP_UNITS, FRAME_SAMPLES, SAMPLE_RATE_HZ, Time,
+    FRAME_SAMPLES, SAMPLE_RATE_HZ, Time,
+    codec::{Codec, Encoder},
     dtmf::{Outgoing, Sender},
-    opus::{Encoder, EncoderSettings, MAX_PAYLOAD_BYTES, MaxBandwidth, OpusError},
+    opus::{EncoderSettings, MAX_PAYLOAD_BYTES, MaxBandwidth, OpusError},
     pacer::Pacer,
     playout::{Cut, Playout, PlayoutSettings, Slot},
     protection::{Advice, Protection},
@@ -18,23 +19,25 @@ use voicebridge_audio::{
 use crate::{
     limits::Limits,
     ports::{Ports, RtpOut},
-    sdp::{Offer, OpusOffer},
+    sdp::{AudioOffer, Offer, OpusOffer},
 };
 
 /// Bit rate when the offer names none: good wideband speech.
 const DEFAULT_BITRATE_BPS: u32 = 24_000;
 /// More than this buys nothing for a voice at 24 kHz.
 const MAX_BITRATE_BPS: u32 = 40_000;
+/// A byte for each sample at 8 kHz.
+const G711_BITRATE_BPS: u32 = 64_000;
 /// The most of the codec.
 const MAX_COMPLEXITY: u8 = 10;
-/// Frames of silence until the encoder's state does not change any more.
-const SILENCE_SETTLING_FRAMES: usize = 5;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Downlink {
     playout: Playout,
+    codec: Codec,
     encoder: Encoder,
+    /// Of Opus; G.711 has none.
     settings: EncoderSettings,
     /// The far side can use in-band error correction.
     may_protect: bool,
@@ -77,7 +80,11 @@ pub(super) struct DownlinkStatistics {
 impl Downlink {
     /// `seed` gives sequence number and timestamp their beginnings (RFC 3550, section 5.1: random).
     pub(super) fn new(offer: &Offer, limits: &Limits, seed: u64) -> Result<Self, OpusError> {
-        let settings = encoder_settings(&offer.opus);
+        let codec = offer.audio.codec();
+        let (settings, may_protect) = match &offer.audio {
+            AudioOffer::Opus(opus) => (encoder_settings(opus), opus.in_band_fec),
+            AudioOffer::G711 { .. } => (EncoderSettings::default(), false),
+        };
         let playout = PlayoutSettings {
             prefill_ms: limits.prefill_ms,
             max_bytes: limits.playout_bytes,
@@ -85,18 +92,19 @@ impl Downlink {
         };
         Ok(Self {
             playout: Playout::new(playout),
-            encoder: Encoder::new(settings)?,
+            codec,
+            encoder: Encoder::new(codec, settings)?,
             settings,
-            may_protect: offer.opus.in_band_fec,
+            may_protect,
             protection: Protection::default(),
             keys: Sender::default(),
-            payload_type: offer.opus.payload_type,
+            payload_type: offer.audio.payload_type(),
             telephone_event: offer.telephone_event.map(|event| event.payload_type),
             pacer: None,
             // Half the range: SRTP may lose its roll-over counter when the first packets wrap (RFC 3711, section 3.3.1).
             sequence: seed as u16 & 0x7fff,
             timestamp: (seed >> 16) as u32,
-            silence: silence_packet(settings)?,
+            silence: Encoder::silence(codec, settings)?,
             packet: Box::new([0; MAX_PAYLOAD_BYTES]),
             tone: Tone::Silence,
             last_sent: None,
@@ -125,7 +133,7 @@ impl Downlink {
             self.send_audio(now, ports);
         }
         self.sequence = self.sequence.wrapping_add(1);
-        self.timestamp = self.timestamp.wrapping_add(FRAME_RTP_UNITS);
+        self.timestamp = self.timestamp.wrapping_add(self.codec.frame_rtp_units());
         self.statistics.packets_sent += 1;
     }
 
@@ -152,6 +160,9 @@ impl Downlink {
         self.voice_since = if tone == Tone::Speech { self.voice_since.or(Some(now)) } else { None };
         self.first_voice = self.first_voice.or(self.voice_since);
         let encoded = if encode { self.encoder.encode(&pcm, &mut self.packet[..]).ok() } else { None };
+        if encode && tone == Tone::Silence {
+            self.encoder.reset();
+        }
         let payload = encoded.map_or(&self.silence[..], |bytes| &self.packet[..bytes]);
         let (payload_type, sequence, timestamp) = (self.payload_type, self.sequence, self.timestamp);
         ports.send_rtp(RtpOut { payload_type, sequence, timestamp, marker, payload });
@@ -190,8 +201,16 @@ impl Downlink {
         self.settings.fec
     }
 
+    pub(super) const fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Of the codec's payloads.
     pub(super) const fn bitrate_bps(&self) -> u32 {
-        self.settings.bitrate_bps
+        match self.codec {
+            Codec::Opus => self.settings.bitrate_bps,
+            Codec::G711(_) => G711_BITRATE_BPS,
+        }
     }
 
     /// Queues keys.
@@ -279,16 +298,6 @@ fn encoder_settings(offer: &OpusOffer) -> EncoderSettings {
         bitrate_bps: offer.max_average_bitrate.unwrap_or(DEFAULT_BITRATE_BPS).min(MAX_BITRATE_BPS),
         ..EncoderSettings::default()
     }
-}
-
-fn silence_packet(settings: EncoderSettings) -> Result<Vec<u8>, OpusError> {
-    let mut encoder = Encoder::new(EncoderSettings { fec: false, ..settings })?;
-    let mut packet = [0; MAX_PAYLOAD_BYTES];
-    let mut bytes = 0;
-    for _ in 0..SILENCE_SETTLING_FRAMES {
-        bytes = encoder.encode(&[0; FRAME_SAMPLES], &mut packet)?;
-    }
-    Ok(packet[..bytes].to_vec())
 }
 
 #[cfg(test)]

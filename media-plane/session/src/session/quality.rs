@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use voicebridge_audio::{
     FRAME_MS, Time,
-    codec::Codec,
     quality::{self, Direction, Measured},
     uplink::UplinkStatistics,
 };
@@ -133,7 +132,7 @@ impl Session {
 
     fn assess(&self, period: Duration, from: &Counters, to: &Counters, collected: &Collected) -> Quality {
         let period_ms = period.as_millis() as u64;
-        let (codec, bitrate_bps) = (Codec::Opus, self.downlink.bitrate_bps());
+        let (codec, bitrate_bps) = (self.downlink.codec(), self.downlink.bitrate_bps());
         let clean = |direction| Measured { bitrate_bps, ..Measured::clean(direction, codec, period_ms) };
         let lost = to.up.packets_lost.saturating_sub(from.up.packets_lost);
         let received = to.up.packets_received.saturating_sub(from.up.packets_received);

@@ -1,10 +1,12 @@
 //! The world around a session: a clock that jumps from deadline to deadline, ports that remember, a caller who encodes
-//! real Opus, and the server events of a Realtime session as JSON.
+//! with the codec of the call, and the server events of a Realtime session as JSON.
 
 use serde_json::{Value, json};
 use voicebridge_audio::{
-    FRAME_RTP_UNITS, FRAME_SAMPLES, Time,
-    opus::{Decoder, Encoder, EncoderSettings},
+    FRAME_SAMPLES, Time,
+    codec::{Codec, Encoder},
+    g711,
+    opus::{Decoder, EncoderSettings},
 };
 use voicebridge_session::{
     Agent, Event, EventKind, Input, Limits, Ports, RtpIn, RtpOut, Session, Setup, SignallingMode, Speaker, Stage,
@@ -78,6 +80,9 @@ impl Ports for Recorder {
 pub(crate) struct World {
     pub(crate) session: Session,
     pub(crate) ports: Recorder,
+    /// Of the call, and its payload type.
+    codec: Codec,
+    payload_type: u8,
     caller: Encoder,
     caller_sequence: u16,
     caller_timestamp: u32,
@@ -90,6 +95,7 @@ pub(crate) struct Start {
     pub(crate) limits: Limits,
     pub(crate) provider: Box<dyn Provider>,
     pub(crate) elapsed_ms: u64,
+    pub(crate) offer: String,
 }
 
 impl Default for Start {
@@ -100,6 +106,7 @@ impl Default for Start {
             limits: Limits::default(),
             provider: Box::new(OpenAi::new(OpenAiSettings::default())),
             elapsed_ms: 0,
+            offer: OFFER.to_owned(),
         }
     }
 }
@@ -116,7 +123,8 @@ pub(crate) const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\
 impl World {
     pub(crate) fn new(start: Start) -> Self {
         let mut ports = Recorder::default();
-        let offer = sdp::lint(OFFER).unwrap();
+        let offer = sdp::lint(&start.offer).unwrap();
+        let codec = offer.audio.codec();
         let setup = Setup {
             agent: start.agent,
             provider: start.provider,
@@ -128,8 +136,10 @@ impl World {
             answer_ms: 3,
         };
         let session = Session::new(Time::ZERO, setup, &mut ports).unwrap();
-        let caller = Encoder::new(EncoderSettings::default()).unwrap();
-        Self { session, ports, caller, caller_sequence: 65_530, caller_timestamp: 4_294_960_000 }
+        let caller = Encoder::new(codec, EncoderSettings::default()).unwrap();
+        let payload_type = offer.audio.payload_type();
+        let (caller_sequence, caller_timestamp) = (65_530, 4_294_960_000);
+        Self { session, ports, codec, payload_type, caller, caller_sequence, caller_timestamp }
     }
 
     /// A call with the defaults.
@@ -217,7 +227,7 @@ impl World {
     }
 
     fn caller_frame(&mut self) -> Vec<u8> {
-        let start = self.caller_timestamp as usize / 2;
+        let start = self.caller_timestamp as usize * FRAME_SAMPLES / self.codec.frame_rtp_units() as usize;
         let pcm: Vec<i16> = (0..FRAME_SAMPLES).map(|index| tone(start + index)).collect();
         let mut packet = [0; 1_500];
         let bytes = self.caller.encode(&pcm, &mut packet).unwrap();
@@ -225,20 +235,32 @@ impl World {
     }
 
     pub(crate) fn caller_sends(&mut self, payload: &[u8]) {
-        self.rtp(OPUS, payload);
-        self.caller_timestamp = self.caller_timestamp.wrapping_add(FRAME_RTP_UNITS);
+        self.rtp(self.payload_type, payload);
+        self.caller_timestamp = self.caller_timestamp.wrapping_add(self.codec.frame_rtp_units());
+    }
+
+    /// A packet of so many milliseconds in a G.711 call, and the time it lasts.
+    pub(crate) fn caller_sends_g711_ms(&mut self, ms: u64) {
+        let Codec::G711(law) = self.codec else { panic!("not a call in G.711") };
+        let units = ms as u32 * 8;
+        let began = self.caller_timestamp;
+        let payload: Vec<u8> =
+            (0..units).map(|index| law.encode(tone(began.wrapping_add(index) as usize * 3))).collect();
+        self.rtp(self.payload_type, &payload);
+        self.caller_timestamp = began.wrapping_add(units);
+        self.run_ms(ms);
     }
 
     /// A packet of the caller that does not arrive.
     pub(crate) fn caller_loses_a_packet(&mut self) {
         let _lost = self.caller_frame();
         self.caller_sequence = self.caller_sequence.wrapping_add(1);
-        self.caller_timestamp = self.caller_timestamp.wrapping_add(FRAME_RTP_UNITS);
+        self.caller_timestamp = self.caller_timestamp.wrapping_add(self.codec.frame_rtp_units());
     }
 
     /// Time passes for the caller without a packet: DTX.
     pub(crate) fn caller_is_quiet_ms(&mut self, ms: u64) {
-        self.caller_timestamp = self.caller_timestamp.wrapping_add(ms as u32 * 48);
+        self.caller_timestamp = self.caller_timestamp.wrapping_add(ms as u32 * (self.codec.rtp_clock_hz() / 1_000));
         self.run_ms(ms);
     }
 
@@ -261,7 +283,7 @@ impl World {
             let packet =
                 RtpIn { payload_type: DTMF, sequence, timestamp: began, ssrc: 7, marker: report == 1, payload };
             self.input(Input::Rtp(packet));
-            self.caller_timestamp = self.caller_timestamp.wrapping_add(FRAME_RTP_UNITS);
+            self.caller_timestamp = self.caller_timestamp.wrapping_add(self.codec.frame_rtp_units());
             self.run_ms(20);
         }
     }
@@ -343,11 +365,16 @@ impl World {
         }
     }
 
-    /// What the caller hears of the packets after the first so many.
+    /// What the caller hears of the packets after the first so many, at the codec's own rate.
     pub(crate) fn heard(&self, skip: usize) -> Vec<i16> {
+        let packets = self.ports.rtp[skip..].iter().filter(|packet| packet.payload_type == self.payload_type);
+        if let Codec::G711(law) = self.codec {
+            let mut decoder = g711::Decoder::new(law);
+            return packets.flat_map(|packet| decode_g711(&mut decoder, &packet.payload)).collect();
+        }
         let mut decoder = Decoder::new().unwrap();
         let mut pcm = Vec::new();
-        for packet in self.ports.rtp[skip..].iter().filter(|packet| packet.payload_type == OPUS) {
+        for packet in packets {
             let mut frame = [0; 5_760];
             let samples = decoder.decode(&packet.payload, &mut frame).unwrap();
             pcm.extend_from_slice(&frame[..samples]);
@@ -358,10 +385,16 @@ impl World {
     /// Milliseconds of voice among what the caller hears after the first so many packets, by frames above -50 dBFS.
     pub(crate) fn voice_ms(&self, skip: usize) -> u64 {
         let heard = self.heard(skip);
-        let loud =
-            heard.chunks(FRAME_SAMPLES).filter(|frame| voicebridge_audio::level::rms_dbfs(frame) > -50.0).count();
+        let frame = self.codec.sample_rate_hz() as usize / 50;
+        let loud = heard.chunks(frame).filter(|frame| voicebridge_audio::level::rms_dbfs(frame) > -50.0).count();
         loud as u64 * 20
     }
+}
+
+fn decode_g711(decoder: &mut g711::Decoder, payload: &[u8]) -> Vec<i16> {
+    let mut pcm = vec![0; payload.len()];
+    decoder.decode(payload, &mut pcm);
+    pcm
 }
 
 /// Something voice-like: a tone with harmonics that swells and fades five times a second.

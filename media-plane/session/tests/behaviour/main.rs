@@ -11,6 +11,7 @@ mod dtx;
 mod embedded;
 mod end_call;
 mod errors;
+mod g711;
 mod gating;
 mod greeting;
 mod harness;

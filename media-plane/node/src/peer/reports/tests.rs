@@ -13,7 +13,7 @@ fn ms(millis: u64) -> Duration {
 /// A block about the packets with these sequence numbers, one every 20 ms.
 fn block(sequences: &[u16]) -> Reception {
     let start = Instant::now();
-    let mut reports = Reports::new(start, NTP, OURS);
+    let mut reports = Reports::new(start, NTP, OURS, 48_000);
     for (step, sequence) in sequences.iter().enumerate() {
         reports.received(start + ms(20) * step as u32, THEIRS, *sequence, step as u32 * 960);
     }
@@ -42,7 +42,7 @@ fn losses_are_counted_as_the_rfc_does() {
 #[test]
 fn the_fraction_is_of_the_last_interval_and_silence_is_no_block() {
     let start = Instant::now();
-    let mut reports = Reports::new(start, NTP, OURS);
+    let mut reports = Reports::new(start, NTP, OURS, 48_000);
     reports.sent(start, 0, 1);
     for sequence in [1, 3] {
         reports.received(start, THEIRS, sequence, 0);
@@ -63,7 +63,7 @@ fn the_fraction_is_of_the_last_interval_and_silence_is_no_block() {
 #[test]
 fn jitter_follows_the_deviation() {
     let start = Instant::now();
-    let mut reports = Reports::new(start, NTP, OURS);
+    let mut reports = Reports::new(start, NTP, OURS, 48_000);
     reports.sent(start, 0, 1);
     // Every second packet is 5 ms late: a deviation of 240 units each time.
     for step in 0..500_u32 {
@@ -77,7 +77,7 @@ fn jitter_follows_the_deviation() {
 #[test]
 fn the_senders_numbers_are_exact() {
     let start = Instant::now();
-    let mut reports = Reports::new(start, NTP, OURS);
+    let mut reports = Reports::new(start, NTP, OURS, 48_000);
     assert_eq!(reports.deadline(), None, "nothing before the first packet");
     assert_eq!(reports.last(start), None);
     for step in 0..10_u32 {
@@ -96,7 +96,7 @@ fn the_senders_numbers_are_exact() {
 #[test]
 fn reports_come_about_once_a_second_and_become_receiver_reports_in_silence() {
     let start = Instant::now();
-    let mut reports = Reports::new(start, NTP, OURS);
+    let mut reports = Reports::new(start, NTP, OURS, 48_000);
     reports.sent(start, 0, 1);
     let mut times = vec![];
     let mut kinds = vec![];
@@ -117,7 +117,7 @@ fn reports_come_about_once_a_second_and_become_receiver_reports_in_silence() {
 #[test]
 fn the_far_sides_reports_give_loss_and_round_trip() {
     let start = Instant::now();
-    let mut reports = Reports::new(start, NTP, OURS);
+    let mut reports = Reports::new(start, NTP, OURS, 48_000);
     reports.sent(start, 0, 1);
     let sender = reports.due(start + ms(500)).unwrap().sender.unwrap();
     let block = Reception {
@@ -144,7 +144,7 @@ fn the_far_sides_reports_give_loss_and_round_trip() {
 #[test]
 fn their_sender_report_is_echoed_with_its_age() {
     let start = Instant::now();
-    let mut reports = Reports::new(start, NTP, OURS);
+    let mut reports = Reports::new(start, NTP, OURS, 48_000);
     reports.sent(start, 0, 1);
     reports.received(start, THEIRS, 1, 0);
     reports.sender_report(start + ms(100), THEIRS + 1, u64::MAX);
@@ -156,7 +156,7 @@ fn their_sender_report_is_echoed_with_its_age() {
 #[test]
 fn another_source_is_another_stream() {
     let start = Instant::now();
-    let mut reports = Reports::new(start, NTP, OURS);
+    let mut reports = Reports::new(start, NTP, OURS, 48_000);
     reports.sent(start, 0, 1);
     reports.received(start, THEIRS, 1, 0);
     reports.received(start, THEIRS + 1, 40_000, 77);

@@ -14,7 +14,7 @@ fn the_encoder_follows_the_offer() {
             (settings.max_bandwidth, settings.bitrate_bps, settings.fec, settings.expected_loss_percent),
             (bandwidth, bitrate_bps, false, 0)
         );
-        assert!(Encoder::new(settings).is_ok());
+        assert!(Encoder::new(Codec::Opus, settings).is_ok());
     };
     check(offer(Some(16_000), Some(20_000), true), MaxBandwidth::Wideband, 20_000);
     check(offer(None, None, false), MaxBandwidth::Superwideband, DEFAULT_BITRATE_BPS);
@@ -26,7 +26,7 @@ fn the_encoder_follows_the_offer() {
 fn the_silence_packet_decodes_to_silence_however_often_it_is_repeated() {
     for rate in [8_000, 16_000, 48_000] {
         let settings = encoder_settings(&offer(Some(rate), None, true));
-        let packet = silence_packet(settings).unwrap();
+        let packet = Encoder::silence(Codec::Opus, settings).unwrap();
         let mut decoder = voicebridge_audio::opus::Decoder::new().unwrap();
         let mut pcm = [0; 5_760];
         for _ in 0..500 {
