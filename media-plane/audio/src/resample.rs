@@ -65,6 +65,21 @@ impl Downsampler {
     }
 }
 
+/// A whole recording from 24 kHz to 8 kHz: a third as long, and not later.
+#[must_use]
+pub fn narrowed(pcm: &[i16]) -> Vec<i16> {
+    let ratio = WIDE_BLOCK / NARROW_BLOCK;
+    let delay = DELAY_MS as usize * SAMPLE_RATE_HZ as usize / 1_000;
+    let padding = (pcm.len() + delay).next_multiple_of(WIDE_BLOCK) - pcm.len();
+    let (mut downsampler, mut narrow) = (Downsampler::default(), Vec::with_capacity((pcm.len() + padding) / ratio));
+    for piece in [pcm, &vec![0; padding]] {
+        downsampler.push(piece, &mut |block| narrow.extend_from_slice(block));
+    }
+    narrow.drain(..delay / ratio);
+    narrow.truncate(pcm.len() / ratio);
+    narrow
+}
+
 /// Any two rates, in blocks of `IN` samples that become `OUT`; what comes out is later by half a block.
 #[derive(Debug)]
 pub(crate) struct Resampler<const IN: usize, const OUT: usize> {
@@ -185,6 +200,18 @@ mod tests {
         let back = down(&wide, 480);
         let worst = (800..3_000).map(|index| back[index + 2 * delay / 3].abs_diff(narrow[index])).max();
         assert!(worst < Some(250), "there and back, off by {worst:?}");
+    }
+
+    #[test]
+    fn a_recording_is_narrowed_in_its_place() {
+        for samples in [24_000, 24_002, 1_000, 5, 0] {
+            let narrow = narrowed(&tone(700.0, 24_000, samples));
+            assert_eq!(narrow.len(), samples / 3);
+            let expect = tone(700.0, 8_000, samples / 3);
+            let middle = samples / 3 / 10..samples / 3 * 9 / 10;
+            let worst = middle.map(|index| narrow[index].abs_diff(expect[index])).max().unwrap_or_default();
+            assert!(worst < 250 || samples < 2_000, "off by {worst} of 10 000");
+        }
     }
 
     #[test]

@@ -7,8 +7,9 @@
 //! [`Mode::Converse`] detects speech, recognises which utterance it was and replies with a recording, sent faster than
 //! real time; [`Mode::Echo`] sends every chunk straight back, to measure the way through a bridge.
 //!
-//! Not here: models (replies are chosen by table), GPT-Live, WebRTC and SIP transports, G.711 formats (refused with an
-//! error that says so), MCP, images.
+//! Audio is 24 kHz PCM or G.711 in each direction, as the client's configuration says ([`wire`]).
+//!
+//! Not here: models (replies are chosen by table), GPT-Live, WebRTC and SIP transports, MCP, images.
 
 mod connection;
 mod protocol;
@@ -17,6 +18,7 @@ mod server;
 mod session;
 mod settings;
 mod upgrade;
+mod wire;
 
 pub use record::{Appends, Interval, ReplyRecord, SessionRecord, Truncation, Utterance, Violation};
 pub use server::RealtimeServer;

@@ -53,7 +53,7 @@ pub(super) const MAX_RECORDED_SAMPLES: usize = 10 * 60 * 24_000;
 pub struct Appends {
     /// Appends accepted.
     pub count: u64,
-    /// Samples in them.
+    /// Samples in them, at 24 kHz.
     pub samples: u64,
     /// Appends before the first `session.updated` was sent.
     pub before_update: u64,
@@ -75,11 +75,11 @@ pub struct Interval {
 }
 
 impl Appends {
-    pub(super) fn note(&mut self, samples: usize, now_ms: u64, updated: bool) {
+    pub(super) fn note(&mut self, samples: usize, bytes: usize, now_ms: u64, updated: bool) {
         self.count += 1;
         self.samples += samples as u64;
         self.before_update += u64::from(!updated);
-        *self.sizes.entry(samples * 2).or_default() += 1;
+        *self.sizes.entry(bytes).or_default() += 1;
         let interval = self.interval.get_or_insert(Interval { first_ms: now_ms, last_ms: now_ms });
         self.longest_gap_ms = self.longest_gap_ms.max(now_ms - interval.last_ms);
         interval.last_ms = now_ms;

@@ -159,6 +159,8 @@ pub enum UpdateFault {
     Slow(Duration),
     /// Never answered.
     Never,
+    /// Confirmed, and the formats of audio stay what they were: seen at OpenAI with G.711.
+    KeepsFormats,
 }
 
 /// How a socket ends.

@@ -12,9 +12,10 @@ use super::{
 };
 use crate::{
     ai::{
-        protocol::{ProtocolError, decode_audio},
+        protocol::ProtocolError,
         record::{MAX_RECORDED_SAMPLES, SessionRecord, Utterance},
         settings::Mode,
+        wire::{Appended, Intake},
     },
     speech::{Recognised, fixture},
 };
@@ -34,19 +35,28 @@ impl Session {
         if base64.is_empty() {
             return Err(ProtocolError::missing("audio"));
         }
-        let pcm = decode_audio(base64).ok_or_else(|| {
+        let format = self.config.input_format();
+        if self.intake.format() != format {
+            self.intake = Intake::new(format);
+        }
+        let Appended { pcm, bytes, samples } = self.intake.take(base64).ok_or_else(|| {
+            let expected = format.described();
             let message =
-                "Invalid 'audio'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but got invalid bytes.";
+                format!("Invalid 'audio'. Expected base64-encoded audio bytes ({expected}) but got invalid bytes.");
             ProtocolError::invalid_value("audio", message)
         })?;
-        if pcm.len() * 2 > MAX_APPEND_BYTES {
+        if bytes > MAX_APPEND_BYTES {
             let message = format!("Invalid 'audio': an append holds at most {MAX_APPEND_BYTES} bytes of audio.");
             return Err(ProtocolError::invalid_value("audio", message));
         }
-        record.appends.note(pcm.len(), now.as_millis() as u64, self.updates_confirmed > 0);
+        record.appends.note(samples, bytes, now.as_millis() as u64, self.updates_confirmed > 0);
         let room = MAX_RECORDED_SAMPLES.saturating_sub(record.pcm.len()).min(pcm.len());
         record.pcm.extend_from_slice(&pcm[..room]);
         match self.settings.mode {
+            Mode::Echo if format != self.config.output_format() => {
+                let message = "In echo mode audio goes back as it came: both formats must be the same.";
+                return Err(ProtocolError::invalid_value("audio", message));
+            }
             Mode::Echo => self.echo(now, base64, &pcm, record),
             Mode::Converse => {
                 for change in self.input.append(&pcm, self.config.turn_detection()) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::schema::SESSION;
-use crate::ai::protocol::ProtocolError;
+use crate::ai::{protocol::ProtocolError, wire::Format};
 
 /// Fields of the protocol's beta that stood directly in the session.
 const BETA_FIELDS: [&str; 9] = [
@@ -53,12 +53,12 @@ impl Config {
             "output_modalities": ["audio"],
             "audio": {
                 "input": {
-                    "format": {"type": "audio/pcm", "rate": 24_000},
+                    "format": Format::Pcm.effective(),
                     "noise_reduction": null,
                     "transcription": null,
                     "turn_detection": server_vad(),
                 },
-                "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "alloy", "speed": 1.0},
+                "output": {"format": Format::Pcm.effective(), "voice": "alloy", "speed": 1.0},
             },
             "tools": [],
             "tool_choice": "auto",
@@ -99,8 +99,6 @@ impl Config {
             ));
         }
         check_modalities(update.get("output_modalities"), "session.output_modalities")?;
-        check_format(update.pointer("/audio/input/format"), "session.audio.input.format")?;
-        check_format(update.pointer("/audio/output/format"), "session.audio.output.format")?;
         self.check_voice(update.pointer("/audio/output/voice"), audio_was_said)?;
         check_transcription(update.pointer("/audio/input/transcription"))?;
         self.check_reasoning(update)
@@ -155,6 +153,16 @@ impl Config {
         })
     }
 
+    /// How the caller's audio comes.
+    pub(super) fn input_format(&self) -> Format {
+        Format::of(&self.effective["audio"]["input"]["format"])
+    }
+
+    /// How the AI's audio goes.
+    pub(super) fn output_format(&self) -> Format {
+        Format::of(&self.effective["audio"]["output"]["format"])
+    }
+
     /// The transcription model, when the caller's words are wanted.
     pub(super) fn transcription_model(&self) -> Option<&str> {
         self.effective.pointer("/audio/input/transcription/model")?.as_str()
@@ -196,16 +204,6 @@ pub(super) fn check_modalities(modalities: Option<&Value>, path: &str) -> Result
     }
 }
 
-fn check_format(format: Option<&Value>, path: &str) -> Result<(), ProtocolError> {
-    match format.and_then(|format| format.get("type")).and_then(Value::as_str) {
-        None | Some("audio/pcm") => Ok(()),
-        Some(other) => {
-            let message = format!("This simulated server speaks audio/pcm only, not {other}.");
-            Err(ProtocolError::invalid_value(path, message))
-        }
-    }
-}
-
 fn check_transcription(transcription: Option<&Value>) -> Result<(), ProtocolError> {
     let path = "session.audio.input.transcription";
     let Some(transcription) = transcription.and_then(Value::as_object) else { return Ok(()) };
@@ -239,7 +237,7 @@ fn merge_audio(effective: &mut Value, update: &Value) {
             let place = &mut effective[side][name];
             match name {
                 "turn_detection" => merge_turn_detection(place, value),
-                "format" => *place = json!({"type": "audio/pcm", "rate": 24_000}),
+                "format" => *place = Format::of(value).effective(),
                 _ => *place = value.clone(),
             }
         }
@@ -265,6 +263,8 @@ fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
 
 #[cfg(test)]
 mod tests {
+    use voicebridge_audio::g711::Law;
+
     use super::*;
 
     fn config() -> Config {
@@ -346,9 +346,14 @@ mod tests {
             "session.audio.input.format.rate",
         );
         refused(
-            realtime(json!({"audio": {"input": {"format": {"type": "audio/pcmu"}}}})),
+            realtime(json!({"audio": {"input": {"format": {"type": "audio/pcmu", "rate": 8_000}}}})),
+            "unknown_parameter",
+            "session.audio.input.format.rate",
+        );
+        refused(
+            realtime(json!({"audio": {"output": {"format": {"type": "audio/opus"}}}})),
             "invalid_value",
-            "session.audio.input.format",
+            "session.audio.output.format.type",
         );
         refused(
             realtime(
@@ -367,6 +372,22 @@ mod tests {
             "unknown_parameter",
             "session.tools[0].meta",
         );
+    }
+
+    #[test]
+    fn each_direction_has_its_format() {
+        let mut config = config();
+        assert_eq!((config.input_format(), config.output_format()), (Format::Pcm, Format::Pcm));
+        let of = |input: &str, output: &str| {
+            realtime(json!({"audio": {"input": {"format": {"type": input}}, "output": {"format": {"type": output}}}}))
+        };
+        config.update(&of("audio/pcmu", "audio/pcma"), false).expect("valid");
+        assert_eq!((config.input_format(), config.output_format()), (Format::G711(Law::Mu), Format::G711(Law::A)));
+        assert_eq!(config.effective()["audio"]["output"]["format"], json!({"type": "audio/pcma"}));
+        config.update(&realtime(json!({"instructions": "x"})), false).expect("valid");
+        assert_eq!(config.output_format(), Format::G711(Law::A), "what is not mentioned stays");
+        config.update(&of("audio/pcm", "audio/pcm"), false).expect("valid");
+        assert_eq!(config.effective()["audio"]["input"]["format"], json!({"type": "audio/pcm", "rate": 24_000}));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::usage::{Tokens, assistant_audio_tokens, text_tokens};
 use crate::{
-    ai::protocol::encode_audio,
+    ai::wire::{Coded, Format},
     speech::{Fixture, SAMPLES_PER_MS},
 };
 
@@ -75,6 +75,7 @@ pub(super) struct Generation {
     pub(super) id: String,
     pub(super) item_id: String,
     pub(super) source: Source,
+    coded: Coded,
     /// Whether it belongs to the conversation, and so takes its one slot.
     pub(super) in_conversation: bool,
     pub(super) conversation_id: String,
@@ -91,11 +92,17 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    pub(super) fn new(id: String, item_id: String, source: Source) -> Self {
+    /// One whose audio goes out in `format`.
+    pub(super) fn new(id: String, item_id: String, source: Source, format: Format) -> Self {
+        let recording: &'static [i16] = match &source {
+            Source::Speech { said, .. } => &said.pcm,
+            Source::Echo => &[],
+        };
         Self {
             id,
             item_id,
             source,
+            coded: Coded::new(recording, format),
             in_conversation: true,
             conversation_id: String::new(),
             metadata: Value::Null,
@@ -163,7 +170,7 @@ impl Generation {
     pub(super) fn piece(&mut self, samples: usize) -> (Vec<Value>, &'static [i16]) {
         let audio = self.audio();
         let end = (self.sent + samples.max(1)).min(audio.len());
-        let piece = &audio[self.sent..end];
+        let (from, piece) = (self.sent, &audio[self.sent..end]);
         self.sent = end;
         self.pieces += 1;
         let mut events = Vec::with_capacity(2);
@@ -174,9 +181,17 @@ impl Generation {
             events.push(self.content(kind, "delta", json!(words)));
         }
         if !self.text_only && !piece.is_empty() {
-            events.push(self.audio_delta(&encode_audio(piece)));
+            events.push(self.audio_delta(&self.coded.base64(from, end)));
         }
         (events, piece)
+    }
+
+    /// What would have come next, in pieces of `samples`, at most so many.
+    pub(super) fn unsent(&self, samples: usize, pieces: usize) -> Vec<Value> {
+        // An echo has sent more than it ever had.
+        let (samples, end) = (samples.max(1), self.audio().len());
+        let begins = (self.sent..end).step_by(samples).take(pieces);
+        begins.map(|from| self.audio_delta(&self.coded.base64(from, (from + samples).min(end)))).collect()
     }
 
     pub(super) fn audio_delta(&self, base64: &str) -> Value {
@@ -320,7 +335,7 @@ mod tests {
 
     fn generation() -> Generation {
         let said = fixture("near-the-market").expect("a fixture");
-        Generation::new("resp_1".to_owned(), "item_1".to_owned(), Source::Speech { said, call: None })
+        Generation::new("resp_1".to_owned(), "item_1".to_owned(), Source::Speech { said, call: None }, Format::Pcm)
     }
 
     #[test]

@@ -32,6 +32,7 @@ use super::{
     protocol::ProtocolError,
     record::{SessionRecord, Violation},
     settings::{AiSettings, CloseFault, Faults, UpdateFault},
+    wire::{Format, Intake},
 };
 use crate::speech::Fixture;
 
@@ -94,6 +95,7 @@ pub(super) struct Session {
     config: Config,
     updates_seen: usize,
     updates_confirmed: usize,
+    intake: Intake,
     input: Input,
     /// Id reserved for the turn in progress.
     turn_item: Option<String>,
@@ -144,6 +146,7 @@ impl Session {
             ids,
             updates_seen: 0,
             updates_confirmed: 0,
+            intake: Intake::new(Format::Pcm),
             input: Input::new(),
             turn_item: None,
             conversation: Conversation::default(),
@@ -255,6 +258,15 @@ impl Session {
                 let event_id = event_id.map(str::to_owned);
                 self.set_timer(now + delay, Timer::Update { update: update.clone(), event_id });
                 Ok(())
+            }
+            UpdateFault::KeepsFormats => {
+                let mut update = update.clone();
+                for side in ["input", "output"] {
+                    if let Some(side) = update.pointer_mut(&format!("/audio/{side}")).and_then(Value::as_object_mut) {
+                        side.remove("format");
+                    }
+                }
+                self.apply_update(now, &update, record)
             }
             _ => self.apply_update(now, update, record),
         }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ai::{
-        protocol::{ProtocolError, encode_audio},
+        protocol::ProtocolError,
         record::{MAX_RECORDED_SAMPLES, ReplyRecord, SessionRecord},
         settings::{Mode, ResponseFault},
     },
@@ -158,7 +158,8 @@ impl Session {
         self.cancel_idle_timer();
         let fault = self.faults.responses.get(&self.responses.begun).copied();
         self.responses.begun += 1;
-        let mut generation = Generation::new(self.ids.next("resp"), self.ids.next("item"), source);
+        let mut generation =
+            Generation::new(self.ids.next("resp"), self.ids.next("item"), source, self.config.output_format());
         generation.in_conversation = request.in_conversation();
         generation.conversation_id.clone_from(&self.conversation_id);
         generation.metadata = request.options["metadata"].clone();
@@ -400,10 +401,8 @@ impl Session {
         if !matches!(ending, Ending::Cancelled(_)) {
             return Vec::new();
         }
-        // An echo has sent more than it ever had.
-        let rest = generation.audio().get(generation.sent..).unwrap_or_default();
-        let pieces = rest.chunks(self.settings.chunk_samples[0].max(1)).take(self.faults.late_deltas);
+        let pieces = generation.unsent(self.settings.chunk_samples[0], self.faults.late_deltas);
         let delay = |index: usize| LATE_DELTA_INTERVAL * (index as u32 + 1);
-        pieces.enumerate().map(|(index, pcm)| (delay(index), generation.audio_delta(&encode_audio(pcm)))).collect()
+        pieces.into_iter().enumerate().map(|(index, event)| (delay(index), event)).collect()
     }
 }

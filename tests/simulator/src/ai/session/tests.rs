@@ -4,6 +4,7 @@
 mod conversation;
 mod echo;
 mod faults;
+mod formats;
 mod protocol;
 
 use super::*;
