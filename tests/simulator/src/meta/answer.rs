@@ -17,7 +17,9 @@ const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 22..=256;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offered<'a> {
     pub(crate) mid: &'a str,
-    pub(crate) opus: u8,
+    pub(crate) codec: u8,
+    /// As in `a=rtpmap`.
+    pub(crate) encoding: &'a str,
     pub(crate) telephone_event: u8,
 }
 
@@ -165,12 +167,13 @@ fn codecs(media: &str, attributes: &Attributes<'_>, offered: Offered<'_>) -> Res
         return Err(GraphError::invalid("the profile must be UDP/TLS/RTP/SAVPF"));
     }
     let types: Vec<&str> = fields.collect();
-    let (opus, event) = (offered.opus.to_string(), offered.telephone_event.to_string());
-    if let Some(other) = types.iter().find(|&&t| t != opus && t != event) {
+    let (codec, event) = (offered.codec.to_string(), offered.telephone_event.to_string());
+    let encoding = offered.encoding;
+    if let Some(other) = types.iter().find(|&&t| t != codec && t != event) {
         return Err(GraphError::invalid(format!("payload type {other} was not offered")));
     }
-    if !types.contains(&opus.as_str()) {
-        return Err(GraphError::invalid(format!("payload type {opus} (opus) is missing")));
+    if !types.contains(&codec.as_str()) {
+        return Err(GraphError::invalid(format!("payload type {codec} ({encoding}) is missing")));
     }
     let mapped = |payload_type: &str| {
         attributes
@@ -178,8 +181,8 @@ fn codecs(media: &str, attributes: &Attributes<'_>, offered: Offered<'_>) -> Res
             .find_map(|map| map.strip_prefix(payload_type)?.strip_prefix(' '))
             .map(str::to_lowercase)
     };
-    if mapped(&opus).as_deref() != Some("opus/48000/2") {
-        return Err(GraphError::invalid(format!("rtpmap:{opus} must be opus/48000/2")));
+    if mapped(&codec) != Some(encoding.to_lowercase()) {
+        return Err(GraphError::invalid(format!("rtpmap:{codec} must be {encoding}")));
     }
     if types.contains(&event.as_str()) && mapped(&event).as_deref() != Some("telephone-event/8000") {
         return Err(GraphError::invalid(format!("rtpmap:{event} must be telephone-event/8000")));
@@ -231,7 +234,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const OFFERED: Offered<'_> = Offered { mid: "audio", opus: 111, telephone_event: 126 };
+    const OFFERED: Offered<'_> = Offered { mid: "audio", codec: 111, encoding: "opus/48000/2", telephone_event: 126 };
     const PRINT: &str =
         "FF:EE:DD:CC:BB:AA:99:88:77:66:55:44:33:22:11:00:FF:EE:DD:CC:BB:AA:99:88:77:66:55:44:33:22:11:00";
 
@@ -274,6 +277,16 @@ a=ssrc:330000001 cname:bridge
         assert_eq!(answer.ice_ufrag, "Qw3r");
         assert_eq!(answer.ice_password, "0123456789abcdefghijklmn");
         assert_eq!(answer.ssrc, 330_000_001);
+    }
+
+    #[test]
+    fn an_answer_in_g711_fits_an_offer_in_g711_only() {
+        let pcma = Offered { codec: 8, encoding: "PCMA/8000", ..OFFERED };
+        let answer = good().replace("SAVPF 111", "SAVPF 8").replace("rtpmap:111 opus/48000/2", "rtpmap:8 PCMA/8000");
+        assert!(check(&answer, pcma).is_ok());
+        assert_eq!(check(&good(), pcma).unwrap_err().details, "payload type 111 was not offered");
+        let other_law = answer.replace("PCMA", "PCMU");
+        assert_eq!(check(&other_law, pcma).unwrap_err().details, "rtpmap:8 must be PCMA/8000");
     }
 
     #[test]
@@ -323,7 +336,7 @@ a=ssrc:330000001 cname:bridge
             ("a=rtcp-mux\r\n", "", 100, "rtcp-mux is missing"),
             ("a=mid:audio", "a=mid:0", 138_008, "mid must be audio"),
             ("a=group:BUNDLE audio\r\n", "", 138_008, "group:BUNDLE audio is missing"),
-            ("SAVPF 111 126", "SAVPF 126", 100, "payload type 111 (opus) is missing"),
+            ("SAVPF 111 126", "SAVPF 126", 100, "payload type 111 (opus/48000/2) is missing"),
             ("SAVPF 111 126", "SAVPF 111 0", 100, "payload type 0 was not offered"),
             ("opus/48000/2", "opus/16000/1", 100, "rtpmap:111 must be opus/48000/2"),
             ("telephone-event/8000", "telephone-event/48000", 100, "rtpmap:126 must be telephone-event/8000"),

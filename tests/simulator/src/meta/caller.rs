@@ -22,7 +22,7 @@ use tokio::{
     task::JoinHandle,
     time::sleep_until,
 };
-use voicebridge_audio::{FRAME_MS, FRAME_RTP_UNITS};
+use voicebridge_audio::FRAME_MS;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::{
@@ -115,12 +115,13 @@ impl Caller {
         commands: mpsc::Receiver<Command>,
         progress: watch::Sender<Timeline>,
     ) -> Result<Self, super::CallError> {
-        let peer = Peer::new(settings.network).await?;
+        let codec = settings.codec;
+        let peer = Peer::new(codec, settings.network).await?;
         Ok(Self {
             peer,
-            ear: Arc::new(Mutex::new(Ear::new()?)),
-            silence: utterance::silence()?,
-            script: Script::new(settings.script.clone(), settings.patience),
+            ear: Arc::new(Mutex::new(Ear::new(codec)?)),
+            silence: utterance::silence(codec)?,
+            script: Script::new(settings.script.clone(), codec, settings.patience),
             parties,
             business,
             limits,
@@ -254,7 +255,12 @@ impl Caller {
         if self.sdp_pre_accept.as_ref().is_some_and(|earlier| *earlier != sdp) {
             return Err(GraphError::invalid("session.sdp differs from the one given in pre_accept"));
         }
-        let offered = Offered { mid: offer::MID, opus: offer::OPUS, telephone_event: offer::TELEPHONE_EVENT };
+        let offered = Offered {
+            mid: offer::MID,
+            codec: offer::payload_type(self.settings.codec),
+            encoding: offer::encoding(self.settings.codec),
+            telephone_event: offer::TELEPHONE_EVENT,
+        };
         let answer = answer::check(&sdp, offered)?;
         self.answer_ssrc = Some(answer.ssrc);
         self.peer.deliver_answer(&sdp, answer).await.map_err(|error| {
@@ -273,7 +279,8 @@ impl Caller {
             }
             PeerEvent::Failed => Some(EndedBy::TransportFailed),
             PeerEvent::Track(track) => {
-                let listening = tokio::spawn(listen(track, Arc::clone(&self.ear)));
+                let listening =
+                    tokio::spawn(listen(track, offer::payload_type(self.settings.codec), Arc::clone(&self.ear)));
                 if let Some(earlier) = self.listening.replace(listening) {
                     earlier.abort();
                 }
@@ -355,7 +362,7 @@ impl Caller {
         mouth.silent = speech.is_none();
         let (sequence, timestamp) = (mouth.sequence, mouth.timestamp);
         mouth.sequence = sequence.wrapping_add(1);
-        mouth.timestamp = timestamp.wrapping_add(FRAME_RTP_UNITS);
+        mouth.timestamp = timestamp.wrapping_add(self.settings.codec.frame_rtp_units());
         let payload = speech.unwrap_or_else(|| self.silence.clone());
         self.sent.push(SentPacket { at: Instant::now(), sequence, timestamp });
         let sent = self.peer.send(sequence, timestamp, marker, payload).await;
@@ -422,10 +429,11 @@ impl Caller {
             let first = seen.packets.first().map_or(0, |packet| packet.timestamp);
             (ear.hearing(), ear.faults, ear.take_pcm(first))
         };
-        let violations = violations(&seen, faults, self.answer_ssrc);
+        let violations = violations(&seen, faults, offer::payload_type(self.settings.codec), self.answer_ssrc);
         CallRecord {
             call_id: self.parties.call_id,
             from: self.parties.from,
+            codec: self.settings.codec,
             timeline: self.progress.borrow().clone(),
             sdp_offer: self.peer.offer,
             sdp_pre_accept: self.sdp_pre_accept,
@@ -459,10 +467,10 @@ impl Mouth {
 }
 
 /// Feeds a track into the ear until either is gone.
-async fn listen(track: Arc<dyn TrackRemote>, ear: Arc<Mutex<Ear>>) {
+async fn listen(track: Arc<dyn TrackRemote>, payload_type: u8, ear: Arc<Mutex<Ear>>) {
     while let Some(event) = track.poll().await {
         match event {
-            TrackRemoteEvent::OnRtpPacket(packet) if packet.header.payload_type == offer::OPUS => {
+            TrackRemoteEvent::OnRtpPacket(packet) if packet.header.payload_type == payload_type => {
                 let mut ear = ear.lock().unwrap_or_else(PoisonError::into_inner);
                 ear.hear(Instant::now(), packet.header.timestamp, &packet.payload);
             }

@@ -6,8 +6,12 @@
 use std::time::{Duration, Instant};
 
 use voicebridge_audio::{
-    FRAME_SAMPLES, SAMPLE_RATE_HZ, level,
+    FRAME_SAMPLES, SAMPLE_RATE_HZ,
+    codec::Codec,
+    g711::{self, Law},
+    level,
     opus::{Decoder, MAX_PACKET_SAMPLES, OpusError},
+    resample::Upsampler,
 };
 
 /// Longest recording; what comes later is heard but not kept.
@@ -18,8 +22,6 @@ const MAX_JUMP_SAMPLES: i64 = SAMPLE_RATE_HZ as i64 * 60;
 const SPEECH_DBFS: f32 = -50.0;
 /// A pause between words does not end a stretch of speech; a longer one does.
 pub(crate) const STRETCH_GAP: Duration = Duration::from_millis(300);
-/// RTP units (48 kHz) per sample.
-const UNITS_PER_SAMPLE: i64 = 2;
 
 /// What was heard so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +38,8 @@ pub(crate) struct Hearing {
 
 #[derive(Debug)]
 pub(crate) struct Ear {
-    decoder: Decoder,
+    codec: Codec,
+    decoder: Decoding,
     pcm: Vec<i16>,
     /// RTP time stamp of sample 0.
     first_timestamp: Option<u32>,
@@ -44,6 +47,35 @@ pub(crate) struct Ear {
     last: Option<(u32, i64)>,
     hearing: Hearing,
     pub(crate) faults: EarFaults,
+}
+
+/// Payloads to 24 kHz.
+#[derive(Debug)]
+enum Decoding {
+    Opus(Decoder),
+    /// 5 ms late, as any resampler.
+    G711(Law, Box<Upsampler>),
+}
+
+impl Decoding {
+    /// `None` for what the codec does not know.
+    fn decode(&mut self, payload: &[u8]) -> Option<Vec<i16>> {
+        match self {
+            Self::Opus(decoder) => {
+                let mut decoded = vec![0; MAX_PACKET_SAMPLES];
+                let samples = decoder.decode(payload, &mut decoded).ok()?;
+                decoded.truncate(samples);
+                Some(decoded)
+            }
+            Self::G711(..) if payload.len() > g711::MAX_PACKET_SAMPLES => None,
+            Self::G711(law, upsampler) => {
+                let narrow: Vec<i16> = payload.iter().map(|&byte| law.decode(byte)).collect();
+                let mut decoded = Vec::with_capacity(narrow.len() * 3);
+                upsampler.push(&narrow, &mut |block| decoded.extend_from_slice(block));
+                Some(decoded)
+            }
+        }
+    }
 }
 
 /// What was wrong with packets.
@@ -56,9 +88,14 @@ pub(crate) struct EarFaults {
 }
 
 impl Ear {
-    pub(crate) fn new() -> Result<Self, OpusError> {
+    pub(crate) fn new(codec: Codec) -> Result<Self, OpusError> {
+        let decoder = match codec {
+            Codec::Opus => Decoding::Opus(Decoder::new()?),
+            Codec::G711(law) => Decoding::G711(law, Box::default()),
+        };
         Ok(Self {
-            decoder: Decoder::new()?,
+            codec,
+            decoder,
             pcm: Vec::new(),
             first_timestamp: None,
             last: None,
@@ -76,7 +113,7 @@ impl Ear {
         self.last = None;
         let mut pcm = std::mem::take(&mut self.pcm);
         if let Some(first) = self.first_timestamp.take() {
-            let missing = i64::from(first.wrapping_sub(from).cast_signed()) / UNITS_PER_SAMPLE;
+            let missing = self.samples(first.wrapping_sub(from));
             if missing < MAX_JUMP_SAMPLES
                 && let Ok(missing) = usize::try_from(missing)
             {
@@ -91,18 +128,21 @@ impl Ear {
         if payload.is_empty() {
             return;
         }
-        let mut decoded = [0; MAX_PACKET_SAMPLES];
-        let Ok(samples) = self.decoder.decode(payload, &mut decoded) else {
+        let Some(decoded) = self.decoder.decode(payload) else {
             self.faults.undecodable += 1;
             return;
         };
-        let decoded = &decoded[..samples];
-        if samples != FRAME_SAMPLES {
+        if decoded.len() != FRAME_SAMPLES {
             self.faults.not_20_ms += 1;
         }
-        self.listen(now, decoded);
+        self.listen(now, &decoded);
         let position = self.place(timestamp);
-        self.record(position, decoded);
+        self.record(position, &decoded);
+    }
+
+    /// Samples at 24 kHz of a difference of time stamps.
+    fn samples(&self, units: u32) -> i64 {
+        i64::from(units.cast_signed()) * i64::from(SAMPLE_RATE_HZ) / i64::from(self.codec.rtp_clock_hz())
     }
 
     fn listen(&mut self, now: Instant, decoded: &[i16]) {
@@ -129,8 +169,7 @@ impl Ear {
             return 0;
         };
         // Wrapping difference: time stamps start at random and pass 2^32.
-        let units = i64::from(timestamp.wrapping_sub(last_timestamp).cast_signed());
-        let mut position = last_position + units / UNITS_PER_SAMPLE;
+        let mut position = last_position + self.samples(timestamp.wrapping_sub(last_timestamp));
         if (position - last_position).abs() > MAX_JUMP_SAMPLES {
             self.faults.timestamp_breaks += 1;
             position = self.pcm.len() as i64;
@@ -175,11 +214,11 @@ mod tests {
 
     #[test]
     fn packets_lie_where_their_time_stamps_say() {
-        let mut ear = Ear::new().unwrap();
+        let mut ear = Ear::new(Codec::Opus).unwrap();
         let start = Instant::now();
         let spoken = speech(6);
         // From just below the wrap of the time stamps, with the fourth packet lost.
-        for (index, packet) in spoken.packets().iter().enumerate().filter(|(index, _)| *index != 3) {
+        for (index, packet) in spoken.packets(Codec::Opus).iter().enumerate().filter(|(index, _)| *index != 3) {
             let timestamp = (u32::MAX - 1_000).wrapping_add(index as u32 * 960);
             ear.hear(start, timestamp, packet);
         }
@@ -190,10 +229,27 @@ mod tests {
     }
 
     #[test]
+    fn g711_lies_where_its_time_stamps_say() {
+        for law in [Law::Mu, Law::A] {
+            let codec = Codec::G711(law);
+            let mut ear = Ear::new(codec).unwrap();
+            for (index, packet) in speech(6).packets(codec).iter().enumerate().filter(|(index, _)| *index != 3) {
+                ear.hear(Instant::now(), (u32::MAX - 300).wrapping_add(index as u32 * 160), packet);
+            }
+            assert_eq!(ear.faults, EarFaults::default());
+            let pcm = ear.take_pcm((u32::MAX - 300).wrapping_sub(160));
+            assert_eq!(loud(&pcm), [false, true, true, true, false, true, true], "{law:?}");
+            ear.hear(Instant::now(), 0, &[0x55; 80]);
+            ear.hear(Instant::now(), 80, &[0x55; 1_000]);
+            assert_eq!((ear.faults.not_20_ms, ear.faults.undecodable), (1, 1));
+        }
+    }
+
+    #[test]
     fn stretches_of_speech_are_measured() {
-        let mut ear = Ear::new().unwrap();
+        let mut ear = Ear::new(Codec::Opus).unwrap();
         let start = Instant::now();
-        let (spoken, silence) = (speech(30), utterance::silence().unwrap());
+        let (spoken, silence) = (speech(30), utterance::silence(Codec::Opus).unwrap());
         let mut at = 0;
         let mut hear = |ear: &mut Ear, packet: &[u8]| {
             ear.hear(start + Duration::from_millis(u64::from(at) * 20), at * 960, packet);
@@ -203,7 +259,7 @@ mod tests {
             hear(&mut ear, &silence);
         }
         assert_eq!(ear.hearing(), Hearing::default());
-        for packet in &spoken.packets()[..20] {
+        for packet in &spoken.packets(Codec::Opus)[..20] {
             hear(&mut ear, packet);
         }
         assert_eq!(ear.hearing().stretch, Duration::from_millis(400));
@@ -211,7 +267,7 @@ mod tests {
         for _ in 0..40 {
             hear(&mut ear, &silence);
         }
-        for packet in &spoken.packets()[20..25] {
+        for packet in &spoken.packets(Codec::Opus)[20..25] {
             hear(&mut ear, packet);
         }
         assert_eq!(ear.hearing().stretch, Duration::from_millis(100));
@@ -221,9 +277,9 @@ mod tests {
 
     #[test]
     fn strange_packets_are_counted() {
-        let mut ear = Ear::new().unwrap();
+        let mut ear = Ear::new(Codec::Opus).unwrap();
         let now = Instant::now();
-        let packet = utterance::silence().unwrap();
+        let packet = utterance::silence(Codec::Opus).unwrap();
         ear.hear(now, 5_000, &packet);
         ear.hear(now, 5_000, &packet);
         ear.hear(now, 1_000, &packet);

@@ -71,6 +71,7 @@ pub use self::{
     utterance::Utterance,
     webhook::signature,
 };
+pub use voicebridge_audio::{codec::Codec, g711::Law};
 
 /// Calls one Meta remembers, so that late requests for them are told that they are over.
 const MAX_CALLS: usize = 100_000;

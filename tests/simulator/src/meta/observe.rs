@@ -45,7 +45,7 @@ pub struct ReceivedPacket {
     pub at: Instant,
     /// RTP sequence number.
     pub sequence: u16,
-    /// RTP time stamp, 48 kHz.
+    /// RTP time stamp, on the clock of the codec.
     pub timestamp: u32,
     /// Synchronisation source.
     pub ssrc: u32,

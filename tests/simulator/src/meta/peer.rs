@@ -13,13 +13,16 @@ use bytes::Bytes;
 use rand::RngExt as _;
 use rtc::{
     media_stream::MediaStreamTrack,
-    peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_TELEPHONE_EVENT},
+    peer_connection::configuration::media_engine::{
+        MIME_TYPE_OPUS, MIME_TYPE_PCMA, MIME_TYPE_PCMU, MIME_TYPE_TELEPHONE_EVENT,
+    },
     rtp,
     rtp_transceiver::rtp_sender::{
         RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
     },
 };
 use tokio::sync::{mpsc, watch};
+use voicebridge_audio::{codec::Codec, g711::Law};
 use webrtc::{
     media_stream::{
         track_local::{TrackLocal, static_rtp::TrackLocalStaticRTP},
@@ -102,12 +105,13 @@ pub(crate) struct Peer {
     /// The engine's own name for what the offer calls [`offer::MID`].
     mid: String,
     ssrc: u32,
+    payload_type: u8,
     answered: bool,
 }
 
 impl Peer {
-    /// Binds a socket on loopback and writes the offer.
-    pub(crate) async fn new(network: Option<Network>) -> Result<Self, PeerError> {
+    /// Binds a socket on loopback and writes the offer, of this one codec.
+    pub(crate) async fn new(codec: Codec, network: Option<Network>) -> Result<Self, PeerError> {
         let crypto = rtc::crypto::default_provider().map_err(|_| PeerError::Crypto)?;
         let (ufrag, password) = credentials();
         let wires = network.map(Wires::new).transpose()?;
@@ -125,7 +129,7 @@ impl Peer {
         let connection = PeerConnectionBuilder::new()
             .with_configuration(RTCConfigurationBuilder::default().build())
             .with_setting_engine(settings)
-            .with_media_engine(media_engine()?)
+            .with_media_engine(media_engine(codec)?)
             .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
             .with_runtime(Arc::new(RelayRuntime(Arc::clone(&relay))))
             .with_handler(Arc::new(Handler { events: events_in, gathered: gathered_in }))
@@ -137,7 +141,7 @@ impl Peer {
 
         let ssrc = rand::rng().random();
         let stream_id = uuid::Uuid::new_v4().to_string();
-        let track = Arc::new(TrackLocalStaticRTP::new(track(&stream_id, ssrc)));
+        let track = Arc::new(TrackLocalStaticRTP::new(track(&stream_id, ssrc, codec)));
         let local: Arc<dyn TrackLocal> = Arc::clone(&track) as _;
         connection.add_track(local).await.map_err(failed("add the audio track"))?;
         let description = connection.create_offer(None).await.map_err(failed("write an offer"))?;
@@ -149,7 +153,7 @@ impl Peer {
         }
         let description = connection.local_description().await.ok_or(PeerError::Incomplete("text"))?;
         let Facts { port, fingerprint, mid } = Facts::of(&description.sdp)?;
-        let offer = Offer {
+        let text = Offer {
             session_id: rand::rng().random_range(1_790_000_000_000..1_800_000_000_000),
             stream_id: &stream_id,
             address: Ipv4Addr::LOCALHOST,
@@ -158,9 +162,11 @@ impl Peer {
             ice_password: &password,
             fingerprint,
             ssrc,
+            codec,
         }
         .text();
-        Ok(Self { connection, track, relay, events, offer, mid: mid.to_owned(), ssrc, answered: false })
+        let (mid, payload_type) = (mid.to_owned(), offer::payload_type(codec));
+        Ok(Self { connection, track, relay, events, offer: text, mid, ssrc, payload_type, answered: false })
     }
 
     /// Gives the engine the business's answer; from then on DTLS passes. A second time it does nothing.
@@ -181,7 +187,7 @@ impl Peer {
         let header = rtp::Header {
             version: 2,
             marker: marker == Marker::TalkSpurt,
-            payload_type: offer::OPUS,
+            payload_type: self.payload_type,
             sequence_number: sequence,
             timestamp,
             ssrc: self.ssrc,
@@ -247,20 +253,28 @@ fn credentials() -> (String, String) {
     (ufrag[..UFRAG_LENGTH].to_owned(), base64_simd::STANDARD.encode_to_string(&random[UFRAG_LENGTH..]))
 }
 
-fn media_engine() -> Result<MediaEngine, PeerError> {
+fn media_engine(codec: Codec) -> Result<MediaEngine, PeerError> {
     let mut engine = MediaEngine::default();
     // Empty parameters match whatever the answer says of Opus.
-    for (mime_type, clock_rate, channels, payload_type) in
-        [(MIME_TYPE_OPUS, 48_000, 2, offer::OPUS), (MIME_TYPE_TELEPHONE_EVENT, 8_000, 1, offer::TELEPHONE_EVENT)]
-    {
-        let rtp_codec = codec(mime_type, clock_rate, channels);
+    for (rtp_codec, payload_type) in [
+        (rtp_codec(codec), offer::payload_type(codec)),
+        (named(MIME_TYPE_TELEPHONE_EVENT, 8_000, 1), offer::TELEPHONE_EVENT),
+    ] {
         let parameters = RTCRtpCodecParameters { rtp_codec, payload_type };
         engine.register_codec(parameters, RtpCodecKind::Audio).map_err(failed("register a codec"))?;
     }
     Ok(engine)
 }
 
-fn codec(mime_type: &str, clock_rate: u32, channels: u16) -> RTCRtpCodec {
+fn rtp_codec(codec: Codec) -> RTCRtpCodec {
+    match codec {
+        Codec::Opus => named(MIME_TYPE_OPUS, 48_000, 2),
+        Codec::G711(Law::Mu) => named(MIME_TYPE_PCMU, 8_000, 1),
+        Codec::G711(Law::A) => named(MIME_TYPE_PCMA, 8_000, 1),
+    }
+}
+
+fn named(mime_type: &str, clock_rate: u32, channels: u16) -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: mime_type.to_owned(),
         clock_rate,
@@ -270,7 +284,7 @@ fn codec(mime_type: &str, clock_rate: u32, channels: u16) -> RTCRtpCodec {
     }
 }
 
-fn track(stream_id: &str, ssrc: u32) -> MediaStreamTrack {
+fn track(stream_id: &str, ssrc: u32, codec: Codec) -> MediaStreamTrack {
     MediaStreamTrack::new(
         stream_id.to_owned(),
         "WhatsAppTrack1".to_owned(),
@@ -278,7 +292,7 @@ fn track(stream_id: &str, ssrc: u32) -> MediaStreamTrack {
         RtpCodecKind::Audio,
         vec![RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
-            codec: codec(MIME_TYPE_OPUS, 48_000, 2),
+            codec: rtp_codec(codec),
             ..Default::default()
         }],
     )

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use voicebridge_audio::{FRAME_RTP_UNITS, FRAME_SAMPLES};
+use voicebridge_audio::{FRAME_SAMPLES, codec::Codec};
 
 use super::{
     delivery::WebhookReport, graph_error::GraphError, network::NetworkReport, observe::ReceivedPacket, order::Action,
@@ -174,6 +174,8 @@ pub struct CallRecord {
     pub call_id: String,
     /// The caller's number, if shown.
     pub from: Option<String>,
+    /// What the offer offers.
+    pub codec: Codec,
     /// When what happened.
     pub timeline: Timeline,
     /// The offer in the `connect` webhook.
@@ -242,7 +244,7 @@ impl CallRecord {
     /// Whether the business's stream is unbroken.
     #[must_use]
     pub fn continuity(&self) -> Continuity {
-        continuity(&self.packets)
+        continuity(&self.packets, self.codec.frame_rtp_units())
     }
 
     /// What the caller said, 24 kHz mono; frame `i` of it went out in `sent[i]`.
@@ -258,7 +260,8 @@ impl CallRecord {
     }
 }
 
-fn continuity(packets: &[ReceivedPacket]) -> Continuity {
+/// One packet is expected for every `units` of the RTP clock.
+fn continuity(packets: &[ReceivedPacket], units: u32) -> Continuity {
     let mut result = Continuity { received: packets.len(), ..Continuity::default() };
     let Some(first) = packets.first() else {
         return result;
@@ -279,7 +282,7 @@ fn continuity(packets: &[ReceivedPacket]) -> Continuity {
     for ((a, at), (b, bt)) in seen.iter().zip(seen.iter().skip(1)) {
         let steps = b - a;
         result.lost += usize::try_from(steps - 1).unwrap_or(0);
-        if i64::from(bt.wrapping_sub(*at)) != steps * i64::from(FRAME_RTP_UNITS) {
+        if i64::from(bt.wrapping_sub(*at)) != steps * i64::from(units) {
             result.timestamp_breaks += 1;
         }
     }
@@ -308,14 +311,14 @@ mod tests {
     fn an_unbroken_stream_may_wrap() {
         let stream: Vec<_> =
             (0..10u32).map(|i| (65_530u16.wrapping_add(i as u16), (u32::MAX - 2_000).wrapping_add(i * 960))).collect();
-        assert_eq!(continuity(&packets(&stream)), Continuity { received: 10, ..Default::default() });
+        assert_eq!(continuity(&packets(&stream), 960), Continuity { received: 10, ..Default::default() });
     }
 
     #[test]
     fn breaks_are_told_apart() {
         let check = |list: &[(u16, u32)], expected: Continuity| {
             let received = list.len();
-            assert_eq!(continuity(&packets(list)), Continuity { received, ..expected }, "{list:?}");
+            assert_eq!(continuity(&packets(list), 960), Continuity { received, ..expected }, "{list:?}");
         };
         check(&[], Continuity::default());
         check(&[(1, 0), (2, 960), (4, 2_880)], Continuity { lost: 1, ..Default::default() });

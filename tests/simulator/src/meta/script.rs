@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use voicebridge_audio::codec::Codec;
 
 use super::{ear::Hearing, utterance::Utterance};
 
@@ -73,6 +74,7 @@ pub(crate) enum Slot {
 #[derive(Debug)]
 pub(crate) struct Script {
     steps: VecDeque<Step>,
+    codec: Codec,
     patience: Duration,
     /// When the current step began.
     entered: Option<Instant>,
@@ -82,8 +84,8 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn new(steps: Vec<Step>, patience: Duration) -> Self {
-        Self { steps: steps.into(), patience, entered: None, said: None, next_packet: 0 }
+    pub(crate) fn new(steps: Vec<Step>, codec: Codec, patience: Duration) -> Self {
+        Self { steps: steps.into(), codec, patience, entered: None, said: None, next_packet: 0 }
     }
 
     pub(crate) fn tick(&mut self, now: Instant, hearing: Hearing) -> Slot {
@@ -101,7 +103,7 @@ impl Script {
                     spoken && hearing.stretch >= *length && quiet_for.is_some_and(|silence| silence < ONSET)
                 }
                 Step::Silence(length) => waited >= *length,
-                Step::Say(utterance) => match utterance.packets().get(self.next_packet) {
+                Step::Say(utterance) => match utterance.packets(self.codec).get(self.next_packet) {
                     Some(packet) => {
                         let begins = (self.next_packet == 0).then(|| utterance.clone());
                         self.next_packet += 1;
@@ -140,7 +142,7 @@ mod tests {
     /// Plays `script` for as many slots as `pattern` has letters ('s': the other side speaks) and writes down each slot:
     /// '.' silence, 'A'.. the first packet of that utterance, '~' a later one, 'H' hang-up, '!' stalled.
     fn play(steps: Vec<Step>, patience_ms: u64, pattern: &str) -> String {
-        let mut script = Script::new(steps, Duration::from_millis(patience_ms));
+        let mut script = Script::new(steps, Codec::Opus, Duration::from_millis(patience_ms));
         let start = Instant::now();
         let mut hearing = Hearing::default();
         let mut out = String::new();

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use voicebridge_audio::codec::Codec;
+
 use super::{
     delivery::{Signing, WebhookPolicy},
     faults::Faults,
@@ -105,6 +107,8 @@ pub struct CallerSettings {
     pub country: String,
     /// Name in their profile. The default holds characters outside ASCII, so that every webhook tries the signature.
     pub profile_name: String,
+    /// The one codec their relay offers. Meta always offers Opus; one of G.711 alone is for tests of that.
+    pub codec: Codec,
     /// What they do once media runs; at its end they hang up.
     pub script: Vec<Step>,
     /// How long a step waits for the other side.
@@ -131,6 +135,7 @@ impl Default for CallerSettings {
             from: Some("5511900000001".to_owned()),
             country: "BR".to_owned(),
             profile_name: "Ana Fiúza".to_owned(),
+            codec: Codec::Opus,
             script: vec![Step::Listen],
             patience: DEFAULT_PATIENCE,
             hang_up_while_ringing: None,

@@ -1,12 +1,15 @@
-//! What a caller says, encoded once: Opus as the WhatsApp client sends it, shared by every caller who says it.
+//! What a caller says, encoded once: Opus as the WhatsApp client sends it, or G.711, shared by every caller who says it.
 //!
-//! Encoding costs more than all the rest of a caller, so it happens here, before any call, and never while one runs.
+//! Encoding Opus costs more than all the rest of a caller, so it happens here, before any call, and never while one runs.
+//! G.711 costs next to nothing and is encoded when it is first wanted.
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use voicebridge_audio::{
     FRAME_SAMPLES,
+    codec::{self, Codec},
+    g711::Law,
     opus::{Encoder, EncoderSettings, MAX_PAYLOAD_BYTES, MaxBandwidth, OpusError},
 };
 
@@ -28,6 +31,8 @@ struct Inner {
     name: String,
     pcm: Vec<i16>,
     packets: Vec<Bytes>,
+    mu: OnceLock<Vec<Bytes>>,
+    a: OnceLock<Vec<Bytes>>,
 }
 
 impl Utterance {
@@ -42,7 +47,8 @@ impl Utterance {
         padded.resize(pcm.len().next_multiple_of(FRAME_SAMPLES), 0);
         let packets =
             padded.chunks(FRAME_SAMPLES).map(|frame| encode(&mut encoder, frame)).collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Inner { name: name.into(), pcm: padded, packets })))
+        let (mu, a) = (OnceLock::new(), OnceLock::new());
+        Ok(Self(Arc::new(Inner { name: name.into(), pcm: padded, packets, mu, a })))
     }
 
     /// Its name in records.
@@ -58,13 +64,20 @@ impl Utterance {
     }
 
     /// One per 20 ms.
-    pub(crate) fn packets(&self) -> &[Bytes] {
-        &self.0.packets
+    pub(crate) fn packets(&self, codec: Codec) -> &[Bytes] {
+        match codec {
+            Codec::Opus => &self.0.packets,
+            Codec::G711(law @ Law::Mu) => self.0.mu.get_or_init(|| g711(law, &self.0.pcm)),
+            Codec::G711(law @ Law::A) => self.0.a.get_or_init(|| g711(law, &self.0.pcm)),
+        }
     }
 }
 
 /// The packet sent for every 20 ms in which the caller says nothing.
-pub(crate) fn silence() -> Result<Bytes, OpusError> {
+pub(crate) fn silence(codec: Codec) -> Result<Bytes, OpusError> {
+    if codec != Codec::Opus {
+        return codec::Encoder::silence(codec, EncoderSettings::default()).map(Bytes::from);
+    }
     static SILENCE: OnceLock<Bytes> = OnceLock::new();
     if let Some(packet) = SILENCE.get() {
         return Ok(packet.clone());
@@ -75,6 +88,17 @@ pub(crate) fn silence() -> Result<Bytes, OpusError> {
         packet = encode(&mut encoder, &[0; FRAME_SAMPLES])?;
     }
     Ok(SILENCE.get_or_init(|| packet).clone())
+}
+
+fn g711(law: Law, pcm: &[i16]) -> Vec<Bytes> {
+    let mut encoder =
+        codec::Encoder::new(Codec::G711(law), EncoderSettings::default()).expect("G.711 needs nothing of libopus");
+    let encode = |frame| {
+        let mut packet = [0; MAX_PAYLOAD_BYTES];
+        let length = encoder.encode(frame, &mut packet).expect("20 ms of 24 kHz fit");
+        Bytes::copy_from_slice(&packet[..length])
+    };
+    pcm.chunks(FRAME_SAMPLES).map(encode).collect()
 }
 
 fn encoder() -> Result<Encoder, OpusError> {
@@ -107,13 +131,15 @@ mod tests {
     #[test]
     fn speech_becomes_packets_of_20_ms_at_20_kbit() {
         let utterance = Utterance::new("tone", &tone(24_000 + 10)).unwrap();
-        assert_eq!(utterance.packets().len(), 51);
+        assert_eq!(utterance.packets(Codec::Opus).len(), 51);
+        assert!(utterance.packets(Codec::G711(Law::A)).iter().all(|packet| packet.len() == 160));
+        assert_eq!(utterance.packets(Codec::G711(Law::Mu)).len(), 51);
         assert_eq!(utterance.pcm().len(), 51 * 480);
-        let bytes: usize = utterance.packets().iter().map(Bytes::len).sum();
+        let bytes: usize = utterance.packets(Codec::Opus).iter().map(Bytes::len).sum();
         assert!(bytes * 8 < 30_000, "{bytes} bytes for a second");
         let mut decoder = Decoder::new().unwrap();
         let mut pcm = [0; 480];
-        for packet in &utterance.packets()[..25] {
+        for packet in &utterance.packets(Codec::Opus)[..25] {
             assert_eq!(decoder.decode(packet, &mut pcm).unwrap(), 480);
         }
         assert!((rms_dbfs(&pcm) - rms_dbfs(&tone(480))).abs() < 3.0);
@@ -121,7 +147,7 @@ mod tests {
 
     #[test]
     fn silence_is_silent_and_small() {
-        let packet = silence().unwrap();
+        let packet = silence(Codec::Opus).unwrap();
         assert!(packet.len() < 40, "{}", packet.len());
         let mut decoder = Decoder::new().unwrap();
         let mut pcm = [1; 480];
@@ -133,6 +159,6 @@ mod tests {
 
     #[test]
     fn nothing_is_an_utterance_of_no_packets() {
-        assert!(Utterance::new("nothing", &[]).unwrap().packets().is_empty());
+        assert!(Utterance::new("nothing", &[]).unwrap().packets(Codec::Opus).is_empty());
     }
 }

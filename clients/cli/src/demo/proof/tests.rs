@@ -11,7 +11,7 @@ use voicebridge_proto::{
 };
 use voicebridge_simulator::{
     ai::{ReplyRecord, SessionRecord, Truncation},
-    meta::{CallRecord, EndedBy, ReceivedPacket, Spoken, Timeline, Utterance},
+    meta::{CallRecord, Codec, EndedBy, ReceivedPacket, Spoken, Timeline, Utterance},
     speech::fixture,
 };
 
@@ -72,6 +72,7 @@ fn interrupted_call() -> Evidence {
     let record = CallRecord {
         call_id: "wacid.X".into(),
         from: None,
+        codec: Codec::Opus,
         timeline: Timeline::default(),
         sdp_offer: String::new(),
         sdp_pre_accept: Some("v=0".into()),
