@@ -14,6 +14,7 @@
 //! fragments. Reports are ours: `rtc` sends SR and RR apart, without SDES, and the RR under a random SSRC, and it gives
 //! on neither the far side's reports nor any source but the first, so received packets are taken out in its midst.
 
+mod codecs;
 mod compound;
 mod tap;
 
@@ -29,31 +30,20 @@ use rtc::{
     crypto::{self, SignatureScheme},
     ice::mdns::MulticastDnsMode,
     interceptor::{Registry, Slot},
-    media_stream::MediaStreamTrack,
     peer_connection::{
         RTCPeerConnection, RTCPeerConnectionBuilder,
         certificate::{CertificateParams, RTCCertificate},
-        configuration::{
-            RTCConfigurationBuilder,
-            media_engine::{MIME_TYPE_OPUS, MIME_TYPE_PCMA, MIME_TYPE_PCMU, MIME_TYPE_TELEPHONE_EVENT, MediaEngine},
-            setting_engine::SettingEngineBuilder,
-        },
+        configuration::{RTCConfigurationBuilder, setting_engine::SettingEngineBuilder},
         event::RTCPeerConnectionEvent,
         sdp::RTCSessionDescription,
         state::RTCPeerConnectionState,
         transport::{CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidate},
     },
     rtcp, rtp,
-    rtp_transceiver::{
-        RTCRtpSenderId,
-        rtp_sender::{
-            RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
-        },
-    },
+    rtp_transceiver::RTCRtpSenderId,
     sansio::Protocol,
     shared::{TaggedBytesMut, TransportContext, TransportProtocol},
 };
-use voicebridge_audio::{codec::Codec, dtmf::EVENT_CLOCK_HZ, g711::Law};
 use voicebridge_session::RtpOut;
 
 use super::{
@@ -64,6 +54,7 @@ use super::{
     source::{Source, Verdict},
 };
 
+use codecs::{media_engine, track};
 use compound::Then;
 use tap::{Basin, Tap, Tapped};
 
@@ -476,54 +467,6 @@ fn connection(
     let answer = connection.create_answer(None).map_err(refused("offer"))?;
     connection.set_local_description(now, answer).map_err(refused("offer"))?;
     Ok((connection, sender))
-}
-
-/// The codec and telephone-event at the payload types of the offer, and nothing else.
-fn media_engine(remote: &Remote) -> Result<MediaEngine, PeerError> {
-    let mut engine = MediaEngine::default();
-    engine
-        .register_codec(
-            RTCRtpCodecParameters { rtp_codec: rtp_codec(remote.codec), payload_type: remote.payload_type },
-            RtpCodecKind::Audio,
-        )
-        .map_err(refused("codec"))?;
-    if let Some(payload_type) = remote.telephone_event {
-        let rtp_codec = RTCRtpCodec {
-            mime_type: MIME_TYPE_TELEPHONE_EVENT.to_owned(),
-            clock_rate: EVENT_CLOCK_HZ,
-            channels: 1,
-            ..Default::default()
-        };
-        engine
-            .register_codec(RTCRtpCodecParameters { rtp_codec, payload_type }, RtpCodecKind::Audio)
-            .map_err(refused("codec"))?;
-    }
-    Ok(engine)
-}
-
-/// With its usual fmtp `rtc` would drop Opus from the answer to an offer like Meta's.
-fn rtp_codec(codec: Codec) -> RTCRtpCodec {
-    let (mime_type, channels) = match codec {
-        Codec::Opus => (MIME_TYPE_OPUS, 2),
-        Codec::G711(Law::Mu) => (MIME_TYPE_PCMU, 1),
-        Codec::G711(Law::A) => (MIME_TYPE_PCMA, 1),
-    };
-    let (mime_type, clock_rate) = (mime_type.to_owned(), codec.rtp_clock_hz());
-    RTCRtpCodec { mime_type, clock_rate, channels, ..Default::default() }
-}
-
-fn track(ssrc: u32, codec: Codec) -> MediaStreamTrack {
-    MediaStreamTrack::new(
-        "voicebridge".to_owned(),
-        "audio".to_owned(),
-        "audio".to_owned(),
-        RtpCodecKind::Audio,
-        vec![RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
-            codec: rtp_codec(codec),
-            ..Default::default()
-        }],
-    )
 }
 
 /// 32.32 fixed point; wraps in 2036 as the format does.
