@@ -32,6 +32,8 @@ pub struct Agent {
     pub turn_detection: TurnDetection,
     /// What happens when the caller speaks while the AI does.
     pub barge_in: BargeIn,
+    /// What is different on calls in G.711.
+    pub g711: G711,
     /// Longest conversation, seconds.
     pub max_duration_s: u32,
     /// The tool by which the AI hangs up.
@@ -56,6 +58,13 @@ pub enum TurnDetection {
         /// How soon it answers.
         eagerness: Eagerness,
     },
+}
+
+/// What is different on calls in G.711.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct G711 {
+    /// Audio passes between caller and AI as it is, with a provider that can; else it is brought up to 24 kHz and back.
+    pub passthrough: bool,
 }
 
 /// What happens when the caller speaks while the AI does.

@@ -15,7 +15,7 @@ pub use event::{AfterTool, ProviderCommand, ProviderEvent, Purpose, TextMode};
 
 use std::collections::VecDeque;
 
-use voicebridge_audio::Time;
+use voicebridge_audio::{SAMPLE_RATE_HZ, Time, g711, g711::Law};
 
 use crate::{agent::Agent, ports::ProviderClosed};
 
@@ -26,6 +26,29 @@ pub struct Capabilities {
     pub needs_socket: bool,
     /// It can say any text it is given.
     pub says_any_text: bool,
+    /// It takes and gives G.711 as well as 24 kHz PCM.
+    pub speaks_g711: bool,
+}
+
+/// How audio goes to a provider and comes from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AudioFormat {
+    /// 16 bits at 24 kHz.
+    #[default]
+    Pcm,
+    /// A byte for each sample at 8 kHz.
+    G711(Law),
+}
+
+impl AudioFormat {
+    /// Samples a second.
+    #[must_use]
+    pub const fn sample_rate_hz(self) -> u32 {
+        match self {
+            Self::Pcm => SAMPLE_RATE_HZ,
+            Self::G711(_) => g711::SAMPLE_RATE_HZ,
+        }
+    }
 }
 
 /// One conversation with an AI.
@@ -39,13 +62,14 @@ pub trait Provider: Send {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
-    /// The socket is open; in process: the session begins. Comes first, once.
-    fn open(&mut self, now: Time, agent: &Agent, out: &mut Outbox<'_>);
+    /// The socket is open; in process: the session begins. Comes first, once. Audio is in `format` both ways, which is
+    /// [`AudioFormat::Pcm`] unless [`Capabilities::speaks_g711`].
+    fn open(&mut self, now: Time, agent: &Agent, format: AudioFormat, out: &mut Outbox<'_>);
 
     /// A text message came from the socket.
     fn message(&mut self, now: Time, text: &str, out: &mut Outbox<'_>);
 
-    /// The next piece of the caller's audio, 24 kHz mono, at most 20 ms. Only after [`ProviderEvent::Ready`].
+    /// The next piece of the caller's audio, mono, at the format's rate, at most 20 ms. Only after [`ProviderEvent::Ready`].
     fn audio(&mut self, now: Time, pcm: &[i16], out: &mut Outbox<'_>);
 
     /// Something to do. Before [`ProviderEvent::Ready`] commands are ignored; the session does not send any.

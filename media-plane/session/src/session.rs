@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use voicebridge_audio::{
     Time,
+    codec::Codec,
     opus::OpusError,
     uplink::{Uplink, UplinkFrame},
 };
@@ -35,7 +36,7 @@ use crate::{
     event::{EventKind, Milestone, Statistics, Termination, Usage},
     limits::Limits,
     ports::{Input, Ports, RtpIn, Stage},
-    provider::Provider,
+    provider::{AudioFormat, Provider},
     sdp::Offer,
 };
 use closing::Life;
@@ -120,15 +121,19 @@ impl Session {
     pub fn new(now: Time, setup: Setup<'_>, ports: &mut dyn Ports) -> Result<Self, SetupError> {
         let Setup { agent, provider, mode, offer, limits, seed, elapsed_ms, answer_ms } = setup;
         let codec = offer.audio.codec();
+        let format = format(&agent, codec, &*provider);
         let mut session = Self {
             started: now,
             stages: Stages::new(now, mode),
             life: Life::Open,
-            link: Link::new(provider),
-            uplink: Uplink::with_codec(codec)?,
-            downlink: Downlink::new(offer, &limits, seed)?,
+            link: Link::new(provider, format),
+            uplink: match format {
+                AudioFormat::Pcm => Uplink::with_codec(codec)?,
+                AudioFormat::G711(_) => Uplink::native(codec)?,
+            },
+            downlink: Downlink::new(offer, format, &limits, seed)?,
             transcripts: Transcripts::new(&limits),
-            hold: Hold::new(agent.barge_in, !agent.greeting.is_empty()),
+            hold: Hold::new(agent.barge_in, !agent.greeting.is_empty(), format),
             keypad: Keypad::new(codec.rtp_clock_hz(), limits.keypad_ms),
             meter: Meter::default(),
             telephone_event: offer.telephone_event.map(|event| event.payload_type),
@@ -358,6 +363,14 @@ impl Session {
             let said = self.transcripts.heard(&cut.item);
             self.report_said(now, said, ports);
         }
+    }
+}
+
+/// How audio goes to the AI and comes from it: the caller's G.711 as it is when the agent wants that and the AI can.
+fn format(agent: &Agent, codec: Codec, provider: &dyn Provider) -> AudioFormat {
+    match codec {
+        Codec::G711(law) if agent.g711.passthrough && provider.capabilities().speaks_g711 => AudioFormat::G711(law),
+        Codec::G711(_) | Codec::Opus => AudioFormat::Pcm,
     }
 }
 

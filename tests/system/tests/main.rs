@@ -10,6 +10,7 @@ mod configuration;
 mod continuity;
 mod control_life;
 mod conversation;
+mod g711;
 mod graph_faults;
 mod node_life;
 mod offers;

@@ -10,7 +10,7 @@ use std::{
 use voicebridge_audio::Time;
 use voicebridge_session::{
     Agent, EventKind, Limits, ProviderClosed, Session, Setup, SignallingMode, TerminationResult,
-    provider::{Capabilities, Failure, Provider, ProviderCommand, ProviderEvent},
+    provider::{AudioFormat, Capabilities, Failure, Outbox, Provider, ProviderCommand, ProviderEvent},
     sdp,
 };
 
@@ -36,27 +36,22 @@ impl Provider for Fragile {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { needs_socket: false, says_any_text: true }
+        Capabilities { needs_socket: false, says_any_text: true, speaks_g711: false }
     }
 
-    fn open(&mut self, _now: Time, _agent: &Agent, out: &mut voicebridge_session::provider::Outbox<'_>) {
+    fn open(&mut self, _now: Time, _agent: &Agent, _format: AudioFormat, out: &mut Outbox<'_>) {
         out.event(ProviderEvent::Ready { session_id: String::new(), model: "fragile".into() });
     }
 
-    fn message(&mut self, _now: Time, _text: &str, _out: &mut voicebridge_session::provider::Outbox<'_>) {}
+    fn message(&mut self, _now: Time, _text: &str, _out: &mut Outbox<'_>) {}
 
-    fn audio(&mut self, _now: Time, _pcm: &[i16], _out: &mut voicebridge_session::provider::Outbox<'_>) {}
+    fn audio(&mut self, _now: Time, _pcm: &[i16], _out: &mut Outbox<'_>) {}
 
-    fn command(
-        &mut self,
-        _now: Time,
-        command: ProviderCommand<'_>,
-        _out: &mut voicebridge_session::provider::Outbox<'_>,
-    ) {
+    fn command(&mut self, _now: Time, command: ProviderCommand<'_>, _out: &mut Outbox<'_>) {
         assert!(!matches!(command, ProviderCommand::Say(_)), "told to say something");
     }
 
-    fn tick(&mut self, _now: Time, _out: &mut voicebridge_session::provider::Outbox<'_>) {}
+    fn tick(&mut self, _now: Time, _out: &mut Outbox<'_>) {}
 
     fn deadline(&self) -> Option<Time> {
         None

@@ -1,7 +1,8 @@
 //! The fields of an agent file and the rule of each.
 
 use super::{
-    Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Eagerness, EndCall, Reversible, TurnDetection, variables,
+    Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Eagerness, EndCall, G711, Reversible, TurnDetection,
+    variables,
     yaml::{self, Node, Value},
 };
 
@@ -12,11 +13,21 @@ const MAX_VOICE_CHARS: usize = 100;
 /// OpenAI caps a session at 60 minutes; five are left for setting up and for the farewell.
 const MAX_DURATION_S: i64 = 3_300;
 
-const TOP: [&str; 8] =
-    ["instructions", "voice", "greeting", "language", "turn_detection", "barge_in", "max_duration_s", "end_call"];
+const TOP: [&str; 9] = [
+    "instructions",
+    "voice",
+    "greeting",
+    "language",
+    "turn_detection",
+    "barge_in",
+    "g711",
+    "max_duration_s",
+    "end_call",
+];
 const TURN_DETECTION: [&str; 5] = ["type", "threshold", "prefix_padding_ms", "silence_duration_ms", "eagerness"];
 const SERVER_VAD_ONLY: [&str; 3] = ["threshold", "prefix_padding_ms", "silence_duration_ms"];
 const BARGE_IN: [&str; 5] = ["type", "hold_ms", "sustained_ms", "echo_guard_ms", "protect_greeting_ms"];
+const G711_FIELDS: [&str; 1] = ["passthrough"];
 const END_CALL: [&str; 2] = ["enabled", "description"];
 
 /// An agent with nothing set: what the built-in file is laid over.
@@ -28,6 +39,7 @@ pub(super) fn unset() -> Agent {
         language: String::new(),
         turn_detection: server_vad_default(),
         barge_in: BargeIn::Immediate,
+        g711: G711::default(),
         max_duration_s: 1,
         end_call: EndCall { enabled: false, description: String::new() },
     }
@@ -53,6 +65,9 @@ pub(super) fn read(base: Agent, text: &str) -> Result<Agent, AgentErrors> {
         }
         if let Some(node) = top.get("barge_in") {
             barge_in(node, &mut agent.barge_in, &mut errors);
+        }
+        if let Some(map) = top.get("g711").and_then(|node| errors.map(node, "g711", &G711_FIELDS)) {
+            errors.flag(&map, "passthrough", &mut agent.g711.passthrough);
         }
         if let Some(map) = top.get("end_call").and_then(|node| errors.map(node, "end_call", &END_CALL)) {
             errors.flag(&map, "enabled", &mut agent.end_call.enabled);

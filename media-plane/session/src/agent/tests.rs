@@ -18,6 +18,7 @@ fn the_built_in_file_sets_every_field() {
         TurnDetection::ServerVad { threshold: 0.5, prefix_padding_ms: 300, silence_duration_ms: 500 }
     );
     assert_eq!(agent.barge_in, BargeIn::Immediate);
+    assert_eq!(agent.g711, G711 { passthrough: false });
     assert_eq!(agent.max_duration_s, 1800);
     assert!(agent.end_call.enabled);
     assert!(agent.end_call.description.starts_with("Ends the phone call."));
@@ -73,6 +74,13 @@ fn barge_in_is_immediate_unless_the_file_says_otherwise() {
         [(3, "barge_in.sustained_ms".into())],
         "an echo could never be told from the caller"
     );
+}
+
+#[test]
+fn g711_passes_through_if_the_file_says_so() {
+    assert!(Agent::parse("g711:\n  passthrough: true\n").unwrap().g711.passthrough);
+    assert_eq!(lines("g711:\n  passthrough: sometimes\n"), [(2, "g711.passthrough".into())]);
+    assert_eq!(lines("g711:\n  law: a\n"), [(2, "g711.law".into())]);
 }
 
 #[test]

@@ -16,7 +16,9 @@ use voicebridge_audio::{
     vad::{Vad, VadEvent, VadSettings},
 };
 
-use super::{AfterTool, Capabilities, Failure, Outbox, Provider, ProviderCommand, ProviderEvent, Purpose, TextMode};
+use super::{
+    AfterTool, AudioFormat, Capabilities, Failure, Outbox, Provider, ProviderCommand, ProviderEvent, Purpose, TextMode,
+};
 use crate::{
     agent::{Agent, BargeIn, END_CALL_TOOL, TurnDetection},
     event::Usage,
@@ -246,10 +248,11 @@ impl Provider for Embedded {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { needs_socket: false, says_any_text: false }
+        Capabilities { needs_socket: false, says_any_text: false, speaks_g711: false }
     }
 
-    fn open(&mut self, _now: Time, agent: &Agent, out: &mut Outbox<'_>) {
+    fn open(&mut self, _now: Time, agent: &Agent, format: AudioFormat, out: &mut Outbox<'_>) {
+        debug_assert_eq!(format, AudioFormat::Pcm, "its clips are");
         if self.open {
             return;
         }

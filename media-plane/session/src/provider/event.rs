@@ -15,7 +15,7 @@ pub enum ProviderEvent {
         /// Model in force.
         model: String,
     },
-    /// A piece of the AI's voice, 24 kHz mono, of any length. Late audio of interrupted items never gets here.
+    /// A piece of the AI's voice, mono, at the format's rate, of any length. Late audio of interrupted items never gets here.
     AudioOut {
         /// The item it belongs to.
         item: String,

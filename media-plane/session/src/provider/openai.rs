@@ -4,7 +4,10 @@
 //! one append per 20 ms of the caller, and the server's events normalised. One response at a time ([`slot`]); what an
 //! interrupted response still sends is kept out ([`fence`]).
 //!
-//! What this does not do: reconnect (there is no resume), MCP, text modality, G.711, sideband connections.
+//! Audio is 24 kHz PCM, or G.711 in one law both ways. A server that confirms another format than was asked for fails the
+//! session: it would be static in the caller's ear.
+//!
+//! What this does not do: reconnect (there is no resume), MCP, text modality, sideband connections.
 //!
 //! Source: OpenAI's Realtime guides and API reference, as of 2026.
 //!
@@ -27,7 +30,7 @@ use std::time::Duration;
 
 use voicebridge_audio::{Time, playout::Cut};
 
-use super::{AfterTool, Capabilities, Failure, Outbox, Provider, ProviderCommand, ProviderEvent};
+use super::{AfterTool, AudioFormat, Capabilities, Failure, Outbox, Provider, ProviderCommand, ProviderEvent};
 use crate::{agent::Agent, ports::ProviderClosed};
 use append::Append;
 use fence::Fence;
@@ -63,6 +66,7 @@ impl Default for OpenAiSettings {
 #[derive(Debug)]
 pub struct OpenAi {
     settings: OpenAiSettings,
+    format: AudioFormat,
     phase: Phase,
     /// Session id from `session.created`.
     session_id: String,
@@ -99,6 +103,7 @@ impl OpenAi {
     pub fn new(settings: OpenAiSettings) -> Self {
         Self {
             settings,
+            format: AudioFormat::default(),
             phase: Phase::Unopened,
             session_id: String::new(),
             instructions: String::new(),
@@ -176,17 +181,18 @@ impl Provider for OpenAi {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { needs_socket: true, says_any_text: true }
+        Capabilities { needs_socket: true, says_any_text: true, speaks_g711: true }
     }
 
-    fn open(&mut self, _now: Time, agent: &Agent, out: &mut Outbox<'_>) {
+    fn open(&mut self, _now: Time, agent: &Agent, format: AudioFormat, out: &mut Outbox<'_>) {
         if self.phase != Phase::Unopened {
             return;
         }
+        self.format = format;
         self.instructions = config::instructions(agent);
         self.greeting.clone_from(&agent.greeting);
         let event_id = self.ids.next("session");
-        out.send(&config::session_update(&event_id, agent, &self.instructions, &self.settings));
+        out.send(&config::session_update(&event_id, agent, format, &self.instructions, &self.settings));
         self.phase = Phase::Configuring { event_id };
     }
 
@@ -198,7 +204,7 @@ impl Provider for OpenAi {
 
     fn audio(&mut self, _now: Time, pcm: &[i16], out: &mut Outbox<'_>) {
         if self.phase == Phase::Ready && !pcm.is_empty() {
-            out.send(self.append.message(pcm));
+            out.send(self.append.message(self.format, pcm));
         }
     }
 

@@ -14,11 +14,13 @@ use voicebridge_audio::{
     pacer::Pacer,
     playout::{Cut, Playout, PlayoutSettings, Slot},
     protection::{Advice, Protection},
+    resample,
 };
 
 use crate::{
     limits::Limits,
     ports::{Ports, RtpOut},
+    provider::AudioFormat,
     sdp::{AudioOffer, Offer, OpusOffer},
 };
 
@@ -36,6 +38,8 @@ const MAX_COMPLEXITY: u8 = 10;
 pub(super) struct Downlink {
     playout: Playout,
     codec: Codec,
+    /// Of the AI's audio.
+    format: AudioFormat,
     encoder: Encoder,
     /// Of Opus; G.711 has none.
     settings: EncoderSettings,
@@ -78,8 +82,8 @@ pub(super) struct DownlinkStatistics {
 }
 
 impl Downlink {
-    /// `seed` gives sequence number and timestamp their beginnings (RFC 3550, section 5.1: random).
-    pub(super) fn new(offer: &Offer, limits: &Limits, seed: u64) -> Result<Self, OpusError> {
+    /// The AI's audio comes in `format`: 24 kHz, or the law of the call itself. `seed` gives sequence number and timestamp their beginnings (RFC 3550, section 5.1: random).
+    pub(super) fn new(offer: &Offer, format: AudioFormat, limits: &Limits, seed: u64) -> Result<Self, OpusError> {
         let codec = offer.audio.codec();
         let (settings, may_protect) = match &offer.audio {
             AudioOffer::Opus(opus) => (encoder_settings(opus), opus.in_band_fec),
@@ -87,13 +91,19 @@ impl Downlink {
         };
         let playout = PlayoutSettings {
             prefill_ms: limits.prefill_ms,
-            max_bytes: limits.playout_bytes,
+            // As much time in either format.
+            max_bytes: limits.playout_bytes / (SAMPLE_RATE_HZ / format.sample_rate_hz()) as usize,
+            sample_rate_hz: format.sample_rate_hz(),
             ..PlayoutSettings::default()
         };
         Ok(Self {
             playout: Playout::new(playout),
             codec,
-            encoder: Encoder::new(codec, settings)?,
+            format,
+            encoder: match format {
+                AudioFormat::Pcm => Encoder::new(codec, settings)?,
+                AudioFormat::G711(_) => Encoder::native(codec, settings)?,
+            },
             settings,
             may_protect,
             protection: Protection::default(),
@@ -149,7 +159,8 @@ impl Downlink {
 
     fn send_audio(&mut self, now: Time, ports: &mut dyn Ports) {
         let mut pcm = [0; FRAME_SAMPLES];
-        let slot = self.playout.next_frame(&mut pcm);
+        let pcm = &mut pcm[..FRAME_SAMPLES * self.format.sample_rate_hz() as usize / SAMPLE_RATE_HZ as usize];
+        let slot = self.playout.next_frame(pcm);
         let tone = if slot == Slot::Frame { Tone::Speech } else { Tone::Silence };
         self.statistics.dry_slots += u64::from(slot == Slot::Underrun);
         let first = self.statistics.packets_sent == 0;
@@ -159,7 +170,7 @@ impl Downlink {
         self.tone = tone;
         self.voice_since = if tone == Tone::Speech { self.voice_since.or(Some(now)) } else { None };
         self.first_voice = self.first_voice.or(self.voice_since);
-        let encoded = if encode { self.encoder.encode(&pcm, &mut self.packet[..]).ok() } else { None };
+        let encoded = if encode { self.encoder.encode(pcm, &mut self.packet[..]).ok() } else { None };
         if encode && tone == Tone::Silence {
             self.encoder.reset();
         }
@@ -224,6 +235,16 @@ impl Downlink {
     /// Queues audio of an item. False when there is no room; nothing of it is taken then.
     pub(super) fn push(&mut self, item: &str, pcm: &[i16]) -> bool {
         self.playout.push(item, pcm).is_ok()
+    }
+
+    /// Queues a whole item of ours, at 24 kHz whatever the AI's audio is.
+    pub(super) fn push_notice(&mut self, item: &str, pcm: &[i16]) {
+        // There is room: what was queued before was silenced.
+        let _fits = match self.format {
+            AudioFormat::Pcm => self.push(item, pcm),
+            AudioFormat::G711(_) => self.push(item, &resample::narrowed(pcm)),
+        };
+        self.finish(item);
     }
 
     pub(super) fn finish(&mut self, item: &str) {

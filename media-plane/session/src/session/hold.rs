@@ -27,7 +27,7 @@ use crate::{
     agent::{BargeIn, Reversible},
     event::EventKind,
     ports::Ports,
-    provider::ProviderCommand,
+    provider::{AudioFormat, ProviderCommand},
 };
 
 /// A pause of this length within the caller's words begins the count of voice anew.
@@ -70,13 +70,16 @@ struct Unanswered {
 }
 
 impl Hold {
-    /// `None` when interruption is the provider's.
-    pub(super) fn new(barge_in: BargeIn, greets: bool) -> Option<Self> {
+    /// Hears the caller in the provider's format. `None` when interruption is the provider's.
+    pub(super) fn new(barge_in: BargeIn, greets: bool, format: AudioFormat) -> Option<Self> {
         let BargeIn::Reversible(settings) = barge_in else { return None };
         let vad = VadSettings { prefix_ms: 0, silence_ms: WORD_GAP_MS, ..VadSettings::default() };
         Some(Self {
             settings,
-            vad: Vad::new(vad),
+            vad: match format {
+                AudioFormat::Pcm => Vad::new(vad),
+                AudioFormat::G711(_) => Vad::narrow(vad),
+            },
             state: State::Quiet,
             greets,
             interrupted: false,

@@ -7,12 +7,13 @@ use voicebridge_audio::Time;
 use crate::{
     agent::Agent,
     ports::{Ports, ProviderClosed},
-    provider::{Failure, Outbox, Provider, ProviderCommand, ProviderEvent},
+    provider::{AudioFormat, Failure, Outbox, Provider, ProviderCommand, ProviderEvent},
 };
 
 /// See the module.
 pub(super) struct Link {
     pub(super) provider: Box<dyn Provider>,
+    format: AudioFormat,
     phase: Phase,
     events: VecDeque<ProviderEvent>,
 }
@@ -31,8 +32,9 @@ enum Phase {
 }
 
 impl Link {
-    pub(super) fn new(provider: Box<dyn Provider>) -> Self {
-        Self { provider, phase: Phase::Unopened, events: VecDeque::new() }
+    /// Audio is in `format` both ways.
+    pub(super) fn new(provider: Box<dyn Provider>, format: AudioFormat) -> Self {
+        Self { provider, format, phase: Phase::Unopened, events: VecDeque::new() }
     }
 
     pub(super) const fn is_ready(&self) -> bool {
@@ -46,7 +48,8 @@ impl Link {
     pub(super) fn open(&mut self, now: Time, agent: &Agent, ports: &mut dyn Ports) {
         if self.phase == Phase::Unopened {
             self.phase = Phase::Opened;
-            self.with(ports, |provider, out| provider.open(now, agent, out));
+            let format = self.format;
+            self.with(ports, |provider, out| provider.open(now, agent, format, out));
         }
     }
 

@@ -17,6 +17,7 @@ mod greeting;
 mod harness;
 mod late_deltas;
 mod pacing;
+mod passthrough;
 mod quality;
 mod reversible;
 mod stages;

@@ -2,6 +2,8 @@
 
 use base64_simd::STANDARD;
 
+use crate::provider::AudioFormat;
+
 const HEAD: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 const TAIL: &str = r#""}"#;
 
@@ -13,10 +15,13 @@ pub(super) struct Append {
 }
 
 impl Append {
-    /// `input_audio_buffer.append` with these samples as 16-bit little-endian PCM.
-    pub(super) fn message(&mut self, pcm: &[i16]) -> &str {
+    /// `input_audio_buffer.append` with these samples: as 16-bit little-endian PCM, or a byte each.
+    pub(super) fn message(&mut self, format: AudioFormat, pcm: &[i16]) -> &str {
         self.bytes.clear();
-        self.bytes.extend(pcm.iter().flat_map(|sample| sample.to_le_bytes()));
+        match format {
+            AudioFormat::Pcm => self.bytes.extend(pcm.iter().flat_map(|sample| sample.to_le_bytes())),
+            AudioFormat::G711(law) => self.bytes.extend(pcm.iter().map(|&sample| law.encode(sample))),
+        }
         self.json.clear();
         self.json.push_str(HEAD);
         STANDARD.encode_append(&self.bytes, &mut self.json);
@@ -26,8 +31,11 @@ impl Append {
 }
 
 /// Samples of a base64 delta; `None` when it is not base64 of whole samples.
-pub(super) fn samples(base64: &str) -> Option<Vec<i16>> {
+pub(super) fn samples(format: AudioFormat, base64: &str) -> Option<Vec<i16>> {
     let bytes = STANDARD.decode_to_vec(base64).ok()?;
+    if let AudioFormat::G711(law) = format {
+        return Some(bytes.into_iter().map(|byte| law.decode(byte)).collect());
+    }
     if bytes.len() % 2 != 0 {
         return None;
     }
@@ -38,33 +46,53 @@ pub(super) fn samples(base64: &str) -> Option<Vec<i16>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use voicebridge_audio::g711::Law;
+
     use super::*;
 
     #[test]
     fn the_message_is_the_json_the_server_expects() {
         let mut append = Append::default();
         for pcm in [vec![0, 1, -1, i16::MAX, i16::MIN], vec![7; 480], vec![3]] {
-            let message: serde_json::Value = serde_json::from_str(append.message(&pcm)).unwrap();
+            let message: serde_json::Value = serde_json::from_str(append.message(AudioFormat::Pcm, &pcm)).unwrap();
             assert_eq!(message["type"], "input_audio_buffer.append");
-            assert_eq!(samples(message["audio"].as_str().unwrap()).unwrap(), pcm);
+            assert_eq!(samples(AudioFormat::Pcm, message["audio"].as_str().unwrap()).unwrap(), pcm);
         }
+    }
+
+    #[test]
+    fn g711_is_a_byte_for_each_sample_and_every_byte_survives() {
+        let mut append = Append::default();
+        for law in [Law::Mu, Law::A] {
+            let format = AudioFormat::G711(law);
+            let bytes: Vec<u8> = (0..=255).collect();
+            let pcm = samples(format, &STANDARD.encode_to_string(&bytes)).unwrap();
+            let message: serde_json::Value = serde_json::from_str(append.message(format, &pcm)).unwrap();
+            let mut again = STANDARD.decode_to_vec(message["audio"].as_str().unwrap()).unwrap();
+            if law == Law::Mu {
+                // Its negative zero, which sounds like the other.
+                assert_eq!(std::mem::replace(&mut again[0x7f], 0x7f), 0xff);
+            }
+            assert_eq!(again, bytes, "{law:?}");
+        }
+        assert_eq!(samples(AudioFormat::G711(Law::A), "####"), None);
     }
 
     #[test]
     fn buffers_do_not_grow_once_warm() {
         let mut append = Append::default();
-        append.message(&[1; 480]);
+        append.message(AudioFormat::Pcm, &[1; 480]);
         let before = (append.bytes.capacity(), append.json.capacity(), append.json.as_ptr());
         for _ in 0..10 {
-            append.message(&[2; 480]);
+            append.message(AudioFormat::Pcm, &[2; 480]);
         }
         assert_eq!((append.bytes.capacity(), append.json.capacity(), append.json.as_ptr()), before);
     }
 
     #[test]
     fn what_is_not_audio_is_refused() {
-        assert_eq!(samples("####"), None);
-        assert_eq!(samples("AAAA"), None, "three bytes");
-        assert_eq!(samples(""), Some(vec![]));
+        assert_eq!(samples(AudioFormat::Pcm, "####"), None);
+        assert_eq!(samples(AudioFormat::Pcm, "AAAA"), None, "three bytes");
+        assert_eq!(samples(AudioFormat::Pcm, ""), Some(vec![]));
     }
 }

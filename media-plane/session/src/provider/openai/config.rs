@@ -2,13 +2,32 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use voicebridge_audio::g711::Law;
 
 use super::OpenAiSettings;
-use crate::agent::{Agent, BargeIn, END_CALL_TOOL, TurnDetection};
+use crate::{
+    agent::{Agent, BargeIn, END_CALL_TOOL, TurnDetection},
+    provider::AudioFormat,
+};
 
-/// Everything between decoder and provider is 24 kHz, the only rate the service has for PCM.
-const FORMAT_TYPE: &str = "audio/pcm";
-const FORMAT_RATE_HZ: u32 = 24_000;
+/// The only rate the service has for PCM. Of G.711 none is given: there is one.
+const PCM_RATE_HZ: u32 = 24_000;
+const G711_RATE_HZ: u32 = 8_000;
+
+const fn format_type(format: AudioFormat) -> &'static str {
+    match format {
+        AudioFormat::Pcm => "audio/pcm",
+        AudioFormat::G711(Law::Mu) => "audio/pcmu",
+        AudioFormat::G711(Law::A) => "audio/pcma",
+    }
+}
+
+fn format_json(format: AudioFormat) -> Value {
+    match format {
+        AudioFormat::Pcm => json!({"type": format_type(format), "rate": PCM_RATE_HZ}),
+        AudioFormat::G711(_) => json!({"type": format_type(format)}),
+    }
+}
 
 /// The agent's instructions, with a line on the language when one is expected.
 pub(super) fn instructions(agent: &Agent) -> String {
@@ -24,8 +43,14 @@ pub(super) fn instructions(agent: &Agent) -> String {
 }
 
 /// `session.update` with every field that matters: defaults of the service have changed before.
-pub(super) fn session_update(event_id: &str, agent: &Agent, instructions: &str, settings: &OpenAiSettings) -> String {
-    let format = json!({"type": FORMAT_TYPE, "rate": FORMAT_RATE_HZ});
+pub(super) fn session_update(
+    event_id: &str,
+    agent: &Agent,
+    format: AudioFormat,
+    instructions: &str,
+    settings: &OpenAiSettings,
+) -> String {
+    let format = format_json(format);
     json!({
         "type": "session.update",
         "event_id": event_id,
@@ -124,16 +149,35 @@ struct EffectiveFormat {
 }
 
 impl Effective {
-    /// What is in force and was not asked for. A server that leaves a format out has nothing to contradict.
-    pub(super) fn mismatch(&self) -> Option<String> {
+    /// What is in force and was not asked for. A server that leaves out a format has nothing to contradict 24 kHz PCM,
+    /// its default; anything else it has to confirm.
+    pub(super) fn mismatch(&self, asked: AudioFormat) -> Option<String> {
         let sides = [("input", &self.audio.input), ("output", &self.audio.output)];
-        sides.into_iter().find_map(|(side, effective)| {
-            let format = effective.format.as_ref()?;
-            let matches = format.kind == FORMAT_TYPE && format.rate.is_none_or(|rate| rate == FORMAT_RATE_HZ);
-            (!matches).then(|| {
-                let rate = format.rate.map(|rate| format!(" at {rate} Hz")).unwrap_or_default();
-                format!("audio.{side}.format is {}{rate} instead of {FORMAT_TYPE} at {FORMAT_RATE_HZ} Hz", format.kind)
-            })
+        sides.into_iter().find_map(|(side, effective)| match &effective.format {
+            None if asked == AudioFormat::Pcm => None,
+            None => Some(format!("audio.{side}.format is not {}, as far as it says", format_type(asked))),
+            Some(format) if format.is(asked) => None,
+            Some(format) => Some(format!("audio.{side}.format is {format} instead of {}", format_type(asked))),
         })
+    }
+}
+
+impl EffectiveFormat {
+    fn is(&self, asked: AudioFormat) -> bool {
+        let rate_hz = match asked {
+            AudioFormat::Pcm => PCM_RATE_HZ,
+            AudioFormat::G711(_) => G711_RATE_HZ,
+        };
+        self.kind == format_type(asked) && self.rate.is_none_or(|rate| rate == rate_hz)
+    }
+}
+
+impl std::fmt::Display for EffectiveFormat {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.kind)?;
+        match self.rate {
+            Some(rate) => write!(formatter, " at {rate} Hz"),
+            None => Ok(()),
+        }
     }
 }

@@ -65,14 +65,14 @@ impl OpenAi {
                 if self.fence.blocks(&piece.response_id, &piece.item_id) {
                     return;
                 }
-                match append::samples(&piece.delta) {
+                match append::samples(self.format, &piece.delta) {
                     Some(pcm) => {
                         self.sounding.insert(&piece.item_id);
                         out.event(ProviderEvent::AudioOut { item: piece.item_id.into_owned(), pcm });
                     }
                     None => out.event(ProviderEvent::Error {
                         code: "malformed_audio".to_owned(),
-                        message: "a piece of audio was not base64 of 16-bit samples and was dropped".to_owned(),
+                        message: "a piece of audio was not base64 of whole samples and was dropped".to_owned(),
                     }),
                 }
             }
@@ -110,7 +110,7 @@ impl OpenAi {
         if !matches!(self.phase, Phase::Configuring { .. }) {
             return;
         }
-        if let Some(mismatch) = session.mismatch() {
+        if let Some(mismatch) = session.mismatch(self.format) {
             let message = format!("the service did not take the configuration: {mismatch}");
             return self.fail(Failure { code: "format_mismatch".to_owned(), message }, out);
         }

@@ -18,7 +18,7 @@ impl Bench {
     fn ready() -> Self {
         let mut bench =
             Self { provider: OpenAi::new(OpenAiSettings::default()), sent: Vec::new(), events: VecDeque::new() };
-        bench.with(|provider, out| provider.open(Time::ZERO, &Agent::default(), out));
+        bench.with(|provider, out| provider.open(Time::ZERO, &Agent::default(), AudioFormat::Pcm, out));
         bench.server(json!({"type": "session.updated", "session": {"id": "s"}}));
         bench.sent.clear();
         bench.events.clear();
