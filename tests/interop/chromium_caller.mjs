@@ -1,8 +1,8 @@
 // A caller in headless Chromium: the page offers ordinary WebRTC audio and calls the control plane itself.
 //
-//   node chromium_caller.mjs --url http://127.0.0.1:3100 --speech utterance.wav --out DIR
+//   node chromium_caller.mjs --url http://127.0.0.1:3100 --speech utterance.wav --out DIR [--codec PCMA]
 //
-// Leaves DIR/heard.wav and DIR/report.json. It judges nothing: test_callers.py does. The browser is Debian's
+// Leaves DIR/heard.wav and DIR/report.json. It judges nothing: test_callers.py and test_keys.py do. The browser is Debian's
 // (VOICEBRIDGE_CHROMIUM, default /usr/bin/chromium); its microphone plays the WAV.
 
 import { createServer } from "node:http";
@@ -56,7 +56,12 @@ function wav({ rate, base64 }) {
 }
 
 const { values: options } = parseArgs({
-  options: { url: { type: "string" }, speech: { type: "string" }, out: { type: "string" } },
+  options: {
+    url: { type: "string" },
+    speech: { type: "string" },
+    out: { type: "string" },
+    codec: { type: "string", default: "opus" },
+  },
 });
 for (const name of ["url", "speech", "out"]) {
   if (!options[name]) throw new Error(`--${name} is missing`);
@@ -91,8 +96,8 @@ try {
   let report;
   try {
     report = await page.evaluate(
-      ([url, callId]) => window.voicebridge.call(url, callId),
-      [options.url, `chromium-${randomUUID()}`],
+      ([url, callId, codec]) => window.voicebridge.call(url, callId, codec),
+      [options.url, `chromium-${randomUUID()}`, options.codec],
     );
   } finally {
     await writeFile(path.join(options.out, "heard.wav"), wav(await page.evaluate(() => window.voicebridge.heard())));

@@ -26,6 +26,14 @@ COMMANDS = {
     "aiortc": [sys.executable, str(HERE / "aiortc_caller.py")],
     "chromium": ["node", str(HERE / "chromium_caller.mjs")],
 }
+# Who calls in which codec, and the name of the codec in SDP.
+CALLERS = {
+    "aiortc": ("opus", "opus/48000/2"),
+    "aiortc-pcmu": ("PCMU", "PCMU/8000"),
+    "aiortc-pcma": ("PCMA", "PCMA/8000"),
+    "chromium": ("opus", "opus/48000/2"),
+    "chromium-pcma": ("PCMA", "PCMA/8000"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,14 @@ class Talk:
     """One finished call: what the caller noted, what it heard, and what the control plane kept of it."""
 
     caller: str
+    encoding: str
     report: dict
+    # Until keys are pressed, and from there on.
     heard: speech.Audio
+    keys_heard: speech.Audio
+    folder: Path
     record: dict
+    events: list[dict]
     said: speech.Audio
 
 
@@ -60,7 +73,7 @@ def clips() -> list[Clip]:
     return [Clip(row["path"], row["text"], speech.read_wav(CLIPS / row["path"])) for row in rows]
 
 
-@pytest.fixture(scope="session", params=list(COMMANDS))
+@pytest.fixture(scope="session", params=list(CALLERS))
 def talk(request, planes) -> Talk:
     folder = OUTPUT / request.param
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,8 +82,10 @@ def talk(request, planes) -> Talk:
     utterance = folder / "said.wav"
     quiet = np.zeros(30 * said.rate)
     speech.write_wav(utterance, speech.Audio(said.rate, np.concatenate([said.samples, quiet])))
-    source = utterance if request.param == "chromium" else UTTERANCE
-    command = [*COMMANDS[request.param], "--url", planes.url, "--speech", str(source), "--out", str(folder)]
+    stack = request.param.split("-")[0]
+    codec, encoding = CALLERS[request.param]
+    source = utterance if stack == "chromium" else UTTERANCE
+    command = [*COMMANDS[stack], "--url", planes.url, "--speech", str(source), "--out", str(folder), "--codec", codec]
     done = subprocess.run(
         command, timeout=CALL_S, capture_output=True, text=True, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     )
@@ -80,10 +95,13 @@ def talk(request, planes) -> Talk:
     calls = contract.Calls(planes.authority)
     try:
         record = calls.get(report["call_id"])
+        events = calls.events(report["call_id"])
     finally:
         calls.close()
     (folder / "record.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    return Talk(request.param, report, speech.read_wav(folder / "heard.wav"), record, said)
+    heard = speech.read_wav(folder / "heard.wav")
+    before, after = heard.until(report["keys_at_ms"]), heard.since(report["keys_at_ms"])
+    return Talk(request.param, encoding, report, before, after, folder, record, events, said)
 
 
 class ClosingLine:

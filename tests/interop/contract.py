@@ -1,4 +1,5 @@
-"""Reads calls over gRPC as a foreign client would: no generated code, the contract comes from server reflection."""
+"""Reads calls and acts on them over gRPC as a foreign client would: no generated code, the contract comes from server
+reflection."""
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -18,14 +19,26 @@ class Calls:
 
     def get(self, call_id: str) -> dict:
         """The call as the contract's JSON: camelCase names, enums by name."""
-        method = self._service.FindMethodByName("GetCall")
-        request = GetMessageClass(method.input_type)(call_id=call_id)
-        invoke = self._channel.unary_unary(
-            f"/{SERVICE}/GetCall",
+        return MessageToDict(self._invoke(self._channel.unary_unary, "GetCall", call_id=call_id))["call"]
+
+    def send_keys(self, call_id: str, digits: str) -> None:
+        """Has the bridge press keys."""
+        command = {"send_dtmf": {"digits": digits}}
+        self._invoke(self._channel.unary_unary, "SendCommand", call_id=call_id, command=command)
+
+    def events(self, call_id: str) -> list[dict]:
+        """Every durable event of a call that has ended, from the first."""
+        stream = self._invoke(self._channel.unary_stream, "StreamEvents", call_id=call_id)
+        return [MessageToDict(message.event) for message in stream if message.HasField("event")]
+
+    def _invoke(self, kind, name: str, **fields):
+        method = self._service.FindMethodByName(name)
+        invoke = kind(
+            f"/{SERVICE}/{name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        return MessageToDict(invoke(request, timeout=DEADLINE_S))["call"]
+        return invoke(GetMessageClass(method.input_type)(**fields), timeout=DEADLINE_S)
 
     def close(self) -> None:
         self._channel.close()

@@ -1,5 +1,6 @@
 // A caller in a browser: offers ordinary audio, listens, talks through the (fake) microphone, reads getStats.
-// It follows what it hears: lets the AI finish its greeting, opens the microphone, lets the AI finish its reply.
+// It follows what it hears: lets the AI finish its greeting, opens the microphone, lets the AI finish its reply; then
+// the bridge presses keys and the page does.
 
 const RATE = 48_000;
 // As in speech.py: root mean square that counts as sound, of a full scale of 1.
@@ -7,6 +8,12 @@ const SOUND_RMS = 0.005;
 const CONNECT_MS = 10_000;
 const TURN_MS = 15_000;
 const QUIET_MS = 800;
+// What the bridge is asked to press: 200 ms each. Then what the page presses, as people do.
+const BRIDGE_KEYS = "159#D";
+const BRIDGE_KEY_MS = 200;
+const PAGE_KEYS = "2580*";
+const PAGE_KEY_MS = 100;
+const PAGE_PAUSE_MS = 80;
 
 const chunks = [];
 let heardSamples = 0;
@@ -65,12 +72,16 @@ async function post(url, body = {}) {
   return JSON.parse(text);
 }
 
-// CallService.GetCall over gRPC-web (github.com/grpc/grpc, doc/PROTOCOL-WEB.md) without a generated client: the request
-// is one string field, and of the answer only the trailers and the strings in it are wanted.
-async function getCall(url, callId) {
-  const id = new TextEncoder().encode(callId);
-  const request = Uint8Array.of(0x0a, id.length, ...id);
-  const response = await fetch(`${url}/voicebridge.control.v1.CallService/GetCall`, {
+// A field of a protobuf message that is text or another message, shorter than 128 bytes.
+function field(number, content) {
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+  return Uint8Array.of((number << 3) | 2, bytes.length, ...bytes);
+}
+
+// A method of CallService over gRPC-web (github.com/grpc/grpc, doc/PROTOCOL-WEB.md) without a generated client: of the
+// answer only the trailers and the strings in it are wanted.
+async function invoke(url, method, request) {
+  const response = await fetch(`${url}/voicebridge.control.v1.CallService/${method}`, {
     method: "POST",
     headers: { "content-type": "application/grpc-web+proto", "x-grpc-web": "1" },
     body: Uint8Array.of(0, 0, 0, 0, request.length, ...request),
@@ -84,6 +95,21 @@ async function getCall(url, callId) {
     at += 5 + length;
   }
   return answer;
+}
+
+// SendCommand with a SendDtmf: Command.send_dtmf is its field 4.
+async function sendKeys(url, callId, digits) {
+  const request = [...field(1, callId), ...field(2, field(4, field(1, digits)))];
+  const answer = await invoke(url, "SendCommand", request);
+  if (!/grpc-status:\s*0/.test(answer.trailers)) throw new Error(`SendCommand: ${JSON.stringify(answer)}`);
+}
+
+// Presses keys, and returns once the last tone is over.
+async function press(dtmf, digits) {
+  let over = false;
+  dtmf.ontonechange = ({ tone }) => (over ||= tone === "");
+  dtmf.insertDTMF(digits, PAGE_KEY_MS, PAGE_PAUSE_MS);
+  await until(() => over, CONNECT_MS, "the end of the keys");
 }
 
 async function statistics(peer) {
@@ -110,11 +136,14 @@ function heard() {
   return { rate: RATE, base64: btoa(text) };
 }
 
-// Makes one call. The call id is the harness's choice.
-async function call(url, callId) {
+// Makes one call, of the codec named. The call id is the harness's choice.
+async function call(url, callId, codec) {
   const peer = new RTCPeerConnection();
   const ringing = new AudioContext().createMediaStreamDestination();
   const transceiver = peer.addTransceiver(ringing.stream.getAudioTracks()[0], { direction: "sendrecv" });
+  const wanted = [`audio/${codec}`, "audio/telephone-event"].map((name) => name.toLowerCase());
+  const { codecs } = RTCRtpReceiver.getCapabilities("audio");
+  transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => wanted.includes(mimeType.toLowerCase())));
   const worklet = await recorder();
   let playing = null;
   peer.ontrack = ({ track }) => (playing = record(track, worklet));
@@ -145,10 +174,27 @@ async function call(url, callId) {
     await new Promise((resolve) => setTimeout(resolve, 100));
     stats = await statistics(peer);
   }
-  const grpcWeb = await getCall(url, callId);
+  const grpcWeb = await invoke(url, "GetCall", field(1, callId));
+
+  const keysAtMs = (1000 * heardSamples) / RATE;
+  await sendKeys(url, callId, BRIDGE_KEYS);
+  // Half a second more than they take, for the jitter buffer; by what is heard, not by a clock.
+  const heardEnough = keysAtMs + BRIDGE_KEYS.length * BRIDGE_KEY_MS + 500;
+  await until(() => (1000 * heardSamples) / RATE >= heardEnough, CONNECT_MS, "what the bridge presses");
+  await press(transceiver.sender.dtmf, PAGE_KEYS);
   await post(`${url}/sessions/${callId}/stop`);
   peer.close();
-  return { call_id: callId, started, offer: peer.localDescription.sdp, spoke_at_ms: spokeAtMs, stats, grpc_web: grpcWeb };
+  return {
+    call_id: callId,
+    started,
+    offer: peer.localDescription.sdp,
+    spoke_at_ms: spokeAtMs,
+    keys_at_ms: keysAtMs,
+    keys: BRIDGE_KEYS,
+    pressed: { digits: PAGE_KEYS, ms: PAGE_KEY_MS },
+    stats,
+    grpc_web: grpcWeb,
+  };
 }
 
 window.voicebridge = { call, heard };
