@@ -84,7 +84,8 @@ pub enum Output {
     Rtp(Received),
     /// The caller's stream goes on under another SSRC.
     SourceChanged,
-    /// A packet of the caller's was not taken: of a second source beside the one that speaks.
+    /// A packet was not taken: of a second source beside the one that speaks, replayed, or nothing that could be decrypted
+    /// and read, from whomever.
     Discarded,
     /// What the caller's side reports of our stream.
     Report(ReceiverReport),

@@ -269,3 +269,58 @@ async fn a_provider_that_refuses_ends_the_session_with_its_code() {
     assert_eq!(termination.upstream_code, "model_not_found");
     assert!(termination.message.contains("gpt-realtime-2.1"), "{}", termination.message);
 }
+
+/// What is no media of its caller's, sent to the port of a call from elsewhere: a thousand datagrams in two seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_is_counted_where_it_comes_and_heard_by_nobody() {
+    let mut node = TestNode::start(|_| {}).await;
+    let mut calls = Vec::new();
+    for session_id in ["s1", "s2"] {
+        let phone = Phone::ring(Kind::Browser);
+        let mut request = start_request(session_id, &phone.offer);
+        request.signalling_mode = SignallingMode::Immediate.into();
+        let started = node.client.start_session(request).await.unwrap().into_inner();
+        phone.answer(&started.sdp_answer);
+        let mut events = node.events(session_id, 0).await;
+        wait_for(
+            &mut events,
+            |kind| matches!(kind, Event::StageReached(reached) if reached.stage() == Stage::MediaBridgeActive),
+        )
+        .await;
+        let port = attribute(&started.sdp_answer, "candidate").unwrap().split(' ').nth(5).unwrap();
+        calls.push((session_id, phone, events, format!("127.0.0.1:{port}")));
+    }
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let garbage: [&[u8]; 5] = [
+        &[0x80, 111, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0x5a, 0x5a, 0x5a, 0x5a, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+        &[0x80, 0, 0, 1],
+        &[0x81, 201, 0xff, 0xff, 0, 0, 0, 1],
+        &[0x80; 1_400],
+        &[255; 60],
+    ];
+    calls.iter().for_each(|(_, phone, ..)| phone.speak(vec![vec![0xf8, 0xff, 0xfe]; 100]));
+    for _ in 0..100 {
+        for _ in 0..2 {
+            for bytes in garbage {
+                stranger.send_to(bytes, &calls[0].3).unwrap();
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (session_id, phone, mut events, _) in calls {
+        let heard = phone.listen(Duration::from_millis(200)).await;
+        assert!(heard.len() >= 100, "{session_id}: {} packets", heard.len());
+        for pair in heard.windows(2) {
+            assert_eq!(pair[1].1.header.sequence_number, pair[0].1.header.sequence_number.wrapping_add(1));
+        }
+        node.client.end_session(hangup(session_id)).await.unwrap();
+        let ended = wait_for(&mut events, |kind| matches!(kind, Event::SessionEnded(_))).await;
+        let Some(Event::SessionEnded(ended)) = ended.kind else { unreachable!() };
+        let statistics = ended.statistics.unwrap();
+        // A busy machine may be late with some; none is missing.
+        let came = statistics.packets_received + statistics.packets_late;
+        assert!((95..=100).contains(&came) && statistics.packets_lost == 0, "{session_id}: {statistics:?}");
+        let counted = if session_id == "s1" { 900..=1_000 } else { 0..=0 };
+        assert!(counted.contains(&statistics.packets_discarded), "{session_id}: {statistics:?}");
+    }
+}

@@ -93,6 +93,8 @@ pub struct Engine {
     flight: Flight,
     /// What came, as `rtc` decrypted it.
     basin: Basin,
+    /// Datagrams that must come out there, or are counted as nothing that could be used.
+    awaited: usize,
     source: Source,
     /// Payload types that were agreed to: the codec, and telephone-event if offered.
     agreed: (u8, Option<u8>),
@@ -151,6 +153,7 @@ impl Engine {
             dirty: false,
             flight: Flight::default(),
             basin,
+            awaited: 0,
             source: Source::new(remote.codec.rtp_clock_hz()),
             agreed: (remote.payload_type, remote.telephone_event),
             reports: Reports::new(now, ntp(SystemTime::now()), place.ssrc, remote.codec.rtp_clock_hz()),
@@ -163,6 +166,7 @@ impl Engine {
     /// it, so that a round with events is followed by another.
     fn run(&mut self, now: Instant) {
         self.dirty = false;
+        let mut awaited = std::mem::take(&mut self.awaited);
         for _ in 0..MAX_ROUNDS {
             let mut said_something = false;
             if let Err(error) = self.connection.handle_timeout(now) {
@@ -176,6 +180,7 @@ impl Engine {
             // Nothing comes out at that end, but it drives what comes in.
             while self.connection.poll_read().is_some() {}
             while let Some(tapped) = self.basin.take() {
+                awaited = awaited.saturating_sub(1);
                 match tapped {
                     Tapped::Rtp(at, packet) => self.received(at, packet),
                     Tapped::Rtcp(at, compound) => self.reported(at, &compound),
@@ -189,6 +194,7 @@ impl Engine {
                 break;
             }
         }
+        self.outputs.extend(std::iter::repeat_n(Output::Discarded, awaited));
         for (to, bytes) in self.flight.due(now) {
             self.outputs.push_back(Output::Transmit { to: *to, bytes: bytes.clone() });
         }
@@ -341,6 +347,9 @@ impl Peer for Engine {
         if is_dtls(bytes) && self.dtls_peer.is_some_and(|peer| peer != from) {
             return;
         }
+        if self.phase == Phase::Connected && !is_dtls(bytes) && !is_stun(bytes) {
+            self.awaited += 1;
+        }
         let datagram = TaggedBytesMut {
             now,
             transport: TransportContext {
@@ -480,6 +489,11 @@ fn ntp(time: SystemTime) -> u64 {
 /// RFC 7983, section 7: the first byte of a DTLS record.
 fn is_dtls(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(20..=63))
+}
+
+/// RFC 7983, section 7: the first byte of a STUN message.
+fn is_stun(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(0..=3))
 }
 
 /// Random letters and digits, some 5.9 bits each.

@@ -48,6 +48,8 @@ struct World {
     /// Everything that left us: when and what.
     left: Vec<(Duration, Bytes)>,
     outputs: Vec<Output>,
+    /// SRTP and SRTCP of the caller's, as they were sent.
+    came: Vec<Bytes>,
 }
 
 impl World {
@@ -93,6 +95,7 @@ impl World {
             lose: Box::new(|_, _| false),
             left: Vec::new(),
             outputs: Vec::new(),
+            came: Vec::new(),
         }
     }
 
@@ -114,6 +117,9 @@ impl World {
             }
         }
         while let Some((_, bytes)) = self.caller.transmit() {
+            if matches!(bytes.first(), Some(128..=191)) {
+                self.came.push(bytes.clone());
+            }
             self.put(Way::In, bytes);
         }
     }

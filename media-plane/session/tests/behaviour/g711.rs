@@ -147,3 +147,26 @@ fn quality_is_that_of_a_telephone() {
     assert!((3.3..4.2).contains(&quality.uplink.mos), "{quality:?}");
     assert!((3.3..4.2).contains(&quality.downlink.mos), "{quality:?}");
 }
+
+#[test]
+fn jumps_of_the_callers_numbers_are_followed_and_cost_no_time() {
+    for start in [start(0, "PCMU/8000"), start(8, "PCMA/8000"), Start::default()] {
+        let opus = start.offer == OFFER;
+        let mut world = World::active_with(start);
+        world.caller_speaks_ms(1_000);
+        // A sequence number far off is another stream, and so is a timestamp an hour ahead or behind.
+        for (sequence, seconds) in [(20_000, 0), (0, 3_600), (0, -3_600), (40_000, 60)] {
+            world.caller_jumps(sequence, seconds);
+            world.caller_speaks_ms(1_000);
+        }
+        let statistics = world.session.statistics();
+        let appended: usize = world.ports.appends.iter().map(|(_, samples)| samples).sum();
+        let passed_ms = world.ports.now_ms;
+        let given_ms = appended as u64 / 24;
+        assert!(given_ms.abs_diff(passed_ms) <= 400, "opus {opus}: {given_ms} of {passed_ms} ms");
+        assert!(statistics.received_ms >= 4_400, "opus {opus}: {statistics:?}");
+        let strays = statistics.packets_discarded + statistics.packets_late;
+        assert!((1..=12).contains(&strays), "opus {opus}: until three agree: {statistics:?}");
+        assert!(world.incidents().is_empty());
+    }
+}

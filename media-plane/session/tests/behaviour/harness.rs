@@ -259,6 +259,13 @@ impl World {
         self.run_ms(ms);
     }
 
+    /// The caller's numbers go on elsewhere.
+    pub(crate) fn caller_jumps(&mut self, sequence: u16, seconds: i32) {
+        self.caller_sequence = self.caller_sequence.wrapping_add(sequence);
+        let units = seconds.wrapping_mul(self.codec.rtp_clock_hz() as i32);
+        self.caller_timestamp = self.caller_timestamp.wrapping_add(units as u32);
+    }
+
     /// A packet of the caller that does not arrive.
     pub(crate) fn caller_loses_a_packet(&mut self) {
         let _lost = self.caller_frame();

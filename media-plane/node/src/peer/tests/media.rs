@@ -112,3 +112,57 @@ fn g711_flows_both_ways_on_its_own_clock() {
 fn taken(output: &Output) -> Option<&Received> {
     if let Output::Rtp(received) = output { Some(received) } else { None }
 }
+
+/// Garbage, foreign, truncated, altered and replayed RTP and RTCP, into a call that is up.
+#[test]
+fn what_is_not_the_callers_media_is_counted_and_changes_nothing() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(2));
+    talk(&mut world, CALLER_SSRC, 0, 100);
+    let is_rtcp = |bytes: &&Bytes| matches!(bytes.get(1), Some(192..=223));
+    let rtp = world.came.iter().rfind(|bytes| !is_rtcp(bytes)).unwrap().clone();
+    let report = world.came.iter().rfind(is_rtcp).expect("the caller reports").clone();
+    let altered = |bytes: &Bytes| {
+        let mut altered = bytes.to_vec();
+        let last = altered.len() - 1;
+        altered[last] ^= 1;
+        altered
+    };
+    let discarded = |world: &World| world.outputs.iter().filter(|output| **output == Output::Discarded).count();
+    let (before, taken_before) = (discarded(&world), world.outputs.iter().filter_map(taken).count());
+    let bad: Vec<Vec<u8>> = vec![
+        // Of nobody, long and short.
+        [&[0x80, 111, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9][..], &[0x5a; 80]].concat(),
+        vec![0x80, 111, 0, 1],
+        vec![0x80],
+        vec![0x80; 1_400],
+        // A report of nobody, and one that claims to be longer than it is.
+        [&[0x80, 200, 0, 6][..], &[7; 24]].concat(),
+        vec![0x81, 201, 0xff, 0xff, 0, 0, 0, 1],
+        // Neither STUN, DTLS nor RTP (RFC 7983).
+        vec![255; 60],
+        vec![70; 60],
+        // The caller's own: cut short, altered in its tag, in its header, and once more as it was.
+        rtp[..rtp.len() - 7].to_vec(),
+        rtp[..14].to_vec(),
+        altered(&rtp),
+        [&[rtp[0], rtp[1] ^ 0x7f], &rtp[2..]].concat(),
+        rtp.to_vec(),
+        report[..report.len() - 5].to_vec(),
+        altered(&report),
+    ];
+    for from in [THEIRS.into(), SocketAddr::from(([198, 51, 100, 66], 666))] {
+        for bytes in &bad {
+            world.peer.datagram(world.now, bytes, from);
+        }
+        world.run(Duration::from_millis(1));
+    }
+    assert_eq!(world.outputs.iter().filter_map(taken).count(), taken_before, "none of it is the caller's voice");
+    assert_eq!(discarded(&world) - before, 2 * bad.len(), "each is counted");
+    talk(&mut world, CALLER_SSRC, 100, 100);
+    let went_on = world.outputs.iter().filter_map(taken).count() - taken_before;
+    assert!((88..=91).contains(&went_on), "{went_on}: all but each tenth, and what is still in flight");
+    assert_eq!(discarded(&world) - before, 2 * bad.len());
+    assert!(!world.outputs.iter().any(|output| matches!(output, Output::Failed(_) | Output::Closed)));
+}
