@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Serve(Serve),
     Calls(Calls),
     Explain(Explain),
+    Press(Press),
     Watch(Watch),
     Keys(Keys),
     Nodes(Nodes),
@@ -138,6 +139,34 @@ pub(crate) struct Explain {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) access: Access,
+}
+
+/// Press keys on a live call, as the business: the caller's side gets them as telephone-events (RFC 4733).
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  voicebridge press wacid.HBgN... 1        one key\n  voicebridge press wacid.HBgN... '159#'   several; # and * want quotes in most shells\n\nA key takes 200 ms, in place of what the AI is saying meanwhile. Whether the keys were sent, and which the caller\npresses, is among the call's events: voicebridge watch."
+)]
+pub(crate) struct Press {
+    /// The call's id, as Meta gave it.
+    #[arg(value_name = "CALL")]
+    pub(crate) call: String,
+    /// 1 to 64 of 0 to 9, *, #, A to D.
+    #[arg(value_name = "KEYS", value_parser = parse_keypad)]
+    pub(crate) keys: String,
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+/// As many as a node lets wait at a time.
+const MAX_KEYS: usize = 64;
+
+fn parse_keypad(text: &str) -> Result<String, String> {
+    let known = |key: char| matches!(key.to_ascii_uppercase(), '0'..='9' | '*' | '#' | 'A'..='D');
+    if (1..=MAX_KEYS).contains(&text.chars().count()) && text.chars().all(known) {
+        Ok(text.to_ascii_uppercase())
+    } else {
+        Err(format!("must be 1 to {MAX_KEYS} of 0 to 9, *, #, A to D"))
+    }
 }
 
 /// Follow what happens on calls, live.
@@ -299,6 +328,13 @@ mod tests {
         ] {
             assert_eq!(parse_lifetime(text).ok().map(|time| time.as_secs()), expect, "{text}");
         }
+    }
+
+    #[test]
+    fn keys_are_checked_before_anybody_is_asked() {
+        let keys = |text: &str| Args::try_parse_from(["voicebridge", "press", "wacid.1", text]).is_ok();
+        assert!(keys("1") && keys("0123456789*#abcD") && keys(&"5".repeat(64)));
+        assert!(!keys("") && !keys("1 2") && !keys("E") && !keys("１") && !keys(&"5".repeat(65)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod failure;
 mod follow;
 mod keys;
 mod nodes;
+mod press;
 mod print;
 mod serve;
 mod sound;
@@ -31,6 +32,7 @@ async fn main() -> ExitCode {
         Command::Serve(serve) => serve::run(serve).await,
         Command::Calls(calls) => calls::run(calls).await,
         Command::Explain(explain) => explain::run(explain).await,
+        Command::Press(press) => press::run(press).await,
         Command::Watch(watch) => watch::run(watch).await,
         Command::Keys(keys) => keys::run(keys).await,
         Command::Nodes(nodes) => nodes::run(nodes).await,

@@ -1,19 +1,23 @@
 //! A call in G.711, which comes about when the caller offers no Opus: in both laws, through the AI's 24 kHz and, if the
 //! agent file says so, passed through to the AI as it is.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::json;
-use voicebridge_proto::types::v1::{Event, TerminationResult, event::Kind};
+use voicebridge_proto::{
+    control::v1::SendCommandRequest,
+    media::v1::{Command, SendDtmf, command},
+    types::v1::{Event, TerminationResult, event::Kind},
+};
 use voicebridge_simulator::{
     ai::{AiSettings, Faults, UpdateFault},
-    meta::{CallRecord, CallerSettings, Codec, EndedBy, Law},
+    meta::{CallRecord, CallerSettings, Codec, EndedBy, Law, Step},
 };
 use voicebridge_system_tests::{Setup, World, termination};
 
 use crate::talk::{
-    asks_one_question, assert_ended, assert_heard, assert_no_violations, assert_understood, hangs_up_at_once, line,
-    sensible_ai,
+    asks_one_question, assert_ended, assert_heard, assert_no_violations, assert_understood, caller, hangs_up_at_once,
+    line, sensible_ai,
 };
 
 const PASSTHROUGH: &str = "g711:\n  passthrough: true\n";
@@ -123,5 +127,29 @@ async fn an_ai_that_keeps_another_format_is_hung_up_on_before_anybody_hears_stat
     assert_eq!(termination(&call).result(), TerminationResult::Failed);
     assert!(termination(&call).message.contains("audio/pcmu"), "{}", termination(&call).message);
     assert!(record.packets.is_empty());
+    world.stop().await;
+}
+
+/// The operator's keys reach the caller's relay as events in one stream with the audio, whatever its clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_sent_on_the_clock_of_the_codec() {
+    let world = Setup { ai: Some(sensible_ai()), ..Setup::default() }.start().await;
+    for codec in [Codec::G711(Law::A), Codec::Opus] {
+        // Three keys take 600 ms.
+        let script = vec![Step::Silence(Duration::from_secs(5)), Step::HangUp];
+        let handle = world.meta.call(CallerSettings { codec, ..caller(script) }).await.unwrap();
+        world.calls.active(handle.id()).await;
+        let kind = Some(command::Kind::SendDtmf(SendDtmf { digits: "15#".to_owned() }));
+        let request = SendCommandRequest { call_id: handle.id().to_owned(), command: Some(Command { kind }) };
+        world.calls.client().send_command(request).await.unwrap();
+        let record = handle.finish().await;
+        let reports: Vec<_> = record.packets.iter().filter(|packet| packet.payload_type == 126).collect();
+        assert_eq!(reports.len(), 21, "five reports and two more of the end for each key");
+        let begins: Vec<u32> = reports.chunks(7).map(|key| key[0].timestamp).collect();
+        let step = codec.rtp_clock_hz() / 5;
+        assert!(begins.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step), "{begins:?}");
+        assert_eq!(record.continuity().lost, 0, "one sequence with the audio");
+        assert!(record.violations.is_empty(), "{:?}", record.violations);
+    }
     world.stop().await;
 }

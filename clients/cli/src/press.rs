@@ -1,0 +1,16 @@
+//! `voicebridge press`: keys towards the caller.
+
+use voicebridge_proto::{
+    control::v1::SendCommandRequest,
+    media::v1::{Command, SendDtmf, command::Kind},
+};
+
+use crate::{args::Press, client::connect, failure::refused};
+
+pub(crate) async fn run(args: Press) -> anyhow::Result<()> {
+    let mut client = connect(&args.access).await?;
+    let command = Command { kind: Some(Kind::SendDtmf(SendDtmf { digits: args.keys })) };
+    let request = SendCommandRequest { call_id: args.call, command: Some(command) };
+    client.send_command(request).await.map_err(|status| refused(&status))?;
+    Ok(())
+}
