@@ -11,5 +11,6 @@ mod playout;
 mod playout_pace;
 mod uplink;
 mod uplink_network;
+mod uplink_order;
 mod uplink_quality;
 mod vad;

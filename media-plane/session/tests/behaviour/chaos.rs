@@ -122,6 +122,11 @@ fn check(seed: u64) {
         assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(960), "seed {seed}");
         assert!(pair[1].at_ms - pair[0].at_ms <= 40, "seed {seed}: a gap at {} ms", pair[0].at_ms);
     }
+    // What the caller is said to have heard was sent, and no more than was sent.
+    let (played_ms, sent_ms) = (world.session.statistics().played_ms, world.ports.rtp.len() as u64 * 20);
+    let heard_ms: u64 = world.barge_ins().iter().map(|&(heard_ms, _)| heard_ms).sum();
+    assert!(heard_ms <= played_ms && played_ms <= sent_ms, "seed {seed}: {heard_ms} of {played_ms} of {sent_ms} ms");
+    assert!(world.barge_ins().iter().all(|(heard_ms, received_ms)| heard_ms <= received_ms), "seed {seed}");
     let transient = world.ports.events.iter().filter(|event| event.kind.is_transient());
     assert!(transient.into_iter().all(|event| event.sequence == 0));
     let milestones = world.kinds().filter(|kind| matches!(kind, EventKind::Milestone(_))).count();
