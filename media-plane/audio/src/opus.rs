@@ -5,7 +5,7 @@
 //! needed between 24 kHz audio and the wire's 48 kHz RTP clock.
 //!
 //! Not here: RTP, time, order, fades. The binding's raw control requests are unsound and stay unreachable: only the
-//! typed setters below exist.
+//! typed setters below exist, and `clippy.toml` forbids the others.
 
 mod decoder;
 mod encoder;
@@ -14,6 +14,12 @@ mod packet;
 pub use decoder::Decoder;
 pub use encoder::{Encoder, EncoderSettings, MaxBandwidth};
 pub use packet::Packet;
+
+/// The libopus in use, e.g. `libopus 1.6.1`.
+#[must_use]
+pub fn version() -> &'static str {
+    audiopus::version()
+}
 
 /// Samples of the longest Opus packet, 120 ms at 24 kHz (RFC 6716, section 3.2.5).
 pub const MAX_PACKET_SAMPLES: usize = 2_880;

@@ -5,8 +5,8 @@
 //! was gone for [`CLEAN_MS`], because FEC takes a fifth of the bits from the voice and loss comes in waves.
 //!
 //! **Levels.** libopus adds FEC only where bit rate, bandwidth and expected loss together make it worthwhile. Measured
-//! with 1.3.1 in wideband at 20 kbit/s, as WhatsApp asks for: none up to an expected loss of 5 %, in nearly every packet
-//! from 6 % on. So the lowest level that is ever set is 10 %. At 16 kbit/s and below it never adds any.
+//! with 1.6.1 in wideband at 20 kbit/s, as WhatsApp asks for: none up to an expected loss of 5 %, in nearly every packet of
+//! a voice from 6 % on. So the lowest level that is ever set is 10 %. At 16 kbit/s and below it never adds any.
 //!
 //! Not here: RTCP, the encoder, loss on the way to us (see the uplink).
 

@@ -47,6 +47,8 @@ pub async fn run_until(
         udp_ports = ?node.config().udp_ports,
         max_sessions = report.max_sessions,
         media_threads = node.config().threads,
+        opus_complexity = ?node.config().governor.bounds(),
+        codec = voicebridge_audio::opus::version(),
         provider = report.provider,
         "media node is up"
     );

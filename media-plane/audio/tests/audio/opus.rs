@@ -199,3 +199,9 @@ proptest! {
         }
     }
 }
+
+/// Sound, cost and the levels of `protection` were measured with it: docs/adr/0006-libopus.md.
+#[test]
+fn libopus_is_the_one_that_was_measured() {
+    assert_eq!(voicebridge_audio::opus::version(), "libopus 1.6.1");
+}
