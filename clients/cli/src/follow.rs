@@ -81,8 +81,7 @@ impl Follow {
                     response.event.take_if(|event| event.sequence > 0);
                 }
                 self.request.cursor.clone_from(&response.cursor);
-                if let Some(interval) = response.keepalive_interval.and_then(|interval| interval.try_into().ok()) {
-                    let interval: Duration = interval;
+                if let Some(Ok(interval)) = response.keepalive_interval.map(Duration::try_from) {
                     self.silence = interval * SILENT_INTERVALS;
                 }
                 if !std::mem::replace(&mut self.is_first, false) {
