@@ -16,7 +16,7 @@ mod item;
 mod ledger;
 mod pace;
 
-use crate::{FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ, ramp};
+use crate::{FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ, Time, ramp};
 use blocks::{BLOCK_SAMPLES, Pool};
 use item::{Item, Readiness};
 use ledger::Ledger;
@@ -169,16 +169,16 @@ impl Playout {
     ///
     /// # Errors
     /// [`QueueFull`]; the queue is unchanged then.
-    pub fn push(&mut self, item: &str, pcm: &[i16]) -> Result<(), QueueFull> {
+    pub fn push(&mut self, now: Time, item: &str, pcm: &[i16]) -> Result<(), QueueFull> {
         if pcm.is_empty() {
             return Ok(());
         }
-        let result = self.try_push(item, pcm);
+        let result = self.try_push(now, item, pcm);
         self.statistics.refused += u64::from(result.is_err());
         result
     }
 
-    fn try_push(&mut self, id: &str, pcm: &[i16]) -> Result<(), QueueFull> {
+    fn try_push(&mut self, now: Time, id: &str, pcm: &[i16]) -> Result<(), QueueFull> {
         let (queued, offered) = (self.queued_samples * 2, pcm.len() * 2);
         if queued + offered > self.settings.max_bytes {
             return Err(QueueFull::Bytes { queued, offered, limit: self.settings.max_bytes });
@@ -192,7 +192,7 @@ impl Playout {
                 self.items.back_mut().expect("an item was pushed just now")
             }
         };
-        item.append(pcm, &mut self.pool);
+        item.append(now, pcm, &mut self.pool);
         self.queued_samples += pcm.len();
         Ok(())
     }
@@ -208,10 +208,9 @@ impl Playout {
 
     /// The next 20 ms, once a tick. `out` has room for exactly that; it is filled in every case, with silence unless the
     /// slot is a frame.
-    pub fn next_frame(&mut self, out: &mut [i16]) -> Slot {
+    pub fn next_frame(&mut self, now: Time, out: &mut [i16]) -> Slot {
         debug_assert_eq!(out.len() * self.ratio, FRAME_SAMPLES);
         out.fill(0);
-        self.items.iter_mut().for_each(|item| item.delivery.tick());
         if let Some(tail) = self.tail.take() {
             out[..tail.length].copy_from_slice(tail.samples());
             self.last_sample = 0;
@@ -226,7 +225,7 @@ impl Playout {
             self.last_sample = 0;
             return Slot::Idle;
         };
-        match item.readiness(&self.settings, &self.pace, followed) {
+        match item.readiness(now, &self.settings, &self.pace, followed) {
             Readiness::Waiting => Slot::Idle,
             Readiness::Ready => {
                 let taken = item.take(out, &mut self.pool);
@@ -326,7 +325,7 @@ impl Playout {
     /// Counters so far.
     #[must_use]
     pub fn statistics(&self) -> PlayoutStatistics {
-        PlayoutStatistics { hold_ms: self.pace.hold_ms().map(|hold_ms| hold_ms as u32), ..self.statistics }
+        PlayoutStatistics { hold_ms: self.pace.hold().map(|hold| hold.as_millis() as u32), ..self.statistics }
     }
 
     /// Memory held for audio, bytes: what is queued, less than 20 kB more for each item, and up to 300 kB kept for use.

@@ -25,8 +25,12 @@ pub struct Limits {
     /// Audio of the AI waiting for playout, bytes of 16-bit PCM at 24 kHz. At the limit the newest audio is refused
     /// and an incident says so; what is already queued is still played.
     pub playout_bytes: usize,
-    /// Audio collected before a reply starts to play, milliseconds, so that a network hiccup does not tear it.
+    /// Audio with which a reply starts to play at once, milliseconds, while the provider's pace is not known.
     pub prefill_ms: u32,
+    /// How long it waits for that, milliseconds; then a frame is enough. A provider that sends in real time makes its
+    /// caller wait for each millisecond of it, one that is faster fills the prefill with its first message. At the limit
+    /// playing starts; if that was too early the reply is torn once, and later ones are held back by what was short.
+    pub prefill_patience_ms: u32,
     /// Without a further key, milliseconds: the AI is told of the keys pressed so far.
     pub keypad_ms: u64,
     /// Between two statistics events.
@@ -52,6 +56,7 @@ impl Default for Limits {
             // Three minutes; the longest reply of 4096 audio tokens is shorter.
             playout_bytes: 180 * 48_000,
             prefill_ms: 40,
+            prefill_patience_ms: 5,
             keypad_ms: 1_500,
             statistics_ms: 5_000,
             incidents: 50,

@@ -171,20 +171,24 @@ fn audio_allocations(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
 
     let mut playout = Playout::new(PlayoutSettings::default());
     let reply: Vec<i16> = voice.pcm.iter().copied().cycle().take(SAMPLE_RATE_HZ as usize * REPLY_SECONDS).collect();
-    ensure!(playout.push("item", &reply).is_ok(), "the reply fits");
+    ensure!(playout.push(Time::ZERO, "item", &reply).is_ok(), "the reply fits");
     let mut frame = [0; FRAME_SAMPLES];
-    for _ in 0..WARM_UP {
-        playout.next_frame(&mut frame);
+    for slot in 0..WARM_UP {
+        playout.next_frame(slot_time(slot), &mut frame);
     }
     let info = allocation_counter::measure(|| {
-        for _ in 0..COUNTED {
-            black_box(playout.next_frame(&mut frame));
+        for slot in WARM_UP..WARM_UP + COUNTED {
+            black_box(playout.next_frame(slot_time(slot), &mut frame));
         }
     });
     let each = info.count_total as f64 / COUNTED as f64;
     let beside = format!("{} in {COUNTED} frames", info.count_total);
     table.row("allocations per packet: playout", each, Floor::AtMost(0.0), (3, ""), beside);
     Ok(())
+}
+
+fn slot_time(slot: usize) -> Time {
+    Time::from_millis(slot as u64 * 20)
 }
 
 /// Both ways at once: a packet in, an append to the AI, a packet out.

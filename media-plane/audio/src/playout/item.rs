@@ -5,7 +5,8 @@ use super::{
     blocks::{Blocks, Pool},
     pace::{Delivery, Pace},
 };
-use crate::{FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ};
+use crate::{FRAME_SAMPLES, SAMPLE_RATE_HZ, Time};
+use std::time::Duration;
 
 /// What an item can give at a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,6 @@ pub(super) struct Item {
     /// At its own rate, as all counts inside.
     samples: Blocks,
     received: u64,
-    waited_ms: u64,
 }
 
 impl Item {
@@ -46,22 +46,26 @@ impl Item {
             ratio,
             samples: Blocks::default(),
             received: 0,
-            waited_ms: 0,
         }
     }
 
-    pub(super) fn append(&mut self, pcm: &[i16], pool: &mut Pool) {
+    pub(super) fn append(&mut self, now: Time, pcm: &[i16], pool: &mut Pool) {
         self.samples.append(pcm, pool);
-        self.delivery.chunk(pcm.len() * self.ratio);
+        self.delivery.chunk(now, pcm.len() * self.ratio);
         self.received += pcm.len() as u64;
     }
 
     /// Called once a tick. `followed`: another item waits behind, so nothing more comes for this one.
-    pub(super) fn readiness(&mut self, settings: &PlayoutSettings, pace: &Pace, followed: bool) -> Readiness {
+    pub(super) fn readiness(
+        &mut self,
+        now: Time,
+        settings: &PlayoutSettings,
+        pace: &Pace,
+        followed: bool,
+    ) -> Readiness {
         let over = self.finished || followed;
         if !self.started {
-            if !over && !self.may_start(settings, pace) {
-                self.waited_ms += FRAME_MS;
+            if !over && !self.may_start(now, settings, pace) {
                 return Readiness::Waiting;
             }
             self.started = true;
@@ -77,13 +81,14 @@ impl Item {
     }
 
     /// Long enough held back for the provider's pace, or by the prefill while that is not known.
-    fn may_start(&self, settings: &PlayoutSettings, pace: &Pace) -> bool {
+    fn may_start(&self, now: Time, settings: &PlayoutSettings, pace: &Pace) -> bool {
         let prefill = settings.prefill_ms as usize * SAMPLE_RATE_HZ as usize / 1_000;
-        let enough = match pace.hold_ms() {
-            Some(hold_ms) if self.waited_ms < hold_ms => return false,
-            Some(_) => FRAME_SAMPLES,
-            None if self.waited_ms < u64::from(settings.prefill_patience_ms) => prefill.max(FRAME_SAMPLES),
-            None => FRAME_SAMPLES,
+        let patience = Duration::from_millis(u64::from(settings.prefill_patience_ms));
+        let waited = self.delivery.waited(now);
+        let enough = match pace.hold() {
+            Some(hold) if waited < hold => return false,
+            None if waited < patience => prefill.max(FRAME_SAMPLES),
+            _ => FRAME_SAMPLES,
         };
         self.samples.len() * self.ratio >= enough
     }

@@ -6,71 +6,81 @@
 //! once and forgotten by a quarter with each reply that needed less.
 
 use super::PlayoutSettings;
-use crate::{FRAME_MS, SAMPLE_RATE_HZ};
+use crate::{FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ, Time};
+use std::time::Duration;
 
 /// A reply that came within less tells nothing.
-const LEARNING_TICKS: u64 = 10;
+const LEARNING_TIME: Duration = Duration::from_millis(200);
 /// A provider this far ahead of playing is not bound to real time.
-const FAST_LEAD_MS: u64 = 1_000;
-/// Held back on top for one that is: the send clock may tick just before a chunk comes.
-const MARGIN_MS: u64 = FRAME_MS;
+const FAST_LEAD: Duration = Duration::from_secs(1);
+/// Held back on top for one that is: what the driver's own clock may be late by.
+const MARGIN: Duration = Duration::from_millis(5);
 
 /// How one item is delivered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Delivery {
-    /// Ticks of the send clock since its first chunk.
-    ticks: u64,
-    last_chunk: u64,
-    received: u64,
-    deficit_ms: u64,
-    lead_ms: u64,
+    /// Of its first chunk.
+    began: Option<Time>,
+    last_chunk: Time,
+    /// Samples.
+    received: usize,
+    deficit: Duration,
+    lead: Duration,
 }
 
 impl Delivery {
-    pub(super) fn tick(&mut self) {
-        self.ticks += 1;
-    }
-
     /// Takes a chunk.
-    pub(super) fn chunk(&mut self, samples: usize) {
-        let played_ms = self.ticks * FRAME_MS;
-        let received_ms = self.received * 1_000 / u64::from(SAMPLE_RATE_HZ);
-        // The last chunk is followed by nothing, so only one that follows shows what was short before it.
+    pub(super) fn chunk(&mut self, now: Time, samples: usize) {
+        let began = *self.began.get_or_insert(now);
+        let elapsed = now.since(began);
+        // The last chunk is followed by nothing, so only one that follows shows what was short before it: the frame that
+        // begins before its first sample.
         if self.received > 0 {
-            self.deficit_ms = self.deficit_ms.max(played_ms.saturating_sub(received_ms));
+            let turn = Duration::from_millis((self.received / FRAME_SAMPLES) as u64 * FRAME_MS);
+            self.deficit = self.deficit.max(elapsed.saturating_sub(turn));
         }
-        self.received += samples as u64;
-        self.last_chunk = self.ticks;
-        let received_ms = self.received * 1_000 / u64::from(SAMPLE_RATE_HZ);
-        self.lead_ms = self.lead_ms.max(received_ms.saturating_sub(played_ms));
+        self.received += samples;
+        self.last_chunk = now;
+        let received = Duration::from_micros(self.received as u64 * 1_000_000 / u64::from(SAMPLE_RATE_HZ));
+        self.lead = self.lead.max(received.saturating_sub(elapsed));
     }
 
-    fn need_ms(&self) -> Option<u64> {
-        let margin_ms = if self.lead_ms < FAST_LEAD_MS { MARGIN_MS } else { 0 };
-        (self.last_chunk >= LEARNING_TICKS).then_some(self.deficit_ms + margin_ms)
+    /// Since its first chunk.
+    pub(super) fn waited(&self, now: Time) -> Duration {
+        self.began.map_or(Duration::ZERO, |began| now.since(began))
+    }
+
+    fn need(&self) -> Option<Duration> {
+        let margin = if self.lead < FAST_LEAD { MARGIN } else { Duration::ZERO };
+        (self.last_chunk.since(self.began?) >= LEARNING_TIME).then_some(self.deficit + margin)
     }
 }
 
 /// What is known of the provider.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
-    hold_ms: Option<u64>,
+    hold: Option<Duration>,
 }
 
 impl Pace {
     /// `None` until anything is known.
-    pub(super) const fn hold_ms(&self) -> Option<u64> {
-        self.hold_ms
+    pub(super) const fn hold(&self) -> Option<Duration> {
+        self.hold
     }
 
     /// An item is over.
     pub(super) fn learn(&mut self, delivery: &Delivery, settings: &PlayoutSettings) {
         // One that fell behind by more than may be held back would have run dry all the same.
-        let most_ms = u64::from(settings.max_hold_ms);
-        let Some(need_ms) = delivery.need_ms().filter(|&need_ms| need_ms <= most_ms) else { return };
-        self.hold_ms = Some(match self.hold_ms {
-            Some(hold_ms) if hold_ms > need_ms => hold_ms - (hold_ms - need_ms).div_ceil(4),
-            _ => need_ms,
+        let most = Duration::from_millis(u64::from(settings.max_hold_ms));
+        let Some(need) = delivery.need().filter(|&need| need <= most) else { return };
+        self.hold = Some(match self.hold {
+            Some(hold) if hold > need => hold - quarter(hold - need),
+            _ => need,
         });
     }
+}
+
+/// Of a whole number of milliseconds at least, so that forgetting comes to an end.
+fn quarter(difference: Duration) -> Duration {
+    (difference / 4).max(Duration::from_millis(1)).min(difference)
 }

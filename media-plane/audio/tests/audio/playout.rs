@@ -2,19 +2,55 @@
 
 use crate::common::cases;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 use voicebridge_audio::{
-    FRAME_SAMPLES,
+    FRAME_SAMPLES, Time,
     playout::{Cut, Heard, MAX_ITEMS, Playout, PlayoutSettings, QueueFull, Slot},
 };
 
-fn playout() -> Playout {
-    Playout::new(PlayoutSettings::default())
+/// Playout with the clock that drives it.
+struct Driven {
+    playout: Playout,
+    now: Time,
 }
 
-fn tick(playout: &mut Playout) -> (Slot, [i16; FRAME_SAMPLES]) {
+impl Driven {
+    fn new(settings: PlayoutSettings) -> Self {
+        Self { playout: Playout::new(settings), now: Time::ZERO }
+    }
+
+    fn push(&mut self, item: &str, pcm: &[i16]) -> Result<(), QueueFull> {
+        self.playout.push(self.now, item, pcm)
+    }
+}
+
+impl Deref for Driven {
+    type Target = Playout;
+
+    fn deref(&self) -> &Playout {
+        &self.playout
+    }
+}
+
+impl DerefMut for Driven {
+    fn deref_mut(&mut self) -> &mut Playout {
+        &mut self.playout
+    }
+}
+
+fn playout() -> Driven {
+    Driven::new(PlayoutSettings::default())
+}
+
+/// A slot, and the 20 ms until the next.
+fn tick(playout: &mut Driven) -> (Slot, [i16; FRAME_SAMPLES]) {
     let mut out = [77; FRAME_SAMPLES];
-    let slot = playout.next_frame(&mut out);
+    let slot = playout.playout.next_frame(playout.now, &mut out);
+    playout.now += Duration::from_millis(20);
     if slot != Slot::Frame {
         assert_eq!(out, [0; FRAME_SAMPLES], "{slot:?} is silence");
     }
@@ -243,7 +279,7 @@ fn what_was_not_playing_needs_no_fade() {
 
 #[test]
 fn full_queues_refuse_and_keep_what_they_have() {
-    let mut playout = Playout::new(PlayoutSettings { max_bytes: 2_000, ..PlayoutSettings::default() });
+    let mut playout = Driven::new(PlayoutSettings { max_bytes: 2_000, ..PlayoutSettings::default() });
     playout.push("a", &[1; 900]).unwrap();
     let full = QueueFull::Bytes { queued: 1_800, offered: 202, limit: 2_000 };
     assert_eq!(playout.push("a", &[1; 101]), Err(full));

@@ -2,7 +2,7 @@
 
 use crate::common::Numbers;
 use voicebridge_audio::{
-    FRAME_SAMPLES,
+    FRAME_SAMPLES, Time,
     playout::{Playout, PlayoutSettings, Slot},
 };
 
@@ -17,26 +17,32 @@ struct Told {
 
 /// Plays a reply whose chunks come at these milliseconds, each so long. A chunk that comes with a tick comes before it.
 fn reply(playout: &mut Playout, name: &str, chunks: &[(u64, u64)]) -> Told {
+    reply_at(playout, 0, name, chunks)
+}
+
+/// As [`reply`], with the first tick so long after the first chunk.
+fn reply_at(playout: &mut Playout, phase_ms: u64, name: &str, chunks: &[(u64, u64)]) -> Told {
     let underruns = playout.statistics().underruns;
     let mut chunks = chunks.iter().peekable();
     let mut out = [0; FRAME_SAMPLES];
     let mut first_frame = None;
     let mut now_ms = 0;
+    let at = Time::from_millis;
     loop {
         while let Some(&(_, long_ms)) = chunks.next_if(|&&(at_ms, _)| at_ms <= now_ms) {
-            playout.push(name, &vec![1_000; long_ms as usize * 24]).unwrap();
+            playout.push(at(now_ms), name, &vec![1_000; long_ms as usize * 24]).unwrap();
             if chunks.peek().is_none() {
                 playout.finish(name);
             }
         }
-        if playout.next_frame(&mut out) == Slot::Frame {
+        if now_ms % FRAME_MS == phase_ms && playout.next_frame(at(now_ms), &mut out) == Slot::Frame {
             first_frame.get_or_insert(now_ms);
         }
         if playout.is_idle() && chunks.peek().is_none() {
             let underruns = playout.statistics().underruns - underruns;
             return Told { held_ms: first_frame.expect("it was played"), underruns };
         }
-        now_ms += FRAME_MS;
+        now_ms += 1;
     }
 }
 
@@ -74,6 +80,24 @@ fn an_even_provider_in_real_time_is_held_back_by_one_frame() {
     for round in 0..5 {
         let told = reply(&mut playout, &round.to_string(), &real_time(1, 20, 0));
         assert_eq!(told, Told { held_ms: 20, underruns: 0 });
+    }
+}
+
+#[test]
+fn a_provider_in_real_time_waits_for_the_next_frame_that_is_surely_complete() {
+    for phase_ms in 0..FRAME_MS {
+        let settings = PlayoutSettings { prefill_ms: 40, prefill_patience_ms: 5, ..PlayoutSettings::default() };
+        let mut playout = Playout::new(settings);
+        // Nobody is punctual to the millisecond.
+        let chunks = |round: u64| real_time(round, 20, 3);
+        let expected_ms = if phase_ms < 5 { phase_ms + FRAME_MS } else { phase_ms };
+        let first = reply_at(&mut playout, phase_ms, "first", &chunks(0));
+        assert_eq!(first, Told { held_ms: expected_ms, underruns: 0 }, "ticks {phase_ms} ms after the chunks");
+        for round in 1..5 {
+            let told = reply_at(&mut playout, phase_ms, &round.to_string(), &chunks(round));
+            let most_ms = phase_ms + if phase_ms < 8 { FRAME_MS } else { 0 };
+            assert_eq!(told, Told { held_ms: most_ms, underruns: 0 }, "ticks {phase_ms} ms after the chunks");
+        }
     }
 }
 
@@ -131,23 +155,23 @@ fn a_fixed_prefill_stays() {
 fn memory_follows_what_is_queued() {
     let mut playout = Playout::new(PlayoutSettings::default());
     let minute = vec![5; 24_000];
-    (0..60).for_each(|_| playout.push("long", &minute).unwrap());
+    (0..60).for_each(|_| playout.push(Time::ZERO, "long", &minute).unwrap());
     playout.finish("long");
     let queued = 60 * 48_000;
     assert!((queued..queued + 20_000).contains(&playout.held_bytes()), "{} bytes", playout.held_bytes());
     let mut out = [0; FRAME_SAMPLES];
     for played_s in 1..=60 {
-        (0..50).for_each(|_| assert_eq!(playout.next_frame(&mut out), Slot::Frame));
+        (0..50).for_each(|_| assert_eq!(playout.next_frame(Time::ZERO, &mut out), Slot::Frame));
         let left = queued - played_s * 48_000;
         assert!(playout.held_bytes() <= left + 330_000, "{} bytes with {left} queued", playout.held_bytes());
     }
     assert!(playout.is_idle() && playout.held_bytes() <= 310_000);
 
-    (0..60).for_each(|_| playout.push("cut", &minute).unwrap());
+    (0..60).for_each(|_| playout.push(Time::ZERO, "cut", &minute).unwrap());
     playout.flush();
     assert!(playout.held_bytes() <= 310_000, "an interruption gives it back");
     for index in 0..60 {
-        playout.push(&index.to_string(), &[1; 10]).unwrap();
+        playout.push(Time::ZERO, &index.to_string(), &[1; 10]).unwrap();
     }
     assert!(playout.held_bytes() <= 60 * 20_000 + 310_000);
 }

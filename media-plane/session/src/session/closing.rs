@@ -138,7 +138,7 @@ impl Session {
 
     fn apologise(&mut self, now: Time, termination: Termination, ports: &mut dyn Ports) {
         let apology = clips::clip(&self.agent.primary_language(), ClipName::Apology);
-        self.downlink.push_notice(APOLOGY_ITEM, &apology.pcm);
+        self.downlink.push_notice(now, APOLOGY_ITEM, &apology.pcm);
         let said = self.transcripts.add(APOLOGY_ITEM, apology.text, TextMode::Final);
         self.report_said(now, said, ports);
         self.life = Life::Closing(Closing {

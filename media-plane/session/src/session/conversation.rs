@@ -79,7 +79,7 @@ impl Session {
     fn on_audio_out(&mut self, now: Time, item: &str, pcm: &[i16], ports: &mut dyn Ports) {
         self.spoke = true;
         self.meter.on_answered(now);
-        if self.downlink.push(item, pcm) || self.overflowing.as_deref() == Some(item) {
+        if self.downlink.push(now, item, pcm) || self.overflowing.as_deref() == Some(item) {
             return;
         }
         self.overflowing = Some(item.to_owned());

@@ -91,6 +91,7 @@ impl Downlink {
         };
         let playout = PlayoutSettings {
             prefill_ms: limits.prefill_ms,
+            prefill_patience_ms: limits.prefill_patience_ms,
             // As much time in either format.
             max_bytes: limits.playout_bytes / (SAMPLE_RATE_HZ / format.sample_rate_hz()) as usize,
             sample_rate_hz: format.sample_rate_hz(),
@@ -160,7 +161,7 @@ impl Downlink {
     fn send_audio(&mut self, now: Time, ports: &mut dyn Ports) {
         let mut pcm = [0; FRAME_SAMPLES];
         let pcm = &mut pcm[..FRAME_SAMPLES * self.format.sample_rate_hz() as usize / SAMPLE_RATE_HZ as usize];
-        let slot = self.playout.next_frame(pcm);
+        let slot = self.playout.next_frame(now, pcm);
         let tone = if slot == Slot::Frame { Tone::Speech } else { Tone::Silence };
         self.statistics.dry_slots += u64::from(slot == Slot::Underrun);
         let first = self.statistics.packets_sent == 0;
@@ -233,16 +234,16 @@ impl Downlink {
     }
 
     /// Queues audio of an item. False when there is no room; nothing of it is taken then.
-    pub(super) fn push(&mut self, item: &str, pcm: &[i16]) -> bool {
-        self.playout.push(item, pcm).is_ok()
+    pub(super) fn push(&mut self, now: Time, item: &str, pcm: &[i16]) -> bool {
+        self.playout.push(now, item, pcm).is_ok()
     }
 
     /// Queues a whole item of ours, at 24 kHz whatever the AI's audio is.
-    pub(super) fn push_notice(&mut self, item: &str, pcm: &[i16]) {
+    pub(super) fn push_notice(&mut self, now: Time, item: &str, pcm: &[i16]) {
         // There is room: what was queued before was silenced.
         let _fits = match self.format {
-            AudioFormat::Pcm => self.push(item, pcm),
-            AudioFormat::G711(_) => self.push(item, &resample::narrowed(pcm)),
+            AudioFormat::Pcm => self.push(now, item, pcm),
+            AudioFormat::G711(_) => self.push(now, item, &resample::narrowed(pcm)),
         };
         self.finish(item);
     }
