@@ -52,6 +52,13 @@ use transcripts::Transcripts;
 /// Rounds of one call of [`Session::handle`]; two or three are usual. A session never keeps its thread from the others.
 const MAX_ROUNDS: usize = 32;
 
+/// Whether packets that are due leave in this call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SendClock {
+    Runs,
+    Later,
+}
+
 /// What a session begins with.
 pub struct Setup<'a> {
     /// How the AI behaves.
@@ -160,15 +167,19 @@ impl Session {
         if !session.link.provider.capabilities().needs_socket {
             session.link.open(now, &session.agent, ports);
         }
-        session.run(now, ports);
+        session.run(now, SendClock::Runs, ports);
         Ok(session)
     }
 
     /// Takes what happened and does everything that is due by `now`. After the end it does nothing.
+    ///
+    /// A provider's message leaves the send clock alone: of several that came together all are heard before a frame is
+    /// taken from what they bring. What is due stays due, see [`Session::deadline`].
     pub fn handle(&mut self, now: Time, input: Input<'_>, ports: &mut dyn Ports) {
         if self.is_ended() {
             return;
         }
+        let clock = if matches!(input, Input::ProviderMessage(_)) { SendClock::Later } else { SendClock::Runs };
         match input {
             Input::Tick => {}
             Input::Advance(stage) => self.stages.advance(now, stage),
@@ -185,7 +196,7 @@ impl Session {
             Input::Command(command) => self.on_command(now, command, ports),
             Input::End(termination) => self.end(now, termination, ports),
         }
-        self.run(now, ports);
+        self.run(now, clock, ports);
     }
 
     /// When to call [`Session::handle`] even if nothing happens; `None` after the end.
@@ -194,10 +205,13 @@ impl Session {
         if self.is_ended() {
             return None;
         }
+        self.downlink.deadline().into_iter().chain(self.deadline_but_sending()).min()
+    }
+
+    fn deadline_but_sending(&self) -> Option<Time> {
         let hold = self.hold.as_ref().and_then(Hold::deadline);
-        let media = [self.uplink.deadline(), self.downlink.deadline(), self.keypad.deadline()];
-        let parts = [self.link.deadline(), hold, self.timer()];
-        media.into_iter().chain(parts).flatten().min()
+        let parts = [self.uplink.deadline(), self.keypad.deadline(), self.link.deadline(), hold, self.timer()];
+        parts.into_iter().flatten().min()
     }
 
     /// How the session is doing.
@@ -270,7 +284,7 @@ impl Session {
 
     /// Does what is due, until there is nothing left for this moment or the rounds are over; a deadline that is still
     /// due then brings the driver back at once.
-    fn run(&mut self, now: Time, ports: &mut dyn Ports) {
+    fn run(&mut self, now: Time, clock: SendClock, ports: &mut dyn Ports) {
         for _ in 0..MAX_ROUNDS {
             if self.is_ended() {
                 return;
@@ -291,10 +305,16 @@ impl Session {
             if self.is_ended() {
                 return;
             }
-            self.run_downlink(now, ports);
+            if clock == SendClock::Runs {
+                self.run_downlink(now, ports);
+            }
             self.answer_late(now, ports);
             self.close_if_said(now, ports);
-            if self.is_ended() || self.deadline().is_none_or(|due| due > now) {
+            let due = match clock {
+                SendClock::Runs => self.deadline(),
+                SendClock::Later => self.deadline_but_sending(),
+            };
+            if self.is_ended() || due.is_none_or(|due| due > now) {
                 return;
             }
         }
