@@ -8,6 +8,7 @@
 
 #![warn(missing_docs)]
 
+mod bell;
 #[cfg(test)]
 #[path = "../tests/support/caller.rs"]
 mod caller;

@@ -11,6 +11,7 @@
 mod call;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod worker;
 
 use std::{
@@ -32,7 +33,8 @@ use voicebridge_session::{Command, Stage, Termination};
 
 pub use call::{Call, Wiring};
 
-use crate::{clock::Clock, sessions::Sessions};
+use crate::{bell::Alarm, clock::Clock, sessions::Sessions};
+use waiting::Waiting;
 
 /// Orders waiting for one media thread.
 pub const ORDERS: usize = 1_024;
@@ -87,6 +89,7 @@ impl Load {
 struct Shard {
     orders: mpsc::Sender<Order>,
     load: Arc<Load>,
+    alarm: Arc<Alarm>,
 }
 
 /// All media threads of a node. They end when this is dropped; sessions still live then are dropped with them.
@@ -103,15 +106,17 @@ impl Shards {
     /// Spawns `threads` media threads, each governing its encoders with a copy of `governor`.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// When the system refuses a thread, or what it waits with.
     pub fn start(threads: usize, governor: Governor, clock: Clock, sessions: &Arc<Sessions>) -> io::Result<Self> {
         let shards = (0..threads)
             .map(|index| {
                 let (orders, inbox) = mpsc::channel(ORDERS);
                 let load = Arc::new(Load::default());
-                let worker = worker::Worker::new(clock, governor, inbox, load.clone(), sessions.clone());
+                let waiting = Waiting::new()?;
+                let alarm = waiting.alarm().clone();
+                let worker = worker::Worker::new(clock, governor, inbox, load.clone(), sessions.clone(), waiting);
                 thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;
-                Ok(Shard { orders, load })
+                Ok(Shard { orders, load, alarm })
             })
             .collect::<io::Result<_>>()?;
         Ok(Self { shards })
@@ -142,7 +147,9 @@ impl Shards {
         shard.orders.try_send(Order::Add(Box::new(call))).map_err(|_| {
             shard.load.calls.fetch_sub(1, Ordering::Relaxed);
             Busy
-        })
+        })?;
+        shard.alarm.ring();
+        Ok(())
     }
 
     /// Tells a session how far signalling has come; the stage it is at now, `None` if it has ended.
@@ -181,6 +188,7 @@ impl Shards {
             if timeout(ORDER_TIMEOUT, shard.orders.send(order)).await.is_err() {
                 tracing::error!("a media thread takes no orders; its sessions are not ended in order");
             }
+            shard.alarm.ring();
         }
     }
 
@@ -194,7 +202,9 @@ impl Shards {
         let (reply, answer) = oneshot::channel();
         let order = order(reply);
         timeout(ORDER_TIMEOUT, async {
-            self.shards[at.0].orders.send(order).await.map_err(|_| Busy)?;
+            let shard = &self.shards[at.0];
+            shard.orders.send(order).await.map_err(|_| Busy)?;
+            shard.alarm.ring();
             answer.await.map_err(|_| Busy)
         })
         .await

@@ -25,6 +25,7 @@ use tracing::Instrument as _;
 use voicebridge_session::{ports::ProviderClosed, provider::openai::Endpoint};
 
 use super::outbox::{Next, Outbox};
+use crate::bell::Bell;
 
 /// DNS, TCP, TLS and the upgrade together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -34,7 +35,7 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const MAX_MISSED_PINGS: u32 = 2;
 /// Largest message taken. Realtime servers send audio deltas beyond the common limit of 1 MiB.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
-/// Messages waiting for the session's thread, which empties the inbox every tick.
+/// Messages waiting for the session's thread, which empties the inbox every tick at the latest.
 const INBOX_MESSAGES: usize = 64;
 /// One message must be on its way within this time.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,7 +108,54 @@ impl Closed {
 }
 
 /// The session's end of the queue from the socket.
-pub type Inbox = mpsc::Receiver<Arrival>;
+#[derive(Debug)]
+pub struct Inbox {
+    arrivals: mpsc::Receiver<Arrival>,
+    bell: Bell,
+}
+
+impl Inbox {
+    /// The next arrival, if one waits.
+    pub fn take(&mut self) -> Option<Arrival> {
+        self.arrivals.try_recv().ok()
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.arrivals.is_empty()
+    }
+
+    /// Waits for the next arrival; none after the last.
+    #[cfg(test)]
+    async fn recv(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+
+    /// Rings whenever something came.
+    pub(crate) const fn bell(&self) -> &Bell {
+        &self.bell
+    }
+}
+
+/// The socket's end of it.
+struct Arrivals {
+    queue: mpsc::Sender<Arrival>,
+    bell: Bell,
+}
+
+impl Arrivals {
+    /// Waits for room. False when the session is gone.
+    async fn send(&self, arrival: Arrival) -> bool {
+        let sent = self.queue.send(arrival).await.is_ok();
+        self.bell.ring();
+        sent
+    }
+
+    async fn closed(&self) {
+        self.queue.closed().await;
+    }
+}
 
 type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
@@ -119,13 +167,15 @@ pub fn open(endpoint: Endpoint) -> (Outbox, Inbox) {
 
 fn open_with(endpoint: Endpoint, timing: Timing) -> (Outbox, Inbox) {
     let outbox = Outbox::default();
-    let (arrivals, inbox) = mpsc::channel(INBOX_MESSAGES);
+    let (queue, taken) = mpsc::channel(INBOX_MESSAGES);
+    let bell = Bell::default();
+    let (arrivals, inbox) = (Arrivals { queue, bell: bell.clone() }, Inbox { arrivals: taken, bell });
     let span = tracing::info_span!("provider", url = %endpoint.url);
     tokio::spawn(run(endpoint, timing, outbox.clone(), arrivals).instrument(span));
     (outbox, inbox)
 }
 
-async fn run(endpoint: Endpoint, timing: Timing, outbox: Outbox, arrivals: mpsc::Sender<Arrival>) {
+async fn run(endpoint: Endpoint, timing: Timing, outbox: Outbox, arrivals: Arrivals) {
     let connected = tokio::select! {
         connected = timeout(timing.connect, connect(&endpoint)) => connected,
         // The call is over before the provider answered.
@@ -133,7 +183,7 @@ async fn run(endpoint: Endpoint, timing: Timing, outbox: Outbox, arrivals: mpsc:
     };
     let closed = match connected {
         Ok(Ok(socket)) => {
-            if arrivals.send(Arrival::Opened).await.is_err() {
+            if !arrivals.send(Arrival::Opened).await {
                 return;
             }
             converse(socket, timing, &outbox, &arrivals).await
@@ -143,7 +193,7 @@ async fn run(endpoint: Endpoint, timing: Timing, outbox: Outbox, arrivals: mpsc:
     };
     if let Some(closed) = closed {
         tracing::debug!(?closed, "the provider's socket is gone");
-        // Err: the session is gone as well.
+        // False: the session is gone as well.
         let _ = arrivals.send(Arrival::Closed(closed)).await;
     }
 }
@@ -172,12 +222,7 @@ async fn connect(endpoint: &Endpoint) -> Result<Socket, Closed> {
 }
 
 /// `None` when the session closed first.
-async fn converse(
-    mut socket: Socket,
-    timing: Timing,
-    outbox: &Outbox,
-    arrivals: &mpsc::Sender<Arrival>,
-) -> Option<Closed> {
+async fn converse(mut socket: Socket, timing: Timing, outbox: &Outbox, arrivals: &Arrivals) -> Option<Closed> {
     let mut ping = interval_at(Instant::now() + timing.ping_every, timing.ping_every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut missed = 0;
@@ -199,7 +244,7 @@ async fn converse(
                 missed = 0;
                 match message {
                     Some(Ok(Message::Text(text))) => {
-                        if arrivals.send(Arrival::Message(text)).await.is_err() {
+                        if !arrivals.send(Arrival::Message(text)).await {
                             say_goodbye(&mut socket).await;
                             return None;
                         }

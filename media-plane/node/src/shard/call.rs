@@ -1,13 +1,14 @@
 //! One session on its media thread: socket, peer, session core and provider queues, and the tick that connects them.
 //!
-//! Flow of a tick: datagrams -> peer -> session; provider messages -> session; due deadlines; what the peer has to
+//! Flow of a step: provider messages -> session; datagrams -> peer -> session; due deadlines; what the peer has to
 //! send -> socket. The session core acts through [`Wiring`].
 //!
-//! Bounds per tick: [`MAX_DATAGRAMS`] and [`MAX_ARRIVALS`], so that one flooded session delays its neighbours by no more
-//! than that; the rest waits in the kernel's buffer and in the provider's inbox.
+//! Bounds per step: [`MAX_DATAGRAMS`] and [`MAX_ARRIVALS`], so that one flooded session delays its neighbours by no more
+//! than that; the rest waits in the kernel's buffer and in the provider's inbox for the next one.
 
 use std::{
     io::ErrorKind,
+    net::UdpSocket,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -19,7 +20,9 @@ use voicebridge_session::{
     TerminationResult,
 };
 
+use super::waiting::Seat;
 use crate::{
+    bell::Alarm,
     clock::Clock,
     entry::{Entry, Picture},
     peer::{Engine, Output, Peer},
@@ -27,9 +30,9 @@ use crate::{
     udp::Lease,
 };
 
-/// Datagrams taken from one socket in a tick; a call brings one or two.
+/// Datagrams taken from one socket in a step; a call brings one or two.
 const MAX_DATAGRAMS: usize = 64;
-/// Provider messages taken in a tick.
+/// Provider messages taken in a step.
 const MAX_ARRIVALS: usize = 64;
 
 /// What the session core acts on: the peer, the provider's outbox and the journal.
@@ -78,6 +81,10 @@ pub struct Call {
     lease: Lease,
     inbox: Option<Inbox>,
     clock: Clock,
+    /// Where its thread reports datagrams for it; none before it is there.
+    seat: Option<Seat>,
+    /// A datagram may wait.
+    readable: bool,
     /// Connect at once, without waiting for ANSWER_DELIVERED.
     immediate: bool,
     /// Its code panicked: it is dropped as it is.
@@ -115,6 +122,8 @@ impl Call {
             lease,
             inbox,
             clock,
+            seat: None,
+            readable: false,
             immediate,
             broken: false,
             connecting: tracing::Span::none(),
@@ -173,10 +182,12 @@ impl Call {
         self.session.handle(self.clock.time(now), input, &mut self.wiring);
     }
 
-    /// One tick.
+    /// Takes what came and does what is due. The provider first, and all it sent: a frame that is due is to find what is
+    /// there for it.
     pub(super) fn step(&mut self, now: Instant, buffer: &mut [u8]) {
-        self.receive(now, buffer);
+        self.readable = false;
         self.hear_provider(now);
+        self.receive(now, buffer);
         if self.session.deadline().is_some_and(|deadline| deadline <= self.now(now)) {
             self.input(now, Input::Tick);
         }
@@ -184,6 +195,37 @@ impl Call {
         if self.painted != Some(self.session.state()) {
             self.paint();
         }
+    }
+
+    /// Has the thread woken for it from now on, under this seat.
+    pub(super) fn sit(&mut self, seat: Seat, alarm: &Arc<Alarm>) {
+        self.seat = Some(seat);
+        if let Some(inbox) = &self.inbox {
+            inbox.bell().connect(alarm);
+        }
+    }
+
+    /// A datagram came for `seat`; whether that is this call.
+    pub(super) fn came_for(&mut self, seat: Seat) -> bool {
+        let mine = self.seat == Some(seat);
+        self.readable |= mine;
+        mine
+    }
+
+    /// Whether there is something to do before the next tick.
+    pub(super) fn is_wanted(&self, now: Instant) -> bool {
+        self.readable
+            || self.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty())
+            || self.due().is_some_and(|due| due <= now)
+    }
+
+    /// When the session core wants to be told the time. The peer's own deadlines may wait for a tick.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.session.deadline().map(|deadline| self.clock.instant(deadline))
+    }
+
+    pub(super) const fn socket(&self) -> &UdpSocket {
+        &self.lease.socket
     }
 
     /// Says good-bye to the caller's side.
@@ -231,7 +273,7 @@ impl Call {
 
     fn hear_provider(&mut self, now: Instant) {
         for _ in 0..MAX_ARRIVALS {
-            let Some(Ok(arrival)) = self.inbox.as_mut().map(|inbox| inbox.try_recv()) else { return };
+            let Some(arrival) = self.inbox.as_mut().and_then(Inbox::take) else { return };
             match arrival {
                 Arrival::Opened => self.input(now, Input::ProviderOpened),
                 Arrival::Message(text) => self.input(now, Input::ProviderMessage(&text)),

@@ -1,13 +1,13 @@
-//! One media thread: a loop on a 5 ms tick over the sessions it owns.
+//! One media thread: a loop over the sessions it owns.
 //!
-//! A tick takes orders, lets every session work, and sleeps until the next multiple of the tick; measured, ticking
-//! instead of waking per packet halves the cost of transport for some 3 ms of mean delay. With no session it waits for an
-//! order instead. Once a second its load decides on the complexity of all its encoders. A panic inside a session ends that session with `INTERNAL`, and nobody else notices.
+//! Every 5 ms, at a tick, it takes orders and lets every session work; between two ticks, while the load allows it, those
+//! sessions for which something came or is due (see `waiting`). With no session it waits for an order instead. Once a
+//! second its load decides on that and on the complexity of all its encoders. A panic inside a session ends that session
+//! with `INTERNAL`, and nobody else notices.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use voicebridge_audio::governor::Governor;
 use voicebridge_session::{Input, Termination};
 
-use super::{Call, Load, Order};
+use super::{Call, Load, Order, waiting::Waiting};
 use crate::{clock::Clock, sessions::Sessions};
 
-/// Time between two looks at the sockets.
+/// Longest time between two looks at everything.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
 /// Over which time the busy share is taken, and how often a session's picture is renewed.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -31,6 +31,7 @@ pub(super) struct Worker {
     load: Arc<Load>,
     sessions: Arc<Sessions>,
     governor: Governor,
+    waiting: Waiting,
     calls: Vec<Call>,
 }
 
@@ -48,14 +49,15 @@ impl Worker {
         orders: mpsc::Receiver<Order>,
         load: Arc<Load>,
         sessions: Arc<Sessions>,
+        waiting: Waiting,
     ) -> Self {
-        Self { clock, orders, load, sessions, governor, calls: Vec::new() }
+        Self { clock, orders, load, sessions, governor, waiting, calls: Vec::new() }
     }
 
     pub(super) fn run(mut self) {
         let mut buffer = [0; DATAGRAM_BYTES];
-        let mut next = Instant::now();
-        let mut period = Period::new(next);
+        let mut tick = Instant::now();
+        let mut period = Period::new(tick);
         loop {
             if self.calls.is_empty() {
                 period.idle(&self.load);
@@ -63,16 +65,19 @@ impl Worker {
                     Some(order) => self.obey(order),
                     None => return,
                 }
-                next = Instant::now();
-                period = Period::new(next);
+                tick = Instant::now();
+                period = Period::new(tick);
             }
             let began = Instant::now();
             if matches!(self.take_orders(), Orders::Closed) {
                 return;
             }
+            let at_tick = began >= tick;
             let renew = period.is_over(began);
             for call in &mut self.calls {
-                call.guarded(|call| call.step(began, &mut buffer));
+                if at_tick || call.is_wanted(began) {
+                    call.guarded(|call| call.step(began, &mut buffer));
+                }
                 if renew {
                     call.paint();
                 }
@@ -82,16 +87,22 @@ impl Worker {
             if renew {
                 let share = period.close(began, &self.load);
                 self.govern(began, share);
+                self.waiting.observe(share);
             }
-            next += TICK;
-            let now = Instant::now();
-            if next > now {
-                thread::sleep(next - now);
-            } else {
-                // Overloaded: begin the next tick at once, but do not try to make up for those missed.
-                metrics::counter!("voicebridge_media_ticks_missed_total").increment(1);
-                next = now;
+            if at_tick {
+                tick += TICK;
+                let now = Instant::now();
+                if tick <= now {
+                    // Overloaded: begin the next tick at once, but do not try to make up for those missed.
+                    metrics::counter!("voicebridge_media_ticks_missed_total").increment(1);
+                    tick = now;
+                }
             }
+            let due = self.calls.iter().filter_map(Call::due).min();
+            let calls = &mut self.calls;
+            self.waiting.wait(tick, due, |seat| {
+                calls.iter_mut().any(|call| call.came_for(seat));
+            });
         }
     }
 
@@ -121,6 +132,8 @@ impl Worker {
         let now = Instant::now();
         match order {
             Order::Add(mut call) => {
+                let seat = self.waiting.watch(call.socket());
+                call.sit(seat, self.waiting.alarm());
                 let complexity = self.governor.complexity();
                 call.guarded(|call| {
                     call.input(now, Input::Complexity(complexity));
@@ -166,7 +179,7 @@ impl Worker {
 
     /// Lets go of sessions that have ended: socket closed, port rested, slot free.
     fn bury(&mut self) {
-        let (load, sessions, clock) = (&self.load, &self.sessions, self.clock);
+        let (load, sessions, clock, waiting) = (&self.load, &self.sessions, self.clock, &self.waiting);
         self.calls.retain_mut(|call| {
             if !call.is_over() {
                 return true;
@@ -174,6 +187,7 @@ impl Worker {
             let now = Instant::now();
             // A call that panicked may do so again; it is dropped all the same.
             let _ = catch_unwind(AssertUnwindSafe(|| call.hang_up(now)));
+            waiting.forget(call.socket());
             call.paint();
             load.calls.fetch_sub(1, Ordering::Relaxed);
             sessions.ended(&call.entry().session_id, clock.time(now));
