@@ -4,22 +4,11 @@ use std::time::Duration;
 
 use voicebridge_proto::types::v1::Stage;
 use voicebridge_simulator::{
+    delay,
     meta::{CallRecord, Moment},
-    speech::{SAMPLE_RATE_HZ, fixture, recognise_among},
 };
 
 use super::evidence::Evidence;
-
-const SAMPLES_PER_MS: i64 = SAMPLE_RATE_HZ as i64 / 1_000;
-const FRAME_SAMPLES: usize = SAMPLE_RATE_HZ as usize / 50;
-/// RTP time of one frame, 48 kHz units.
-const FRAME_UNITS: u32 = 960;
-/// The recogniser finds a place to about 5 ms; the waveform is compared this far around it.
-const SEARCH_MS: i64 = 20;
-/// A frame quieter than this says nothing about when it arrived; the recordings are at -20 dBFS.
-const LOUD_DBFS: f64 = -35.0;
-/// The part of an utterance whose waveform is compared: long enough to have one clear best place.
-const COMPARED_MS: usize = 600;
 
 /// The middle and the slow end of a row of measurements, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -49,7 +38,8 @@ pub(crate) struct Speed {
     pub(crate) longest_gap: Option<Spread>,
     /// The most a simulated caller itself was late: when this is large, this machine was too slow to judge by.
     pub(crate) own_delay: Option<Spread>,
-    /// From the caller's packet to the packet with that sound in it, through an AI that echoes.
+    /// From the caller's packet leaving its socket to the packet with that sound in it coming there, through an AI that
+    /// echoes.
     pub(crate) mouth_to_ear: Option<Spread>,
 }
 
@@ -64,7 +54,7 @@ impl Speed {
             }),
             longest_gap: over(|call| longest_gap(&call.record).map(ms)),
             own_delay: over(|call| Some(ms(call.record.worst_own_delay))),
-            mouth_to_ear: echo.map(mouth_to_ear).and_then(Spread::of),
+            mouth_to_ear: echo.and_then(|echo| Spread::of(delay::mouth_to_ear(echo).into_iter().map(ms).collect())),
         }
     }
 }
@@ -77,67 +67,6 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
-/// For each loud frame the caller sent, how long until the packet came that holds its sound. Milliseconds.
-fn mouth_to_ear(record: &CallRecord) -> Vec<f64> {
-    let Some(first) = record.packets.first() else { return Vec::new() };
-    // When the packet of each frame of `pcm_heard` came.
-    let mut arrivals = vec![None; record.pcm_heard.len() / FRAME_SAMPLES];
-    for packet in &record.packets {
-        let index = (packet.timestamp.wrapping_sub(first.timestamp) / FRAME_UNITS) as usize;
-        if let Some(slot @ None) = arrivals.get_mut(index) {
-            *slot = Some(packet.at);
-        }
-    }
-    let mut delays = Vec::new();
-    for spoken in &record.spoken {
-        let pcm = spoken.utterance.pcm();
-        let Some(place) = place_of(spoken.utterance.name(), pcm, &record.pcm_heard) else { continue };
-        for (index, frame) in pcm.chunks(FRAME_SAMPLES).enumerate().filter(|(_, frame)| is_loud(frame)) {
-            // The middle of the frame stands for its sound.
-            let heard = place + (index * FRAME_SAMPLES + frame.len() / 2) as i64;
-            let arrival = usize::try_from(heard).ok().and_then(|at| *arrivals.get(at / FRAME_SAMPLES)?);
-            let sent = record.sent.get(spoken.first_packet + index).map(|packet| packet.at);
-            if let (Some(arrival), Some(sent)) = (arrival, sent) {
-                delays.push(arrival.saturating_duration_since(sent).as_secs_f64() * 1_000.0);
-            }
-        }
-    }
-    delays
-}
-
-/// The sample of `heard` at which the utterance begins: by envelope, then by waveform.
-fn place_of(name: &str, pcm: &[i16], heard: &[i16]) -> Option<i64> {
-    let found = recognise_among(heard, std::slice::from_ref(fixture(name)?))?;
-    let loud = pcm.chunks(FRAME_SAMPLES).position(is_loud)? * FRAME_SAMPLES;
-    let sample = &pcm[loud..(loud + COMPARED_MS * SAMPLES_PER_MS as usize).min(pcm.len())];
-    let around = found.start_ms * SAMPLES_PER_MS;
-    let reach = SEARCH_MS * SAMPLES_PER_MS;
-    (around - reach..=around + reach)
-        .filter_map(|place| {
-            let from = usize::try_from(place + loud as i64).ok()?;
-            Some((place, alike(sample, heard.get(from..from + sample.len())?)))
-        })
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .map(|(place, _)| place)
-}
-
-/// Normalised correlation of two stretches of the same length.
-fn alike(a: &[i16], b: &[i16]) -> f64 {
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (&a, &b) in a.iter().zip(b) {
-        let (a, b) = (f64::from(a), f64::from(b));
-        ab += a * b;
-        aa += a * a;
-        bb += b * b;
-    }
-    ab / (aa * bb).sqrt().max(1.0)
-}
-
-fn is_loud(frame: &[i16]) -> bool {
-    let power = frame.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>() / frame.len().max(1) as f64;
-    10.0 * (power / 32_768_f64.powi(2)).max(1e-12).log10() > LOUD_DBFS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,18 +77,5 @@ mod tests {
         assert_eq!(Spread::of(vec![7.0]), Some(Spread { p50_ms: 7.0, p95_ms: 7.0, max_ms: 7.0 }));
         let hundred = (1..=100).rev().map(f64::from).collect();
         assert_eq!(Spread::of(hundred), Some(Spread { p50_ms: 50.0, p95_ms: 95.0, max_ms: 100.0 }));
-    }
-
-    #[test]
-    fn an_utterance_is_found_to_the_sample() {
-        let fixture = fixture("opening-hours").unwrap();
-        for lead in [0, 12_345, 48_000] {
-            let mut heard = vec![0; lead];
-            // At another volume, as a codec may leave it.
-            heard.extend(fixture.pcm.iter().map(|sample| sample / 2));
-            heard.resize(heard.len() + 24_000, 0);
-            assert_eq!(place_of("opening-hours", &fixture.pcm, &heard), Some(lead as i64));
-        }
-        assert_eq!(place_of("opening-hours", &fixture.pcm, &vec![0; 96_000]), None);
     }
 }

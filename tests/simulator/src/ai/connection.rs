@@ -93,11 +93,13 @@ async fn converse(
     let (found, recognitions) = mpsc::channel(RECOGNITION_QUEUE);
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let model = shared.with_record(index, |record| record.model.clone());
+    let opened = Instant::now();
+    shared.with_record(index, |record| record.opened = Some(opened.into_std()));
     let mut connection = Connection {
         socket,
         shared: Arc::clone(shared),
         index,
-        opened: Instant::now(),
+        opened,
         flow: Flow::Open,
         held_back: VecDeque::new(),
         found,

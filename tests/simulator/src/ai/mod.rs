@@ -20,7 +20,7 @@ mod settings;
 mod upgrade;
 mod wire;
 
-pub use record::{Appends, Interval, ReplyRecord, SessionRecord, Truncation, Utterance, Violation};
+pub use record::{Appends, Interval, Piece, ReplyRecord, SessionRecord, Truncation, Utterance, Violation};
 pub use server::RealtimeServer;
 pub use settings::{
     AiSettings, CloseFault, Disruption, Faults, Mode, Replies, ResponseFault, UnknownModel, UpdateFault,

@@ -1,6 +1,9 @@
 //! What a session leaves behind for a test to look at.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::speech::Recognised;
 
@@ -15,6 +18,8 @@ pub struct SessionRecord {
     pub model: String,
     /// Headers of the upgrade in lower case. The bearer is replaced by `Bearer ***`.
     pub headers: BTreeMap<String, String>,
+    /// When the connection opened: what other moments count from.
+    pub opened: Option<Instant>,
     /// Status of the upgrade: 101, or the refusal.
     pub http_status: u16,
     /// Instructions in force.
@@ -27,6 +32,8 @@ pub struct SessionRecord {
     pub pcm: Vec<i16>,
     /// How it was appended.
     pub appends: Appends,
+    /// When `speech_started` was sent, since the connection opened.
+    pub speech_started: Vec<Duration>,
     /// What the caller said.
     pub utterances: Vec<Utterance>,
     /// What the AI said.
@@ -48,6 +55,18 @@ pub struct SessionRecord {
 /// Longest recording kept per session, samples (10 minutes). What comes later is processed and not kept.
 pub(super) const MAX_RECORDED_SAMPLES: usize = 10 * 60 * 24_000;
 
+/// Pieces whose time is kept, in either direction of a session. Of later ones only the audio is.
+const MAX_PIECES: usize = 60_000;
+
+/// Audio that passed the socket in one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// When, since the connection opened: as it was read, or before it was written.
+    pub at: Duration,
+    /// How much.
+    pub samples: usize,
+}
+
 /// How audio was appended. Times are milliseconds since the connection opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Appends {
@@ -63,6 +82,8 @@ pub struct Appends {
     pub interval: Option<Interval>,
     /// Longest time between two arrivals.
     pub longest_gap_ms: u64,
+    /// Each of them.
+    pub pieces: Vec<Piece>,
 }
 
 /// Two moments, milliseconds since the connection opened.
@@ -75,7 +96,8 @@ pub struct Interval {
 }
 
 impl Appends {
-    pub(super) fn note(&mut self, samples: usize, bytes: usize, now_ms: u64, updated: bool) {
+    pub(super) fn note(&mut self, samples: usize, bytes: usize, now: Duration, updated: bool) {
+        let now_ms = now.as_millis() as u64;
         self.count += 1;
         self.samples += samples as u64;
         self.before_update += u64::from(!updated);
@@ -83,6 +105,12 @@ impl Appends {
         let interval = self.interval.get_or_insert(Interval { first_ms: now_ms, last_ms: now_ms });
         self.longest_gap_ms = self.longest_gap_ms.max(now_ms - interval.last_ms);
         interval.last_ms = now_ms;
+    }
+}
+
+pub(super) fn note_piece(pieces: &mut Vec<Piece>, at: Duration, samples: usize) {
+    if pieces.len() < MAX_PIECES {
+        pieces.push(Piece { at, samples });
     }
 }
 
@@ -112,6 +140,8 @@ pub struct ReplyRecord {
     pub transcript: String,
     /// Audio sent, which is less than the fixture when cancelled.
     pub pcm: Vec<i16>,
+    /// As it was sent.
+    pub pieces: Vec<Piece>,
     /// `in_progress`, `completed`, `cancelled`, `incomplete`, `failed`.
     pub status: String,
     /// `turn_detected`, `client_cancelled`, ...; empty when completed.

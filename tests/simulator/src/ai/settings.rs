@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use crate::speech::SAMPLES_PER_MS;
+
 /// The whole server.
 #[derive(Clone, Debug)]
 pub struct AiSettings {
@@ -58,6 +60,14 @@ impl Default for AiSettings {
             faults: Faults::default(),
             faults_of: BTreeMap::new(),
         }
+    }
+}
+
+impl AiSettings {
+    /// An AI that speaks no faster than it is heard, 20 ms a message: nothing but the path to the caller takes time.
+    #[must_use]
+    pub fn real_time() -> Self {
+        Self { speed: 1.0, chunk_samples: vec![20 * SAMPLES_PER_MS], ..Self::default() }
     }
 }
 

@@ -31,6 +31,7 @@ use super::{
     delivery::{Delivery, Signing, WebhookReport},
     ear::Ear,
     graph_error::{CLIENT_SETUP_FAILED, GraphError, NO_MEDIA_RECEIVED, SDP_VALIDATION},
+    observe::Departure,
     offer,
     order::{self, Action, Phase},
     peer::{Marker, Peer, PeerEvent},
@@ -364,7 +365,7 @@ impl Caller {
         mouth.sequence = sequence.wrapping_add(1);
         mouth.timestamp = timestamp.wrapping_add(self.settings.codec.frame_rtp_units());
         let payload = speech.unwrap_or_else(|| self.silence.clone());
-        self.sent.push(SentPacket { at: Instant::now(), sequence, timestamp });
+        self.sent.push(SentPacket { at: Instant::now(), left: None, sequence, timestamp });
         let sent = self.peer.send(sequence, timestamp, marker, payload).await;
         (!sent).then_some(EndedBy::TransportFailed)
     }
@@ -430,6 +431,8 @@ impl Caller {
             (ear.hearing(), ear.faults, ear.take_pcm(first))
         };
         let violations = violations(&seen, faults, offer::payload_type(self.settings.codec), self.answer_ssrc);
+        let mut sent = self.sent;
+        note_departures(&mut sent, &seen.departures);
         CallRecord {
             call_id: self.parties.call_id,
             from: self.parties.from,
@@ -447,7 +450,7 @@ impl Caller {
             receiver_reports: seen.receiver_reports,
             checks_before_answer: seen.checks_before_answer,
             dtls_before_answer: seen.dtls_before_answer,
-            sent: self.sent,
+            sent,
             spoken: self.spoken,
             worst_own_delay: self.worst_own_delay,
             ended_by,
@@ -456,6 +459,15 @@ impl Caller {
             network,
             violations,
         }
+    }
+}
+
+/// Both are in the order of sending.
+fn note_departures(sent: &mut [SentPacket], departures: &[Departure]) {
+    let mut departures = departures.iter().peekable();
+    for packet in sent {
+        packet.left =
+            departures.next_if(|departure| departure.sequence == packet.sequence).map(|departure| departure.at);
     }
 }
 

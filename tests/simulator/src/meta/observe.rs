@@ -55,10 +55,19 @@ pub struct ReceivedPacket {
     pub bytes: u16,
 }
 
+/// An RTP packet of the caller as it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Departure {
+    pub(crate) at: Instant,
+    pub(crate) sequence: u16,
+}
+
 /// Everything seen of one call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
     pub(crate) packets: Vec<ReceivedPacket>,
+    /// Of the caller's own packets, as many are kept.
+    pub(crate) departures: Vec<Departure>,
     pub(crate) packets_dropped_from_log: u64,
     pub(crate) ssrcs: BTreeSet<u32>,
     pub(crate) payload_types: BTreeSet<u8>,
@@ -101,6 +110,13 @@ impl Observed {
             self.packets_dropped_from_log += 1;
         }
         self.last_media = Some(now);
+    }
+
+    /// A packet of the caller's leaves.
+    pub(crate) fn leaves(&mut self, now: Instant, datagram: &[u8]) {
+        if datagram.len() >= RTP_HEADER_BYTES && self.departures.len() < MAX_PACKETS {
+            self.departures.push(Departure { at: now, sequence: u16::from_be_bytes([datagram[2], datagram[3]]) });
+        }
     }
 
     pub(crate) fn rtcp(&mut self, now: Instant, datagram: &[u8]) {

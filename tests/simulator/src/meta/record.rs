@@ -126,6 +126,8 @@ pub struct GraphExchange {
 pub struct SentPacket {
     /// When it was handed to the engine.
     pub at: Instant,
+    /// When the engine gave it to the socket, encrypted; none if it never did.
+    pub left: Option<Instant>,
     /// RTP sequence number.
     pub sequence: u16,
     /// RTP time stamp.

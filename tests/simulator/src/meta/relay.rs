@@ -179,11 +179,17 @@ impl Relay {
 
     /// Whether a datagram of the engine may leave.
     fn leaving(&self, datagram: &[u8], to: SocketAddr, local: SocketAddr) -> bool {
-        if self.state().ended {
-            return false;
-        }
-        if Kind::of(datagram) != Kind::Stun {
-            return true;
+        {
+            let mut state = self.state();
+            match Kind::of(datagram) {
+                _ if state.ended => return false,
+                Kind::Stun => {}
+                Kind::Rtp => {
+                    state.observed.leaves(Instant::now(), datagram);
+                    return true;
+                }
+                _ => return true,
+            }
         }
         match stun::kind(datagram) {
             stun::Kind::Request => {

@@ -41,6 +41,7 @@ fn reply(name: &str, item_id: &str) -> ReplyRecord {
         name: name.into(),
         transcript: text(name),
         pcm: pcm(name),
+        pieces: Vec::new(),
         status: "completed".into(),
         reason: String::new(),
         tool: None,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     ai::{
         protocol::ProtocolError,
-        record::{MAX_RECORDED_SAMPLES, SessionRecord, Utterance},
+        record::{MAX_RECORDED_SAMPLES, SessionRecord, Utterance, note_piece},
         settings::Mode,
         wire::{Appended, Intake},
     },
@@ -49,7 +49,8 @@ impl Session {
             let message = format!("Invalid 'audio': an append holds at most {MAX_APPEND_BYTES} bytes of audio.");
             return Err(ProtocolError::invalid_value("audio", message));
         }
-        record.appends.note(samples, bytes, now.as_millis() as u64, self.updates_confirmed > 0);
+        record.appends.note(samples, bytes, now, self.updates_confirmed > 0);
+        note_piece(&mut record.appends.pieces, now, pcm.len());
         let room = MAX_RECORDED_SAMPLES.saturating_sub(record.pcm.len()).min(pcm.len());
         record.pcm.extend_from_slice(&pcm[..room]);
         match self.settings.mode {
@@ -72,6 +73,7 @@ impl Session {
 
     fn speech_started(&mut self, now: Duration, start_ms: u64, record: &mut SessionRecord) {
         self.cancel_idle_timer();
+        record.speech_started.push(now);
         let item_id = self.ids.next("item");
         self.send(json!({
             "type": "input_audio_buffer.speech_started", "audio_start_ms": start_ms, "item_id": item_id,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ai::{
         protocol::ProtocolError,
-        record::{MAX_RECORDED_SAMPLES, ReplyRecord, SessionRecord},
+        record::{MAX_RECORDED_SAMPLES, ReplyRecord, SessionRecord, note_piece},
         settings::{Mode, ResponseFault},
     },
     speech::SAMPLES_PER_MS,
@@ -174,6 +174,7 @@ impl Session {
             name: name.to_owned(),
             transcript: transcript.to_owned(),
             pcm: Vec::new(),
+            pieces: Vec::new(),
             status: "in_progress".to_owned(),
             reason: String::new(),
             tool: generation.call().map(|call| call.name.clone()),
@@ -282,6 +283,7 @@ impl Session {
         reply.first_audio_ms.get_or_insert(now.as_millis() as u64);
         let room = MAX_RECORDED_SAMPLES.saturating_sub(reply.pcm.len()).min(pcm.len());
         reply.pcm.extend_from_slice(&pcm[..room]);
+        note_piece(&mut reply.pieces, now, pcm.len());
         if let Some(samples) = self.conversation.get_mut(item_id).and_then(|entry| entry.said_samples.as_mut()) {
             *samples += pcm.len();
         }
