@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use voicebridge_audio::{FRAME_RTP_UNITS, FRAME_SAMPLES, level};
 
 use crate::{
-    ai::{Piece, SessionRecord},
+    ai::{Piece, ReplyRecord, SessionRecord},
     meta::CallRecord,
     speech::{SAMPLES_PER_MS, fixture, recognise_among},
 };
@@ -39,16 +39,17 @@ pub fn uplink(record: &CallRecord, session: &SessionRecord) -> Vec<Duration> {
     said(record).flat_map(|(name, pcm, left)| between(name, pcm, left, &session.pcm, |at| ear.at(at))).collect()
 }
 
-/// From the AI's socket to the caller's, for each frame of replies that were heard to their end.
+/// From the AI's socket to the caller's, for each frame of replies that were heard to their end: of those to something the
+/// caller said, because a greeting is made before there is a call to play it to.
 #[must_use]
 pub fn downlink(session: &SessionRecord, record: &CallRecord) -> Vec<Duration> {
     let ear = Ear::of(record);
-    let replies = session.replies.iter().filter(|reply| reply.status == "completed");
-    let of = |reply: &crate::ai::ReplyRecord| {
+    let answers = session.replies.iter().skip(1).filter(|reply| reply.status == "completed");
+    let of = |reply: &ReplyRecord| {
         let mouth = Passed::of(session, &reply.pieces);
         between(&reply.name, &reply.pcm, |at| mouth.at(at), &record.pcm_heard, |at| ear.came(at))
     };
-    replies.flat_map(of).collect()
+    answers.flat_map(of).collect()
 }
 
 /// Where this much of a known recording begins in what was heard, to the sample; none if it is not there. Negative when

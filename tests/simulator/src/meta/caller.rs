@@ -154,7 +154,7 @@ impl Caller {
     /// Lives the call.
     pub(crate) async fn run(mut self) -> CallRecord {
         let begun = Instant::now();
-        let mut due = begun + FRAME;
+        let mut due = begun + self.settings.phase + FRAME;
         let ended_by = loop {
             tokio::select! {
                 biased;

@@ -113,6 +113,8 @@ pub struct CallerSettings {
     pub script: Vec<Step>,
     /// How long a step waits for the other side.
     pub patience: Duration,
+    /// How much later their 20 ms clock begins, against everybody else's.
+    pub phase: Duration,
     /// Hang up this long after the connect webhook if the call was not accepted by then.
     pub hang_up_while_ringing: Option<Duration>,
     /// Hang up after this in any case.
@@ -138,6 +140,7 @@ impl Default for CallerSettings {
             codec: Codec::Opus,
             script: vec![Step::Listen],
             patience: DEFAULT_PATIENCE,
+            phase: Duration::ZERO,
             hang_up_while_ringing: None,
             max_duration: Duration::from_secs(600),
             connect: ConnectDelivery::Once,
