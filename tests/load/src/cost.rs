@@ -4,8 +4,9 @@
 //! Allocations are Rust's, of this thread; libopus allocates its states when they are made and nothing after.
 
 use crate::{
+    pair::Pair,
     speech::Voice,
-    table::{Floor, Table},
+    table::{Beside, Table, Target},
     talk::Talk,
 };
 use anyhow::ensure;
@@ -36,7 +37,8 @@ pub(crate) fn measure(voices: &[Voice], table: &mut Table) -> anyhow::Result<()>
     silence(&voices[0], table)?;
     voice_detection(&voices[0], table);
     audio_allocations(&voices[0], table)?;
-    session_allocations(&voices[0], table)
+    session_allocations(&voices[0], table)?;
+    peer_allocations(&voices[0], table)
 }
 
 /// Order, decode and clock beside bare decoding.
@@ -70,9 +72,10 @@ fn uplink(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     }
     let seconds = voice.packets.len() as f64 / 50.0;
     let per_second = |time: Duration| time.as_secs_f64() * 1_000.0 / seconds;
-    let beside = format!("{:.3} ms for a second of a call, libopus alone {:.3}", per_second(ours), per_second(bare));
+    let words = format!("bare decoding; {:.3} ms for a second of a call, it {:.3}", per_second(ours), per_second(bare));
+    let beside = Beside { floor: Some(1.0), words };
     let ratio = ours.as_secs_f64() / bare.as_secs_f64();
-    table.row("order, decode and clock, beside bare decoding", ratio, Floor::AtMost(1.3), (3, " x"), beside);
+    table.row("order, decode and clock, beside bare decoding", ratio, Target::AtMost(1.3), (3, " x"), beside);
     Ok(())
 }
 
@@ -99,7 +102,7 @@ fn silence(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     let per_second = |time: Duration| time.as_secs_f64() * 1_000.0 / (frames as f64 / 50.0);
     let beside = format!("{:.3} ms for a second, speaking {:.3}", per_second(silent), per_second(speaking));
     let share = silent.as_secs_f64() / speaking.as_secs_f64() * 100.0;
-    table.row("sending silence, beside sending speech", share, Floor::AtMost(3.0), (2, " %"), beside);
+    table.row("sending silence, beside sending speech", share, Target::AtMost(3.0), (2, " %"), beside);
     Ok(())
 }
 
@@ -122,7 +125,7 @@ fn voice_detection(voice: &Voice, table: &mut Table) {
     let per_second =
         |time: Duration| time.as_secs_f64() * 1_000.0 / (voice.pcm.len() as f64 / f64::from(SAMPLE_RATE_HZ));
     let beside = format!("{:.3} ms while the caller is quiet", per_second(silent));
-    table.row("voice detection, a second of speech", per_second(speaking), Floor::None, (3, " ms"), beside);
+    table.row("voice detection, a second of speech", per_second(speaking), Target::None, (3, " ms"), beside);
 }
 
 /// Reordering and losses included: a gap's packets are kept and given up.
@@ -152,7 +155,7 @@ fn audio_allocations(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     ensure!(samples > COUNTED * FRAME_SAMPLES, "the uplink forwards");
     let each = info.count_total as f64 / COUNTED as f64;
     let beside = format!("{} in {COUNTED} packets, some lost, some reordered", info.count_total);
-    table.row("allocations per packet: uplink", each, Floor::AtMost(0.0), (3, ""), beside);
+    table.row("allocations per packet: uplink", each, Target::AtMost(0.0), (3, ""), beside);
 
     let mut vad = Vad::new(VadSettings::default());
     let mut frames = voice.pcm.chunks_exact(FRAME_SAMPLES).cycle();
@@ -167,7 +170,7 @@ fn audio_allocations(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     ensure!(changes > 2, "speech begins and ends");
     let each = info.count_total as f64 / COUNTED as f64;
     let beside = format!("{} in {COUNTED} frames", info.count_total);
-    table.row("allocations per packet: voice detection", each, Floor::AtMost(0.0), (3, ""), beside);
+    table.row("allocations per packet: voice detection", each, Target::AtMost(0.0), (3, ""), beside);
 
     let mut playout = Playout::new(PlayoutSettings::default());
     let reply: Vec<i16> = voice.pcm.iter().copied().cycle().take(SAMPLE_RATE_HZ as usize * REPLY_SECONDS).collect();
@@ -183,7 +186,7 @@ fn audio_allocations(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     });
     let each = info.count_total as f64 / COUNTED as f64;
     let beside = format!("{} in {COUNTED} frames", info.count_total);
-    table.row("allocations per packet: playout", each, Floor::AtMost(0.0), (3, ""), beside);
+    table.row("allocations per packet: playout", each, Target::AtMost(0.0), (3, ""), beside);
     Ok(())
 }
 
@@ -208,7 +211,18 @@ fn session_allocations(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     ensure!(talk.counted.rtp - rtp == COUNTED && talk.counted.provider - provider >= COUNTED, "audio flows both ways");
     let each = info.count_total as f64 / COUNTED as f64;
     let beside = format!("{} in {COUNTED} packets each way", info.count_total);
-    table.row("allocations per packet: session, both ways", each, Floor::AtMost(0.0), (3, ""), beside);
+    table.row("allocations per packet: session, both ways", each, Target::AtMost(0.0), (3, ""), beside);
+    Ok(())
+}
+
+/// The WebRTC engine's own, which are not ours to avoid.
+fn peer_allocations(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
+    let mut pair = Pair::connect()?;
+    let mut packets = voice.packets.iter().cycle();
+    pair.exchange(packets.by_ref().take(WARM_UP))?;
+    let count = pair.exchange(packets.take(COUNTED))?;
+    let beside = format!("{count} in {COUNTED} packets each way: SRTP, ICE and reports of `rtc`");
+    table.row("allocations per packet: peer, both ways", count as f64 / COUNTED as f64, Target::None, (3, ""), beside);
     Ok(())
 }
 

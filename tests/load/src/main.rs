@@ -1,18 +1,22 @@
-//! `make bench-audio`: the audio path on bad networks, figure and floor beside each other; fails when a floor is missed.
+//! `make bench-audio`: the audio path, figure, target and floor beside each other; fails when a target is missed.
 //!
-//! Flow: [`speech`] encodes the fixtures as a caller does; [`journey`] sends them through a seeded network and the uplink
-//! in virtual time, [`perfect`] through libopus alone; [`quality`] has both judged by the published PESQ and STOI
-//! packages, [`timing`] looks at delays and durations, [`cost`] at processor time and allocations, [`table`] prints.
-//!
-//! [`real_time`] adds what the demo measured. All else is in virtual time, which says what the path does, not what a
-//! machine adds to it.
+//! Flow: [`real_time`] makes calls through the real programs and measures delays; the rest is in virtual time, which says
+//! what the path does, not what a machine adds to it: [`speech`] encodes the fixtures as a caller does, [`journey`] sends
+//! them through a seeded network and the uplink, [`perfect`] through libopus alone; [`quality`] has both judged by the
+//! published PESQ and STOI packages, [`timing`] looks at delays and durations, [`splice`] at tones, [`cost`] at processor
+//! time and allocations ([`talk`] and [`pair`] are whole sessions and peers for it), [`table`] prints.
 
+// Of a call's caller, as the node's own tests have it.
+#[path = "../../../media-plane/node/tests/support/caller.rs"]
+mod caller;
 mod cost;
 mod journey;
+mod pair;
 mod perfect;
 mod quality;
 mod real_time;
 mod speech;
+mod splice;
 mod table;
 mod talk;
 mod timing;
@@ -33,22 +37,47 @@ struct Arguments {
     /// The program that judges, tests/load/score.py.
     #[arg(long, default_value = "tests/load/score.py")]
     score: PathBuf,
-    /// What `voicebridge demo --json` said; without it, nothing is said of real time.
-    #[arg(long)]
-    demo: Option<PathBuf>,
+    /// Measures these parts only.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Delays through the real programs.
+    RealTime,
+    /// How it sounds to the AI.
+    Quality,
+    /// Delays, durations and drift in virtual time.
+    Timing,
+    /// Processor time and allocations.
+    Cost,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     std::fs::create_dir_all(&arguments.out)?;
     let mut table = Table::default();
+    let wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
+    // First, while this machine does nothing else.
+    if wanted(Part::RealTime) {
+        real_time::measure(&mut table)?;
+    }
     let voices = speech::voices()?;
-    let judge = quality::Judge { python: arguments.python, score: arguments.score, out: arguments.out.clone() };
-    quality::measure(&voices, &judge, &mut table)?;
-    timing::measure(&voices, &mut table)?;
-    cost::measure(&voices, &mut table)?;
-    if let Some(demo) = &arguments.demo {
-        real_time::read(demo, &mut table)?;
+    if wanted(Part::Quality) {
+        let judge = quality::Judge {
+            python: arguments.python.clone(),
+            score: arguments.score.clone(),
+            out: arguments.out.clone(),
+        };
+        quality::measure(&voices, &judge, &mut table)?;
+    }
+    if wanted(Part::Timing) {
+        timing::measure(&voices, &mut table)?;
+    }
+    if wanted(Part::Cost) {
+        cost::measure(&voices, &mut table)?;
     }
     table.write(&arguments.out.join("table.json"))?;
     print!("{table}");

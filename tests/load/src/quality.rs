@@ -7,7 +7,7 @@ use crate::{
     journey,
     perfect::{self, Fec},
     speech::Voice,
-    table::{Floor, Table},
+    table::{Beside, Table, Target},
 };
 use anyhow::{Context as _, ensure};
 use std::{
@@ -112,7 +112,7 @@ pub(crate) fn measure(voices: &[Voice], judge: &Judge, table: &mut Table) -> any
     }
     let scores = judge.judge(&pairs)?;
     let mut scores = scores.chunks_exact(VERSIONS.len());
-    table.section("Quality: PESQ (wideband) of what the AI receives, mean of 4 languages and 8 seeds");
+    table.section("Quality of what the AI receives: PESQ (wideband, 16 kHz) and STOI, mean of 4 languages and 8 seeds");
     for scenario in &scenarios {
         let runs = voices.len() * scenario.seeds.clone().count();
         let of: Vec<&[Score]> = scores.by_ref().take(runs).collect();
@@ -127,16 +127,17 @@ fn report(scenario: &Scenario, runs: &[&[Score]], table: &mut Table) {
     };
     let pesq = [0, 1, 2].map(|version| mean(version, |score| score.pesq));
     let stoi = [0, 1, 2].map(|version| mean(version, |score| score.stoi));
-    let floor = scenario.tolerance.map_or(Floor::None, |tolerance| Floor::AtLeast(pesq[1] - tolerance));
-    let beside = format!(
-        "libopus with FEC {:.3}, without {:.3}; STOI {:.3}, {:.3}, {:.3}",
-        pesq[1], pesq[2], stoi[0], stoi[1], stoi[2]
-    );
-    table.row(scenario.name, pesq[0], floor, (3, ""), beside);
+    let target = scenario.tolerance.map_or(Target::None, |tolerance| Target::AtLeast(pesq[1] - tolerance));
+    let beside = |of: [f64; 3]| Beside {
+        floor: Some(of[1]),
+        words: format!("libopus with FEC; without {:.3}; {} recordings", of[2], runs.len()),
+    };
+    table.row(&format!("{}: PESQ", scenario.name), pesq[0], target, (3, ""), beside(pesq));
+    table.row(&format!("{}: STOI", scenario.name), stoi[0], Target::None, (3, ""), beside(stoi));
     if let Some(tolerance) = scenario.tolerance.filter(|_| scenario.profile.loss != Loss::None) {
         let what = format!("{}: what doing without FEC costs", scenario.name);
         let beside = "more than the tolerance, or this bench could not tell".to_owned();
-        table.row(&what, pesq[1] - pesq[2], Floor::AtLeast(tolerance), (3, ""), beside);
+        table.row(&what, pesq[1] - pesq[2], Target::AtLeast(tolerance), (3, ""), beside);
     }
 }
 
