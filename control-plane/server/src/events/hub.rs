@@ -196,6 +196,8 @@ impl Hub {
         };
         slots.insert(slot.id, Arc::clone(&slot));
         metrics::gauge!("voicebridge_control_subscribers").set(state.count as f64);
+        // What was stored just before the last subscriber left was told to a reader that found nobody to read it for.
+        self.unread.notify_one();
         let stored = state.stored;
         Ok((slot, stored))
     }

@@ -194,6 +194,8 @@ impl Subscriber {
                 self.fell_behind |= self.slot.filter.call_id.is_none() && self.slot.is_live();
                 self.catch_up().await?
             }
+            // Whoever waits for nothing more reads what is stored before the ring tells of it.
+            Found::Head if self.is_closed && self.at < self.source.hub.last() => self.catch_up().await?,
             found => found,
         };
         let Found::Window { entries, through, is_end } = found else { return Ok(false) };

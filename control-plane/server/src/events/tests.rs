@@ -79,8 +79,8 @@ impl World {
         position
     }
 
-    /// An event with a text, as the call's task would store it.
-    async fn say(&self, call_id: &str, text: &str) -> u64 {
+    /// An event with a text, as the call's task would store it, before anybody is told.
+    async fn write(&self, call_id: &str, text: &str) -> Option<EventPlace> {
         let transcript = types::Transcript { text: text.to_owned(), ..types::Transcript::default() };
         let event = types::Event {
             call_id: call_id.to_owned(),
@@ -88,10 +88,14 @@ impl World {
             ..types::Event::default()
         };
         let row = convert::event_to_row(event, 0, None).unwrap();
-        self.told(self.source.store.append(&id(call_id), &row).await.unwrap())
+        self.source.store.append(&id(call_id), &row).await.unwrap()
     }
 
-    async fn end(&self, call_id: &str) -> u64 {
+    async fn say(&self, call_id: &str, text: &str) -> u64 {
+        self.told(self.write(call_id, text).await)
+    }
+
+    async fn close(&self, call_id: &str) -> Option<EventPlace> {
         let event = types::Event {
             call_id: call_id.to_owned(),
             kind: Some(Kind::CallEnded(types::CallEnded::default())),
@@ -100,7 +104,11 @@ impl World {
         let payload = prost::Message::encode_to_vec(&event);
         let last = NewEvent { kind: LAST_KIND, occurred_at_ms: 0, node_sequence: None, payload };
         let gone = Termination::new(TerminationResult::Completed, "X", "");
-        self.told(self.source.store.close(&id(call_id), &gone, &last).await.unwrap())
+        self.source.store.close(&id(call_id), &gone, &last).await.unwrap()
+    }
+
+    async fn end(&self, call_id: &str) -> u64 {
+        self.told(self.close(call_id).await)
     }
 
     async fn row(&self, call_id: &str) -> CallRow {
@@ -297,6 +305,45 @@ async fn a_closed_call_ends_from_wherever_one_begins() {
     assert!(next(&mut live).await.unwrap().is_first);
     world.end("c").await;
     assert!(next(&mut live).await.is_none());
+}
+
+#[tokio::test]
+async fn whoever_comes_after_the_last_one_left_is_told_of_what_was_stored_between() {
+    let world = World::new().await;
+    world.claim("a").await;
+    let mut leaving = world.subscribe(Filter::default(), Begin::Now);
+    let first = world.say("a", "one").await;
+    assert_eq!(texts(&mut leaving, 1).await, ["one"]);
+    let between = world.write("a", "two").await;
+    // Told of, and gone before the one who reads along has had its turn: then it finds nobody to read for.
+    world.told(between);
+    drop(leaving);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let mut coming = world.subscribe(Filter::default(), Begin::After(first));
+    let told = tokio::time::timeout(Duration::from_secs(10), texts(&mut coming, 1)).await;
+    assert_eq!(told.expect("not only once more is stored"), ["two"]);
+}
+
+#[tokio::test]
+async fn a_closed_call_is_told_whole_though_nobody_has_read_along_yet() {
+    let world = World::new().await;
+    world.claim("a").await;
+    let mut neighbour = world.subscribe(Filter::default(), Begin::Now);
+    let first = world.say("a", "one").await;
+    assert_eq!(texts(&mut neighbour, 1).await, ["one"]);
+    world.write("a", "two").await;
+    let last = world.close("a").await;
+    world.told(last);
+    // From here to the end of the stream the one who reads along has no turn.
+    let mut subscriber = world.subscribe(of("a"), Begin::After(first));
+    subscriber.set_closed();
+    let mut got = Vec::new();
+    while let Some(delivery) = next(&mut subscriber).await {
+        got.extend(delivery.entry.map(|entry| text(&entry).2));
+    }
+    assert_eq!(got, ["two", "end"]);
 }
 
 #[tokio::test]
