@@ -143,7 +143,7 @@ fn a_hesitant_start_interrupts_when_the_caller_speaks_on_after_the_pause() {
     assert_eq!(reverted(&world).len(), 1);
     world.caller_is_quiet_ms(100);
     assert!(world.barge_ins().is_empty());
-    world.caller_speaks_ms(260);
+    world.caller_speaks_ms(300);
     assert_eq!(world.barge_ins().len(), 1, "no new start is reported within one utterance");
 }
 
