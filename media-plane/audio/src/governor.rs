@@ -1,21 +1,21 @@
 //! Encoder complexity of a shard, by how busy its thread is.
 //!
 //! Flow: once in a while the shard says which share of its time it was busy; [`Governor::observe`] gives the complexity
-//! all its encoders are to use from their next frame on. libopus takes a change at any frame border without a click.
+//! all its encoders are to use from their next frame on, one of [`COMPLEXITIES`]. libopus takes a change at any frame border without a click.
 //! Down quickly, because a shard that is late is heard; up slowly, one step at a time. A step up that had to be taken
 //! back makes the next try wait twice as long.
 //!
 //! Not here: measuring, the encoders, how many calls a shard takes.
 
-use crate::Time;
+use crate::{Time, opus::COMPLEXITIES};
 use std::time::Duration;
 
 /// How the governor decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GovernorSettings {
-    /// Never less, 0 to 10.
+    /// Never less; one of [`COMPLEXITIES`].
     pub floor: u8,
-    /// Never more, 0 to 10; where it begins.
+    /// Never more; one of [`COMPLEXITIES`]. Where it begins.
     pub ceiling: u8,
     /// Busier than this: less complexity. A share of 1.
     pub high_load: f32,
@@ -26,17 +26,17 @@ pub struct GovernorSettings {
 }
 
 impl Default for GovernorSettings {
-    /// From 5, good speech, to 2, above 65 % of a core; measured, a step costs up to a tenth of an encoder's time.
+    /// From 6, good speech, to 2, above 65 % of a core.
     fn default() -> Self {
-        Self { floor: 2, ceiling: 5, high_load: 0.65, low_load: 0.45, raise_after: Duration::from_secs(10) }
+        Self { floor: 2, ceiling: 6, high_load: 0.65, low_load: 0.45, raise_after: Duration::from_secs(10) }
     }
 }
 
 /// Settings that contradict themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GovernorError {
-    /// Complexity is 0 to 10, and the floor not above the ceiling.
-    #[error("complexity from {floor} to {ceiling} is not a range within 0 to 10")]
+    /// Both are [`COMPLEXITIES`], and the floor not above the ceiling.
+    #[error("complexity from {floor} to {ceiling} is not a range between two of 0 to 3 and 6 to 10")]
     Range {
         /// As given.
         floor: u8,
@@ -63,7 +63,10 @@ const MAX_DOUBLINGS: u32 = 5;
 #[derive(Clone, Copy, Debug)]
 pub struct Governor {
     settings: GovernorSettings,
-    complexity: u8,
+    /// In [`COMPLEXITIES`]: the floor, the ceiling, and what is in force.
+    floor: usize,
+    ceiling: usize,
+    level: usize,
     load: f32,
     observed: Option<Time>,
     lowered: Option<Time>,
@@ -75,7 +78,7 @@ pub struct Governor {
 impl Default for Governor {
     /// With the default settings.
     fn default() -> Self {
-        Self::at_ceiling(GovernorSettings::default())
+        Self::new(GovernorSettings::default()).expect("the default settings are valid")
     }
 }
 
@@ -86,26 +89,25 @@ impl Governor {
     /// [`GovernorError`].
     pub fn new(settings: GovernorSettings) -> Result<Self, GovernorError> {
         let GovernorSettings { floor, ceiling, high_load, low_load, .. } = settings;
-        if floor > ceiling || ceiling > 10 {
+        let level = |complexity| COMPLEXITIES.iter().position(|&known| known == complexity);
+        let (Some(lowest), Some(highest), true) = (level(floor), level(ceiling), floor <= ceiling) else {
             return Err(GovernorError::Range { floor, ceiling });
-        }
+        };
         if !(0.0 < low_load && low_load < high_load && high_load <= 1.0) {
             return Err(GovernorError::Loads);
         }
-        Ok(Self::at_ceiling(settings))
-    }
-
-    const fn at_ceiling(settings: GovernorSettings) -> Self {
-        Self {
+        Ok(Self {
             settings,
-            complexity: settings.ceiling,
+            floor: lowest,
+            ceiling: highest,
+            level: highest,
             load: 0.0,
             observed: None,
             lowered: None,
             raised: None,
             calm_since: None,
             doublings: 0,
-        }
+        })
     }
 
     /// Never less and never more, as set.
@@ -117,7 +119,7 @@ impl Governor {
     /// The complexity in force.
     #[must_use]
     pub const fn complexity(&self) -> u8 {
-        self.complexity
+        COMPLEXITIES[self.level]
     }
 
     /// Takes the share of time the shard was busy since the last observation, 0 to 1. Returns the complexity to use.
@@ -134,7 +136,7 @@ impl Governor {
         } else {
             self.calm_since = None;
         }
-        self.complexity
+        self.complexity()
     }
 
     fn average(&mut self, now: Time, load: f32) {
@@ -146,27 +148,27 @@ impl Governor {
     }
 
     fn lower(&mut self, now: Time) {
-        if self.complexity == self.settings.floor || self.lowered.is_some_and(|last| now.since(last) < LOWER_EVERY) {
+        if self.level == self.floor || self.lowered.is_some_and(|last| now.since(last) < LOWER_EVERY) {
             return;
         }
         if self.raised.take().is_some_and(|raised| now.since(raised) < REGRET) {
             self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
         }
         let steps = if self.load > OVERLOAD { 2 } else { 1 };
-        self.complexity = self.complexity.saturating_sub(steps).max(self.settings.floor);
+        self.level = self.level.saturating_sub(steps).max(self.floor);
         self.lowered = Some(now);
     }
 
     fn raise(&mut self, now: Time) {
         self.calm_since = Some(now);
-        if self.complexity == self.settings.ceiling {
+        if self.level == self.ceiling {
             self.doublings = 0;
             return;
         }
         if self.raised.is_some_and(|raised| now.since(raised) >= REGRET) {
             self.doublings = self.doublings.saturating_sub(1);
         }
-        self.complexity += 1;
+        self.level += 1;
         self.raised = Some(now);
     }
 }
@@ -220,7 +222,9 @@ mod tests {
         let history = run(WIDE, 600, |second| if (60..120).contains(&second) { 180.0 } else { 40.0 });
         assert_eq!((history[59], history[110], history[599]), (10, 0, 10));
         assert_eq!(changes(&history[..59]), 0);
-        assert!(history[120..].windows(2).all(|pair| pair[1] >= pair[0] && pair[1] - pair[0] <= 1), "one by one");
+        let next = |level| COMPLEXITIES.iter().copied().find(|&other| other > level);
+        let one_by_one = |pair: &[u8]| pair[1] == pair[0] || Some(pair[1]) == next(pair[0]);
+        assert!(history[120..].windows(2).all(one_by_one), "{history:?}");
     }
 
     #[test]
@@ -236,7 +240,7 @@ mod tests {
     fn stays_within_its_bounds() {
         let settings = GovernorSettings::default();
         let history = run(settings, 600, |second| if second % 60 < 30 { 400.0 } else { 1.0 });
-        assert!(history.iter().all(|level| (2..=5).contains(level)));
+        assert!(history.iter().all(|level| [2, 3, 6].contains(level)));
         let fixed = GovernorSettings { floor: 7, ceiling: 7, ..settings };
         assert!(run(fixed, 60, |_| 400.0).iter().all(|&level| level == 7));
     }
@@ -244,18 +248,18 @@ mod tests {
     #[test]
     fn the_default_is_no_contradiction() {
         let default = Governor::default();
-        assert_eq!((default.bounds(), default.complexity()), ((2, 5), 5));
+        assert_eq!((default.bounds(), default.complexity()), ((2, 6), 6));
         assert!(Governor::new(GovernorSettings::default()).is_ok());
     }
 
     #[test]
     fn contradictions_are_refused() {
         let check = |settings, expect| assert_eq!(Governor::new(settings).map(|_| ()), Err(expect));
-        check(GovernorSettings { floor: 6, ..WIDE_TO_FIVE }, GovernorError::Range { floor: 6, ceiling: 5 });
+        for (floor, ceiling) in [(7, 6), (2, 5), (4, 8)] {
+            check(GovernorSettings { floor, ceiling, ..WIDE }, GovernorError::Range { floor, ceiling });
+        }
         check(GovernorSettings { ceiling: 11, ..WIDE }, GovernorError::Range { floor: 0, ceiling: 11 });
         check(GovernorSettings { low_load: 0.7, ..WIDE }, GovernorError::Loads);
         check(GovernorSettings { high_load: f32::NAN, ..WIDE }, GovernorError::Loads);
     }
-
-    const WIDE_TO_FIVE: GovernorSettings = GovernorSettings { ceiling: 5, ..WIDE };
 }

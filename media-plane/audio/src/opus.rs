@@ -12,7 +12,7 @@ mod encoder;
 mod packet;
 
 pub use decoder::Decoder;
-pub use encoder::{Encoder, EncoderSettings, MaxBandwidth};
+pub use encoder::{COMPLEXITIES, Encoder, EncoderSettings, MaxBandwidth};
 pub use packet::Packet;
 
 /// The libopus in use, e.g. `libopus 1.6.1`.

@@ -23,8 +23,9 @@ use voicebridge_session::agent::Agent;
 
 /// gRPC port when `VOICEBRIDGE_MEDIA_LISTEN` is unset.
 pub const DEFAULT_PORT: u16 = 3200;
-/// Live sessions per media thread when `VOICEBRIDGE_MAX_SESSIONS` is unset. A call costs about 8 ms of CPU per second
-/// with both sides talking at Opus complexity 5; 80 of them leave a third of the core for bursts.
+/// Live sessions per media thread when `VOICEBRIDGE_MAX_SESSIONS` is unset. A call costs about 7 ms of CPU per second
+/// with both sides talking at Opus complexity 3, which the governor goes down to before the core is full; 80 of them
+/// leave two fifths of it for bursts.
 pub const SESSIONS_PER_THREAD: u32 = 80;
 
 /// The settings as given. All are strings here, so that one pass can report everything that is wrong with them.
@@ -95,7 +96,7 @@ pub struct RawConfig {
         hide_env_values = true
     )]
     #[arg(
-        help = "Least and most complexity of the Opus encoders, within 0 to 10, `least-most`; the load of each media thread chooses [default: 2-5]"
+        help = "Least and most complexity of the Opus encoders, both of 0 to 3 or 6 to 10, `least-most`; the load of each media thread chooses [default: 2-6]"
     )]
     pub opus_complexity: Option<String>,
     /// AI provider

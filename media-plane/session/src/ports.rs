@@ -75,7 +75,7 @@ pub enum Input<'a> {
     RtpDiscarded,
     /// What the far side received of our packets.
     ReceiverReport(ReceiverReport),
-    /// The encoder's complexity from the next frame on, 0 to 10: the driver's load decides.
+    /// The encoder's complexity from the next frame on, one of `audio::opus::COMPLEXITIES`: the driver's load decides.
     Complexity(u8),
     /// The provider's socket is open. In-process providers need none.
     ProviderOpened,

@@ -39,7 +39,7 @@ pub struct EncoderSettings {
     pub max_bandwidth: MaxBandwidth,
     /// Target, 6 000 to 510 000 bit/s, variable (RFC 6716, section 2.1.1).
     pub bitrate_bps: u32,
-    /// 0 to 10: processor time against quality. 4 and 5 encode as 6, see [`steady`].
+    /// One of [`COMPLEXITIES`]: processor time against quality.
     pub complexity: u8,
     /// Adds a coarse copy of the last frame to the next packet, as far as the expected loss makes that worthwhile.
     pub fec: bool,
@@ -49,14 +49,9 @@ pub struct EncoderSettings {
     pub dtx: bool,
 }
 
-/// The complexity libopus is given. At 4 and 5, where its noise shaping follows two candidates instead of one or three,
-/// 1.6.1 now and then lets a frame or two burst out at four times their loudness.
-const fn steady(complexity: u8) -> u8 {
-    match complexity {
-        4 | 5 => 6,
-        other => other,
-    }
-}
+/// The complexities there are, from least to most. 4 and 5 are left out: there, without error correction, libopus 1.6.1
+/// now and then lets two frames burst out at several times their loudness (`docs/adr/0006-libopus.md` has the figures).
+pub const COMPLEXITIES: [u8; 9] = [0, 1, 2, 3, 6, 7, 8, 9, 10];
 
 impl Default for EncoderSettings {
     /// Wideband speech at 20 kbit/s, what WhatsApp's offers ask for.
@@ -64,7 +59,7 @@ impl Default for EncoderSettings {
         Self {
             max_bandwidth: MaxBandwidth::Wideband,
             bitrate_bps: 20_000,
-            complexity: 5,
+            complexity: 6,
             fec: false,
             expected_loss_percent: 0,
             dtx: false,
@@ -99,6 +94,9 @@ impl Encoder {
         if !(6_000..=510_000).contains(&settings.bitrate_bps) {
             return Err(OpusError::Setting { name: "bitrate_bps" });
         }
+        if !COMPLEXITIES.contains(&settings.complexity) {
+            return Err(OpusError::Setting { name: "complexity" });
+        }
         let bitrate = Bitrate::BitsPerSecond(settings.bitrate_bps as i32);
         let bandwidth = match settings.max_bandwidth {
             MaxBandwidth::Narrowband => Bandwidth::Narrowband,
@@ -110,7 +108,7 @@ impl Encoder {
         named("signal", inner.set_signal(Signal::Voice))?;
         named("max_bandwidth", inner.set_max_bandwidth(bandwidth))?;
         named("bitrate_bps", inner.set_bitrate(bitrate))?;
-        named("complexity", inner.set_complexity(steady(settings.complexity)))?;
+        named("complexity", inner.set_complexity(settings.complexity))?;
         named("fec", inner.set_inband_fec(settings.fec))?;
         named("expected_loss_percent", inner.set_packet_loss_perc(settings.expected_loss_percent))?;
         named("dtx", inner.set_dtx(settings.dtx))

@@ -148,6 +148,8 @@ fn bad_input_is_an_error() {
         Encoder::new(settings).unwrap_err()
     };
     assert_eq!(refused(|settings| settings.bitrate_bps = 100), OpusError::Setting { name: "bitrate_bps" });
+    assert_eq!(refused(|settings| settings.complexity = 4), OpusError::Setting { name: "complexity" });
+    assert_eq!(refused(|settings| settings.complexity = 5), OpusError::Setting { name: "complexity" });
     assert_eq!(refused(|settings| settings.complexity = 11), OpusError::Setting { name: "complexity" });
     let loss = refused(|settings| settings.expected_loss_percent = 101);
     assert_eq!(loss, OpusError::Setting { name: "expected_loss_percent" });

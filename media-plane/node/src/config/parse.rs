@@ -119,7 +119,7 @@ impl Errors {
         governor.unwrap_or_else(|| {
             self.add(
                 variable,
-                format!("is {value:?}; it must be `least-most` with 0 <= least <= most <= 10, e.g. 2-5"),
+                format!("is {value:?}; it must be `least-most`, both of 0 to 3 or 6 to 10 and least <= most, e.g. 2-6"),
             );
             Governor::default()
         })

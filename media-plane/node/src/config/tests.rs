@@ -58,7 +58,7 @@ fn nothing_set_is_a_laptop() {
     assert_eq!(config.region, "local");
     assert_eq!(config.udp_ports, 20_000..=29_999);
     assert_eq!(config.max_sessions, SESSIONS_PER_THREAD * config.threads as u32);
-    assert_eq!(config.governor.bounds(), (2, 5));
+    assert_eq!(config.governor.bounds(), (2, 6));
     assert_eq!(config.provider.name(), "embedded");
     assert_eq!(config.agent, Agent::default());
     assert_eq!(
@@ -138,12 +138,12 @@ fn ranges_and_numbers_have_bounds() {
 
 #[test]
 fn complexity_has_a_floor_and_a_ceiling() {
-    for (value, bounds) in [("0-10", (0, 10)), ("5-5", (5, 5)), (" 3 - 9 ", (3, 9)), ("", (2, 5))] {
+    for (value, bounds) in [("0-10", (0, 10)), ("6-6", (6, 6)), (" 3 - 9 ", (3, 9)), ("", (2, 6))] {
         assert_eq!(ok(&[("VOICEBRIDGE_OPUS_COMPLEXITY", value)]).governor.bounds(), bounds, "{value:?}");
     }
-    for value in ["5", "5-2", "2-11", "-1-5", "2-", "low-high", "2-5-7"] {
+    for value in ["6", "6-2", "2-11", "-1-6", "2-", "low-high", "2-6-7", "2-5", "4-6"] {
         let errors = wrong(&[("VOICEBRIDGE_OPUS_COMPLEXITY", value)], &["VOICEBRIDGE_OPUS_COMPLEXITY"]);
-        assert!(errors.to_string().contains("0 <= least <= most <= 10"), "{errors}");
+        assert!(errors.to_string().contains("both of 0 to 3 or 6 to 10"), "{errors}");
     }
 }
 

@@ -30,8 +30,6 @@ const DEFAULT_BITRATE_BPS: u32 = 24_000;
 const MAX_BITRATE_BPS: u32 = 40_000;
 /// A byte for each sample at 8 kHz.
 const G711_BITRATE_BPS: u32 = 64_000;
-/// The most of the codec.
-const MAX_COMPLEXITY: u8 = 10;
 
 /// See the module.
 #[derive(Debug)]
@@ -197,9 +195,9 @@ impl Downlink {
         }
     }
 
-    /// The encoder's complexity, 0 to 10; more is taken for 10.
+    /// The encoder's complexity, one of [`voicebridge_audio::opus::COMPLEXITIES`]; any other changes nothing.
     pub(super) fn set_complexity(&mut self, complexity: u8) {
-        self.apply(EncoderSettings { complexity: complexity.min(MAX_COMPLEXITY), ..self.settings });
+        self.apply(EncoderSettings { complexity, ..self.settings });
     }
 
     fn apply(&mut self, settings: EncoderSettings) {
