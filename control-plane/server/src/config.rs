@@ -272,6 +272,8 @@ pub struct Limits {
     pub ending: Duration,
     /// What a node gets, beyond the time after which it would be lost, to register again after our restart.
     pub restore_grace: Duration,
+    /// How often an HTTP/2 connection is asked for a sign of life, and how long it may take to give one.
+    pub probe: Duration,
     /// What open connections get to finish when the process ends.
     pub close: Duration,
     /// Larger bodies are answered 413.
@@ -299,6 +301,7 @@ impl Default for Limits {
             node_timeout: Duration::from_secs(2),
             ending: Duration::from_secs(30),
             restore_grace: Duration::from_secs(7),
+            probe: Duration::from_secs(20),
             close: Duration::from_secs(5),
             max_body_bytes: 1024 * 1024,
             retention: 90 * DAY,

@@ -109,10 +109,14 @@ pub async fn run(
     let close = CancellationToken::new();
     let closing = close.clone();
     // Small answers must not wait for acknowledgements.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let probe = shared.limits().probe;
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(probe));
     let server = Server::builder()
         .accept_http1(true)
         .max_concurrent_streams(MAX_CONNECTION_STREAMS)
+        // A peer that has vanished would keep its event streams' places until TCP gives up.
+        .http2_keepalive_interval(Some(probe))
+        .http2_keepalive_timeout(Some(probe))
         .add_routes(Routes::from(app))
         .serve_with_incoming_shutdown(incoming, async move { closing.cancelled().await });
     let mut server = tokio::spawn(server);

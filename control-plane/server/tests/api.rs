@@ -6,7 +6,7 @@ mod support;
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use support::{Behaviour, Graph, Node, PATIENCE, Plane, connect, plane, terminate};
+use support::{Behaviour, Graph, Node, PATIENCE, Plane, connect, plane, system, terminate};
 use tonic::{Code, Request, Status};
 use voicebridge_proto::{
     control::v1::{
@@ -17,15 +17,6 @@ use voicebridge_proto::{
     types::v1::{self as types, SignallingMode, SignallingStage, TerminationResult, event::Kind},
 };
 use voicebridge_telemetry::status::{metadata, reason};
-
-async fn system() -> (Graph, Plane, Node) {
-    let graph = Graph::start().await;
-    let plane = Plane::start(&graph).await;
-    let node = Node::start("node-1").await;
-    node.register(&plane.url, "local", 100);
-    plane.nodes(1).await;
-    (graph, plane, node)
-}
 
 fn start(call_id: &str) -> StartSessionRequest {
     StartSessionRequest {

@@ -4,20 +4,11 @@
 
 mod support;
 
-use support::{Graph, Node, Plane, Reply, connect, plane, terminate};
+use support::{Graph, Node, Plane, Reply, connect, plane, system, terminate};
 use voicebridge_proto::{
     control::v1::CallPhase,
     types::v1::{self as types, event::Kind},
 };
-
-async fn system() -> (Graph, Plane, Node) {
-    let graph = Graph::start().await;
-    let plane = Plane::start(&graph).await;
-    let node = Node::start("node-1").await;
-    node.register(&plane.url, "local", 100);
-    plane.nodes(1).await;
-    (graph, plane, node)
-}
 
 #[tokio::test]
 async fn a_live_call_has_its_latest_statistics_and_the_usage_so_far() {

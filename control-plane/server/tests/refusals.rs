@@ -4,12 +4,18 @@
 
 mod support;
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{Graph, Node, Plane, VERIFY_TOKEN, plane};
+use support::{Graph, Node, PATIENCE, Plane, VERIFY_TOKEN, plane};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tonic::{Code, transport::Endpoint};
 use voicebridge_proto::{
-    control::v1::{ListCallsRequest, call_service_client::CallServiceClient},
+    control::v1::{ListCallsRequest, StreamEventsRequest, call_service_client::CallServiceClient},
     media::v1::{GetNodeRequest, media_plane_service_client::MediaPlaneServiceClient},
 };
 use voicebridge_telemetry::status::reason;
@@ -30,6 +36,28 @@ async fn refused(response: reqwest::Response, code: u16, reason: &str) -> String
     let message = answer["message"].as_str().unwrap().to_owned();
     assert!(!message.is_empty());
     message
+}
+
+/// A laptop that was shut, a network that went away: it asks for nothing and answers nothing.
+#[tokio::test]
+async fn a_connection_without_a_sign_of_life_is_closed() {
+    let graph = Graph::start().await;
+    let mut config = plane::config(&graph.url);
+    config.limits.probe = Duration::from_millis(50);
+    config.limits.keepalive = Duration::from_millis(20);
+    let plane = Plane::start_with(config).await;
+    let mut lively = plane.client().await.stream_events(StreamEventsRequest::default()).await.unwrap().into_inner();
+    // HTTP/2's preface and empty settings (RFC 9113, section 3.4), and no word more.
+    let mut silent = TcpStream::connect(plane.url.strip_prefix("http://").unwrap()).await.unwrap();
+    silent.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut sent = Vec::new();
+    let closed = tokio::time::timeout(PATIENCE, silent.read_to_end(&mut sent)).await;
+    closed.expect("it is closed").unwrap();
+    let pinged = sent.windows(4).any(|bytes| bytes == [0, 8, 6, 0]);
+    assert!(pinged, "it was asked first: {sent:?}");
+    for _ in 0..20 {
+        assert!(lively.message().await.unwrap().is_some(), "whoever answers stays");
+    }
 }
 
 #[tokio::test]

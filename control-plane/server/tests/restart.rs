@@ -6,21 +6,12 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Graph, Node, Plane, connect, plane, terminate, terminate_failed};
+use support::{Graph, Node, Plane, connect, plane, system, terminate, terminate_failed};
 use tonic::Code;
 use voicebridge_proto::{
     control::v1::{AdvanceSessionRequest, CallPhase, StartSessionRequest, StartSessionResponse},
     types::v1::{SignallingStage, TerminationResult, event::Kind},
 };
-
-async fn system() -> (Graph, Plane, Node) {
-    let graph = Graph::start().await;
-    let plane = Plane::start(&graph).await;
-    let node = Node::start("node-1").await;
-    node.register(&plane.url, "local", 100);
-    plane.nodes(1).await;
-    (graph, plane, node)
-}
 
 fn ending(result: TerminationResult, reason: &str, code: &str) -> (TerminationResult, String, String) {
     (result, reason.to_owned(), code.to_owned())

@@ -8,21 +8,12 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
-use support::{Graph, Node, PATIENCE, Plane, connect, plane, terminate};
+use support::{Graph, Node, PATIENCE, Plane, connect, plane, system, terminate};
 use voicebridge_proto::{
     control::v1::{CallPhase, CreateReadTokenRequest, key_service_client::KeyServiceClient},
     types::v1::{self as types, SignallingStage, event::Kind},
 };
 use voicebridge_server::{Config, RawConfig, json};
-
-async fn system() -> (Graph, Plane, Node) {
-    let graph = Graph::start().await;
-    let plane = Plane::start(&graph).await;
-    let node = Node::start("node-1").await;
-    node.register(&plane.url, "local", 100);
-    plane.nodes(1).await;
-    (graph, plane, node)
-}
 
 /// One server-sent event, as the HTML standard dispatches it; without data it carries an id only.
 #[derive(Clone, Debug, Default, PartialEq)]

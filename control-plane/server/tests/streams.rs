@@ -7,22 +7,13 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Graph, Node, PATIENCE, Plane, connect, plane, terminate, until};
+use support::{Graph, Node, PATIENCE, Plane, connect, plane, system, terminate, until};
 use tonic::{Code, Streaming};
 use voicebridge_proto::{
     control::v1::{CallPhase, StreamEventsRequest, StreamEventsResponse, StreamStart},
     types::v1::{self as types, EventKind, SignallingStage, event::Kind},
 };
 use voicebridge_telemetry::status::reason;
-
-async fn system() -> (Graph, Plane, Node) {
-    let graph = Graph::start().await;
-    let plane = Plane::start(&graph).await;
-    let node = Node::start("node-1").await;
-    node.register(&plane.url, "local", 100);
-    plane.nodes(1).await;
-    (graph, plane, node)
-}
 
 fn of(call_id: &str) -> StreamEventsRequest {
     StreamEventsRequest { call_id: call_id.to_owned(), ..StreamEventsRequest::default() }

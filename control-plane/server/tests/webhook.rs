@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::{
-    Graph, NUMBER_ID, Node, Plane, VERIFY_TOKEN, connect, connect_at, delivery, now_s, plane, sign, terminate,
+    Graph, NUMBER_ID, Node, Plane, VERIFY_TOKEN, connect, connect_at, delivery, now_s, plane, sign, system, terminate,
     terminate_failed,
 };
 use tonic::{Code, Request, Status};
@@ -15,15 +15,6 @@ use voicebridge_proto::{
     types::v1::Agent,
 };
 use voicebridge_telemetry::status::reason;
-
-async fn system() -> (Graph, Plane, Node) {
-    let graph = Graph::start().await;
-    let plane = Plane::start(&graph).await;
-    let node = Node::start("node-1").await;
-    node.register(&plane.url, "local", 100);
-    plane.nodes(1).await;
-    (graph, plane, node)
-}
 
 async fn known(plane: &Plane) -> Vec<String> {
     let calls = plane.client().await.list_calls(ListCallsRequest::default()).await.unwrap().into_inner().calls;

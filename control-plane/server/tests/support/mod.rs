@@ -23,6 +23,16 @@ pub const APP_SECRET: &str = "app-secret";
 pub const VERIFY_TOKEN: &str = "verify-word";
 pub const ACCESS_TOKEN: &str = "EAAG-token";
 
+/// A control plane that knows one node, on which calls come up.
+pub async fn system() -> (Graph, Plane, Node) {
+    let graph = Graph::start().await;
+    let plane = Plane::start(&graph).await;
+    let node = Node::start("node-1").await;
+    node.register(&plane.url, "local", 100);
+    plane.nodes(1).await;
+    (graph, plane, node)
+}
+
 /// Waits until the state fits and returns it.
 pub async fn wait<T: Clone>(state: &mut watch::Receiver<T>, what: &str, fits: impl FnMut(&T) -> bool) -> T {
     match tokio::time::timeout(PATIENCE, state.wait_for(fits)).await {
