@@ -31,7 +31,7 @@ use crate::{
     config::{Config, OpenAiConfig, ProviderConfig},
     entry::{Entry, Opening},
     peer::{Engine, Peer as _, PeerError, Place, Remote},
-    provider,
+    provider::{Connections, Target},
     sessions::{Claim, Ended, Held, Refused, Reservation, Sessions},
     shard::{Busy, Call, Shards, Wiring},
     udp::{PortError, PortPool},
@@ -215,7 +215,9 @@ impl Node {
         drop(answering);
 
         let (provider, endpoint) = self.provider(&start.caller_id);
-        let (outbox, inbox) = endpoint.map(provider::open).unzip();
+        let connections = endpoint.map_or_else(Connections::none, |endpoint| {
+            Connections::to(Target { endpoint, decode: provider.decode(), ping: provider.capabilities().ping })
+        });
         let time = self.clock.time(now);
         let entry = Arc::new(Entry::new(Opening {
             session_id: start.session_id,
@@ -225,7 +227,7 @@ impl Node {
             sdp_answer,
             warnings: offer.warnings.clone(),
         }));
-        let mut wiring = Wiring { peer, outbox, entry: entry.clone(), now, span: span.clone() };
+        let mut wiring = Wiring { peer, connections, entry: entry.clone(), now, span: span.clone() };
         let setup = Setup {
             agent,
             provider,
@@ -237,7 +239,7 @@ impl Node {
             answer_ms: now.elapsed().as_millis() as u32,
         };
         let session = Session::new(time, setup, &mut wiring)?;
-        let call = Call::new(session, wiring, lease, inbox, self.clock, start.mode);
+        let call = Call::new(session, wiring, lease, self.clock, start.mode);
 
         // Findable before it runs: its thread may report the end at once.
         let shard = self.shards.choose();

@@ -23,5 +23,8 @@ pub use event::{
     DirectionQuality, Event, EventKind, Milestone, Quality, Speaker, Statistics, Termination, TerminationResult, Usage,
 };
 pub use limits::Limits;
-pub use ports::{Command, Input, Ports, ProviderClosed, ReceiverReport, RtpIn, RtpOut, Stage};
+pub use ports::{
+    AudioDelta, Command, ConnectionId, ConnectionInput, Frame, Input, Ports, ProviderClosed, ReceiverReport, RtpIn,
+    RtpOut, Stage, Watch,
+};
 pub use session::{Session, Setup, SetupError, SignallingMode, State};

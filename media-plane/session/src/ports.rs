@@ -43,6 +43,54 @@ pub struct RtpOut<'a> {
     pub payload: &'a [u8],
 }
 
+/// One connection of a session to a provider. Counts from 0 in the order of opening; never used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u32);
+
+/// One message on a provider's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// UTF-8.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+/// How closely a connection is watched for signs of life; what that means in seconds is the provider's
+/// [`PingPolicy`](crate::provider::PingPolicy).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// Nobody waits for anything.
+    #[default]
+    Idle,
+    /// The caller waits for an answer.
+    TurnWaiting,
+}
+
+/// What comes from a provider's connection.
+#[derive(Debug)]
+pub enum ConnectionInput<'a> {
+    /// The socket is open. In-process providers need none.
+    Opened,
+    /// A message that is not audio.
+    Message(Frame<'a>),
+    /// A message of audio, decoded off the media thread: see [`crate::provider::Decode`].
+    Audio(AudioDelta<'a>),
+    /// The socket is gone or could not be opened. Comes last.
+    Closed(ProviderClosed<'a>),
+}
+
+/// A piece of the AI's voice as it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AudioDelta<'a> {
+    /// The response it belongs to.
+    pub response_id: &'a str,
+    /// The item it belongs to.
+    pub item_id: &'a str,
+    /// Samples in the format agreed on, 16-bit ones little-endian. A piece may end within a sample.
+    pub bytes: &'a [u8],
+}
+
 /// Something to do on a live call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -77,12 +125,8 @@ pub enum Input<'a> {
     ReceiverReport(ReceiverReport),
     /// The encoder's complexity from the next frame on, one of `audio::opus::COMPLEXITIES`: the driver's load decides.
     Complexity(u8),
-    /// The provider's socket is open. In-process providers need none.
-    ProviderOpened,
-    /// A text message from the provider.
-    ProviderMessage(&'a str),
-    /// The provider's socket is gone or could not be opened.
-    ProviderClosed(ProviderClosed<'a>),
+    /// Something came from a connection to a provider; one the session knows nothing of is ignored.
+    Connection(ConnectionId, ConnectionInput<'a>),
     /// Act on the call.
     Command(Command),
     /// End the call; the first termination stands.
@@ -125,10 +169,16 @@ pub enum ProviderClosed<'a> {
 pub trait Ports {
     /// Hands a packet to the transport. Called only after the transport is up and the call accepted.
     fn send_rtp(&mut self, packet: RtpOut<'_>);
-    /// Sends a text message to the provider's socket.
-    fn send_provider(&mut self, message: &str);
-    /// Closes the provider's socket after what was sent; nothing is sent to it any more.
-    fn close_provider(&mut self);
+    /// Opens a connection to the provider. What comes of it is told by [`Input::Connection`].
+    fn open_connection(&mut self, connection: ConnectionId);
+    /// Sends a message that must arrive, in order with all others.
+    fn send_control(&mut self, connection: ConnectionId, frame: Frame<'_>);
+    /// Sends a piece of the caller's voice: on a connection that is too slow the oldest of these may be left out.
+    fn send_audio(&mut self, connection: ConnectionId, frame: Frame<'_>);
+    /// Watches the connection for signs of life as closely as said, from now on.
+    fn watch_connection(&mut self, connection: ConnectionId, watch: Watch);
+    /// Closes a connection after what was sent; nothing is sent to it any more.
+    fn close_connection(&mut self, connection: ConnectionId);
     /// Publishes an event. Durable events carry a gapless sequence from 1; transient ones carry 0.
     fn emit(&mut self, event: Event);
 }

@@ -13,11 +13,14 @@ mod event;
 
 pub use event::{AfterTool, ProviderCommand, ProviderEvent, Purpose, TextMode};
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use voicebridge_audio::{SAMPLE_RATE_HZ, Time, g711, g711::Law};
 
-use crate::{agent::Agent, ports::ProviderClosed};
+use crate::{
+    agent::Agent,
+    ports::{AudioDelta, Frame, ProviderClosed},
+};
 
 /// What a provider can do, as far as the session behaves differently by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,44 @@ pub struct Capabilities {
     pub says_any_text: bool,
     /// It takes and gives G.711 as well as 24 kHz PCM.
     pub speaks_g711: bool,
+    /// It owes an answer to every turn of the caller; where it does not, silence is a legal answer.
+    pub owes_answer: bool,
+    /// How its socket is asked for signs of life; `None`: never, a ping would harm it or there is no socket.
+    pub ping: Option<PingPolicy>,
 }
+
+/// How a provider's socket is asked for signs of life (RFC 6455, section 5.5.2). Anything that comes is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PingPolicy {
+    /// Between two pings.
+    pub every: Duration,
+    /// Without a sign of life for so long the socket is given up.
+    pub dead_after: Duration,
+    /// Between two pings while the caller waits for an answer.
+    pub waiting_every: Duration,
+    /// Without a sign of life for so long, while the caller waits for an answer, the socket is given up.
+    pub waiting_dead_after: Duration,
+}
+
+/// What a message from a provider's socket is.
+#[derive(Debug)]
+pub enum Decoded {
+    /// A piece of the AI's voice.
+    Audio {
+        /// The response it belongs to.
+        response_id: String,
+        /// The item it belongs to.
+        item_id: String,
+        /// Samples as they came.
+        bytes: Vec<u8>,
+    },
+    /// Anything else: for [`Provider::message`], as it came.
+    Other,
+}
+
+/// Reads a message as far as telling audio from the rest, and decodes audio. Pure, and run off the media thread: audio is
+/// most of what a provider sends.
+pub type Decode = fn(Frame<'_>) -> Decoded;
 
 /// How audio goes to a provider and comes from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,8 +106,16 @@ pub trait Provider: Send {
     /// [`AudioFormat::Pcm`] unless [`Capabilities::speaks_g711`].
     fn open(&mut self, now: Time, agent: &Agent, format: AudioFormat, out: &mut Outbox<'_>);
 
-    /// A text message came from the socket.
-    fn message(&mut self, now: Time, text: &str, out: &mut Outbox<'_>);
+    /// Tells audio from the rest of what its socket brings. In process: nothing comes.
+    fn decode(&self) -> Decode {
+        |_| Decoded::Other
+    }
+
+    /// A message came from the socket that is not audio. In process: none comes.
+    fn message(&mut self, _now: Time, _frame: Frame<'_>, _out: &mut Outbox<'_>) {}
+
+    /// A piece of the AI's voice came from the socket. In process: none comes.
+    fn audio_delta(&mut self, _now: Time, _delta: AudioDelta<'_>, _out: &mut Outbox<'_>) {}
 
     /// The next piece of the caller's audio, mono, at the format's rate, at most 20 ms. Only after [`ProviderEvent::Ready`].
     fn audio(&mut self, now: Time, pcm: &[i16], out: &mut Outbox<'_>);
@@ -96,19 +144,32 @@ pub struct Failure {
 
 /// Where a provider puts what it has to say.
 pub struct Outbox<'a> {
-    wire: &'a mut dyn FnMut(&str),
+    wire: &'a mut dyn Wire,
     events: &'a mut VecDeque<ProviderEvent>,
+}
+
+/// A provider's socket, as a provider writes to it.
+pub trait Wire {
+    /// Sends a message that must arrive, in order with all others.
+    fn send_control(&mut self, frame: Frame<'_>);
+    /// Sends a piece of the caller's voice, which may be left out if the socket is too slow.
+    fn send_audio(&mut self, frame: Frame<'_>);
 }
 
 impl<'a> Outbox<'a> {
     /// `wire` takes messages for the socket, `events` what happened.
-    pub fn new(wire: &'a mut dyn FnMut(&str), events: &'a mut VecDeque<ProviderEvent>) -> Self {
+    pub fn new(wire: &'a mut dyn Wire, events: &'a mut VecDeque<ProviderEvent>) -> Self {
         Self { wire, events }
     }
 
-    /// Sends a text message to the provider's socket.
+    /// Sends a text message that must arrive.
     pub fn send(&mut self, message: &str) {
-        (self.wire)(message);
+        self.wire.send_control(Frame::Text(message));
+    }
+
+    /// Sends a piece of the caller's voice.
+    pub fn send_audio(&mut self, frame: Frame<'_>) {
+        self.wire.send_audio(frame);
     }
 
     /// Reports what happened.

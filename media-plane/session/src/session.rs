@@ -35,7 +35,7 @@ use crate::{
     agent::Agent,
     event::{EventKind, Milestone, Statistics, Termination, Usage},
     limits::Limits,
-    ports::{Input, Ports, RtpIn, Stage},
+    ports::{ConnectionInput, Input, Ports, RtpIn, Stage},
     provider::{AudioFormat, Provider},
     sdp::Offer,
 };
@@ -121,7 +121,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins a session whose offer was answered: reports that, and opens the provider if it needs no socket.
+    /// Begins a session whose offer was answered: reports that, and opens the provider: has its
+    /// socket opened, if it needs one.
     ///
     /// # Errors
     /// [`SetupError`], without any event.
@@ -164,7 +165,9 @@ impl Session {
         };
         session.emit(now, answered, ports);
         session.emit(now, EventKind::Milestone(Milestone::SessionCreated), ports);
-        if !session.link.provider.capabilities().needs_socket {
+        if session.link.provider.capabilities().needs_socket {
+            session.link.dial(ports);
+        } else {
             session.link.open(now, &session.agent, ports);
         }
         session.run(now, SendClock::Runs, ports);
@@ -179,7 +182,10 @@ impl Session {
         if self.is_ended() {
             return;
         }
-        let clock = if matches!(input, Input::ProviderMessage(_)) { SendClock::Later } else { SendClock::Runs };
+        let clock = match input {
+            Input::Connection(_, ConnectionInput::Message(_) | ConnectionInput::Audio(_)) => SendClock::Later,
+            _ => SendClock::Runs,
+        };
         match input {
             Input::Tick => {}
             Input::Advance(stage) => self.stages.advance(now, stage),
@@ -190,9 +196,7 @@ impl Session {
             Input::RtpDiscarded => self.packets_unknown += 1,
             Input::ReceiverReport(report) => self.on_receiver_report(now, &report),
             Input::Complexity(complexity) => self.downlink.set_complexity(complexity),
-            Input::ProviderOpened => self.link.open(now, &self.agent, ports),
-            Input::ProviderMessage(text) => self.link.message(now, text, ports),
-            Input::ProviderClosed(closed) => self.link.closed(closed),
+            Input::Connection(connection, input) => self.link.input(now, connection, input, &self.agent, ports),
             Input::Command(command) => self.on_command(now, command, ports),
             Input::End(termination) => self.end(now, termination, ports),
         }

@@ -4,8 +4,12 @@ use anyhow::Context as _;
 use std::time::Duration;
 use voicebridge_audio::{FRAME_RTP_UNITS, Time};
 use voicebridge_session::{
-    Agent, Event, Input, Limits, Ports, RtpIn, RtpOut, Session, Setup, SignallingMode, Stage,
-    provider::openai::{OpenAi, OpenAiSettings},
+    Agent, AudioDelta, ConnectionId, ConnectionInput, Event, Frame, Input, Limits, Ports, RtpIn, RtpOut, Session,
+    Setup, SignallingMode, Stage, Watch,
+    provider::{
+        Decode, Decoded, Provider as _,
+        openai::{OpenAi, OpenAiSettings},
+    },
     sdp,
 };
 
@@ -18,6 +22,7 @@ const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:
     a=fmtp:111 maxaveragebitrate=20000;maxplaybackrate=16000;minptime=20;useinbandfec=1\r\n\
     a=rtpmap:126 telephone-event/8000\r\na=ptime:20\r\n";
 const OPUS: u8 = 111;
+const CONNECTION: ConnectionId = ConnectionId(0);
 const FRAME: Duration = Duration::from_millis(20);
 const HOUR_MS: u64 = 3_600_000;
 
@@ -33,11 +38,19 @@ impl Ports for Counted {
         self.rtp += 1;
     }
 
-    fn send_provider(&mut self, _: &str) {
+    fn open_connection(&mut self, _: ConnectionId) {}
+
+    fn send_control(&mut self, _: ConnectionId, _: Frame<'_>) {
         self.provider += 1;
     }
 
-    fn close_provider(&mut self) {}
+    fn send_audio(&mut self, _: ConnectionId, _: Frame<'_>) {
+        self.provider += 1;
+    }
+
+    fn watch_connection(&mut self, _: ConnectionId, _: Watch) {}
+
+    fn close_connection(&mut self, _: ConnectionId) {}
 
     fn emit(&mut self, _: Event) {}
 }
@@ -45,6 +58,7 @@ impl Ports for Counted {
 /// A call whose audio flows both ways.
 pub(crate) struct Talk {
     session: Session,
+    decode: Decode,
     pub(crate) counted: Counted,
     now: Time,
     sequence: u16,
@@ -54,10 +68,12 @@ pub(crate) struct Talk {
 impl Talk {
     pub(crate) fn begin() -> anyhow::Result<Self> {
         let offer = sdp::lint(OFFER).context("the offer is fine")?;
+        let provider = OpenAi::new(OpenAiSettings::default());
+        let decode = provider.decode();
         let agent = Agent { greeting: String::new(), ..Agent::default() };
         let setup = Setup {
             agent,
-            provider: Box::new(OpenAi::new(OpenAiSettings::default())),
+            provider: Box::new(provider),
             mode: SignallingMode::Staged,
             offer: &offer,
             // Statistics are of the call, not of a packet.
@@ -73,8 +89,8 @@ impl Talk {
         };
         let mut counted = Counted::default();
         let session = Session::new(Time::ZERO, setup, &mut counted)?;
-        let mut talk = Self { session, counted, now: Time::ZERO, sequence: 0, timestamp: 0 };
-        talk.input(Input::ProviderOpened);
+        let mut talk = Self { session, decode, counted, now: Time::ZERO, sequence: 0, timestamp: 0 };
+        talk.input(Input::Connection(CONNECTION, ConnectionInput::Opened));
         talk.server(r#"{"type":"session.created","event_id":"e1","session":{"id":"s1","type":"realtime","model":"gpt-realtime-2.1"}}"#);
         talk.server(
             r#"{"type":"session.updated","event_id":"e2","session":{"id":"s1","type":"realtime","model":"gpt-realtime-2.1","expires_at":1790003600,"audio":{"input":{"format":{"type":"audio/pcm","rate":24000},"turn_detection":{"type":"server_vad"}},"output":{"format":{"type":"audio/pcm","rate":24000},"voice":"marin"}}}}"#,
@@ -121,7 +137,15 @@ impl Talk {
     }
 
     fn server(&mut self, message: &str) {
-        self.input(Input::ProviderMessage(message));
+        let frame = Frame::Text(message);
+        let input = match (self.decode)(frame) {
+            Decoded::Audio { response_id, item_id, bytes } => {
+                let delta = AudioDelta { response_id: &response_id, item_id: &item_id, bytes: &bytes };
+                return self.input(Input::Connection(CONNECTION, ConnectionInput::Audio(delta)));
+            }
+            Decoded::Other => ConnectionInput::Message(frame),
+        };
+        self.input(Input::Connection(CONNECTION, input));
     }
 
     fn input(&mut self, input: Input<'_>) {

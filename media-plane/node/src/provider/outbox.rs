@@ -14,17 +14,17 @@ use std::{
 };
 
 use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Message;
+use voicebridge_session::{Frame, Watch};
 
 /// Waiting audio messages of 20 ms: 5 s of the caller.
 pub(super) const MAX_AUDIO: usize = 250;
 /// Waiting control messages.
 pub(super) const MAX_CONTROL: usize = 1_024;
-/// How an append of audio begins in the Realtime protocol, as the session core writes it.
-const AUDIO_PREFIX: &str = r#"{"type":"input_audio_buffer.append""#;
 
 /// The session's end of the queue towards the socket. Cheap to clone; the lock is taken once per message.
 #[derive(Clone, Debug, Default)]
-pub struct Outbox {
+pub(super) struct Outbox {
     shared: Arc<Shared>,
 }
 
@@ -37,8 +37,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<(Class, String)>,
+    messages: VecDeque<(Class, Message)>,
     audio: usize,
+    watch: Watch,
     /// No more messages are taken; those that wait are still sent.
     closed: bool,
     /// The socket does not take what it is given.
@@ -54,7 +55,7 @@ enum Class {
 /// What the socket is to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    Send(String),
+    Send(Message),
     /// Everything is sent and the session is through: close politely.
     Close,
     /// Too much waits.
@@ -62,9 +63,23 @@ pub(super) enum Next {
 }
 
 impl Outbox {
-    /// Queues a message; ignored after [`Outbox::close`].
-    pub fn push(&self, message: &str) {
-        let class = if message.starts_with(AUDIO_PREFIX) { Class::Audio } else { Class::Control };
+    /// Queues a message that must arrive; ignored after [`Outbox::close`].
+    pub(super) fn push_control(&self, frame: Frame<'_>) {
+        self.push(Class::Control, frame);
+    }
+
+    /// Queues a piece of the caller's voice; ignored after [`Outbox::close`].
+    pub(super) fn push_audio(&self, frame: Frame<'_>) {
+        self.push(Class::Audio, frame);
+    }
+
+    /// How closely the socket is to be watched.
+    pub(super) fn watch(&self, watch: Watch) {
+        self.lock().watch = watch;
+        self.shared.wake.notify_one();
+    }
+
+    fn push(&self, class: Class, frame: Frame<'_>) {
         let mut queue = self.lock();
         if queue.closed || queue.stuck {
             return;
@@ -84,20 +99,26 @@ impl Outbox {
             }
             Class::Control => {}
         }
-        queue.messages.push_back((class, message.to_owned()));
+        queue.messages.push_back((
+            class,
+            match frame {
+                Frame::Text(text) => Message::text(text),
+                Frame::Binary(bytes) => Message::binary(bytes.to_vec()),
+            },
+        ));
         drop(queue);
         self.shared.wake.notify_one();
     }
 
     /// Closes the socket once everything queued is sent.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.lock().closed = true;
         self.shared.wake.notify_one();
     }
 
     /// Audio messages dropped because the socket was too slow.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(super) fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
@@ -134,30 +155,38 @@ mod tests {
     use super::*;
 
     fn audio(index: usize) -> String {
-        format!(r#"{AUDIO_PREFIX},"audio":"{index}"}}"#)
+        format!("audio {index}")
+    }
+
+    fn control(outbox: &Outbox, text: &str) {
+        outbox.push_control(Frame::Text(text));
+    }
+
+    fn sent(text: impl Into<String>) -> Next {
+        Next::Send(Message::text(text.into()))
     }
 
     #[tokio::test]
     async fn the_oldest_audio_is_dropped_and_control_never() {
         let outbox = Outbox::default();
-        outbox.push("first");
-        (0..MAX_AUDIO + 3).for_each(|index| outbox.push(&audio(index)));
-        outbox.push("last");
+        control(&outbox, "first");
+        (0..MAX_AUDIO + 3).for_each(|index| outbox.push_audio(Frame::Text(&audio(index))));
+        control(&outbox, "last");
         outbox.close();
-        outbox.push("too late");
+        control(&outbox, "too late");
         assert_eq!(outbox.dropped(), 3);
-        assert_eq!(outbox.next().await, Next::Send("first".into()));
+        assert_eq!(outbox.next().await, sent("first"));
         for index in 3..MAX_AUDIO + 3 {
-            assert_eq!(outbox.next().await, Next::Send(audio(index)));
+            assert_eq!(outbox.next().await, sent(audio(index)));
         }
-        assert_eq!(outbox.next().await, Next::Send("last".into()));
+        assert_eq!(outbox.next().await, sent("last"));
         assert_eq!(outbox.next().await, Next::Close);
     }
 
     #[tokio::test]
     async fn control_messages_that_pile_up_mean_a_broken_socket() {
         let outbox = Outbox::default();
-        (0..=MAX_CONTROL).for_each(|index| outbox.push(&index.to_string()));
+        (0..=MAX_CONTROL).for_each(|index| control(&outbox, &index.to_string()));
         assert_eq!(outbox.next().await, Next::Stuck);
     }
 
@@ -169,7 +198,7 @@ mod tests {
             async move { outbox.next().await }
         });
         tokio::task::yield_now().await;
-        outbox.push("hello");
-        assert_eq!(waiting.await.ok(), Some(Next::Send("hello".into())));
+        control(&outbox, "hello");
+        assert_eq!(waiting.await.ok(), Some(sent("hello")));
     }
 }

@@ -7,6 +7,7 @@
 
 use std::{fmt, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     sync::mpsc,
@@ -22,9 +23,15 @@ use tokio_tungstenite::{
     },
 };
 use tracing::Instrument as _;
-use voicebridge_session::{ports::ProviderClosed, provider::openai::Endpoint};
+use voicebridge_session::{
+    Frame, ProviderClosed,
+    provider::{Decode, Decoded, openai::Endpoint},
+};
 
-use super::outbox::{Next, Outbox};
+use super::{
+    Target,
+    outbox::{Next, Outbox},
+};
 use crate::bell::Bell;
 
 /// DNS, TCP, TLS and the upgrade together.
@@ -64,8 +71,19 @@ impl Default for Timing {
 pub enum Arrival {
     /// The socket is open.
     Opened,
-    /// A text message.
-    Message(Utf8Bytes),
+    /// A message that is not audio.
+    Text(Utf8Bytes),
+    /// The same, of bytes.
+    Binary(Bytes),
+    /// A piece of the AI's voice.
+    Audio {
+        /// The response it belongs to.
+        response_id: String,
+        /// The item it belongs to.
+        item_id: String,
+        /// Samples as they came.
+        bytes: Vec<u8>,
+    },
     /// The socket is gone. Comes last.
     Closed(Closed),
 }
@@ -109,20 +127,19 @@ impl Closed {
 
 /// The session's end of the queue from the socket.
 #[derive(Debug)]
-pub struct Inbox {
+pub(super) struct Inbox {
     arrivals: mpsc::Receiver<Arrival>,
-    bell: Bell,
 }
 
 impl Inbox {
     /// The next arrival, if one waits.
-    pub fn take(&mut self) -> Option<Arrival> {
+    pub(super) fn take(&mut self) -> Option<Arrival> {
         self.arrivals.try_recv().ok()
     }
 
     /// Whether nothing waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.arrivals.is_empty()
     }
 
@@ -132,15 +149,16 @@ impl Inbox {
         self.arrivals.recv().await
     }
 
-    /// Rings whenever something came.
-    pub(crate) const fn bell(&self) -> &Bell {
-        &self.bell
+    /// Whether the socket is gone and all it brought is taken.
+    pub(super) fn is_over(&self) -> bool {
+        self.arrivals.is_closed() && self.arrivals.is_empty()
     }
 }
 
 /// The socket's end of it.
 struct Arrivals {
     queue: mpsc::Sender<Arrival>,
+    decode: Decode,
     bell: Bell,
 }
 
@@ -152,6 +170,23 @@ impl Arrivals {
         sent
     }
 
+    /// Reads a message of the provider, and hands it over.
+    async fn message(&self, message: Message) -> bool {
+        let arrival = match message {
+            Message::Text(text) => match (self.decode)(Frame::Text(&text)) {
+                Decoded::Audio { response_id, item_id, bytes } => Arrival::Audio { response_id, item_id, bytes },
+                Decoded::Other => Arrival::Text(text),
+            },
+            Message::Binary(bytes) => match (self.decode)(Frame::Binary(&bytes)) {
+                Decoded::Audio { response_id, item_id, bytes } => Arrival::Audio { response_id, item_id, bytes },
+                Decoded::Other => Arrival::Binary(bytes),
+            },
+            // Pings are answered by tungstenite.
+            _ => return true,
+        };
+        self.send(arrival).await
+    }
+
     async fn closed(&self) {
         self.queue.closed().await;
     }
@@ -161,15 +196,15 @@ type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Starts the task. Dropping the [`Inbox`] or closing the [`Outbox`] ends it.
 #[must_use]
-pub fn open(endpoint: Endpoint) -> (Outbox, Inbox) {
-    open_with(endpoint, Timing::default())
+pub(super) fn open(target: Target, bell: Bell) -> (Outbox, Inbox) {
+    open_with(target, bell, Timing::default())
 }
 
-fn open_with(endpoint: Endpoint, timing: Timing) -> (Outbox, Inbox) {
+fn open_with(target: Target, bell: Bell, timing: Timing) -> (Outbox, Inbox) {
+    let Target { endpoint, decode, .. } = target;
     let outbox = Outbox::default();
     let (queue, taken) = mpsc::channel(INBOX_MESSAGES);
-    let bell = Bell::default();
-    let (arrivals, inbox) = (Arrivals { queue, bell: bell.clone() }, Inbox { arrivals: taken, bell });
+    let (arrivals, inbox) = (Arrivals { queue, decode, bell }, Inbox { arrivals: taken });
     let span = tracing::info_span!("provider", url = %endpoint.url);
     tokio::spawn(run(endpoint, timing, outbox.clone(), arrivals).instrument(span));
     (outbox, inbox)
@@ -230,7 +265,7 @@ async fn converse(mut socket: Socket, timing: Timing, outbox: &Outbox, arrivals:
         tokio::select! {
             next = outbox.next() => match next {
                 Next::Send(message) => {
-                    if let Err(closed) = send(&mut socket, Message::text(message)).await {
+                    if let Err(closed) = send(&mut socket, message).await {
                         return Some(closed);
                     }
                 }
@@ -243,15 +278,13 @@ async fn converse(mut socket: Socket, timing: Timing, outbox: &Outbox, arrivals:
             message = socket.next() => {
                 missed = 0;
                 match message {
-                    Some(Ok(Message::Text(text))) => {
-                        if !arrivals.send(Arrival::Message(text)).await {
+                    Some(Ok(Message::Close(frame))) => return Some(closed_by(frame.as_ref())),
+                    Some(Ok(message)) => {
+                        if !arrivals.message(message).await {
                             say_goodbye(&mut socket).await;
                             return None;
                         }
                     }
-                    Some(Ok(Message::Close(frame))) => return Some(closed_by(frame.as_ref())),
-                    // Pings are answered by tungstenite; binary messages are not part of the protocol.
-                    Some(Ok(_)) => {}
                     Some(Err(error)) => return Some(Closed::broken(error)),
                     None => return Some(Closed::broken("the connection ended")),
                 }

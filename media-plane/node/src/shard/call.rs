@@ -16,8 +16,8 @@ use std::{
 
 use voicebridge_audio::Time;
 use voicebridge_session::{
-    Event, EventKind, Input, Ports, RtpIn, RtpOut, Session, SignallingMode, Stage, State, Termination,
-    TerminationResult,
+    AudioDelta, ConnectionId, ConnectionInput, Event, EventKind, Frame, Input, Ports, RtpIn, RtpOut, Session,
+    SignallingMode, Stage, State, Termination, TerminationResult, Watch,
 };
 
 use super::waiting::Seat;
@@ -26,7 +26,7 @@ use crate::{
     clock::Clock,
     entry::{Entry, Picture},
     peer::{Engine, Output, Peer},
-    provider::{Arrival, Inbox, Outbox},
+    provider::{Arrival, Connections},
     udp::Lease,
 };
 
@@ -35,12 +35,12 @@ const MAX_DATAGRAMS: usize = 64;
 /// Provider messages taken in a step.
 const MAX_ARRIVALS: usize = 64;
 
-/// What the session core acts on: the peer, the provider's outbox and the journal.
+/// What the session core acts on: the peer, the connections to the provider, and the journal.
 pub struct Wiring {
     /// Towards the caller.
     pub peer: Engine,
-    /// Towards the provider; none for one in process.
-    pub outbox: Option<Outbox>,
+    /// Towards the provider.
+    pub connections: Connections,
     /// Where events go.
     pub entry: Arc<Entry>,
     /// The moment the session core is being told something.
@@ -57,16 +57,24 @@ impl Ports for Wiring {
         }
     }
 
-    fn send_provider(&mut self, message: &str) {
-        if let Some(outbox) = &self.outbox {
-            outbox.push(message);
-        }
+    fn open_connection(&mut self, connection: ConnectionId) {
+        self.connections.open(connection);
     }
 
-    fn close_provider(&mut self) {
-        if let Some(outbox) = &self.outbox {
-            outbox.close();
-        }
+    fn send_control(&mut self, connection: ConnectionId, frame: Frame<'_>) {
+        self.connections.send_control(connection, frame);
+    }
+
+    fn send_audio(&mut self, connection: ConnectionId, frame: Frame<'_>) {
+        self.connections.send_audio(connection, frame);
+    }
+
+    fn watch_connection(&mut self, connection: ConnectionId, watch: Watch) {
+        self.connections.watch(connection, watch);
+    }
+
+    fn close_connection(&mut self, connection: ConnectionId) {
+        self.connections.close(connection);
     }
 
     fn emit(&mut self, event: Event) {
@@ -79,7 +87,6 @@ pub struct Call {
     session: Session,
     wiring: Wiring,
     lease: Lease,
-    inbox: Option<Inbox>,
     clock: Clock,
     /// Where its thread reports datagrams for it; none before it is there.
     seat: Option<Seat>,
@@ -107,20 +114,12 @@ impl std::fmt::Debug for Call {
 impl Call {
     /// A session ready to run.
     #[must_use]
-    pub fn new(
-        session: Session,
-        wiring: Wiring,
-        lease: Lease,
-        inbox: Option<Inbox>,
-        clock: Clock,
-        mode: SignallingMode,
-    ) -> Self {
+    pub fn new(session: Session, wiring: Wiring, lease: Lease, clock: Clock, mode: SignallingMode) -> Self {
         let immediate = mode == SignallingMode::Immediate;
         Self {
             session,
             wiring,
             lease,
-            inbox,
             clock,
             seat: None,
             readable: false,
@@ -200,9 +199,7 @@ impl Call {
     /// Has the thread woken for it from now on, under this seat.
     pub(super) fn sit(&mut self, seat: Seat, alarm: &Arc<Alarm>) {
         self.seat = Some(seat);
-        if let Some(inbox) = &self.inbox {
-            inbox.bell().connect(alarm);
-        }
+        self.wiring.connections.wake(alarm);
     }
 
     /// A datagram came for `seat`; whether that is this call.
@@ -214,9 +211,7 @@ impl Call {
 
     /// Whether there is something to do before the next tick.
     pub(super) fn is_wanted(&self, now: Instant) -> bool {
-        self.readable
-            || self.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty())
-            || self.due().is_some_and(|due| due <= now)
+        self.readable || !self.wiring.connections.is_empty() || self.due().is_some_and(|due| due <= now)
     }
 
     /// When the session core wants to be told the time. The peer's own deadlines may wait for a tick.
@@ -273,19 +268,24 @@ impl Call {
 
     fn hear_provider(&mut self, now: Instant) {
         for _ in 0..MAX_ARRIVALS {
-            let Some(arrival) = self.inbox.as_mut().and_then(Inbox::take) else { return };
-            match arrival {
-                Arrival::Opened => self.input(now, Input::ProviderOpened),
-                Arrival::Message(text) => self.input(now, Input::ProviderMessage(&text)),
-                Arrival::Closed(closed) => self.input(now, Input::ProviderClosed(closed.as_session())),
-            }
+            let Some((connection, arrival)) = self.wiring.connections.take() else { return };
+            let input = match &arrival {
+                Arrival::Opened => ConnectionInput::Opened,
+                Arrival::Text(text) => ConnectionInput::Message(Frame::Text(text)),
+                Arrival::Binary(bytes) => ConnectionInput::Message(Frame::Binary(bytes)),
+                Arrival::Audio { response_id, item_id, bytes } => {
+                    ConnectionInput::Audio(AudioDelta { response_id, item_id, bytes })
+                }
+                Arrival::Closed(closed) => ConnectionInput::Closed(closed.as_session()),
+            };
+            self.input(now, Input::Connection(connection, input));
         }
     }
 
     /// Does what the peer and the session core have to send; the core's packets come out of the peer.
     fn flush(&mut self, now: Instant) {
         self.drain_peer(now);
-        let dropped = self.wiring.outbox.as_ref().map_or(0, Outbox::dropped);
+        let dropped = self.wiring.connections.dropped();
         if dropped > self.dropped {
             metrics::counter!("voicebridge_media_provider_audio_dropped_total").increment(dropped - self.dropped);
             self.dropped = dropped;

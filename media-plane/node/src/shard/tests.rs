@@ -19,6 +19,7 @@ use crate::{
     caller::{Caller, Kind},
     entry::{Entry, Opening},
     peer::{Engine, Place, Remote},
+    provider::Connections,
     sessions::Claim,
     udp::PortPool,
 };
@@ -36,14 +37,12 @@ impl Provider for Fragile {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { needs_socket: false, says_any_text: true, speaks_g711: false }
+        Capabilities { needs_socket: false, says_any_text: true, speaks_g711: false, owes_answer: true, ping: None }
     }
 
     fn open(&mut self, _now: Time, _agent: &Agent, _format: AudioFormat, out: &mut Outbox<'_>) {
         out.event(ProviderEvent::Ready { session_id: String::new(), model: "fragile".into() });
     }
-
-    fn message(&mut self, _now: Time, _text: &str, _out: &mut Outbox<'_>) {}
 
     fn audio(&mut self, _now: Time, _pcm: &[i16], _out: &mut Outbox<'_>) {}
 
@@ -101,7 +100,8 @@ impl Bench {
             sdp_answer: String::new(),
             warnings: Vec::new(),
         }));
-        let mut wiring = Wiring { peer, outbox: None, entry: entry.clone(), now, span: tracing::Span::none() };
+        let mut wiring =
+            Wiring { peer, connections: Connections::none(), entry: entry.clone(), now, span: tracing::Span::none() };
         let setup = Setup {
             agent: Agent::default(),
             provider: Box::new(Fragile),
@@ -113,7 +113,7 @@ impl Bench {
             answer_ms: 0,
         };
         let session = Session::new(time, setup, &mut wiring).unwrap();
-        let call = Call::new(session, wiring, lease, None, self.clock, SignallingMode::Staged);
+        let call = Call::new(session, wiring, lease, self.clock, SignallingMode::Staged);
         let Ok(Claim::Reserved(reservation)) = self.sessions.reserve(session_id, time) else { panic!("no slot") };
         let shard = self.shards.choose();
         reservation.fill(entry.clone(), shard);

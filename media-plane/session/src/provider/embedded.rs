@@ -248,7 +248,7 @@ impl Provider for Embedded {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { needs_socket: false, says_any_text: false, speaks_g711: false }
+        Capabilities { needs_socket: false, says_any_text: false, speaks_g711: false, owes_answer: true, ping: None }
     }
 
     fn open(&mut self, _now: Time, agent: &Agent, format: AudioFormat, out: &mut Outbox<'_>) {
@@ -268,8 +268,6 @@ impl Provider for Embedded {
         self.vad = Vad::new(self.vad_settings);
         out.event(ProviderEvent::Ready { session_id: String::new(), model: self.model().to_owned() });
     }
-
-    fn message(&mut self, _now: Time, _text: &str, _out: &mut Outbox<'_>) {}
 
     fn audio(&mut self, now: Time, pcm: &[i16], out: &mut Outbox<'_>) {
         if let Some(event) = self.vad.push(pcm) {

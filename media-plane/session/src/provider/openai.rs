@@ -30,8 +30,13 @@ use std::time::Duration;
 
 use voicebridge_audio::{Time, playout::Cut};
 
-use super::{AfterTool, AudioFormat, Capabilities, Failure, Outbox, Provider, ProviderCommand, ProviderEvent};
-use crate::{agent::Agent, ports::ProviderClosed};
+use super::{
+    AfterTool, AudioFormat, Capabilities, Decode, Failure, Outbox, PingPolicy, Provider, ProviderCommand, ProviderEvent,
+};
+use crate::{
+    agent::Agent,
+    ports::{AudioDelta, Frame, ProviderClosed},
+};
 use append::Append;
 use fence::Fence;
 use request::{Create, Ids};
@@ -46,6 +51,14 @@ pub const TRANSCRIPTION_MODEL: &str = "gpt-transcribe";
 pub const DEFAULT_URL: &str = "wss://api.openai.com/v1/realtime";
 /// Models known to exist, for the message when the one asked for does not.
 pub const KNOWN_MODELS: [&str; 4] = ["gpt-realtime-2.1", "gpt-realtime-2.1-mini", "gpt-realtime-2", "gpt-realtime-1.5"];
+
+/// The service answers pings (RFC 6455) at once; it closes a socket that does not answer its own.
+const PING: PingPolicy = PingPolicy {
+    every: Duration::from_secs(8),
+    dead_after: Duration::from_secs(18),
+    waiting_every: Duration::from_millis(1_500),
+    waiting_dead_after: Duration::from_millis(4_500),
+};
 
 /// Which models to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +194,7 @@ impl Provider for OpenAi {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { needs_socket: true, says_any_text: true, speaks_g711: true }
+        Capabilities { needs_socket: true, says_any_text: true, speaks_g711: true, owes_answer: true, ping: Some(PING) }
     }
 
     fn open(&mut self, _now: Time, agent: &Agent, format: AudioFormat, out: &mut Outbox<'_>) {
@@ -196,15 +209,27 @@ impl Provider for OpenAi {
         self.phase = Phase::Configuring { event_id };
     }
 
-    fn message(&mut self, now: Time, text: &str, out: &mut Outbox<'_>) {
+    fn decode(&self) -> Decode {
+        server::decode
+    }
+
+    fn message(&mut self, now: Time, frame: Frame<'_>, out: &mut Outbox<'_>) {
+        match frame {
+            Frame::Text(text) if self.phase != Phase::Dead => self.on_message(now, text, out),
+            // Binary messages are not part of the protocol.
+            Frame::Text(_) | Frame::Binary(_) => {}
+        }
+    }
+
+    fn audio_delta(&mut self, now: Time, delta: AudioDelta<'_>, out: &mut Outbox<'_>) {
         if self.phase != Phase::Dead {
-            self.on_message(now, text, out);
+            self.on_audio_delta(now, delta, out);
         }
     }
 
     fn audio(&mut self, _now: Time, pcm: &[i16], out: &mut Outbox<'_>) {
         if self.phase == Phase::Ready && !pcm.is_empty() {
-            out.send(self.append.message(self.format, pcm));
+            out.send_audio(Frame::Text(self.append.message(self.format, pcm)));
         }
     }
 

@@ -6,12 +6,13 @@ use voicebridge_audio::Time;
 
 use crate::{
     agent::Agent,
-    ports::{Ports, ProviderClosed},
-    provider::{AudioFormat, Failure, Outbox, Provider, ProviderCommand, ProviderEvent},
+    ports::{ConnectionId, ConnectionInput, Frame, Ports, ProviderClosed},
+    provider::{AudioFormat, Failure, Outbox, Provider, ProviderCommand, ProviderEvent, Wire},
 };
 
 /// See the module.
 pub(super) struct Link {
+    id: ConnectionId,
     pub(super) provider: Box<dyn Provider>,
     format: AudioFormat,
     phase: Phase,
@@ -34,7 +35,7 @@ enum Phase {
 impl Link {
     /// Audio is in `format` both ways.
     pub(super) fn new(provider: Box<dyn Provider>, format: AudioFormat) -> Self {
-        Self { provider, format, phase: Phase::Unopened, events: VecDeque::new() }
+        Self { id: ConnectionId::default(), provider, format, phase: Phase::Unopened, events: VecDeque::new() }
     }
 
     pub(super) const fn is_ready(&self) -> bool {
@@ -53,17 +54,34 @@ impl Link {
         }
     }
 
-    pub(super) fn message(&mut self, now: Time, text: &str, ports: &mut dyn Ports) {
-        if !self.is_gone() {
-            self.with(ports, |provider, out| provider.message(now, text, out));
+    /// Has the driver open the socket.
+    pub(super) fn dial(&self, ports: &mut dyn Ports) {
+        ports.open_connection(self.id);
+    }
+
+    /// Takes what came from a connection; whether it was ours is looked at here.
+    pub(super) fn input(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        input: ConnectionInput<'_>,
+        agent: &Agent,
+        ports: &mut dyn Ports,
+    ) {
+        if connection != self.id || self.is_gone() {
+            return;
+        }
+        match input {
+            ConnectionInput::Opened => self.open(now, agent, ports),
+            ConnectionInput::Message(frame) => self.with(ports, |provider, out| provider.message(now, frame, out)),
+            ConnectionInput::Audio(delta) => self.with(ports, |provider, out| provider.audio_delta(now, delta, out)),
+            ConnectionInput::Closed(closed) => self.closed(closed),
         }
     }
 
-    pub(super) fn closed(&mut self, closed: ProviderClosed<'_>) {
-        if !self.is_gone() {
-            let failure = self.provider.closed(closed);
-            self.events.push_back(ProviderEvent::Failed(failure));
-        }
+    fn closed(&mut self, closed: ProviderClosed<'_>) {
+        let failure = self.provider.closed(closed);
+        self.events.push_back(ProviderEvent::Failed(failure));
     }
 
     pub(super) fn audio(&mut self, now: Time, pcm: &[i16], ports: &mut dyn Ports) {
@@ -101,13 +119,29 @@ impl Link {
         if self.phase != Phase::Gone {
             self.phase = Phase::Gone;
             self.events.clear();
-            ports.close_provider();
+            ports.close_connection(self.id);
         }
     }
 
     fn with(&mut self, ports: &mut dyn Ports, act: impl FnOnce(&mut dyn Provider, &mut Outbox<'_>)) {
-        let mut wire = |message: &str| ports.send_provider(message);
+        let mut wire = ConnectionWire { connection: self.id, ports };
         act(&mut *self.provider, &mut Outbox::new(&mut wire, &mut self.events));
+    }
+}
+
+/// One connection's socket.
+struct ConnectionWire<'a> {
+    connection: ConnectionId,
+    ports: &'a mut dyn Ports,
+}
+
+impl Wire for ConnectionWire<'_> {
+    fn send_control(&mut self, frame: Frame<'_>) {
+        self.ports.send_control(self.connection, frame);
+    }
+
+    fn send_audio(&mut self, frame: Frame<'_>) {
+        self.ports.send_audio(self.connection, frame);
     }
 }
 

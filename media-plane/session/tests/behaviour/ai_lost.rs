@@ -15,7 +15,7 @@ fn refused_before_the_call_is_answered() {
     let check = |closed: ProviderClosed<'_>, code: &str| {
         let mut world = World::call();
         world.run_ms(100);
-        world.input(Input::ProviderClosed(closed));
+        world.closed(closed);
         assert_eq!(world.ending(), failed("PROVIDER_SESSION_FAILED", code));
         assert!(world.ports.rtp.is_empty());
     };
@@ -29,7 +29,7 @@ fn refused_before_the_call_is_answered() {
 #[test]
 fn a_model_that_does_not_exist_names_those_that_do() {
     let mut world = World::call();
-    world.input(Input::ProviderOpened);
+    world.opened();
     world.server(&server_error("model_not_found", "The model `gpt-5-realtime` does not exist", None));
     assert_eq!(world.ending(), failed("PROVIDER_SESSION_FAILED", "model_not_found"));
     let message = &world.session.termination().unwrap().message;
@@ -41,7 +41,7 @@ fn lost_while_ringing_is_no_apology() {
     let mut world = World::ready();
     world.input(Input::Advance(Stage::AnswerDelivered));
     world.input(Input::TransportConnected);
-    world.input(Input::ProviderClosed(LOST));
+    world.closed(LOST);
     assert_eq!(world.ending(), failed("PROVIDER_LOST", "closed_1006"));
     assert!(world.ports.rtp.is_empty());
 }
@@ -54,7 +54,7 @@ fn lost_in_the_middle_of_a_reply_is_an_apology_and_then_the_end() {
     world.server(&text_delta("R1", "A1", "one two three four"));
     world.run_ms(2_000);
     let sent = world.ports.rtp.len();
-    world.input(Input::ProviderClosed(LOST));
+    world.closed(LOST);
     assert_eq!(world.incidents(), [("PROVIDER_LOST", "closed_1006".to_owned())]);
     assert_eq!(world.ports.provider_closed, 1);
     world.run_ms(8_000);
@@ -72,7 +72,7 @@ fn lost_in_the_middle_of_a_reply_is_an_apology_and_then_the_end() {
 fn the_apology_is_in_the_agents_language() {
     let agent = Agent::parse("language: pt-BR\n").unwrap();
     let mut world = World::active_with(Start { agent, ..Start::default() });
-    world.input(Input::ProviderClosed(LOST));
+    world.closed(LOST);
     world.run_ms(8_000);
     assert_eq!(world.transcripts()[0].1, "Desculpe, preciso encerrar a ligação.");
     world.ending();
@@ -83,7 +83,7 @@ fn refused_after_the_call_was_answered_is_an_apology_with_the_first_reason() {
     let mut world = World::call();
     world.accept();
     world.run_ms(500);
-    world.input(Input::ProviderClosed(ProviderClosed::Refused { status: 401, body: "" }));
+    world.closed(ProviderClosed::Refused { status: 401, body: "" });
     world.run_ms(8_000);
     assert_eq!(world.ending(), failed("PROVIDER_SESSION_FAILED", "invalid_api_key"));
     assert!(world.voice_ms(0) > 1_000);
@@ -92,18 +92,18 @@ fn refused_after_the_call_was_answered_is_an_apology_with_the_first_reason() {
 #[test]
 fn refused_in_immediate_mode_before_the_transport_is_up() {
     let mut world = World::new(Start { mode: SignallingMode::Immediate, ..Start::default() });
-    world.input(Input::ProviderClosed(ProviderClosed::Unreachable("no route")));
+    world.closed(ProviderClosed::Unreachable("no route"));
     assert_eq!(world.ending(), failed("PROVIDER_SESSION_FAILED", "unreachable"));
 }
 
 #[test]
 fn after_the_loss_the_provider_is_left_alone() {
     let mut world = World::active();
-    world.input(Input::ProviderClosed(LOST));
+    world.closed(LOST);
     let appends = world.ports.appends.len();
     world.caller_speaks_ms(200);
     world.server(&response_created("R9"));
-    world.input(Input::ProviderClosed(LOST));
+    world.closed(LOST);
     assert_eq!(world.ports.appends.len(), appends);
     assert_eq!(world.incidents().len(), 1);
     world.run_ms(8_000);

@@ -52,7 +52,7 @@ fn happen(world: &mut World, dice: &mut Dice) {
         0..=2 => world.input(Input::Advance(Stage::AnswerDelivered)),
         3..=4 => world.input(Input::Advance(Stage::Accepted)),
         5..=7 => world.input(Input::TransportConnected),
-        8..=12 => world.input(Input::ProviderOpened),
+        8..=12 => world.opened(),
         13..=50 => {
             let event = server_event(dice);
             world.server(&event);
@@ -78,8 +78,8 @@ fn happen(world: &mut World, dice: &mut Dice) {
 
 fn catastrophe(world: &mut World, dice: &mut Dice) {
     match dice.roll(6) {
-        0 => world.input(Input::ProviderClosed(ProviderClosed::Closed { code: 1006, reason: "" })),
-        1 => world.input(Input::ProviderClosed(ProviderClosed::Refused { status: 429, body: "{" })),
+        0 => world.closed(ProviderClosed::Closed { code: 1006, reason: "" }),
+        1 => world.closed(ProviderClosed::Refused { status: 429, body: "{" }),
         2 => world.input(Input::TransportFailed("closed")),
         3 => world.server(&server_error("insufficient_quota", "no", None)),
         4 => world.input(Input::End(Termination {

@@ -1,6 +1,6 @@
 //! The AI hangs up: its farewell is heard to the end first, and a caller who speaks into it keeps the call.
 
-use voicebridge_session::{Agent, Input, ProviderClosed, TerminationResult};
+use voicebridge_session::{Agent, ProviderClosed, TerminationResult};
 
 use crate::harness::{
     Start, World, audio_delta, audio_done, response_created, response_created_for, response_done, speech_started,
@@ -94,7 +94,7 @@ fn the_wait_for_the_farewell_is_bounded() {
 fn an_ai_lost_while_it_hangs_up_is_no_failure() {
     let mut world = saying_goodbye();
     world.run_ms(500);
-    world.input(Input::ProviderClosed(ProviderClosed::Closed { code: 1006, reason: "" }));
+    world.closed(ProviderClosed::Closed { code: 1006, reason: "" });
     world.run_ms(3_000);
     assert_eq!(world.ending(), hung_up());
     assert_eq!(world.session.statistics().played_ms, 2_000, "the farewell is still heard");

@@ -1,7 +1,7 @@
 //! Errors of the provider told apart: ignored, reported, fatal. Its nonsense never stops a call.
 
 use serde_json::json;
-use voicebridge_session::{Input, Limits};
+use voicebridge_session::Limits;
 
 use crate::harness::{Start, World, server_error, session_updated};
 
@@ -37,7 +37,7 @@ fn fatal_ones_end_the_call_before_it_is_answered() {
         ["invalid_api_key", "insufficient_quota", "model_not_found", "beta_api_shape_disabled", "session_expired"]
     {
         let mut world = World::call();
-        world.input(Input::ProviderOpened);
+        world.opened();
         world.server(&server_error(code, "no", None));
         let (_, reason, upstream) = world.ending();
         assert_eq!((reason.as_str(), upstream.as_str()), ("PROVIDER_SESSION_FAILED", code));
@@ -47,7 +47,7 @@ fn fatal_ones_end_the_call_before_it_is_answered() {
 #[test]
 fn a_configuration_that_is_refused_is_fatal_whatever_the_code() {
     let mut world = World::call();
-    world.input(Input::ProviderOpened);
+    world.opened();
     let event_id = world.requests("session.update")[0]["event_id"].as_str().unwrap().to_owned();
     world.server(&server_error("unknown_parameter", "Unknown parameter: 'session.audio.input.foo'.", Some("other")));
     assert!(world.session.termination().is_none());
@@ -97,7 +97,7 @@ fn nonsense_is_reported_within_a_bound() {
     ];
     for _ in 0..20 {
         for message in odd {
-            world.input(Input::ProviderMessage(message));
+            world.server_text(message);
         }
     }
     assert_eq!(world.incidents().len(), 10);
@@ -109,7 +109,7 @@ fn nonsense_is_reported_within_a_bound() {
 #[test]
 fn a_server_that_leaves_formats_out_is_believed() {
     let mut world = World::call();
-    world.input(Input::ProviderOpened);
+    world.opened();
     let mut updated = session_updated();
     updated["session"] = json!({"type": "realtime"});
     world.server(&updated);

@@ -6,13 +6,12 @@ use crate::harness::{
     Start, World, audio_delta, audio_done, response_created_for, response_done, session_created, session_updated,
     text_done,
 };
-use voicebridge_session::Input;
 
 #[test]
 fn the_configuration_goes_out_when_the_socket_opens_and_the_greeting_when_it_is_confirmed() {
     let mut world = World::call();
     assert!(world.ports.requests.is_empty());
-    world.input(Input::ProviderOpened);
+    world.opened();
     let update = &world.requests("session.update")[0]["session"];
     assert_eq!(update["type"], "realtime");
     assert_eq!(update["audio"]["input"]["format"]["rate"], 24_000);
@@ -68,7 +67,7 @@ fn an_empty_greeting_lets_the_caller_begin() {
 #[test]
 fn formats_that_are_not_what_was_asked_for_end_the_session() {
     let mut world = World::call();
-    world.input(Input::ProviderOpened);
+    world.opened();
     let mut updated = session_updated();
     updated["session"]["audio"]["output"]["format"] = serde_json::json!({"type": "audio/pcmu"});
     world.server(&updated);

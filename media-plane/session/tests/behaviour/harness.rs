@@ -11,9 +11,9 @@ use voicebridge_audio::{
     opus::{Decoder, EncoderSettings},
 };
 use voicebridge_session::{
-    Agent, Event, EventKind, Input, Limits, Ports, RtpIn, RtpOut, Session, Setup, SignallingMode, Speaker, Stage,
-    Termination, TerminationResult,
-    provider::{Provider, openai::OpenAi, openai::OpenAiSettings},
+    Agent, AudioDelta, ConnectionId, ConnectionInput, Event, EventKind, Frame, Input, Limits, Ports, ProviderClosed,
+    RtpIn, RtpOut, Session, Setup, SignallingMode, Speaker, Stage, Termination, TerminationResult, Watch,
+    provider::{Decode, Decoded, Provider, openai::OpenAi, openai::OpenAiSettings},
     sdp,
 };
 
@@ -45,7 +45,19 @@ pub(crate) struct Recorder {
     /// What they held, one after the other.
     pub(crate) appended: Vec<u8>,
     pub(crate) provider_closed: u32,
+    /// Connections that were to be opened.
+    pub(crate) opened: Vec<ConnectionId>,
+    /// How closely the connection was to be watched, and since when.
+    pub(crate) watched: Vec<(u64, Watch)>,
     pub(crate) events: Vec<Event>,
+}
+
+impl Recorder {
+    fn sent(&self, frame: Frame<'_>) -> Value {
+        let Frame::Text(message) = frame else { panic!("the protocol is text") };
+        assert_eq!(self.provider_closed, 0, "nothing is sent after the provider was closed: {message}");
+        serde_json::from_str(message).unwrap()
+    }
 }
 
 impl Ports for Recorder {
@@ -60,19 +72,28 @@ impl Ports for Recorder {
         });
     }
 
-    fn send_provider(&mut self, message: &str) {
-        assert_eq!(self.provider_closed, 0, "nothing is sent after the provider was closed: {message}");
-        let message: Value = serde_json::from_str(message).unwrap();
-        if message["type"] == "input_audio_buffer.append" {
-            let bytes = base64_simd::STANDARD.decode_to_vec(message["audio"].as_str().unwrap()).unwrap();
-            self.appends.push((self.now_ms, bytes.len() / 2));
-            self.appended.extend(bytes);
-        } else {
-            self.requests.push(message);
-        }
+    fn open_connection(&mut self, connection: ConnectionId) {
+        self.opened.push(connection);
     }
 
-    fn close_provider(&mut self) {
+    fn send_control(&mut self, _connection: ConnectionId, frame: Frame<'_>) {
+        let message = self.sent(frame);
+        self.requests.push(message);
+    }
+
+    fn send_audio(&mut self, _connection: ConnectionId, frame: Frame<'_>) {
+        let message = self.sent(frame);
+        assert_eq!(message["type"], "input_audio_buffer.append");
+        let bytes = base64_simd::STANDARD.decode_to_vec(message["audio"].as_str().unwrap()).unwrap();
+        self.appends.push((self.now_ms, bytes.len() / 2));
+        self.appended.extend(bytes);
+    }
+
+    fn watch_connection(&mut self, _connection: ConnectionId, watch: Watch) {
+        self.watched.push((self.now_ms, watch));
+    }
+
+    fn close_connection(&mut self, _connection: ConnectionId) {
         self.provider_closed += 1;
     }
 
@@ -85,6 +106,7 @@ impl Ports for Recorder {
 pub(crate) struct World {
     pub(crate) session: Session,
     pub(crate) ports: Recorder,
+    decode: Decode,
     /// Of the call, and its payload type.
     codec: Codec,
     payload_type: u8,
@@ -130,6 +152,7 @@ impl World {
         let mut ports = Recorder::default();
         let offer = sdp::lint(&start.offer).unwrap();
         let codec = offer.audio.codec();
+        let decode = start.provider.decode();
         let setup = Setup {
             agent: start.agent,
             provider: start.provider,
@@ -144,7 +167,7 @@ impl World {
         let caller = Encoder::new(codec, EncoderSettings::default()).unwrap();
         let payload_type = offer.audio.payload_type();
         let (caller_sequence, caller_timestamp) = (65_530, 4_294_960_000);
-        Self { session, ports, codec, payload_type, caller, caller_sequence, caller_timestamp }
+        Self { session, ports, decode, codec, payload_type, caller, caller_sequence, caller_timestamp }
     }
 
     /// A call with the defaults.
@@ -159,7 +182,7 @@ impl World {
 
     pub(crate) fn ready_with(start: Start) -> Self {
         let mut world = Self::new(start);
-        world.input(Input::ProviderOpened);
+        world.opened();
         world.server(&session_created());
         let asked = world.requests("session.update").last().map(|update| update["session"]["audio"].clone());
         if let Some(audio) = asked {
@@ -197,9 +220,36 @@ impl World {
         assert!(self.session.deadline().is_none_or(|due| due > now), "nothing due is left undone");
     }
 
+    pub(crate) fn connection(&mut self, input: ConnectionInput<'_>) {
+        self.input(Input::Connection(ConnectionId::default(), input));
+    }
+
+    /// The socket to the AI is open.
+    pub(crate) fn opened(&mut self) {
+        self.connection(ConnectionInput::Opened);
+    }
+
+    /// The socket to the AI is gone.
+    pub(crate) fn closed(&mut self, closed: ProviderClosed<'_>) {
+        self.connection(ConnectionInput::Closed(closed));
+    }
+
+    /// A message of the Realtime server, decoded as a driver does.
+    pub(crate) fn server_text(&mut self, text: &str) {
+        let frame = Frame::Text(text);
+        match (self.decode)(frame) {
+            Decoded::Audio { response_id, item_id, bytes } => self.connection(ConnectionInput::Audio(AudioDelta {
+                response_id: &response_id,
+                item_id: &item_id,
+                bytes: &bytes,
+            })),
+            Decoded::Other => self.connection(ConnectionInput::Message(frame)),
+        }
+    }
+
     /// An event of the Realtime server.
     pub(crate) fn server(&mut self, event: &Value) {
-        self.input(Input::ProviderMessage(&event.to_string()));
+        self.server_text(&event.to_string());
     }
 
     /// Lets time pass, waking the session exactly when it asked for it.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use voicebridge_audio::g711::Law;
 use voicebridge_session::{
-    Agent, BargeIn, Input, ProviderClosed, Reversible, SignallingMode,
+    Agent, BargeIn, ProviderClosed, Reversible, SignallingMode,
     provider::{Provider, embedded::Embedded},
 };
 
@@ -154,7 +154,7 @@ fn another_format_than_was_asked_for_fails_the_session() {
         (&law, &Value::Null),
     ] {
         let mut world = World::new(start(8, "PCMA/8000"));
-        world.input(Input::ProviderOpened);
+        world.opened();
         world.server(&session_created());
         world.server(&session_updated_with(input, output));
         let (_, reason, code) = world.ending();
@@ -166,7 +166,7 @@ fn another_format_than_was_asked_for_fails_the_session() {
         assert!(world.ports.rtp.is_empty() && world.ports.appends.is_empty());
     }
     let mut world = World::new(start(8, "PCMA/8000"));
-    world.input(Input::ProviderOpened);
+    world.opened();
     let event_id = world.requests("session.update")[0]["event_id"].as_str().unwrap().to_owned();
     world.server(&crate::harness::server_error("invalid_value", "unsupported format", Some(&event_id)));
     let (_, reason, code) = world.ending();
@@ -197,7 +197,7 @@ fn the_apology_is_heard_at_its_own_pace() {
         let mut world = World::active_with(start);
         world.run_ms(500);
         let skip = world.ports.rtp.len();
-        world.input(Input::ProviderClosed(ProviderClosed::Closed { code: 1_011, reason: "" }));
+        world.closed(ProviderClosed::Closed { code: 1_011, reason: "" });
         world.run_ms(10_000);
         assert_eq!(world.ending().1, "PROVIDER_LOST");
         world.voice_ms(skip)

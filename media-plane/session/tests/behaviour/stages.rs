@@ -52,7 +52,7 @@ fn the_first_termination_stands_and_nothing_follows() {
     world.input(Input::End(other));
     world.input(Input::Advance(Stage::Accepted));
     world.input(Input::TransportFailed("closed"));
-    world.input(Input::ProviderOpened);
+    world.opened();
     world.server(&session_updated());
     world.caller_sends(&[1, 2, 3]);
     world.run_ms(60_000);

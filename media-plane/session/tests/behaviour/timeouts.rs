@@ -43,7 +43,7 @@ fn an_unanswered_call_ends_a_minute_after_its_webhook() {
 #[test]
 fn an_ai_that_never_confirms() {
     let mut world = World::call();
-    world.input(Input::ProviderOpened);
+    world.opened();
     world.run_ms(20_000);
     check(&world, TerminationResult::Failed, "PROVIDER_SESSION_FAILED", 10_000);
     assert_eq!(world.ending().2, "timeout");

@@ -1,7 +1,5 @@
 //! The caller's voice to the AI: one append per 20 ms, at once; what is not audio is counted.
 
-use voicebridge_session::Input;
-
 use crate::harness::{DTMF, World, session_created, session_updated};
 
 #[test]
@@ -21,7 +19,7 @@ fn one_append_for_each_packet_in_the_same_call() {
 fn before_the_configuration_is_confirmed_audio_is_dropped_and_counted() {
     let mut world = World::call();
     world.accept();
-    world.input(Input::ProviderOpened);
+    world.opened();
     world.server(&session_created());
     world.caller_speaks_ms(400);
     assert!(world.ports.appends.is_empty());

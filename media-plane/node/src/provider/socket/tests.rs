@@ -15,12 +15,16 @@ async fn listener() -> (TcpListener, Endpoint) {
     (listener, Endpoint { url, headers })
 }
 
+fn target(endpoint: Endpoint) -> Target {
+    Target { endpoint, decode: |_| Decoded::Other, ping: None }
+}
+
 #[tokio::test]
 #[allow(clippy::result_large_err)] // The signature is tungstenite's.
 async fn messages_pass_both_ways_and_closing_is_polite() {
     let (listener, endpoint) = listener().await;
-    let (outbox, mut inbox) = open(endpoint);
-    outbox.push("hello");
+    let (outbox, mut inbox) = open(target(endpoint), Bell::default());
+    outbox.push_control(Frame::Text("hello"));
     let (stream, _) = listener.accept().await.unwrap();
     let mut authorised = false;
     let mut server = accept_hdr_async(stream, |request: &server::Request, response: server::Response| {
@@ -34,8 +38,8 @@ async fn messages_pass_both_ways_and_closing_is_polite() {
     assert_eq!(server.next().await.unwrap().unwrap(), Message::text("hello"));
     let large = "x".repeat(3 * 1024 * 1024);
     server.send(Message::text(large.clone())).await.unwrap();
-    assert!(matches!(inbox.recv().await, Some(Arrival::Message(text)) if text.as_str() == large));
-    outbox.push("goodbye");
+    assert!(matches!(inbox.recv().await, Some(Arrival::Text(text)) if text.as_str() == large));
+    outbox.push_control(Frame::Text("goodbye"));
     outbox.close();
     assert_eq!(server.next().await.unwrap().unwrap(), Message::text("goodbye"));
     assert!(
@@ -47,7 +51,7 @@ async fn messages_pass_both_ways_and_closing_is_polite() {
 #[tokio::test]
 async fn close_codes_are_reported() {
     let (listener, endpoint) = listener().await;
-    let (_outbox, mut inbox) = open(endpoint);
+    let (_outbox, mut inbox) = open(target(endpoint), Bell::default());
     let (stream, _) = listener.accept().await.unwrap();
     let mut server = tokio_tungstenite::accept_async(stream).await.unwrap();
     assert!(matches!(inbox.recv().await, Some(Arrival::Opened)));
@@ -60,7 +64,7 @@ async fn close_codes_are_reported() {
 #[tokio::test]
 async fn a_broken_connection_is_1006() {
     let (listener, endpoint) = listener().await;
-    let (_outbox, mut inbox) = open(endpoint);
+    let (_outbox, mut inbox) = open(target(endpoint), Bell::default());
     let (stream, _) = listener.accept().await.unwrap();
     let server = tokio_tungstenite::accept_async(stream).await.unwrap();
     assert!(matches!(inbox.recv().await, Some(Arrival::Opened)));
@@ -71,7 +75,7 @@ async fn a_broken_connection_is_1006() {
 #[tokio::test]
 async fn a_refused_upgrade_says_status_and_body() {
     let (listener, endpoint) = listener().await;
-    let (_outbox, mut inbox) = open(endpoint);
+    let (_outbox, mut inbox) = open(target(endpoint), Bell::default());
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut request = [0; 2048];
     let _ = stream.read(&mut request).await.unwrap();
@@ -88,7 +92,7 @@ async fn a_refused_upgrade_says_status_and_body() {
 async fn nobody_there_is_unreachable() {
     let (listener, endpoint) = listener().await;
     drop(listener);
-    let (_outbox, mut inbox) = open(endpoint);
+    let (_outbox, mut inbox) = open(target(endpoint), Bell::default());
     assert!(matches!(inbox.recv().await, Some(Arrival::Closed(Closed::Unreachable(_)))));
 }
 
@@ -96,7 +100,7 @@ async fn nobody_there_is_unreachable() {
 async fn a_silent_server_is_given_up() {
     let (listener, endpoint) = listener().await;
     let timing = Timing { ping_every: Duration::from_millis(40), ..Timing::default() };
-    let (_outbox, mut inbox) = open_with(endpoint, timing);
+    let (_outbox, mut inbox) = open_with(target(endpoint), Bell::default(), timing);
     let (stream, _) = listener.accept().await.unwrap();
     // Never reads, so never answers a ping.
     let _server = tokio_tungstenite::accept_async(stream).await.unwrap();
@@ -111,7 +115,7 @@ async fn a_silent_server_is_given_up() {
 async fn a_server_that_does_not_answer_the_upgrade_is_unreachable() {
     let (listener, endpoint) = listener().await;
     let timing = Timing { connect: Duration::from_millis(50), ..Timing::default() };
-    let (_outbox, mut inbox) = open_with(endpoint, timing);
+    let (_outbox, mut inbox) = open_with(target(endpoint), Bell::default(), timing);
     let _stream = listener.accept().await.unwrap();
     assert!(matches!(inbox.recv().await, Some(Arrival::Closed(Closed::Unreachable(_)))));
 }
@@ -119,7 +123,7 @@ async fn a_server_that_does_not_answer_the_upgrade_is_unreachable() {
 #[tokio::test]
 async fn a_session_that_ends_while_connecting_ends_the_task() {
     let (listener, endpoint) = listener().await;
-    let (_outbox, inbox) = open(endpoint);
+    let (_outbox, inbox) = open(target(endpoint), Bell::default());
     let (mut stream, _) = listener.accept().await.unwrap();
     drop(inbox);
     let mut rest = Vec::new();

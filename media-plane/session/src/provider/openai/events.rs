@@ -12,7 +12,10 @@ use super::{
     server::{self, ErrorBody, Item, Response, ServerEvent},
     slot::Stuck,
 };
-use crate::provider::{Failure, Outbox, ProviderEvent, TextMode};
+use crate::{
+    ports::AudioDelta,
+    provider::{Failure, Outbox, ProviderEvent, TextMode},
+};
 
 /// Failures of responses in a row that are tried again; one more means that the service is not working.
 const MAX_RETRIES: u32 = 2;
@@ -60,22 +63,7 @@ impl OpenAi {
                 code: "transcription_failed".to_owned(),
             }),
             ServerEvent::ResponseCreated(response) => self.on_created(now, &response, out),
-            ServerEvent::AudioDelta(piece) => {
-                self.slot.touch(now, &piece.response_id);
-                if self.fence.blocks(&piece.response_id, &piece.item_id) {
-                    return;
-                }
-                match append::samples(self.format, &piece.delta) {
-                    Some(pcm) => {
-                        self.sounding.insert(&piece.item_id);
-                        out.event(ProviderEvent::AudioOut { item: piece.item_id.into_owned(), pcm });
-                    }
-                    None => out.event(ProviderEvent::Error {
-                        code: "malformed_audio".to_owned(),
-                        message: "a piece of audio was not base64 of whole samples and was dropped".to_owned(),
-                    }),
-                }
-            }
+            ServerEvent::BadAudio => malformed_audio(out),
             ServerEvent::AudioDone(piece) => self.on_audio_done(&piece.response_id, &piece.item_id, out),
             ServerEvent::TextDelta(piece) => {
                 self.slot.touch(now, &piece.response_id);
@@ -103,6 +91,20 @@ impl OpenAi {
             }
             ServerEvent::Error(error) => self.on_error(now, &error, out),
             ServerEvent::Other => {}
+        }
+    }
+
+    pub(super) fn on_audio_delta(&mut self, now: Time, delta: AudioDelta<'_>, out: &mut Outbox<'_>) {
+        self.slot.touch(now, delta.response_id);
+        if self.fence.blocks(delta.response_id, delta.item_id) {
+            return;
+        }
+        match append::samples(self.format, delta.bytes) {
+            Some(pcm) => {
+                self.sounding.insert(delta.item_id);
+                out.event(ProviderEvent::AudioOut { item: delta.item_id.to_owned(), pcm });
+            }
+            None => malformed_audio(out),
         }
     }
 
@@ -229,4 +231,11 @@ impl OpenAi {
             }
         }
     }
+}
+
+fn malformed_audio(out: &mut Outbox<'_>) {
+    out.event(ProviderEvent::Error {
+        code: "malformed_audio".to_owned(),
+        message: "a piece of audio was not base64 of whole samples and was dropped".to_owned(),
+    });
 }

@@ -3,10 +3,11 @@
 
 use std::borrow::Cow;
 
+use base64_simd::STANDARD;
 use serde::Deserialize;
 
 use super::{config::Effective, request::METADATA_KEY};
-use crate::event::Usage;
+use crate::{event::Usage, ports::Frame, provider::Decoded};
 
 /// The events we act on.
 #[derive(Debug)]
@@ -32,7 +33,6 @@ pub(super) enum ServerEvent<'a> {
         message: String,
     },
     ResponseCreated(Response),
-    AudioDelta(Piece<'a>),
     AudioDone(Piece<'a>),
     TextDelta(Piece<'a>),
     TextDone(Piece<'a>),
@@ -45,6 +45,8 @@ pub(super) enum ServerEvent<'a> {
         reset_seconds: f64,
     },
     Error(ErrorBody),
+    /// A piece of audio that is not base64.
+    BadAudio,
     /// Known and of no interest, or unknown.
     Other,
 }
@@ -174,6 +176,37 @@ impl Response {
     }
 }
 
+/// The event that carries audio.
+const AUDIO_DELTA: &str = "response.output_audio.delta";
+
+/// Tells audio from the rest, and decodes it.
+pub(super) fn decode(frame: Frame<'_>) -> Decoded {
+    #[derive(Deserialize)]
+    struct Delta<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Cow<'a, str>,
+        #[serde(borrow, default)]
+        response_id: Cow<'a, str>,
+        #[serde(borrow, default)]
+        item_id: Cow<'a, str>,
+        #[serde(borrow, default)]
+        delta: Cow<'a, str>,
+    }
+    let Frame::Text(text) = frame else { return Decoded::Other };
+    let Ok(message) = serde_json::from_str::<Delta<'_>>(text) else { return Decoded::Other };
+    if message.kind != AUDIO_DELTA {
+        return Decoded::Other;
+    }
+    match STANDARD.decode_to_vec(message.delta.as_bytes()) {
+        Ok(bytes) => Decoded::Audio {
+            response_id: message.response_id.into_owned(),
+            item_id: message.item_id.into_owned(),
+            bytes,
+        },
+        Err(_) => Decoded::Other,
+    }
+}
+
 /// Reads a message.
 pub(super) fn parse(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
     #[derive(Deserialize)]
@@ -183,7 +216,8 @@ pub(super) fn parse(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
     }
     let head: Head<'_> = serde_json::from_str(text)?;
     Ok(match &*head.kind {
-        "response.output_audio.delta" => ServerEvent::AudioDelta(serde_json::from_str(text)?),
+        // One that could be decoded came another way: see `decode`.
+        AUDIO_DELTA => ServerEvent::BadAudio,
         "response.output_audio.done" => ServerEvent::AudioDone(serde_json::from_str(text)?),
         "response.output_audio_transcript.delta" => ServerEvent::TextDelta(serde_json::from_str(text)?),
         "response.output_audio_transcript.done" => ServerEvent::TextDone(serde_json::from_str(text)?),

@@ -5,34 +5,62 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::provider::Purpose;
+use crate::provider::{Decoded, Purpose, Wire};
+
+/// What was sent, as JSON.
+#[derive(Default)]
+struct Sent(Vec<Value>);
+
+impl std::ops::Deref for Sent {
+    type Target = Vec<Value>;
+
+    fn deref(&self) -> &Vec<Value> {
+        &self.0
+    }
+}
+
+impl Wire for Sent {
+    fn send_control(&mut self, frame: Frame<'_>) {
+        let Frame::Text(message) = frame else { panic!("the protocol is text") };
+        self.0.push(serde_json::from_str(message).unwrap());
+    }
+
+    fn send_audio(&mut self, frame: Frame<'_>) {
+        self.send_control(frame);
+    }
+}
 
 /// A provider on its own, with what it sent and reported.
 struct Bench {
     provider: OpenAi,
-    sent: Vec<Value>,
+    sent: Sent,
     events: VecDeque<ProviderEvent>,
 }
 
 impl Bench {
     fn ready() -> Self {
         let mut bench =
-            Self { provider: OpenAi::new(OpenAiSettings::default()), sent: Vec::new(), events: VecDeque::new() };
+            Self { provider: OpenAi::new(OpenAiSettings::default()), sent: Sent::default(), events: VecDeque::new() };
         bench.with(|provider, out| provider.open(Time::ZERO, &Agent::default(), AudioFormat::Pcm, out));
         bench.server(json!({"type": "session.updated", "session": {"id": "s"}}));
-        bench.sent.clear();
+        bench.sent.0.clear();
         bench.events.clear();
         bench
     }
 
     fn with(&mut self, act: impl FnOnce(&mut OpenAi, &mut Outbox<'_>)) {
-        let sent = &mut self.sent;
-        let mut wire = |message: &str| sent.push(serde_json::from_str(message).unwrap());
-        act(&mut self.provider, &mut Outbox::new(&mut wire, &mut self.events));
+        act(&mut self.provider, &mut Outbox::new(&mut self.sent, &mut self.events));
     }
 
     fn server(&mut self, message: Value) {
-        self.with(|provider, out| provider.message(Time::ZERO, &message.to_string(), out));
+        let text = message.to_string();
+        self.with(|provider, out| match provider.decode()(Frame::Text(&text)) {
+            Decoded::Audio { response_id, item_id, bytes } => {
+                let delta = AudioDelta { response_id: &response_id, item_id: &item_id, bytes: &bytes };
+                provider.audio_delta(Time::ZERO, delta, out);
+            }
+            Decoded::Other => provider.message(Time::ZERO, Frame::Text(&text), out),
+        });
     }
 
     fn command(&mut self, command: ProviderCommand<'_>) {
@@ -138,13 +166,12 @@ fn the_purpose_of_a_response_is_known_by_its_metadata() {
 #[test]
 fn nothing_is_sent_before_it_is_ready_or_after_it_failed() {
     let mut provider = OpenAi::new(OpenAiSettings::default());
-    let (mut sent, mut events) = (0, VecDeque::new());
-    let mut wire = |_: &str| sent += 1;
-    let mut out = Outbox::new(&mut wire, &mut events);
+    let (mut sent, mut events) = (Sent::default(), VecDeque::new());
+    let mut out = Outbox::new(&mut sent, &mut events);
     provider.audio(Time::ZERO, &[0; 480], &mut out);
     provider.command(Time::ZERO, ProviderCommand::Greet, &mut out);
     provider.tick(Time::ZERO, &mut out);
-    assert_eq!((sent, provider.deadline()), (0, None));
+    assert_eq!((sent.len(), provider.deadline()), (0, None));
 
     let mut bench = Bench::ready();
     bench.server(json!({"type": "error", "error": {"code": "insufficient_quota"}}));

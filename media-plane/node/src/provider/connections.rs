@@ -1,0 +1,145 @@
+//! The connections of one session to its provider, by id: opened, written to, read and closed.
+//!
+//! At the bound: [`MAX_CONNECTIONS`] are open at a time, one that speaks and one that takes over from it, with one to spare
+//! for a predecessor that is still closing; a further one is told to the session as unreachable.
+
+use tokio::runtime::Handle;
+use voicebridge_session::{
+    ConnectionId, Frame, Watch,
+    provider::{Decode, PingPolicy, openai::Endpoint},
+};
+
+use super::{
+    outbox::Outbox,
+    socket::{self, Arrival, Closed, Inbox},
+};
+use crate::bell::{Alarm, Bell};
+
+/// Connections of a session that are open at a time.
+const MAX_CONNECTIONS: usize = 3;
+
+/// Where connections go, and how they are to be treated.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Address and headers.
+    pub endpoint: Endpoint,
+    /// Tells audio from the rest.
+    pub decode: Decode,
+    /// How it is asked for signs of life.
+    pub ping: Option<PingPolicy>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Connections {
+    /// None for a provider in process.
+    target: Option<(Target, Handle)>,
+    open: Vec<Connection>,
+    /// Connections that could not be tried.
+    refused: Vec<ConnectionId>,
+    bell: Bell,
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    outbox: Outbox,
+    inbox: Inbox,
+    /// The session is through with it; what is queued is still sent.
+    closing: bool,
+}
+
+impl Connections {
+    /// For a provider in process.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { target: None, open: Vec::new(), refused: Vec::new(), bell: Bell::default() }
+    }
+
+    /// Towards `target`; sockets live on the current async runtime.
+    ///
+    /// # Panics
+    /// Outside of an async runtime.
+    #[must_use]
+    pub fn to(target: Target) -> Self {
+        Self { target: Some((target, Handle::current())), ..Self::none() }
+    }
+
+    /// Opens one; what comes of it arrives.
+    pub fn open(&mut self, id: ConnectionId) {
+        self.open.retain(|connection| !connection.is_over());
+        match &self.target {
+            Some((target, runtime)) if self.open.len() < MAX_CONNECTIONS => {
+                let _inside = runtime.enter();
+                let (outbox, inbox) = socket::open(target.clone(), self.bell.clone());
+                self.open.push(Connection { id, outbox, inbox, closing: false });
+            }
+            _ => {
+                self.refused.push(id);
+                self.bell.ring();
+            }
+        }
+    }
+
+    /// Sends a message that must arrive.
+    pub fn send_control(&self, id: ConnectionId, frame: Frame<'_>) {
+        self.with(id, |outbox| outbox.push_control(frame));
+    }
+
+    /// Sends a piece of the caller's voice.
+    pub fn send_audio(&self, id: ConnectionId, frame: Frame<'_>) {
+        self.with(id, |outbox| outbox.push_audio(frame));
+    }
+
+    /// Asks for signs of life as closely as said.
+    pub fn watch(&self, id: ConnectionId, watch: Watch) {
+        self.with(id, |outbox| outbox.watch(watch));
+    }
+
+    /// Closes one once everything queued is sent; nothing of it arrives any more.
+    pub fn close(&mut self, id: ConnectionId) {
+        for connection in self.open.iter_mut().filter(|connection| connection.id == id) {
+            connection.closing = true;
+            connection.outbox.close();
+        }
+    }
+
+    /// What came next, of any connection.
+    pub fn take(&mut self) -> Option<(ConnectionId, Arrival)> {
+        if let Some(id) = self.refused.pop() {
+            let why = format!("{MAX_CONNECTIONS} connections are open");
+            return Some((id, Arrival::Closed(Closed::Unreachable(why))));
+        }
+        let live = self.open.iter_mut().filter(|connection| !connection.closing);
+        live.filter_map(|connection| Some((connection.id, connection.inbox.take()?))).next()
+    }
+
+    /// Whether nothing waits to be taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.refused.is_empty() && self.open.iter().all(|connection| connection.closing || connection.inbox.is_empty())
+    }
+
+    /// Audio messages dropped because a socket was too slow.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.open.iter().map(|connection| connection.outbox.dropped()).sum()
+    }
+
+    /// Has a thread woken whenever something came.
+    pub(crate) fn wake(&self, alarm: &std::sync::Arc<Alarm>) {
+        self.bell.connect(alarm);
+    }
+
+    fn with(&self, id: ConnectionId, act: impl FnOnce(&Outbox)) {
+        if let Some(connection) = self.open.iter().find(|connection| connection.id == id) {
+            act(&connection.outbox);
+        }
+    }
+}
+
+impl Connection {
+    fn is_over(&self) -> bool {
+        self.closing && self.inbox.is_over()
+    }
+}
