@@ -80,8 +80,6 @@ pub enum Output {
         /// What.
         bytes: Bytes,
     },
-    /// A packet came.
-    Rtp(Received),
     /// The caller's stream goes on under another SSRC.
     SourceChanged,
     /// A packet was not taken: of a second source beside the one that speaks, replayed, or nothing that could be decrypted
@@ -114,8 +112,9 @@ pub trait Peer {
     fn local(&self) -> &Local;
     /// From here on ICE checks and DTLS may leave. Before, datagrams that come are dropped unanswered. Idempotent.
     fn start(&mut self, now: Instant);
-    /// Takes a datagram from the socket; garbage is dropped.
-    fn datagram(&mut self, now: Instant, bytes: &[u8], from: SocketAddr);
+    /// Takes a datagram from the socket: a packet of the caller's comes back at once, whatever else it brings by
+    /// [`Peer::poll`]. Garbage is dropped.
+    fn datagram(&mut self, now: Instant, bytes: &[u8], from: SocketAddr) -> Option<Received>;
     /// Encrypts and queues a packet as numbered, with our SSRC.
     ///
     /// # Errors

@@ -98,8 +98,11 @@ impl Pair {
         }
         for bytes in from_caller {
             let peer = &mut self.peer;
+            let mut packet = None;
             self.allocations +=
-                allocation_counter::measure(|| peer.datagram(now, &bytes, SocketAddr::from(THEIRS))).count_total;
+                allocation_counter::measure(|| packet = peer.datagram(now, &bytes, SocketAddr::from(THEIRS)))
+                    .count_total;
+            self.received += usize::from(packet.is_some());
         }
         loop {
             let peer = &mut self.peer;
@@ -107,7 +110,6 @@ impl Pair {
             self.allocations += allocation_counter::measure(|| output = peer.poll(now)).count_total;
             match output {
                 Some(Output::Transmit { bytes, .. }) => to_caller.push_back(bytes),
-                Some(Output::Rtp(_)) => self.received += 1,
                 Some(Output::Connected) => self.connected = true,
                 Some(_) => {}
                 None => break,

@@ -4,12 +4,9 @@
 //! upper-case `SHA-256`, `a=ice-lite` at media level, candidates it cannot use, fmtp that makes it drop Opus), so it gets
 //! a small offer of one audio section, written here from facts that were checked.
 
-use std::{
-    fmt::Write,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
-use voicebridge_audio::{codec::Codec, dtmf::EVENT_CLOCK_HZ};
+use voicebridge_audio::codec::Codec;
 use voicebridge_session::sdp::{DtlsSetup, Offer};
 
 use super::same_family;
@@ -24,8 +21,8 @@ pub struct Remote {
     pub ice_ufrag: String,
     /// ICE password; Meta's ends in `==`, which RFC 8839 does not allow and everybody accepts.
     pub ice_pwd: String,
-    /// SHA-256 of its certificate.
-    pub fingerprint: String,
+    /// SHA-256 fingerprints, one of which its certificate has.
+    pub fingerprints: Vec<String>,
     /// It answers checks and sends none (RFC 8445, section 2.5): we are controlling.
     pub ice_lite: bool,
     /// DTLS role (RFC 5763, section 5). We are the client unless they insist on it: Meta never starts DTLS.
@@ -49,7 +46,7 @@ impl Remote {
         Self {
             ice_ufrag: offer.ice_ufrag.clone(),
             ice_pwd: offer.ice_pwd.clone(),
-            fingerprint: offer.fingerprint.clone(),
+            fingerprints: vec![offer.fingerprint.clone()],
             ice_lite: offer.ice_lite,
             setup: offer.setup,
             codec: offer.audio.codec(),
@@ -87,44 +84,6 @@ impl Remote {
             }
         }
         found
-    }
-
-    /// The offer the engine is given: one audio section, the codec without fmtp, no header extension, no feedback. The
-    /// SSRC is left out, so the first stream that comes is taken, whatever the offer said of it.
-    pub(super) fn engine_offer(&self) -> String {
-        let mut sdp = String::with_capacity(1024);
-        let payload_types = match self.telephone_event {
-            Some(telephone_event) => format!("{} {telephone_event}", self.payload_type),
-            None => self.payload_type.to_string(),
-        };
-        let setup = self.setup.as_str();
-        let lite = if self.ice_lite { "a=ice-lite\r\n" } else { "" };
-        write!(
-            sdp,
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n{lite}\
-             m=audio 9 UDP/TLS/RTP/SAVPF {payload_types}\r\nc=IN IP4 0.0.0.0\r\n\
-             a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:{setup}\r\n\
-             a=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:{} {}\r\n",
-            self.ice_ufrag, self.ice_pwd, self.fingerprint, self.payload_type, self.encoding,
-        )
-        .expect("writing to a String does not fail");
-        if let Some(telephone_event) = self.telephone_event {
-            write!(sdp, "a=rtpmap:{telephone_event} telephone-event/{EVENT_CLOCK_HZ}\r\n")
-                .expect("writing to a String does not fail");
-        }
-        for (index, candidate) in self.candidates.iter().enumerate() {
-            // Host type preference, falling by order (RFC 8445, section 5.1.2.1): the offer's own order is kept.
-            let priority = (126_u32 << 24) + ((65_535 - index as u32) << 8) + 255;
-            write!(
-                sdp,
-                "a=candidate:{} 1 udp {priority} {} {} typ host\r\n",
-                index + 1,
-                candidate.ip(),
-                candidate.port()
-            )
-            .expect("writing to a String does not fail");
-        }
-        sdp
     }
 }
 

@@ -48,6 +48,11 @@ struct World {
     /// Everything that left us: when and what.
     left: Vec<(Duration, Bytes)>,
     outputs: Vec<Output>,
+    received: Vec<Received>,
+    /// The offer names others' addresses.
+    elsewhere: bool,
+    /// What went to them: when, and to whom.
+    strangers: Vec<(Duration, SocketAddr)>,
     /// SRTP and SRTCP of the caller's, as they were sent.
     came: Vec<Bytes>,
 }
@@ -72,7 +77,7 @@ impl World {
         let mut remote = Remote {
             ice_ufrag: attribute(&offer, "ice-ufrag").unwrap().to_owned(),
             ice_pwd: attribute(&offer, "ice-pwd").unwrap().to_owned(),
-            fingerprint: attribute(&offer, "fingerprint").unwrap().strip_prefix("sha-256 ").unwrap().to_owned(),
+            fingerprints: vec![attribute(&offer, "fingerprint").unwrap().strip_prefix("sha-256 ").unwrap().to_owned()],
             ice_lite: kind == Kind::Relay,
             setup: DtlsSetup::Actpass,
             codec,
@@ -95,6 +100,9 @@ impl World {
             lose: Box::new(|_, _| false),
             left: Vec::new(),
             outputs: Vec::new(),
+            received: Vec::new(),
+            elsewhere: false,
+            strangers: Vec::new(),
             came: Vec::new(),
         }
     }
@@ -109,6 +117,10 @@ impl World {
     fn drain(&mut self) {
         while let Some(output) = self.peer.poll(self.now) {
             if let Output::Transmit { to, bytes } = output {
+                if self.elsewhere {
+                    self.strangers.push((self.now - self.start, to));
+                    continue;
+                }
                 assert_eq!(to, SocketAddr::from(THEIRS));
                 self.left.push((self.now - self.start, bytes.clone()));
                 self.put(Way::Out, bytes);
@@ -136,7 +148,7 @@ impl World {
                 }
                 match entry.remove() {
                     (Way::Out, bytes) => self.caller.datagram(self.now, &bytes, OURS.into()),
-                    (Way::In, bytes) => self.peer.datagram(self.now, &bytes, THEIRS.into()),
+                    (Way::In, bytes) => self.received.extend(self.peer.datagram(self.now, &bytes, THEIRS.into())),
                 }
             }
             self.caller.run(self.now);
@@ -366,8 +378,7 @@ fn a_caller_that_goes_on_under_another_ssrc_is_heard() {
     talk(&mut world, OTHER_SSRC, 20_000, 100);
     assert!((1..=3).contains(&discarded(&world)), "{} packets until the first one is quiet", discarded(&world));
     assert!(world.outputs.contains(&Output::SourceChanged));
-    let received = |output: &Output| if let Output::Rtp(received) = output { Some(received.clone()) } else { None };
-    let received: Vec<Received> = world.outputs.iter().filter_map(received).collect();
+    let received = &world.received;
     assert!(received.len() >= 175, "{} packets", received.len());
     let last = received.last().unwrap();
     assert_eq!(last.ssrc, OTHER_SSRC);
@@ -390,7 +401,8 @@ fn a_second_source_beside_the_first_is_discarded() {
     world.run(Duration::from_millis(20));
     let count = |wanted: fn(&Output) -> bool| world.outputs.iter().filter(|output| wanted(output)).count();
     assert_eq!(count(|output| *output == Output::Discarded), 50);
-    assert_eq!(count(|output| matches!(output, Output::Rtp(received) if received.ssrc == CALLER_SSRC)), 50);
+    assert_eq!(world.received.iter().filter(|received| received.ssrc == CALLER_SSRC).count(), 50);
+    assert_eq!(world.received.len(), 50);
     assert_eq!(count(|output| *output == Output::SourceChanged), 0);
 }
 
@@ -451,7 +463,7 @@ fn our_goodbye_is_sent() {
 #[test]
 fn wrong_fingerprint_never_connects() {
     let mut world = World::new(Kind::Relay, |remote| {
-        remote.fingerprint = ["00"; 32].join(":");
+        remote.fingerprints = vec![["00"; 32].join(":")];
     });
     world.peer.start(world.now);
     world.run(Duration::from_secs(12));
@@ -466,4 +478,54 @@ fn every_call_has_its_own_certificate_and_credentials() {
     assert_ne!(first.fingerprint, second.fingerprint);
     assert_ne!(first.ice_pwd, second.ice_pwd);
     assert_eq!(first.fingerprint.len(), 95);
+}
+
+/// An offer that names the addresses of others: who has not answered gets few checks, and every address its turn.
+#[test]
+fn an_offer_cannot_aim_our_checks() {
+    let mut world = World::new(Kind::Relay, |remote| {
+        remote.candidates = (0..16).map(|last| ([198, 51, 100, last], 53).into()).collect();
+    });
+    world.elsewhere = true;
+    world.peer.start(world.now);
+    world.run(Duration::from_secs(9));
+    let mut checks: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+    for (_, to) in &world.strangers {
+        *checks.entry(*to).or_default() += 1;
+    }
+    assert_eq!(checks.len(), 16, "all in turn");
+    let most = 9 * 20 + 4;
+    assert!(world.strangers.len() <= most, "{} checks in 9 s", world.strangers.len());
+    let in_flight = world.strangers.windows(5).map(|five| five[4].0 - five[0].0).min().unwrap();
+    assert!(in_flight >= Duration::from_millis(180), "five checks within {in_flight:?}");
+}
+
+/// The far end's certificate has one of the fingerprints, in whatever order and case they were offered.
+#[test]
+fn one_of_several_fingerprints_is_enough() {
+    let foreign = ["AB"; 32].join(":");
+    for order in [true, false] {
+        let mut world = World::new(Kind::Relay, |remote| {
+            remote.fingerprints[0] = remote.fingerprints[0].to_ascii_lowercase();
+            remote.fingerprints.insert(usize::from(order), foreign.clone());
+        });
+        world.peer.start(world.now);
+        world.run_until_connected(Duration::from_secs(2));
+    }
+}
+
+/// Packets that claim to be of ever new sources leave nothing behind, and do not keep the caller from being heard.
+#[test]
+fn sources_that_nobody_vouches_for_are_forgotten() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(2));
+    for ssrc in 0..1_000_u32 {
+        let mut datagram = vec![0x80, 111, 0, 1, 0, 0, 0, 0];
+        datagram.extend(ssrc.to_be_bytes());
+        datagram.extend([0x5a; 80]);
+        assert_eq!(world.peer.datagram(world.now, &datagram, THEIRS.into()), None);
+    }
+    talk(&mut world, OTHER_SSRC, 0, 20);
+    assert!(world.received.len() >= 17, "{} packets", world.received.len());
 }

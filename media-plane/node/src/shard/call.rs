@@ -25,7 +25,7 @@ use crate::{
     bell::Alarm,
     clock::Clock,
     entry::{Entry, Picture},
-    peer::{Engine, Output, Peer},
+    peer::{Engine, Output, Peer, Received},
     provider::{Arrival, Connections},
     udp::Lease,
 };
@@ -254,7 +254,9 @@ impl Call {
         for _ in 0..MAX_DATAGRAMS {
             match self.lease.socket.recv_from(buffer) {
                 Ok((length, from)) => {
-                    self.wiring.peer.datagram(now, &buffer[..length], from);
+                    if let Some(packet) = self.wiring.peer.datagram(now, &buffer[..length], from) {
+                        self.hear(now, &packet);
+                    }
                     self.drain_peer(now);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -264,6 +266,18 @@ impl Call {
                 }
             }
         }
+    }
+
+    fn hear(&mut self, now: Instant, packet: &Received) {
+        let packet = RtpIn {
+            payload_type: packet.payload_type,
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            ssrc: packet.ssrc,
+            marker: packet.marker,
+            payload: &packet.payload,
+        };
+        self.input(now, Input::Rtp(packet));
     }
 
     fn hear_provider(&mut self, now: Instant) {
@@ -301,17 +315,6 @@ impl Call {
                         metrics::counter!("voicebridge_media_datagrams_unsent_total").increment(1);
                         tracing::debug!(%error, "sending");
                     }
-                }
-                Output::Rtp(packet) => {
-                    let packet = RtpIn {
-                        payload_type: packet.payload_type,
-                        sequence: packet.sequence,
-                        timestamp: packet.timestamp,
-                        ssrc: packet.ssrc,
-                        marker: packet.marker,
-                        payload: &packet.payload,
-                    };
-                    self.input(now, Input::Rtp(packet));
                 }
                 Output::Connected => {
                     self.connecting = tracing::Span::none();
