@@ -210,13 +210,13 @@ impl Call {
     }
 
     /// Whether there is something to do before the next tick.
-    pub(super) fn is_wanted(&self, now: Instant) -> bool {
+    pub(super) fn is_wanted(&mut self, now: Instant) -> bool {
         self.readable || !self.wiring.connections.is_empty() || self.due().is_some_and(|due| due <= now)
     }
 
     /// When the session core wants to be told the time. The peer's own deadlines may wait for a tick.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.session.deadline().map(|deadline| self.clock.instant(deadline))
+    pub(super) fn due(&mut self) -> Option<Instant> {
+        self.guarded(|call| call.session.deadline().map(|deadline| call.clock.instant(deadline))).flatten()
     }
 
     pub(super) const fn socket(&self) -> &UdpSocket {
@@ -231,12 +231,15 @@ impl Call {
 
     /// Renews what others see of this session.
     pub(super) fn paint(&mut self) {
-        self.painted = Some(self.session.state());
-        self.wiring.entry.paint(Picture {
-            state: self.session.state(),
-            stage: self.session.stage(),
-            statistics: self.session.statistics(),
+        let picture = self.guarded(|call| Picture {
+            state: call.session.state(),
+            stage: call.session.stage(),
+            statistics: call.session.statistics(),
         });
+        let entry = &self.wiring.entry;
+        let picture = picture.unwrap_or_else(|| Picture { state: State::Ended, ..entry.picture() });
+        self.painted = Some(picture.state);
+        entry.paint(picture);
     }
 
     fn now(&self, now: Instant) -> Time {

@@ -24,8 +24,17 @@ use crate::{
     udp::PortPool,
 };
 
-/// An AI that is ready at once and panics when it is told to say something.
-struct Fragile;
+/// An AI that is ready at once and panics when it is told to say something, and when it is asked for its deadline more often
+/// than it may be.
+struct Fragile {
+    deadlines: Arc<AtomicU32>,
+}
+
+impl Default for Fragile {
+    fn default() -> Self {
+        Self { deadlines: Arc::new(AtomicU32::new(u32::MAX)) }
+    }
+}
 
 impl Provider for Fragile {
     fn name(&self) -> &'static str {
@@ -53,6 +62,7 @@ impl Provider for Fragile {
     fn tick(&mut self, _now: Time, _out: &mut Outbox<'_>) {}
 
     fn deadline(&self) -> Option<Time> {
+        assert!(self.deadlines.fetch_sub(1, Ordering::Relaxed) > 0, "asked for one deadline too many");
         None
     }
 
@@ -60,6 +70,9 @@ impl Provider for Fragile {
         Failure { code: String::new(), message: String::new() }
     }
 }
+
+/// What is to happen happens within it, on any machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Bench {
     clock: Clock,
@@ -79,6 +92,10 @@ impl Bench {
     }
 
     fn add(&self, session_id: &str) -> (Arc<Entry>, ShardIndex) {
+        self.add_with(session_id, Fragile::default())
+    }
+
+    fn add_with(&self, session_id: &str, provider: Fragile) -> (Arc<Entry>, ShardIndex) {
         let now = Instant::now();
         let (_, sdp_offer) = Caller::new(now, SocketAddr::from(([127, 0, 0, 1], 9)), Kind::Relay);
         let offer = sdp::lint(&sdp_offer).unwrap();
@@ -104,7 +121,7 @@ impl Bench {
             Wiring { peer, connections: Connections::none(), entry: entry.clone(), now, span: tracing::Span::none() };
         let setup = Setup {
             agent: Agent::default(),
-            provider: Box::new(Fragile),
+            provider: Box::new(provider),
             mode: SignallingMode::Staged,
             offer: &offer,
             limits: Limits::default(),
@@ -120,6 +137,29 @@ impl Bench {
         self.shards.add(shard, call).unwrap();
         (entry, shard)
     }
+}
+
+/// The reason of a session's one ending, once its subscribers have seen it and then nothing more.
+async fn ending(entry: &Entry) -> String {
+    let mut reader = entry.journal.follow(0).unwrap();
+    let mut last = 0;
+    let mut endings = Vec::new();
+    let reading = async {
+        while let Some(record) = reader.next().await {
+            let event = record.unwrap().event.clone();
+            if event.sequence > 0 {
+                assert_eq!(event.sequence, last + 1, "gapless");
+                last = event.sequence;
+            }
+            if let EventKind::Ended { termination, .. } = event.kind {
+                assert_eq!(termination.result, TerminationResult::Failed);
+                endings.push(termination.reason);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.expect("its stream ends");
+    assert_eq!(endings.len(), 1, "{endings:?}");
+    endings.remove(0)
 }
 
 #[tokio::test]
@@ -142,6 +182,21 @@ async fn a_panic_ends_its_own_session_only() {
     assert_eq!(stage, Ok(Some(Stage::Accepted)), "the neighbour goes on");
     let stage = bench.shards.advance(shard, "fragile".into(), Stage::Accepted).await;
     assert_eq!(stage, Ok(None));
+}
+
+/// A thread asks its sessions for more than steps: what they want to be woken for, and how they are doing.
+#[tokio::test]
+async fn a_panic_between_two_steps_ends_its_own_session_only() {
+    let bench = Bench::new();
+    let deadlines = Arc::new(AtomicU32::new(u32::MAX));
+    let (fragile, shard) = bench.add_with("fragile", Fragile { deadlines: deadlines.clone() });
+    let (_sturdy, _) = bench.add("sturdy");
+    // One for a step, or for whether there is one to do; the next is asked for when the thread is about to wait.
+    deadlines.store(1, Ordering::Relaxed);
+    assert_eq!(ending(&fragile).await, "INTERNAL");
+    let stage = bench.shards.advance(shard, "sturdy".into(), Stage::Accepted).await;
+    assert_eq!(stage, Ok(Some(Stage::Accepted)), "the neighbour goes on");
+    assert_eq!(bench.sessions.taken(), 1, "its slot is free");
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ impl Worker {
                     tick = now;
                 }
             }
-            let due = self.calls.iter().filter_map(Call::due).min();
+            let due = self.calls.iter_mut().filter_map(Call::due).min();
             let calls = &mut self.calls;
             self.waiting.wait(tick, due, |seat| {
                 calls.iter_mut().any(|call| call.came_for(seat));
@@ -179,20 +179,16 @@ impl Worker {
 
     /// Lets go of sessions that have ended: socket closed, port rested, slot free.
     fn bury(&mut self) {
-        let (load, sessions, clock, waiting) = (&self.load, &self.sessions, self.clock, &self.waiting);
-        self.calls.retain_mut(|call| {
-            if !call.is_over() {
-                return true;
-            }
+        for mut call in self.calls.extract_if(.., |call| call.is_over()) {
             let now = Instant::now();
             // A call that panicked may do so again; it is dropped all the same.
             let _ = catch_unwind(AssertUnwindSafe(|| call.hang_up(now)));
-            waiting.forget(call.socket());
+            self.waiting.forget(call.socket());
             call.paint();
-            load.calls.fetch_sub(1, Ordering::Relaxed);
-            sessions.ended(&call.entry().session_id, clock.time(now));
-            false
-        });
+            self.load.calls.fetch_sub(1, Ordering::Relaxed);
+            self.sessions.ended(&call.entry().session_id, self.clock.time(now));
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
+        }
     }
 }
 
