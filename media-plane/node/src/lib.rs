@@ -2,7 +2,8 @@
 //!
 //! Map: methods come in at `grpc`, mean something in [`node`], and reach a session on its media thread through [`shard`];
 //! there [`peer`] speaks WebRTC on a port of [`udp`], the session core decides, and [`provider`] holds the AI's socket.
-//! `registration` makes the node known to the control plane, `server` is the listener, [`config`] the settings.
+//! `registration` makes the node known to the control plane, `server` is the listener, `health` what it says to checks,
+//! [`config`] the settings.
 //!
 //! What is not here: what a call means (the session core), Graph credentials, any database.
 
@@ -16,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod entry;
 mod grpc;
+mod health;
 pub mod journal;
 pub mod node;
 pub mod peer;

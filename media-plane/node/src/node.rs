@@ -33,7 +33,7 @@ use crate::{
     peer::{Engine, Peer as _, PeerError, Place, Remote},
     provider::{Connections, Target},
     sessions::{Claim, Ended, Held, Refused, Reservation, Sessions},
-    shard::{Busy, Call, Shards, Wiring},
+    shard::{Busy, Call, NoThread, Shards, ThreadHealth, Wiring},
     udp::{PortError, PortPool},
 };
 
@@ -98,6 +98,9 @@ pub enum StartError {
     /// The session core cannot be built.
     #[error(transparent)]
     Session(#[from] SetupError),
+    /// No media thread could carry it: another node's may.
+    #[error(transparent)]
+    NoThread(#[from] NoThread),
     /// A media thread is broken.
     #[error(transparent)]
     Busy(#[from] Busy),
@@ -132,6 +135,8 @@ pub struct Report {
     pub max_sessions: u32,
     /// Takes no new sessions.
     pub draining: bool,
+    /// Threads that carry media, and how many of them do not as they should.
+    pub threads: ThreadHealth,
     /// Busiest media thread, 0 to 1.
     pub media_load: f32,
     /// Of this crate.
@@ -185,6 +190,10 @@ impl Node {
         let _inside = span.enter();
         let answering = tracing::info_span!("answer").entered();
         let now = Instant::now();
+        // Before anything is built or dialled for it.
+        if self.shards.health(now).none_is_left() {
+            return Err(NoThread.into());
+        }
         let offer = sdp::lint(&start.sdp_offer)?;
         let agent = self.config.agent.clone().overlay(&start.agent)?;
         let lease = self.ports.open(now)?;
@@ -242,10 +251,10 @@ impl Node {
         let call = Call::new(session, wiring, lease, self.clock, start.mode);
 
         // Findable before it runs: its thread may report the end at once.
-        let shard = self.shards.choose();
+        let shard = self.shards.choose(now)?;
         reservation.fill(entry.clone(), shard);
         if let Err(busy) = self.shards.add(shard, call) {
-            self.sessions.ended(&entry.session_id, time);
+            self.sessions.withdraw(&entry.session_id);
             return Err(busy.into());
         }
         metrics::counter!("voicebridge_media_sessions_started_total").increment(1);
@@ -336,7 +345,8 @@ impl Node {
             advertise_url: self.advertise_url.clone(),
             live_sessions: self.sessions.taken(),
             max_sessions: self.sessions.max(),
-            draining: self.sessions.is_draining(),
+            draining: self.is_draining(),
+            threads: self.threads(),
             media_load: self.shards.media_load(),
             version: env!("CARGO_PKG_VERSION"),
             provider: self.config.provider.name(),
@@ -347,11 +357,29 @@ impl Node {
     pub fn measure(&self) {
         metrics::gauge!("voicebridge_media_sessions").set(f64::from(self.sessions.taken()));
         metrics::gauge!("voicebridge_media_load").set(f64::from(self.shards.media_load()));
+        metrics::gauge!("voicebridge_media_threads_lost").set(self.threads().lost() as f64);
+    }
+
+    /// How its media threads are.
+    #[must_use]
+    pub fn threads(&self) -> ThreadHealth {
+        self.shards.health(Instant::now())
+    }
+
+    /// Whether new sessions are refused because it is about to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.sessions.is_draining()
     }
 
     /// Returns once the node drains; at once when it already does.
     pub async fn draining(&self) {
         self.draining.cancelled().await;
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn shards(&self) -> &Shards {
+        &self.shards
     }
 
     fn live(&self, session_id: &str) -> Result<Held, RequestError> {

@@ -112,7 +112,7 @@ async fn try_register(node: &Arc<Node>) -> anyhow::Result<()> {
 }
 
 /// A beat every second, and one at once when the node begins to drain. Ends when nobody takes them.
-async fn beat(node: &Node, beats: mpsc::Sender<ConnectRequest>) {
+pub(crate) async fn beat(node: &Node, beats: mpsc::Sender<ConnectRequest>) {
     let mut clock = interval(BEAT_EVERY);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining = node.report().draining;

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::{
-    Extension, Json, Router,
+    Extension, Router,
     extract::{Request, State},
     middleware::{self, Next},
-    response::{IntoResponse as _, Response},
+    response::Response,
     routing::get,
 };
-use http::{StatusCode, header::CONTENT_TYPE};
-use serde_json::json;
+use http::header::CONTENT_TYPE;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -28,7 +27,7 @@ use tonic::{
 use voicebridge_proto::{FILE_DESCRIPTOR_SET, media::v1::media_plane_service_server::MediaPlaneServiceServer};
 use voicebridge_telemetry::auth::Guard;
 
-use crate::{grpc::Service, node::Node};
+use crate::{grpc::Service, health, node::Node};
 
 /// Requests beside the event streams that one connection may have under way.
 const SPARE_STREAMS: u32 = 256;
@@ -50,20 +49,8 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: Cancella
 }
 
 async fn router(node: Arc<Node>, stop: &CancellationToken) -> anyhow::Result<Router> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<MediaPlaneServiceServer<Service>>().await;
-    let drained = (node.clone(), stop.clone());
-    tokio::spawn(async move {
-        let (node, stop) = drained;
-        tokio::select! {
-            () = node.draining() => {
-                reporter.set_not_serving::<MediaPlaneServiceServer<Service>>().await;
-                // The empty name stands for the server as a whole.
-                reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-            }
-            () = stop.cancelled() => {}
-        }
-    });
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    tokio::spawn(health::report(node.clone(), reporter, stop.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -82,7 +69,7 @@ async fn router(node: Arc<Node>, stop: &CancellationToken) -> anyhow::Result<Rou
     let metrics_node = node.clone();
     Ok(Router::new()
         .merge(guarded)
-        .route_service(&path_of(&health), health)
+        .route_service(&path_of(&health_service), health_service)
         .route_service(&path_of(&reflection_v1), reflection_v1)
         .route_service(&path_of(&reflection_v1alpha), reflection_v1alpha)
         .route(
@@ -92,7 +79,7 @@ async fn router(node: Arc<Node>, stop: &CancellationToken) -> anyhow::Result<Rou
                 ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render())
             }),
         )
-        .route("/health", get(http_health))
+        .route("/health", get(health::http))
         .with_state(node))
 }
 
@@ -114,22 +101,4 @@ async fn check_token(
             denied.status().into_http::<axum::body::Body>()
         }
     }
-}
-
-/// 200 while new sessions are taken, 503 while draining, so that a load balancer or an orchestrator needs no gRPC.
-async fn http_health(State(node): State<Arc<Node>>) -> Response {
-    let report = node.report();
-    let (code, status) =
-        if report.draining { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "healthy") };
-    let body = json!({
-        "status": status,
-        "activeCalls": report.live_sessions,
-        "maxCalls": report.max_sessions,
-        "mediaLoad": report.media_load,
-        "nodeId": report.node_id,
-        "region": report.region,
-        "provider": report.provider,
-        "version": report.version,
-    });
-    (code, Json(body)).into_response()
 }

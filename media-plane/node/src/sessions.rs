@@ -196,6 +196,17 @@ impl Sessions {
         self.idle.notify_waiters();
     }
 
+    /// A session that no thread took never was: its slot is free, and its id may be tried again.
+    pub(crate) fn withdraw(&self, session_id: &str) {
+        let mut inner = self.lock();
+        if matches!(inner.slots.get(session_id), Some(Slot::Held(held)) if held.live) {
+            inner.slots.remove(session_id);
+            inner.taken -= 1;
+        }
+        drop(inner);
+        self.idle.notify_waiters();
+    }
+
     /// Never held across anything that can panic.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -293,6 +304,20 @@ mod tests {
         assert_eq!(sessions.taken(), 0);
         live(&sessions, "b", Time::ZERO);
         assert!(matches!(sessions.reserve("b", Time::ZERO), Ok(Claim::Held(held)) if held.live));
+    }
+
+    #[test]
+    fn a_session_that_no_thread_took_leaves_nothing_behind() {
+        let sessions = Sessions::new(1);
+        live(&sessions, "a", Time::ZERO);
+        sessions.withdraw("a");
+        sessions.withdraw("a");
+        assert_eq!(sessions.taken(), 0, "its slot is given back once");
+        assert!(sessions.get("a").is_none() && sessions.list(Ended::Included, Time::ZERO).is_empty());
+        live(&sessions, "a", Time::ZERO);
+        sessions.ended("a", Time::ZERO);
+        sessions.withdraw("a");
+        assert!(sessions.get("a").is_some(), "one that was taken and ended is held");
     }
 
     #[test]

@@ -7,8 +7,14 @@
 //!
 //! At the bound: [`ORDERS`] orders wait per thread, which empties the channel every tick. A sender waits for room up to
 //! [`ORDER_TIMEOUT`], then the request fails with [`Busy`]: a thread that takes nothing for that long is broken.
+//!
+//! A thread whose loop ends while the node lives is dead, one whose loop does not turn for [`STALLED_AFTER`] stalled. Neither
+//! gets a further call, and [`Shards::health`] counts both; a dead one's calls end with `MEDIA_THREAD_LOST`, those of a
+//! stalled one go on when it does. The other threads know nothing of it. What this does not do: start a thread anew. What
+//! killed it is a fault of ours, and the node's health says that it wants a restart.
 
 mod call;
+mod heartbeat;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -21,7 +27,7 @@ use std::{
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -32,8 +38,10 @@ use voicebridge_audio::governor::Governor;
 use voicebridge_session::{Command, Stage, Termination};
 
 pub use call::{Call, Wiring};
+pub use heartbeat::STALLED_AFTER;
 
 use crate::{bell::Alarm, clock::Clock, sessions::Sessions};
+use heartbeat::{Heartbeat, ThreadState};
 use waiting::Waiting;
 
 /// Orders waiting for one media thread.
@@ -45,6 +53,36 @@ pub const ORDER_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the media thread of this session does not answer")]
 pub struct Busy;
+
+/// All media threads are dead or stalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("all media threads of this node have died or are stalled")]
+pub struct NoThread;
+
+/// How the media threads of a node are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadHealth {
+    /// All there are.
+    pub threads: usize,
+    /// Ended while the node lives.
+    pub dead: usize,
+    /// Without progress for [`STALLED_AFTER`].
+    pub stalled: usize,
+}
+
+impl ThreadHealth {
+    /// Threads that carry no calls as they should.
+    #[must_use]
+    pub const fn lost(self) -> usize {
+        self.dead + self.stalled
+    }
+
+    /// Whether no thread could carry a call.
+    #[must_use]
+    pub const fn none_is_left(self) -> bool {
+        self.lost() == self.threads
+    }
+}
 
 /// What a media thread can be told. An order for a session it does not have is answered `None`: it has ended.
 #[derive(Debug)]
@@ -69,17 +107,36 @@ pub(crate) enum Order {
     EndAll {
         termination: Termination,
     },
+    /// Does anything on the thread, outside of what guards its sessions.
+    #[cfg(test)]
+    Run(Injected),
+}
+
+/// Code that a test runs on a media thread.
+#[cfg(test)]
+pub(crate) struct Injected(pub(crate) Box<dyn FnOnce() + Send>);
+
+#[cfg(test)]
+impl std::fmt::Debug for Injected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Injected")
+    }
 }
 
 /// What a media thread says of itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Load {
     /// Share of the last second spent working, 0 to 1, as bits.
     busy: AtomicU32,
     calls: AtomicUsize,
+    heartbeat: Heartbeat,
 }
 
 impl Load {
+    fn new() -> Self {
+        Self { busy: AtomicU32::new(0), calls: AtomicUsize::new(0), heartbeat: Heartbeat::new() }
+    }
+
     fn busy(&self) -> f32 {
         f32::from_bits(self.busy.load(Ordering::Relaxed))
     }
@@ -96,6 +153,7 @@ struct Shard {
 #[derive(Debug)]
 pub struct Shards {
     shards: Vec<Shard>,
+    clock: Clock,
 }
 
 /// Which media thread a session is on.
@@ -111,7 +169,7 @@ impl Shards {
         let shards = (0..threads)
             .map(|index| {
                 let (orders, inbox) = mpsc::channel(ORDERS);
-                let load = Arc::new(Load::default());
+                let load = Arc::new(Load::new());
                 let waiting = Waiting::new()?;
                 let alarm = waiting.alarm().clone();
                 let worker = worker::Worker::new(clock, governor, inbox, load.clone(), sessions.clone(), waiting);
@@ -119,23 +177,39 @@ impl Shards {
                 Ok(Shard { orders, load, alarm })
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { shards })
+        Ok(Self { shards, clock })
     }
 
     /// The thread with the fewest calls, and among those the least busy; one call more is counted on it.
-    #[must_use]
-    pub fn choose(&self) -> ShardIndex {
+    ///
+    /// # Errors
+    /// [`NoThread`]
+    pub fn choose(&self, now: Instant) -> Result<ShardIndex, NoThread> {
+        let now = self.clock.time(now);
         let (index, shard) = self
             .shards
             .iter()
             .enumerate()
+            .filter(|(_, shard)| shard.load.heartbeat.state(now) == ThreadState::Running)
             .min_by(|(_, a), (_, b)| {
                 let calls = |shard: &Shard| shard.load.calls.load(Ordering::Relaxed);
                 calls(a).cmp(&calls(b)).then(a.load.busy().total_cmp(&b.load.busy()))
             })
-            .expect("a node has at least one media thread");
+            .ok_or(NoThread)?;
         shard.load.calls.fetch_add(1, Ordering::Relaxed);
-        ShardIndex(index)
+        Ok(ShardIndex(index))
+    }
+
+    /// How the threads are.
+    #[must_use]
+    pub fn health(&self, now: Instant) -> ThreadHealth {
+        let now = self.clock.time(now);
+        let count = |state| self.shards.iter().filter(|shard| shard.load.heartbeat.state(now) == state).count();
+        ThreadHealth {
+            threads: self.shards.len(),
+            dead: count(ThreadState::Dead),
+            stalled: count(ThreadState::Stalled),
+        }
     }
 
     /// Hands a call to the thread that was chosen for it.
@@ -185,6 +259,7 @@ impl Shards {
     pub async fn end_all(&self, termination: &Termination) {
         for shard in &self.shards {
             let order = Order::EndAll { termination: termination.clone() };
+            // Err within the time: the thread is dead, and its sessions have ended.
             if timeout(ORDER_TIMEOUT, shard.orders.send(order)).await.is_err() {
                 tracing::error!("a media thread takes no orders; its sessions are not ended in order");
             }
@@ -209,5 +284,19 @@ impl Shards {
         })
         .await
         .unwrap_or(Err(Busy))
+    }
+
+    /// Has a thread run this, outside of what guards its sessions.
+    #[cfg(test)]
+    pub(crate) fn inject(&self, thread: usize, code: impl FnOnce() + Send + 'static) {
+        let shard = &self.shards[thread];
+        shard.orders.try_send(Order::Run(Injected(Box::new(code)))).expect("the thread takes orders");
+        shard.alarm.ring();
+    }
+
+    /// Has a thread die.
+    #[cfg(test)]
+    pub(crate) fn kill(&self, thread: usize) {
+        self.inject(thread, || panic!("a fault outside of every session"));
     }
 }

@@ -211,6 +211,8 @@ pub(crate) fn node_report(report: Report) -> media::Node {
         media_load: report.media_load,
         version: report.version.to_owned(),
         provider: report.provider.to_owned(),
+        media_threads: report.threads.threads as u32,
+        media_threads_lost: report.threads.lost() as u32,
     }
 }
 

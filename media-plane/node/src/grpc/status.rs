@@ -18,6 +18,9 @@ pub(super) fn of_start(error: &StartError) -> Status {
         StartError::Refused(Refused::Draining) => {
             status(Code::Unavailable, "NODE_DRAINING", format!("{error}; try another node"), &[])
         }
+        StartError::NoThread(_) => {
+            status(Code::Unavailable, "MEDIA_THREAD_LOST", format!("{error}; try another node"), &[])
+        }
         StartError::Offer(offer) => {
             status(Code::InvalidArgument, "SDP_INVALID", error.to_string(), &[("rule", offer.rule)])
         }

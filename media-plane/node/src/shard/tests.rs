@@ -83,12 +83,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_threads(1)
+    }
+
+    fn with_threads(threads: usize) -> Self {
         let clock = Clock::new(Instant::now());
         let sessions = Sessions::new(10);
-        let shards = Shards::start(1, Governor::default(), clock, &sessions).unwrap();
-        let first = 23_000 + (std::process::id() % 500) as u16 * 4;
-        let ports = PortPool::new(first..=first + 200, Ipv4Addr::LOCALHOST.into(), Duration::ZERO);
-        Self { clock, sessions, shards, ports }
+        let shards = Shards::start(threads, Governor::default(), clock, &sessions).unwrap();
+        Self { clock, sessions, shards, ports: pool(20) }
     }
 
     fn add(&self, session_id: &str) -> (Arc<Entry>, ShardIndex) {
@@ -96,6 +98,11 @@ impl Bench {
     }
 
     fn add_with(&self, session_id: &str, provider: Fragile) -> (Arc<Entry>, ShardIndex) {
+        let shard = self.shards.choose(Instant::now()).unwrap();
+        (self.add_at(shard, session_id, provider), shard)
+    }
+
+    fn add_at(&self, shard: ShardIndex, session_id: &str, provider: Fragile) -> Arc<Entry> {
         let now = Instant::now();
         let (_, sdp_offer) = Caller::new(now, SocketAddr::from(([127, 0, 0, 1], 9)), Kind::Relay);
         let offer = sdp::lint(&sdp_offer).unwrap();
@@ -132,11 +139,21 @@ impl Bench {
         let session = Session::new(time, setup, &mut wiring).unwrap();
         let call = Call::new(session, wiring, lease, self.clock, SignallingMode::Staged);
         let Ok(Claim::Reserved(reservation)) = self.sessions.reserve(session_id, time) else { panic!("no slot") };
-        let shard = self.shards.choose();
         reservation.fill(entry.clone(), shard);
         self.shards.add(shard, call).unwrap();
-        (entry, shard)
+        entry
     }
+
+    fn health(&self) -> ThreadHealth {
+        self.shards.health(Instant::now())
+    }
+}
+
+/// So many ports, most of which are free: those above one that is.
+fn pool(ports: u16) -> PortPool {
+    let free = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let first = free.min(u16::MAX - ports);
+    PortPool::new(first..=first + ports, Ipv4Addr::LOCALHOST.into(), Duration::ZERO)
 }
 
 /// The reason of a session's one ending, once its subscribers have seen it and then nothing more.
@@ -222,7 +239,82 @@ async fn all_sessions_can_be_ended_at_once() {
 async fn calls_are_spread_over_the_threads() {
     let clock = Clock::new(Instant::now());
     let shards = Shards::start(3, Governor::default(), clock, &Sessions::new(10)).unwrap();
-    let mut chosen: Vec<usize> = (0..6).map(|_| shards.choose().0).collect();
+    let mut chosen: Vec<usize> = (0..6).map(|_| shards.choose(Instant::now()).unwrap().0).collect();
     chosen.sort_unstable();
     assert_eq!(chosen, [0, 0, 1, 1, 2, 2]);
+}
+
+#[tokio::test]
+async fn a_thread_that_dies_ends_its_calls_with_a_reason_and_gets_no_more() {
+    let bench = Bench::with_threads(2);
+    let (lost, dying) = bench.add("lost");
+    let (kept, other) = bench.add("kept");
+    assert_ne!(dying, other);
+    // Handed over while the thread does something else, and never taken.
+    let (hand_over, handed_over) = std::sync::mpsc::channel::<()>();
+    bench.shards.inject(dying.0, move || {
+        handed_over.recv().unwrap();
+        panic!("a fault outside of every session");
+    });
+    let waiting = bench.add_at(dying, "waiting", Fragile::default());
+    hand_over.send(()).unwrap();
+
+    assert_eq!([ending(&lost).await, ending(&waiting).await], ["MEDIA_THREAD_LOST", "MEDIA_THREAD_LOST"]);
+    assert_eq!(bench.health(), ThreadHealth { threads: 2, dead: 1, stalled: 0 });
+    until("their slots are free", || bench.sessions.taken() == 1).await;
+    assert!(kept.termination().is_none());
+    let stage = bench.shards.advance(other, "kept".into(), Stage::Accepted).await;
+    assert_eq!(stage, Ok(Some(Stage::Accepted)), "the other thread goes on");
+    assert_eq!(bench.shards.advance(dying, "lost".into(), Stage::Accepted).await, Err(Busy));
+    let chosen: Vec<ShardIndex> = (0..4).map(|_| bench.shards.choose(Instant::now()).unwrap()).collect();
+    assert_eq!(chosen, [other; 4]);
+}
+
+#[tokio::test]
+async fn a_dead_threads_ports_are_free_again() {
+    let bench = Bench { ports: pool(0), ..Bench::new() };
+    let (_, shard) = bench.add("the only port");
+    assert!(bench.ports.open(Instant::now()).is_err());
+    bench.shards.kill(shard.0);
+    until("the port is given back", || bench.ports.open(Instant::now()).is_ok()).await;
+}
+
+#[tokio::test]
+async fn without_any_thread_there_is_none_to_choose() {
+    let bench = Bench::with_threads(2);
+    (0..2).for_each(|thread| bench.shards.kill(thread));
+    until("both are dead", || bench.health().none_is_left()).await;
+    assert_eq!(bench.shards.choose(Instant::now()), Err(NoThread));
+    assert!(bench.shards.media_load().abs() < f32::EPSILON, "what is dead is not busy");
+}
+
+#[tokio::test]
+async fn a_thread_that_hangs_is_told_and_gets_no_calls_until_it_goes_on() {
+    let bench = Bench::with_threads(2);
+    let (entry, hanging) = bench.add("hanging");
+    let (go_on, released) = std::sync::mpsc::channel::<()>();
+    let (begun, hangs) = std::sync::mpsc::channel();
+    bench.shards.inject(hanging.0, move || {
+        begun.send(Instant::now()).unwrap();
+        let _ = released.recv();
+    });
+    let since = hangs.recv().unwrap();
+    let after = since + STALLED_AFTER;
+    assert_eq!(bench.shards.health(after), ThreadHealth { threads: 2, dead: 0, stalled: 1 });
+    // The other has had no call yet: it waits, and is none of those that hang.
+    let chosen: Vec<ShardIndex> = (0..4).map(|_| bench.shards.choose(after).unwrap()).collect();
+    assert!(!chosen.contains(&hanging), "{chosen:?}");
+    go_on.send(()).unwrap();
+    until("it goes on", || bench.shards.health(after).lost() == 0).await;
+    assert!(entry.termination().is_none(), "so does its call");
+}
+
+/// Looks again and again; how a thread gets on is told to nobody.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }

@@ -3,7 +3,7 @@
 //! Every 5 ms, at a tick, it takes orders and lets every session work; between two ticks, while the load allows it, those
 //! sessions for which something came or is due (see `waiting`). With no session it waits for an order instead. Once a
 //! second its load decides on that and on the complexity of all its encoders. A panic inside a session ends that session
-//! with `INTERNAL`, and nobody else notices.
+//! with `INTERNAL`, and nobody else notices; one anywhere else is the end of the thread, and of its sessions.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::mpsc;
 use voicebridge_audio::governor::Governor;
-use voicebridge_session::{Input, Termination};
+use voicebridge_session::{Input, Termination, TerminationResult};
 
 use super::{Call, Load, Order, waiting::Waiting};
 use crate::{clock::Clock, sessions::Sessions};
@@ -54,21 +54,34 @@ impl Worker {
         Self { clock, orders, load, sessions, governor, waiting, calls: Vec::new() }
     }
 
+    /// Runs until the node is gone.
     pub(super) fn run(mut self) {
+        // What panics inside a session ends there; what comes here may have left anything of this thread half done.
+        if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
+            self.die();
+        }
+    }
+
+    fn serve(&mut self) {
         let mut buffer = [0; DATAGRAM_BYTES];
         let mut tick = Instant::now();
         let mut period = Period::new(tick);
         loop {
             if self.calls.is_empty() {
                 period.idle(&self.load);
+                self.load.heartbeat.idle();
                 match self.orders.blocking_recv() {
-                    Some(order) => self.obey(order),
+                    Some(order) => {
+                        self.load.heartbeat.beat(self.clock.time(Instant::now()));
+                        self.obey(order);
+                    }
                     None => return,
                 }
                 tick = Instant::now();
                 period = Period::new(tick);
             }
             let began = Instant::now();
+            self.load.heartbeat.beat(self.clock.time(began));
             if matches!(self.take_orders(), Orders::Closed) {
                 return;
             }
@@ -131,7 +144,10 @@ impl Worker {
     fn obey(&mut self, order: Order) {
         let now = Instant::now();
         match order {
-            Order::Add(mut call) => {
+            Order::Add(call) => {
+                // First of all, so that it is among those that end with the thread.
+                self.calls.push(*call);
+                let call = self.calls.last_mut().expect("it was pushed");
                 let seat = self.waiting.watch(call.socket());
                 call.sit(seat, self.waiting.alarm());
                 let complexity = self.governor.complexity();
@@ -139,7 +155,6 @@ impl Worker {
                     call.input(now, Input::Complexity(complexity));
                     call.begin(now);
                 });
-                self.calls.push(*call);
             }
             // Err in a reply: nobody waits for it any more.
             Order::Advance { session_id, stage, reply } => {
@@ -164,6 +179,8 @@ impl Worker {
                 }
                 self.bury();
             }
+            #[cfg(test)]
+            Order::Run(injected) => (injected.0)(),
         }
     }
 
@@ -175,6 +192,25 @@ impl Worker {
         call.paint();
         self.bury();
         result
+    }
+
+    /// The loop is over although the node is not: its calls end with a reason, those too that it had not yet taken.
+    fn die(&mut self) {
+        self.load.heartbeat.died();
+        self.load.busy.store(0_f32.to_bits(), Ordering::Relaxed);
+        // From here on whoever orders something is told that nobody takes it.
+        self.orders.close();
+        while let Some(order) = self.orders.blocking_recv() {
+            if let Order::Add(call) = order {
+                self.calls.push(*call);
+            }
+        }
+        tracing::error!(calls = self.calls.len(), "a media thread died; its calls are ended, the node wants a restart");
+        let now = Instant::now();
+        for call in &mut self.calls {
+            call.guarded(|call| call.input(now, Input::End(thread_lost())));
+        }
+        self.bury();
     }
 
     /// Lets go of sessions that have ended: socket closed, port rested, slot free.
@@ -189,6 +225,15 @@ impl Worker {
             self.sessions.ended(&call.entry().session_id, self.clock.time(now));
             let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));
         }
+    }
+}
+
+fn thread_lost() -> Termination {
+    Termination {
+        result: TerminationResult::Failed,
+        reason: "MEDIA_THREAD_LOST".to_owned(),
+        message: "a media thread of the node died, and this call with it; the node's log says of what".to_owned(),
+        upstream_code: String::new(),
     }
 }
 

@@ -1362,9 +1362,14 @@ type Node struct {
 	// Of its program, e.g. "0.1.0".
 	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	// "openai" or "embedded".
-	Provider      string `protobuf:"bytes,9,opt,name=provider,proto3" json:"provider,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Provider string `protobuf:"bytes,9,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Threads that carry media; 0: a node too old to say.
+	MediaThreads uint32 `protobuf:"varint,10,opt,name=media_threads,json=mediaThreads,proto3" json:"media_threads,omitempty"`
+	// Of these, how many have died or have made no progress for 5 s. They get no calls; with all of them lost the node refuses
+	// sessions (MEDIA_THREAD_LOST). While there is one, grpc.health.v1 says NOT_SERVING.
+	MediaThreadsLost uint32 `protobuf:"varint,11,opt,name=media_threads_lost,json=mediaThreadsLost,proto3" json:"media_threads_lost,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
@@ -1460,6 +1465,20 @@ func (x *Node) GetProvider() string {
 	return ""
 }
 
+func (x *Node) GetMediaThreads() uint32 {
+	if x != nil {
+		return x.MediaThreads
+	}
+	return 0
+}
+
+func (x *Node) GetMediaThreadsLost() uint32 {
+	if x != nil {
+		return x.MediaThreadsLost
+	}
+	return 0
+}
+
 var File_voicebridge_media_v1_media_proto protoreflect.FileDescriptor
 
 const file_voicebridge_media_v1_media_proto_rawDesc = "" +
@@ -1546,7 +1565,7 @@ const file_voicebridge_media_v1_media_proto_rawDesc = "" +
 	"\rlive_sessions\x18\x01 \x01(\rR\fliveSessions\"\x10\n" +
 	"\x0eGetNodeRequest\"A\n" +
 	"\x0fGetNodeResponse\x12.\n" +
-	"\x04node\x18\x01 \x01(\v2\x1a.voicebridge.media.v1.NodeR\x04node\"\x95\x02\n" +
+	"\x04node\x18\x01 \x01(\v2\x1a.voicebridge.media.v1.NodeR\x04node\"\xe8\x02\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12#\n" +
@@ -1557,7 +1576,10 @@ const file_voicebridge_media_v1_media_proto_rawDesc = "" +
 	"\n" +
 	"media_load\x18\a \x01(\x02R\tmediaLoad\x12\x18\n" +
 	"\aversion\x18\b \x01(\tR\aversion\x12\x1a\n" +
-	"\bprovider\x18\t \x01(\tR\bprovider2\xbd\a\n" +
+	"\bprovider\x18\t \x01(\tR\bprovider\x12#\n" +
+	"\rmedia_threads\x18\n" +
+	" \x01(\rR\fmediaThreads\x12,\n" +
+	"\x12media_threads_lost\x18\v \x01(\rR\x10mediaThreadsLost2\xbd\a\n" +
 	"\x11MediaPlaneService\x12k\n" +
 	"\fStartSession\x12).voicebridge.media.v1.StartSessionRequest\x1a*.voicebridge.media.v1.StartSessionResponse\"\x04\xc8\xda\x18\x06\x12q\n" +
 	"\x0eAdvanceSession\x12+.voicebridge.media.v1.AdvanceSessionRequest\x1a,.voicebridge.media.v1.AdvanceSessionResponse\"\x04\xc8\xda\x18\x06\x12e\n" +

@@ -41,7 +41,8 @@ const (
 // Sessions on one node: one is one attempt at a call.
 type MediaPlaneServiceClient interface {
 	// Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
-	// request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL or UNAVAILABLE NODE_DRAINING: try another node.
+	// request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL, UNAVAILABLE NODE_DRAINING or MEDIA_THREAD_LOST: try another
+	// node.
 	// INVALID_ARGUMENT SDP_INVALID: no node will do; metadata `rule` names the finding.
 	StartSession(ctx context.Context, in *StartSessionRequest, opts ...grpc.CallOption) (*StartSessionResponse, error)
 	// Tells the session how far signalling has come. Idempotent and monotonic: a stage already passed changes
@@ -178,7 +179,8 @@ func (c *mediaPlaneServiceClient) GetNode(ctx context.Context, in *GetNodeReques
 // Sessions on one node: one is one attempt at a call.
 type MediaPlaneServiceServer interface {
 	// Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
-	// request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL or UNAVAILABLE NODE_DRAINING: try another node.
+	// request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL, UNAVAILABLE NODE_DRAINING or MEDIA_THREAD_LOST: try another
+	// node.
 	// INVALID_ARGUMENT SDP_INVALID: no node will do; metadata `rule` names the finding.
 	StartSession(context.Context, *StartSessionRequest) (*StartSessionResponse, error)
 	// Tells the session how far signalling has come. Idempotent and monotonic: a stage already passed changes

@@ -671,6 +671,8 @@ class Node(_message.Message):
     MEDIA_LOAD_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
+    MEDIA_THREADS_FIELD_NUMBER: _builtins.int
+    MEDIA_THREADS_LOST_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     """Unique per process start."""
     region: _builtins.str
@@ -689,6 +691,12 @@ class Node(_message.Message):
     """Of its program, e.g. "0.1.0"."""
     provider: _builtins.str
     """"openai" or "embedded"."""
+    media_threads: _builtins.int
+    """Threads that carry media; 0: a node too old to say."""
+    media_threads_lost: _builtins.int
+    """Of these, how many have died or have made no progress for 5 s. They get no calls; with all of them lost the node refuses
+    sessions (MEDIA_THREAD_LOST). While there is one, grpc.health.v1 says NOT_SERVING.
+    """
     def __init__(
         self,
         *,
@@ -701,10 +709,12 @@ class Node(_message.Message):
         media_load: _builtins.float = ...,
         version: _builtins.str = ...,
         provider: _builtins.str = ...,
+        media_threads: _builtins.int = ...,
+        media_threads_lost: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertise_url", b"advertise_url", "draining", b"draining", "live_sessions", b"live_sessions", "max_sessions", b"max_sessions", "media_load", b"media_load", "node_id", b"node_id", "provider", b"provider", "region", b"region", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertise_url", b"advertise_url", "draining", b"draining", "live_sessions", b"live_sessions", "max_sessions", b"max_sessions", "media_load", b"media_load", "media_threads", b"media_threads", "media_threads_lost", b"media_threads_lost", "node_id", b"node_id", "provider", b"provider", "region", b"region", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -88,7 +88,8 @@ class MediaPlaneServiceServicer:
 
     def StartSession(self, request, context):
         """Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
-        request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL or UNAVAILABLE NODE_DRAINING: try another node.
+        request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL, UNAVAILABLE NODE_DRAINING or MEDIA_THREAD_LOST: try another
+        node.
         INVALID_ARGUMENT SDP_INVALID: no node will do; metadata `rule` names the finding.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

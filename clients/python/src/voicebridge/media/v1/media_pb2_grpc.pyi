@@ -38,7 +38,8 @@ class MediaPlaneServiceStub:
     def __new__(cls, channel: _aio.Channel) -> MediaPlaneServiceAsyncStub: ...
     StartSession: _grpc.UnaryUnaryMultiCallable[_media_pb2.StartSessionRequest, _media_pb2.StartSessionResponse]
     """Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
-    request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL or UNAVAILABLE NODE_DRAINING: try another node.
+    request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL, UNAVAILABLE NODE_DRAINING or MEDIA_THREAD_LOST: try another
+    node.
     INVALID_ARGUMENT SDP_INVALID: no node will do; metadata `rule` names the finding.
     """
     AdvanceSession: _grpc.UnaryUnaryMultiCallable[_media_pb2.AdvanceSessionRequest, _media_pb2.AdvanceSessionResponse]
@@ -69,7 +70,8 @@ class MediaPlaneServiceAsyncStub(MediaPlaneServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartSession: _aio.UnaryUnaryMultiCallable[_media_pb2.StartSessionRequest, _media_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
-    request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL or UNAVAILABLE NODE_DRAINING: try another node.
+    request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL, UNAVAILABLE NODE_DRAINING or MEDIA_THREAD_LOST: try another
+    node.
     INVALID_ARGUMENT SDP_INVALID: no node will do; metadata `rule` names the finding.
     """
     AdvanceSession: _aio.UnaryUnaryMultiCallable[_media_pb2.AdvanceSessionRequest, _media_pb2.AdvanceSessionResponse]  # type: ignore[assignment]
@@ -103,7 +105,8 @@ class MediaPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_media_pb2.StartSessionResponse, _abc.Awaitable[_media_pb2.StartSessionResponse]]:
         """Reserves a slot, answers the offer and opens the AI's socket. Idempotent by session_id: a repeated
-        request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL or UNAVAILABLE NODE_DRAINING: try another node.
+        request gets the first answer. RESOURCE_EXHAUSTED NODE_FULL, UNAVAILABLE NODE_DRAINING or MEDIA_THREAD_LOST: try another
+        node.
         INVALID_ARGUMENT SDP_INVALID: no node will do; metadata `rule` names the finding.
         """
 
