@@ -317,6 +317,12 @@ impl Playout {
         self.items.is_empty() && self.tail.is_none()
     }
 
+    /// Audio waiting to be handed out, milliseconds.
+    #[must_use]
+    pub const fn queued_ms(&self) -> u64 {
+        self.queued_samples as u64 * 1_000 / self.settings.sample_rate_hz as u64
+    }
+
     /// Items played to their end since the last call, oldest first.
     pub fn take_completed(&mut self) -> Vec<Cut> {
         self.ledger.take_completed()

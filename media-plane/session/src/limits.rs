@@ -18,7 +18,13 @@ pub struct Limits {
     /// Without a further packet from the caller. At the limit: `MEDIA_TIMEOUT`. Longer than the first, because a muted
     /// or held handset may send nothing for a while.
     pub media_gap_ms: u64,
-    /// For the agent's last words, from the moment the call is to end. At the limit they are cut.
+    /// For what is being said when the longest duration is reached. At the limit it is cut, and the goodbye follows.
+    pub finish_reply_ms: u64,
+    /// For the agent's last words to come, from the moment they are waited for and again from every sign of them. At the
+    /// limit what came of them is all there is, and is still played.
+    pub farewell_generation_ms: u64,
+    /// For the agent's last words as a whole, from the moment they are waited for. Playing is bounded by what is queued;
+    /// at this limit it is cut whatever is.
     pub farewell_ms: u64,
     /// For the apology after the provider was lost. At the limit it is cut.
     pub apology_ms: u64,
@@ -51,7 +57,9 @@ impl Default for Limits {
             provider_ready_ms: 10_000,
             first_media_ms: 20_000,
             media_gap_ms: 60_000,
-            farewell_ms: 10_000,
+            finish_reply_ms: 15_000,
+            farewell_generation_ms: 10_000,
+            farewell_ms: 60_000,
             apology_ms: 8_000,
             // Three minutes; the longest reply of 4096 audio tokens is shorter.
             playout_bytes: 180 * 48_000,

@@ -11,6 +11,7 @@ mod barge_in;
 mod closing;
 mod conversation;
 mod downlink;
+mod ending;
 mod hold;
 mod keypad;
 mod link;
@@ -116,6 +117,8 @@ pub struct Session {
     next_statistics: Option<Time>,
     /// The response at hand has been heard from.
     spoke: bool,
+    /// The AI is generating.
+    responding: bool,
     /// The item whose audio no longer fits, so that it is reported once.
     overflowing: Option<String>,
 }
@@ -153,6 +156,7 @@ impl Session {
             last_media: None,
             next_statistics: None,
             spoke: false,
+            responding: false,
             overflowing: None,
             limits,
             agent,

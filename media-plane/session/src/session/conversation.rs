@@ -29,6 +29,7 @@ impl Session {
             ProviderEvent::SpeechStopped { audio_ms } => {
                 self.emit(now, EventKind::CallerSpeechStopped { audio_ms }, ports);
                 self.meter.on_asked(now);
+                self.on_farewell_progress(now);
                 if let Some(hold) = &mut self.hold {
                     hold.on_speech_stopped();
                 }
@@ -37,7 +38,7 @@ impl Session {
             ProviderEvent::UserText { item, text, mode } => self.on_user_text(now, item, text, mode, ports),
             ProviderEvent::AgentText { item, text, mode } => self.on_agent_text(now, item, &text, mode, ports),
             ProviderEvent::ResponseStarted { response_id, purpose } => {
-                self.on_response_started(&response_id, purpose);
+                self.on_response_started(now, &response_id, purpose);
                 self.hold.iter_mut().for_each(|hold| hold.on_responding(true));
                 self.emit(now, EventKind::ResponseStarted { response_id }, ports);
             }
@@ -78,6 +79,7 @@ impl Session {
 
     fn on_audio_out(&mut self, now: Time, item: &str, pcm: &[i16], ports: &mut dyn Ports) {
         self.spoke = true;
+        self.on_farewell_progress(now);
         self.meter.on_answered(now);
         if self.downlink.push(now, item, pcm) || self.overflowing.as_deref() == Some(item) {
             return;

@@ -290,6 +290,11 @@ impl Downlink {
         self.playout.heard(item).is_some()
     }
 
+    /// Audio waiting to be sent, milliseconds.
+    pub(super) const fn queued_ms(&self) -> u64 {
+        self.playout.queued_ms()
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.playout.is_idle()
     }

@@ -91,6 +91,51 @@ fn the_wait_for_the_farewell_is_bounded() {
 }
 
 #[test]
+fn a_farewell_of_fourteen_seconds_is_played_to_its_end() {
+    let mut world = World::active();
+    world.server(&response_created("R1"));
+    world.server(&tool_call("R1", "end_call"));
+    for _ in 0..7 {
+        world.server(&audio_delta("R1", "A1", 2_000));
+        world.run_ms(400);
+    }
+    world.finish_reply("R1", "A1", "Goodbye, and all the best for you and yours.");
+    world.run_ms(20_000);
+    assert_eq!(world.ending(), hung_up());
+    assert_eq!(world.session.statistics().played_ms, 14_000);
+    assert!(!world.transcripts()[0].2, "not cut: {:?}", world.transcripts());
+}
+
+#[test]
+fn a_farewell_that_is_generated_no_faster_than_it_is_said_is_played_to_its_end() {
+    let mut world = World::active();
+    world.server(&response_created("R1"));
+    world.server(&tool_call("R1", "end_call"));
+    for _ in 0..30 {
+        world.server(&audio_delta("R1", "A1", 500));
+        world.run_ms(500);
+    }
+    world.finish_reply("R1", "A1", "Goodbye.");
+    world.run_ms(2_000);
+    assert_eq!(world.ending(), hung_up());
+    assert_eq!(world.session.statistics().played_ms, 15_000);
+}
+
+#[test]
+fn last_words_without_an_end_are_cut_after_a_minute() {
+    let mut world = World::active();
+    world.server(&response_created("R1"));
+    world.server(&tool_call("R1", "end_call"));
+    for _ in 0..70 {
+        world.server(&audio_delta("R1", "A1", 1_000));
+        world.caller_speaks_ms(1_000);
+    }
+    assert_eq!(world.ending(), hung_up());
+    let played_ms = world.session.statistics().played_ms;
+    assert!((59_000..=60_000).contains(&played_ms), "{played_ms}");
+}
+
+#[test]
 fn an_ai_lost_while_it_hangs_up_is_no_failure() {
     let mut world = saying_goodbye();
     world.run_ms(500);

@@ -146,6 +146,51 @@ fn the_longest_duration_ends_with_a_goodbye() {
     assert_eq!(world.transcripts().last().unwrap().1, "Goodbye!");
 }
 
+/// The AI is in the middle of a reply of so many milliseconds when the longest duration is reached.
+fn speaking_at_the_limit(ms: usize) -> World {
+    let agent = Agent::parse("max_duration_s: 5\n").unwrap();
+    let mut world = World::active_with(Start { agent, ..Start::default() });
+    world.caller_speaks_ms(3_000);
+    world.reply("R1", "A1", "a long explanation", ms);
+    world.caller_speaks_ms(2_500);
+    world
+}
+
+#[test]
+fn what_is_being_said_at_the_longest_duration_is_finished_before_the_goodbye() {
+    let mut world = speaking_at_the_limit(12_000);
+    assert!(world.requests("response.create").is_empty(), "not yet");
+    world.caller_is_quiet_ms(10_000);
+    let create = (*world.requests("response.create").last().unwrap()).clone();
+    assert!(create["response"]["instructions"].as_str().unwrap().contains("Say goodbye"), "{create}");
+    world.server(&response_created_for("R2", &create));
+    world.server(&audio_delta("R2", "A2", 3_000));
+    world.finish_reply("R2", "A2", "Goodbye!");
+    world.run_ms(5_000);
+    assert_eq!(world.ending().1, "MAX_DURATION_REACHED");
+    assert_eq!(world.session.statistics().played_ms, 15_000, "the reply and the goodbye, whole");
+    let words: Vec<_> = world.transcripts().into_iter().map(|(_, text, cut)| (text, cut)).collect();
+    assert_eq!(words, [("a long explanation".to_owned(), false), ("Goodbye!".to_owned(), false)]);
+}
+
+#[test]
+fn a_reply_that_goes_on_after_the_longest_duration_is_cut_for_the_goodbye() {
+    let mut world = speaking_at_the_limit(60_000);
+    world.caller_is_quiet_ms(14_000);
+    assert!(world.requests("response.create").is_empty(), "it has 15 s");
+    world.caller_is_quiet_ms(1_000);
+    let create = (*world.requests("response.create").last().unwrap()).clone();
+    let played_ms = world.session.statistics().played_ms;
+    assert!((16_900..=17_100).contains(&played_ms), "{played_ms}");
+    let sent = world.ports.rtp.len();
+    world.server(&response_created_for("R2", &create));
+    world.server(&audio_delta("R2", "A2", 3_000));
+    world.finish_reply("R2", "A2", "Goodbye!");
+    world.run_ms(5_000);
+    assert_eq!(world.ending().1, "MAX_DURATION_REACHED");
+    assert!((2_980..=3_060).contains(&world.voice_ms(sent)), "{}", world.voice_ms(sent));
+}
+
 #[test]
 fn a_goodbye_that_does_not_come_is_not_waited_for_for_ever() {
     let mut world = with_a_limit_of_5_s();

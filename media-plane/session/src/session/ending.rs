@@ -1,0 +1,221 @@
+//! An end that is being waited for: how far the last words are, and until when they are waited for.
+//!
+//! ```text
+//! Finishing ─▶ Asked ─▶ Generating ─▶ Playing ─▶ Played ─▶ the end
+//!              InThisResponse ────────▶
+//! ```
+//!
+//! Coming and playing are bounded apart. Last words may take [`Limits::farewell_generation_ms`] to come, counted anew from
+//! every sign of them; once all is there, playing takes what is queued. [`Limits::farewell_ms`] bounds the whole.
+//!
+//! Does not say, play or end anything itself.
+//!
+//! [`Limits::farewell_generation_ms`]: crate::Limits::farewell_generation_ms
+//! [`Limits::farewell_ms`]: crate::Limits::farewell_ms
+
+use std::time::Duration;
+
+use voicebridge_audio::Time;
+
+use crate::{event::Termination, limits::Limits, provider::Purpose};
+
+/// Silence after the last words, so that the caller's own buffer plays them out before the transport is closed.
+const TAIL: Duration = Duration::from_millis(200);
+/// Between the caller's side closing the transport and the end: a terminate webhook on its way decides until then.
+const HANG_UP_GRACE: Duration = Duration::from_secs(2);
+/// Playing may take so much longer than what is queued: keys sent in its place take 13 s at most, pauses for sounds of
+/// the caller some more.
+const PLAYING_MARGIN: Duration = Duration::from_secs(15);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Ending {
+    termination: Termination,
+    /// The tool call of a hang-up, to be answered if the caller keeps the call. Answered already: `None`.
+    tool_call: Option<String>,
+    /// The caller may keep the call by speaking.
+    revocable: bool,
+    words: Words,
+    /// When the present step is given up.
+    due: Time,
+    /// When all of it is.
+    latest: Time,
+    generation: Duration,
+    whole: Duration,
+}
+
+/// How far the last words are.
+#[derive(Debug, PartialEq, Eq)]
+enum Words {
+    /// What is being said is finished first.
+    Finishing,
+    /// The response that called the tool goes on; it may hold the farewell.
+    InThisResponse,
+    /// A farewell was asked for.
+    Asked,
+    /// The farewell is being generated.
+    Generating { response_id: String },
+    /// All of it is there and is being played.
+    Playing,
+    /// All of it was played.
+    Played,
+    /// Nobody is there to hear any.
+    Unheard,
+}
+
+/// What is to be done about an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing yet.
+    Wait,
+    /// Have the AI say goodbye.
+    AskFarewell,
+    /// Cut what is being said, then have the AI say goodbye.
+    CutAndAskFarewell,
+    /// It is time.
+    End,
+}
+
+impl Ending {
+    fn new(now: Time, termination: Termination, words: Words, wait: Duration, limits: &Limits) -> Self {
+        let millis = Duration::from_millis;
+        let (generation, whole) = (millis(limits.farewell_generation_ms), millis(limits.farewell_ms));
+        let (due, latest) = (now + wait, now + whole);
+        Self { termination, tool_call: None, revocable: false, words, due, latest, generation, whole }
+    }
+
+    /// The AI hung up; what it says in this response is its farewell.
+    pub(super) fn hang_up(now: Time, termination: Termination, tool_call: String, limits: &Limits) -> Self {
+        let wait = Duration::from_millis(limits.farewell_generation_ms);
+        let ending = Self::new(now, termination, Words::InThisResponse, wait, limits);
+        Self { tool_call: Some(tool_call), revocable: true, ..ending }
+    }
+
+    /// The AI is to finish what it is saying, and then to say goodbye.
+    pub(super) fn after_goodbye(now: Time, termination: Termination, limits: &Limits) -> Self {
+        let wait = Duration::from_millis(limits.finish_reply_ms);
+        Self::new(now, termination, Words::Finishing, wait, limits)
+    }
+
+    /// Words of our own are queued and are the last ones.
+    pub(super) fn after_notice(now: Time, termination: Termination, limits: &Limits) -> Self {
+        Self::new(now, termination, Words::Playing, Duration::from_millis(limits.apology_ms), limits)
+    }
+
+    /// The caller is gone.
+    pub(super) fn unheard(now: Time, termination: Termination, limits: &Limits) -> Self {
+        Self::new(now, termination, Words::Unheard, HANG_UP_GRACE, limits)
+    }
+
+    /// The caller is gone while last words are waited for. False when that was known.
+    pub(super) fn become_unheard(&mut self, now: Time) -> bool {
+        let was_heard = self.words != Words::Unheard;
+        if was_heard {
+            self.revocable = false;
+            self.words = Words::Unheard;
+            self.due = now + HANG_UP_GRACE;
+        }
+        was_heard
+    }
+
+    pub(super) const fn is_revocable(&self) -> bool {
+        self.revocable
+    }
+
+    pub(super) const fn take_tool_call(&mut self) -> Option<String> {
+        self.tool_call.take()
+    }
+
+    pub(super) fn into_termination(self) -> Termination {
+        self.termination
+    }
+
+    /// The AI hangs up while an end is already waited for: what it says in this response is its goodbye.
+    pub(super) fn on_hang_up(&mut self, now: Time) {
+        if self.words == Words::Finishing {
+            self.words = Words::InThisResponse;
+            self.due = now + self.generation;
+        }
+    }
+
+    /// A sign that words are on their way.
+    pub(super) fn on_progress(&mut self, now: Time) {
+        if matches!(self.words, Words::InThisResponse | Words::Asked | Words::Generating { .. }) {
+            self.due = now + self.generation;
+        }
+    }
+
+    pub(super) fn on_response_started(&mut self, now: Time, id: &str, purpose: Purpose) {
+        self.on_progress(now);
+        if self.words == Words::Asked && purpose == Purpose::Farewell {
+            self.words = Words::Generating { response_id: id.to_owned() };
+        }
+    }
+
+    /// A response is over, with or without a word. True when a farewell is to be asked for: there was none.
+    pub(super) fn on_response_finished(&mut self, now: Time, id: &str, spoke: bool, queued_ms: u64) -> bool {
+        match &self.words {
+            Words::InThisResponse if spoke => self.play(now, queued_ms),
+            Words::InThisResponse => {
+                self.ask(now);
+                return true;
+            }
+            Words::Generating { response_id } if response_id == id => self.play(now, queued_ms),
+            _ => self.on_progress(now),
+        }
+        false
+    }
+
+    /// Nothing more will come: what is there is played.
+    pub(super) fn on_provider_gone(&mut self, now: Time, queued_ms: u64) {
+        if !matches!(self.words, Words::Unheard | Words::Played) {
+            self.play(now, queued_ms);
+        }
+    }
+
+    /// What to do by now, `silent` when nothing is queued or being played and `responding` while the AI is generating.
+    pub(super) fn step(&mut self, now: Time, silent: bool, responding: bool, queued_ms: u64) -> Step {
+        if self.latest <= now {
+            return Step::End;
+        }
+        let due = self.due <= now;
+        match self.words {
+            Words::Finishing if silent && !responding => {
+                self.ask(now);
+                Step::AskFarewell
+            }
+            Words::Finishing if due => {
+                self.ask(now);
+                Step::CutAndAskFarewell
+            }
+            Words::InThisResponse | Words::Asked | Words::Generating { .. } if due && silent => Step::End,
+            Words::InThisResponse | Words::Asked | Words::Generating { .. } if due => {
+                self.play(now, queued_ms);
+                Step::Wait
+            }
+            Words::Playing if silent => {
+                self.words = Words::Played;
+                self.due = now + TAIL;
+                Step::Wait
+            }
+            Words::Playing | Words::Played | Words::Unheard if due => Step::End,
+            _ => Step::Wait,
+        }
+    }
+
+    /// When [`Self::step`] has something to do by time alone.
+    pub(super) fn deadline(&self) -> Time {
+        self.due.min(self.latest)
+    }
+
+    fn ask(&mut self, now: Time) {
+        self.words = Words::Asked;
+        self.due = now + self.generation;
+        self.latest = now + self.whole;
+    }
+
+    fn play(&mut self, now: Time, queued_ms: u64) {
+        self.words = Words::Playing;
+        self.due = now + Duration::from_millis(queued_ms) + PLAYING_MARGIN;
+    }
+}
