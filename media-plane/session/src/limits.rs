@@ -26,6 +26,13 @@ pub struct Limits {
     /// For the agent's last words as a whole, from the moment they are waited for. Playing is bounded by what is queued;
     /// at this limit it is cut whatever is.
     pub farewell_ms: u64,
+    /// For the words of what the caller says over the agent's last words, from its end. At the limit voice decides whether
+    /// the call goes on.
+    pub last_turn_text_ms: u64,
+    /// Voice that keeps a call the agent is hanging up, when no words of it are known.
+    pub keep_call_voice_ms: u64,
+    /// Times a caller can keep a call by speaking when the agent hangs up; then it ends.
+    pub kept_calls: u32,
     /// For the apology after the provider was lost. At the limit it is cut.
     pub apology_ms: u64,
     /// Audio of the AI waiting for playout, bytes of 16-bit PCM at 24 kHz. At the limit the newest audio is refused
@@ -60,6 +67,9 @@ impl Default for Limits {
             finish_reply_ms: 15_000,
             farewell_generation_ms: 10_000,
             farewell_ms: 60_000,
+            last_turn_text_ms: 1_500,
+            keep_call_voice_ms: 1_200,
+            kept_calls: 2,
             apology_ms: 8_000,
             // Three minutes; the longest reply of 4096 audio tokens is shorter.
             playout_bytes: 180 * 48_000,

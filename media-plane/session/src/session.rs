@@ -12,8 +12,10 @@ mod closing;
 mod conversation;
 mod downlink;
 mod ending;
+mod farewells;
 mod hold;
 mod keypad;
+mod last_turn;
 mod link;
 mod log;
 mod quality;
@@ -119,6 +121,12 @@ pub struct Session {
     spoke: bool,
     /// The AI is generating.
     responding: bool,
+    /// What it is generating is not to be heard.
+    stopped: bool,
+    /// An answer to what the caller said over the last words was stopped.
+    answer_stopped: bool,
+    /// Times the caller kept the call.
+    kept: u32,
     /// The item whose audio no longer fits, so that it is reported once.
     overflowing: Option<String>,
 }
@@ -157,6 +165,9 @@ impl Session {
             next_statistics: None,
             spoke: false,
             responding: false,
+            stopped: false,
+            answer_stopped: false,
+            kept: 0,
             overflowing: None,
             limits,
             agent,
@@ -357,8 +368,8 @@ impl Session {
     }
 
     fn on_rtp(&mut self, now: Time, packet: &RtpIn<'_>, ports: &mut dyn Ports) {
-        let Self { uplink, link, hold, keypad, .. } = self;
-        let mut sink = |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), ports);
+        let Self { uplink, link, hold, life, keypad, .. } = self;
+        let mut sink = |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), life, ports);
         let is_dtmf = Some(packet.payload_type) == self.telephone_event;
         if packet.payload_type == self.payload_type {
             self.last_media = Some(now);
@@ -381,8 +392,8 @@ impl Session {
         if self.uplink.deadline().is_none_or(|due| due > now) {
             return;
         }
-        let Self { uplink, link, hold, .. } = self;
-        uplink.poll(now, &mut |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), ports));
+        let Self { uplink, link, hold, life, .. } = self;
+        uplink.poll(now, &mut |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), life, ports));
     }
 
     fn run_downlink(&mut self, now: Time, ports: &mut dyn Ports) {
@@ -403,9 +414,19 @@ fn format(agent: &Agent, codec: Codec, provider: &dyn Provider) -> AudioFormat {
 }
 
 /// Gives a piece of the caller's audio to all who listen.
-fn hand_over(now: Time, frame: UplinkFrame<'_>, link: &mut Link, hold: Option<&mut Hold>, ports: &mut dyn Ports) {
+fn hand_over(
+    now: Time,
+    frame: UplinkFrame<'_>,
+    link: &mut Link,
+    hold: Option<&mut Hold>,
+    life: &mut Life,
+    ports: &mut dyn Ports,
+) {
     if let Some(hold) = hold {
         hold.hear(frame.pcm);
+    }
+    if let Life::Closing(ending) = life {
+        ending.hear(now, frame.pcm);
     }
     link.audio(now, frame.pcm, ports);
 }

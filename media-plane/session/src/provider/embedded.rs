@@ -138,7 +138,7 @@ impl Embedded {
                 if self.answers {
                     self.drop_pending();
                 }
-                out.event(ProviderEvent::SpeechStarted { audio_ms: at_ms });
+                out.event(ProviderEvent::SpeechStarted { item: String::new(), audio_ms: at_ms });
             }
             VadEvent::Stopped { at_ms } => {
                 let end_ms = at_ms.saturating_sub(self.vad_settings.silence_ms);

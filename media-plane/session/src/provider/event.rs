@@ -29,6 +29,8 @@ pub enum ProviderEvent {
     },
     /// The caller began to speak: playout is to be silenced.
     SpeechStarted {
+        /// The item his words will be in; empty if the provider does not say.
+        item: String,
         /// Offset in the audio given to the provider, milliseconds.
         audio_ms: u64,
     },

@@ -2,7 +2,8 @@
 //!
 //! Last words there are three: the AI hangs up and its farewell is played to the end; the longest duration is reached,
 //! what is being said is finished, and the AI says goodbye; the AI is lost and a recorded apology is played. Each is
-//! bounded (see `ending`), and the caller who speaks into the AI's farewell keeps the call.
+//! bounded (see `ending`), and goes on over what the caller says; by his words the caller can keep the call that the AI
+//! hangs up. What the AI answers meanwhile is stopped.
 //!
 //! A caller whose side closed the transport has hung up, but signalling knows better than media why: for a short while its
 //! word is awaited.
@@ -11,7 +12,8 @@ use voicebridge_audio::Time;
 
 use super::{
     Session,
-    ending::{Ending, Step},
+    ending::{Ending, Over, Step},
+    hold::Hold,
 };
 use crate::{
     event::{EventKind, Termination, TerminationResult},
@@ -48,7 +50,13 @@ impl Session {
         match &mut self.life {
             Life::Open => {
                 let termination = completed(reason::AGENT_HANGUP, "the AI ended the call");
-                self.life = Life::Closing(Ending::hang_up(now, termination, call_id, &self.limits));
+                let mut ending = Ending::hang_up(now, termination, call_id, &self.limits);
+                if self.kept < self.limits.kept_calls {
+                    ending = ending.revocable(self.link.format(), &self.limits);
+                }
+                self.life = Life::Closing(ending);
+                self.answer_stopped = false;
+                self.hold.iter_mut().for_each(Hold::begin_closing);
             }
             Life::Closing(ending) => ending.on_hang_up(now),
             Life::Ended(_) => {}
@@ -101,31 +109,66 @@ impl Session {
         self.life = Life::Closing(Ending::after_notice(now, termination, &self.limits));
     }
 
-    /// The caller speaks: a hang-up of the AI is off.
-    pub(super) fn keep_talking(&mut self, now: Time, ports: &mut dyn Ports) {
-        if !matches!(&self.life, Life::Closing(ending) if ending.is_revocable()) {
-            return;
+    /// The caller speaks while last words are waited for: they go on. False if they do not, or there are none.
+    pub(super) fn speak_on(&mut self, now: Time, item: &str, ports: &mut dyn Ports) -> bool {
+        let Life::Closing(ending) = &mut self.life else { return false };
+        if !ending.speaks_on() {
+            return false;
         }
+        if ending.on_speech_started(now, item.to_owned()) {
+            self.keep_talking(now, ports);
+        }
+        true
+    }
+
+    /// The words of the caller's turn are known: they may keep the call.
+    pub(super) fn on_last_words(&mut self, now: Time, item: &str, text: &str, ports: &mut dyn Ports) {
+        let Life::Closing(ending) = &mut self.life else { return };
+        if ending.on_user_text(item, text, &self.agent.primary_language(), &self.transcripts.said_lately()) {
+            self.keep_talking(now, ports);
+        }
+    }
+
+    /// The caller keeps the call that the AI was hanging up, and is answered.
+    fn keep_talking(&mut self, now: Time, ports: &mut dyn Ports) {
         let Life::Closing(mut ending) = std::mem::replace(&mut self.life, Life::Open) else { return };
+        self.kept += 1;
         if let Some(call_id) = ending.take_tool_call() {
             let output = r#"{"status":"not ended","reason":"the caller went on speaking"}"#;
             let result = ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Wait };
             self.link.command(now, result, ports);
         }
-    }
-
-    pub(super) fn on_response_started(&mut self, now: Time, id: &str, purpose: Purpose) {
-        self.spoke = false;
-        self.responding = true;
-        if let Life::Closing(ending) = &mut self.life {
-            ending.on_response_started(now, id, purpose);
+        self.barge_in(now, ports);
+        let unanswered = self.hold.as_mut().is_some_and(Hold::end_closing);
+        if std::mem::take(&mut self.answer_stopped) || unanswered {
+            self.link.command(now, ProviderCommand::Reply, ports);
         }
     }
 
-    pub(super) fn on_response_finished(&mut self, now: Time, id: &str, ports: &mut dyn Ports) {
-        self.responding = false;
+    pub(super) fn on_response_started(&mut self, now: Time, id: &str, purpose: Purpose, ports: &mut dyn Ports) {
+        self.spoke = false;
+        self.responding = true;
+        self.stopped = false;
         let Life::Closing(ending) = &mut self.life else { return };
-        if !ending.on_response_finished(now, id, self.spoke, self.downlink.queued_ms()) {
+        ending.on_response_started(now, id, purpose);
+        if purpose == Purpose::Reply && ending.speaks_on() {
+            // It answers what the caller said over the last words, and would be heard after them.
+            self.stopped = true;
+            self.answer_stopped = true;
+            self.link.command(now, ProviderCommand::Interrupt(&[]), ports);
+        }
+    }
+
+    pub(super) fn on_response_finished(&mut self, now: Time, id: &str, status: &str, ports: &mut dyn Ports) {
+        self.responding = false;
+        self.stopped = false;
+        let over = match (self.spoke, status) {
+            (true, _) => Over::Spoken,
+            (false, "cancelled") => Over::Stopped,
+            (false, _) => Over::Wordless,
+        };
+        let Life::Closing(ending) = &mut self.life else { return };
+        if !ending.on_response_finished(now, id, over, self.downlink.queued_ms()) {
             return;
         }
         // It hung up without a word: have it say goodbye, without tools, or it may call again instead.
@@ -137,10 +180,17 @@ impl Session {
         self.link.command(now, ProviderCommand::Farewell, ports);
     }
 
-    /// A sign of the AI's last words, or that they have to wait.
+    /// A sign of the AI's last words.
     pub(super) fn on_farewell_progress(&mut self, now: Time) {
         if let Life::Closing(ending) = &mut self.life {
             ending.on_progress(now);
+        }
+    }
+
+    /// The caller stopped speaking.
+    pub(super) fn on_last_turn_ended(&mut self, now: Time) {
+        if let Life::Closing(ending) = &mut self.life {
+            ending.on_speech_stopped(now);
         }
     }
 
@@ -155,6 +205,7 @@ impl Session {
                 self.barge_in(now, ports);
                 self.link.command(now, ProviderCommand::Farewell, ports);
             }
+            Step::KeepTalking => self.keep_talking(now, ports),
             Step::End => {
                 let Life::Closing(ending) = std::mem::replace(&mut self.life, Life::Open) else { return };
                 self.end(now, ending.into_termination(), ports);

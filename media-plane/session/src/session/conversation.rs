@@ -15,21 +15,29 @@ impl Session {
     pub(super) fn on_provider_event(&mut self, now: Time, event: ProviderEvent, ports: &mut dyn Ports) {
         match event {
             ProviderEvent::Ready { session_id, model } => self.on_ready(now, session_id, model, ports),
+            // Of a response that nobody is to hear.
+            ProviderEvent::AudioOut { .. }
+            | ProviderEvent::AudioDone { .. }
+            | ProviderEvent::AgentText { .. }
+            | ProviderEvent::ToolCall { .. }
+                if self.stopped => {}
             ProviderEvent::AudioOut { item, pcm } => self.on_audio_out(now, &item, &pcm, ports),
             ProviderEvent::AudioDone { item } => self.downlink.finish(&item),
-            ProviderEvent::SpeechStarted { audio_ms } => {
+            ProviderEvent::SpeechStarted { item, audio_ms } => {
                 self.emit(now, EventKind::CallerSpeechStarted { audio_ms }, ports);
                 self.meter.on_asking();
+                if self.speak_on(now, &item, ports) {
+                    return;
+                }
                 if self.hold.is_some() {
                     return self.hold_back(now, ports);
                 }
-                self.keep_talking(now, ports);
                 self.barge_in(now, ports);
             }
             ProviderEvent::SpeechStopped { audio_ms } => {
                 self.emit(now, EventKind::CallerSpeechStopped { audio_ms }, ports);
                 self.meter.on_asked(now);
-                self.on_farewell_progress(now);
+                self.on_last_turn_ended(now);
                 if let Some(hold) = &mut self.hold {
                     hold.on_speech_stopped();
                 }
@@ -38,20 +46,25 @@ impl Session {
             ProviderEvent::UserText { item, text, mode } => self.on_user_text(now, item, text, mode, ports),
             ProviderEvent::AgentText { item, text, mode } => self.on_agent_text(now, item, &text, mode, ports),
             ProviderEvent::ResponseStarted { response_id, purpose } => {
-                self.on_response_started(now, &response_id, purpose);
                 self.hold.iter_mut().for_each(|hold| hold.on_responding(true));
-                self.emit(now, EventKind::ResponseStarted { response_id }, ports);
+                let started = EventKind::ResponseStarted { response_id: response_id.clone() };
+                self.emit(now, started, ports);
+                self.on_response_started(now, &response_id, purpose, ports);
             }
             ProviderEvent::ResponseFinished { response_id, status, status_reason, usage } => {
                 self.usage += usage;
                 self.hold.iter_mut().for_each(|hold| hold.on_responding(false));
-                let finished =
-                    EventKind::ResponseFinished { response_id: response_id.clone(), status, status_reason, usage };
+                let finished = EventKind::ResponseFinished {
+                    response_id: response_id.clone(),
+                    status: status.clone(),
+                    status_reason,
+                    usage,
+                };
                 self.emit(now, finished, ports);
                 let downlink = &self.downlink;
                 let said = self.transcripts.response_finished(|item| downlink.knows(item));
                 self.report_said(now, said, ports);
-                self.on_response_finished(now, &response_id, ports);
+                self.on_response_finished(now, &response_id, &status, ports);
             }
             ProviderEvent::ToolCall { call_id, name, arguments } => {
                 self.on_tool_call(now, call_id, name, arguments, ports);
@@ -90,18 +103,23 @@ impl Session {
     }
 
     fn on_user_text(&mut self, now: Time, item_id: String, text: String, mode: TextMode, ports: &mut dyn Ports) {
-        if text.is_empty() {
-            return;
-        }
         if let (Some(hold), TextMode::Final) = (&mut self.hold, mode) {
             hold.on_words(&text);
         }
         let speaker = Speaker::Caller;
-        let kind = match mode {
-            TextMode::Append => EventKind::PartialTranscript { speaker, item_id, delta: text },
-            TextMode::Final => EventKind::Transcript { speaker, item_id, text, interrupted: false },
-        };
-        self.emit(now, kind, ports);
+        match mode {
+            TextMode::Append if text.is_empty() => {}
+            TextMode::Append => {
+                self.emit(now, EventKind::PartialTranscript { speaker, item_id, delta: text }, ports);
+            }
+            TextMode::Final => {
+                if !text.is_empty() {
+                    let (item_id, text) = (item_id.clone(), text.clone());
+                    self.emit(now, EventKind::Transcript { speaker, item_id, text, interrupted: false }, ports);
+                }
+                self.on_last_words(now, &item_id, &text, ports);
+            }
+        }
     }
 
     fn on_agent_text(&mut self, now: Time, item_id: String, text: &str, mode: TextMode, ports: &mut dyn Ports) {
@@ -116,6 +134,7 @@ impl Session {
     /// Reports what the agent said.
     pub(super) fn report_said(&mut self, now: Time, said: impl IntoIterator<Item = Said>, ports: &mut dyn Ports) {
         for Said { item, text, interrupted } in said {
+            self.transcripts.remember(&text);
             let kind = EventKind::Transcript { speaker: Speaker::Agent, item_id: item, text, interrupted };
             self.emit(now, kind, ports);
         }

@@ -8,6 +8,8 @@
 //! Coming and playing are bounded apart. Last words may take [`Limits::farewell_generation_ms`] to come, counted anew from
 //! every sign of them; once all is there, playing takes what is queued. [`Limits::farewell_ms`] bounds the whole.
 //!
+//! The caller can keep the call that the AI hangs up: see `last_turn`. Its end waits until that is decided.
+//!
 //! Does not say, play or end anything itself.
 //!
 //! [`Limits::farewell_generation_ms`]: crate::Limits::farewell_generation_ms
@@ -17,7 +19,12 @@ use std::time::Duration;
 
 use voicebridge_audio::Time;
 
-use crate::{event::Termination, limits::Limits, provider::Purpose};
+use super::last_turn::LastTurns;
+use crate::{
+    event::Termination,
+    limits::Limits,
+    provider::{AudioFormat, Purpose},
+};
 
 /// Silence after the last words, so that the caller's own buffer plays them out before the transport is closed.
 const TAIL: Duration = Duration::from_millis(200);
@@ -27,15 +34,20 @@ const HANG_UP_GRACE: Duration = Duration::from_secs(2);
 /// the caller some more.
 const PLAYING_MARGIN: Duration = Duration::from_secs(15);
 
+/// A farewell that was stopped before a word of it came is asked for again, so often in all.
+const MAX_ASKED: u32 = 2;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Ending {
     termination: Termination,
     /// The tool call of a hang-up, to be answered if the caller keeps the call. Answered already: `None`.
     tool_call: Option<String>,
-    /// The caller may keep the call by speaking.
-    revocable: bool,
+    /// Of a hang-up: what the caller says to it, by which he may keep the call.
+    turns: Option<Box<LastTurns>>,
     words: Words,
+    /// Farewells asked for.
+    asked: u32,
     /// When the present step is given up.
     due: Time,
     /// When all of it is.
@@ -72,8 +84,21 @@ pub(super) enum Step {
     AskFarewell,
     /// Cut what is being said, then have the AI say goodbye.
     CutAndAskFarewell,
+    /// The caller keeps the call.
+    KeepTalking,
     /// It is time.
     End,
+}
+
+/// How a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It was heard from.
+    Spoken,
+    /// Not a sound of it came.
+    Wordless,
+    /// It was cancelled before a sound of it came.
+    Stopped,
 }
 
 impl Ending {
@@ -81,14 +106,19 @@ impl Ending {
         let millis = Duration::from_millis;
         let (generation, whole) = (millis(limits.farewell_generation_ms), millis(limits.farewell_ms));
         let (due, latest) = (now + wait, now + whole);
-        Self { termination, tool_call: None, revocable: false, words, due, latest, generation, whole }
+        Self { termination, tool_call: None, turns: None, words, asked: 0, due, latest, generation, whole }
     }
 
     /// The AI hung up; what it says in this response is its farewell.
     pub(super) fn hang_up(now: Time, termination: Termination, tool_call: String, limits: &Limits) -> Self {
         let wait = Duration::from_millis(limits.farewell_generation_ms);
         let ending = Self::new(now, termination, Words::InThisResponse, wait, limits);
-        Self { tool_call: Some(tool_call), revocable: true, ..ending }
+        Self { tool_call: Some(tool_call), ..ending }
+    }
+
+    /// The caller may keep the call by what he says.
+    pub(super) fn revocable(self, format: AudioFormat, limits: &Limits) -> Self {
+        Self { turns: Some(Box::new(LastTurns::new(format, limits))), ..self }
     }
 
     /// The AI is to finish what it is saying, and then to say goodbye.
@@ -111,15 +141,36 @@ impl Ending {
     pub(super) fn become_unheard(&mut self, now: Time) -> bool {
         let was_heard = self.words != Words::Unheard;
         if was_heard {
-            self.revocable = false;
+            self.turns = None;
             self.words = Words::Unheard;
             self.due = now + HANG_UP_GRACE;
         }
         was_heard
     }
 
-    pub(super) const fn is_revocable(&self) -> bool {
-        self.revocable
+    /// Whether last words go on over what the caller says.
+    pub(super) fn speaks_on(&self) -> bool {
+        !matches!(self.words, Words::Finishing | Words::Unheard)
+    }
+
+    /// The caller's audio, as the provider gets it.
+    pub(super) fn hear(&mut self, now: Time, pcm: &[i16]) {
+        self.turns.iter_mut().for_each(|turns| turns.hear(now, pcm));
+    }
+
+    /// The caller speaks. True if he has kept the call.
+    pub(super) fn on_speech_started(&mut self, now: Time, item: String) -> bool {
+        self.turns.as_mut().is_some_and(|turns| turns.on_started(now, item))
+    }
+
+    pub(super) fn on_speech_stopped(&mut self, now: Time) {
+        self.on_progress(now);
+        self.turns.iter_mut().for_each(|turns| turns.on_stopped(now));
+    }
+
+    /// The words of the caller's turn are known; `said` is what the AI said lately. True if he keeps the call by them.
+    pub(super) fn on_user_text(&mut self, item: &str, text: &str, language: &str, said: &str) -> bool {
+        self.turns.as_mut().is_some_and(|turns| turns.on_text(item, text, language, said))
     }
 
     pub(super) const fn take_tool_call(&mut self) -> Option<String> {
@@ -152,18 +203,27 @@ impl Ending {
         }
     }
 
-    /// A response is over, with or without a word. True when a farewell is to be asked for: there was none.
-    pub(super) fn on_response_finished(&mut self, now: Time, id: &str, spoke: bool, queued_ms: u64) -> bool {
+    /// A response is over. True when a farewell is to be asked for: not a word of one came.
+    pub(super) fn on_response_finished(&mut self, now: Time, id: &str, over: Over, queued_ms: u64) -> bool {
         match &self.words {
-            Words::InThisResponse if spoke => self.play(now, queued_ms),
-            Words::InThisResponse => {
-                self.ask(now);
-                return true;
+            Words::InThisResponse if over == Over::Wordless || over == Over::Stopped => {}
+            Words::Generating { response_id } if response_id == id => {
+                if over != Over::Stopped || self.asked >= MAX_ASKED {
+                    self.play(now, queued_ms);
+                    return false;
+                }
             }
-            Words::Generating { response_id } if response_id == id => self.play(now, queued_ms),
-            _ => self.on_progress(now),
+            Words::InThisResponse => {
+                self.play(now, queued_ms);
+                return false;
+            }
+            _ => {
+                self.on_progress(now);
+                return false;
+            }
         }
-        false
+        self.ask(now);
+        true
     }
 
     /// Nothing more will come: what is there is played.
@@ -175,40 +235,49 @@ impl Ending {
 
     /// What to do by now, `silent` when nothing is queued or being played and `responding` while the AI is generating.
     pub(super) fn step(&mut self, now: Time, silent: bool, responding: bool, queued_ms: u64) -> Step {
-        if self.latest <= now {
-            return Step::End;
+        let (over, due) = (self.latest <= now, self.due <= now);
+        if self.turns.as_mut().is_some_and(|turns| turns.decide(now, over)) {
+            return Step::KeepTalking;
         }
-        let due = self.due <= now;
         match self.words {
+            _ if over => return Step::End,
             Words::Finishing if silent && !responding => {
                 self.ask(now);
-                Step::AskFarewell
+                return Step::AskFarewell;
             }
             Words::Finishing if due => {
                 self.ask(now);
-                Step::CutAndAskFarewell
+                return Step::CutAndAskFarewell;
             }
-            Words::InThisResponse | Words::Asked | Words::Generating { .. } if due && silent => Step::End,
-            Words::InThisResponse | Words::Asked | Words::Generating { .. } if due => {
+            Words::InThisResponse | Words::Asked | Words::Generating { .. } if due && !silent => {
                 self.play(now, queued_ms);
-                Step::Wait
+            }
+            Words::InThisResponse | Words::Asked | Words::Generating { .. } | Words::Playing if due => {
+                self.words = Words::Played;
             }
             Words::Playing if silent => {
                 self.words = Words::Played;
                 self.due = now + TAIL;
-                Step::Wait
             }
-            Words::Playing | Words::Played | Words::Unheard if due => Step::End,
-            _ => Step::Wait,
+            _ => {}
         }
+        let played = matches!(self.words, Words::Played | Words::Unheard) && self.due <= now;
+        if played && !self.is_undecided() { Step::End } else { Step::Wait }
     }
 
     /// When [`Self::step`] has something to do by time alone.
     pub(super) fn deadline(&self) -> Time {
-        self.due.min(self.latest)
+        let turns = self.turns.as_ref().and_then(|turns| turns.deadline());
+        let due = if self.words == Words::Played && self.is_undecided() { None } else { Some(self.due) };
+        [turns, due].into_iter().flatten().fold(self.latest, Time::min)
+    }
+
+    fn is_undecided(&self) -> bool {
+        self.turns.as_ref().is_some_and(|turns| turns.are_undecided())
     }
 
     fn ask(&mut self, now: Time) {
+        self.asked += 1;
         self.words = Words::Asked;
         self.due = now + self.generation;
         self.latest = now + self.whole;

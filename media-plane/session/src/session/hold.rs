@@ -49,6 +49,8 @@ pub(super) struct Hold {
     responding: bool,
     /// A turn that was not answered, and whether it had words.
     unanswered: Option<Unanswered>,
+    /// A turn came while the AI was hanging up.
+    left: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,7 @@ impl Hold {
             interrupted: false,
             responding: false,
             unanswered: None,
+            left: false,
         })
     }
 
@@ -96,6 +99,17 @@ impl Hold {
     /// Forgets a pause: it is over, or playout was silenced for another reason.
     pub(super) fn reset(&mut self) {
         self.state = State::Quiet;
+    }
+
+    /// The AI hangs up: it speaks on over what the caller says.
+    pub(super) fn begin_closing(&mut self) {
+        self.left = false;
+    }
+
+    /// The caller kept the call. Whether his turn is in the conversation already; if not, it is answered once it is.
+    pub(super) fn end_closing(&mut self) -> bool {
+        self.interrupted = !self.left;
+        self.left
     }
 
     pub(super) fn on_responding(&mut self, responding: bool) {
@@ -194,7 +208,6 @@ impl Session {
             Verdict::Interrupt => {
                 hold.interrupted = true;
                 hold.unanswered = None;
-                self.keep_talking(now, ports);
                 self.barge_in(now, ports);
             }
             Verdict::GoOn { held } => {
@@ -215,6 +228,7 @@ impl Session {
         let Some(hold) = &mut self.hold else { return };
         let interrupted = std::mem::take(&mut hold.interrupted);
         if !open {
+            hold.left = true;
             return;
         }
         if interrupted || (idle && !hold.responding) {

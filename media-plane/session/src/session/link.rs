@@ -38,6 +38,10 @@ impl Link {
         Self { id: ConnectionId::default(), provider, format, phase: Phase::Unopened, events: VecDeque::new() }
     }
 
+    pub(super) const fn format(&self) -> AudioFormat {
+        self.format
+    }
+
     pub(super) const fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)
     }

@@ -15,10 +15,15 @@ pub(super) struct Said {
     pub(super) interrupted: bool,
 }
 
+/// Items whose words are remembered after they were reported, for telling an echo of them.
+const REMEMBERED: usize = 3;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Transcripts {
     items: VecDeque<Words>,
+    /// Words lately reported, oldest first.
+    reported: VecDeque<String>,
     max_items: usize,
     max_bytes: usize,
 }
@@ -37,6 +42,7 @@ impl Transcripts {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             items: VecDeque::new(),
+            reported: VecDeque::new(),
             max_items: limits.pending_transcripts.max(1),
             max_bytes: limits.transcript_bytes,
         }
@@ -77,6 +83,20 @@ impl Transcripts {
         let words = self.items.remove(position).expect("the position was just found");
         let text = heard_part(&words.text, cut.heard_samples, cut.received_samples);
         (!text.is_empty()).then(|| Said { item: words.item, text: text.to_owned(), interrupted: true })
+    }
+
+    /// Remembers what was reported.
+    pub(super) fn remember(&mut self, text: &str) {
+        if self.reported.len() == REMEMBERED {
+            self.reported.pop_front();
+        }
+        self.reported.push_back(text.to_owned());
+    }
+
+    /// What was said lately or is being said.
+    pub(super) fn said_lately(&self) -> String {
+        let texts = self.reported.iter().chain(self.items.iter().map(|words| &words.text));
+        texts.flat_map(|text| [text.as_str(), " "]).collect()
     }
 
     fn find_or_create(&mut self, item: &str) -> Option<Said> {

@@ -4,7 +4,7 @@ use voicebridge_session::{Agent, ProviderClosed, TerminationResult};
 
 use crate::harness::{
     Start, World, audio_delta, audio_done, response_created, response_created_for, response_done, speech_started,
-    text_done, tool_call,
+    speech_stopped, text_done, tool_call, user_words,
 };
 
 fn hung_up() -> (TerminationResult, String, String) {
@@ -65,6 +65,9 @@ fn a_caller_who_speaks_keeps_the_call() {
     world.run_ms(1_000);
     let before = world.ports.requests.len();
     world.server(&speech_started(900));
+    assert!(world.request_kinds(before).is_empty(), "not before the words are known");
+    world.server(&speech_stopped(1_600));
+    world.server(&user_words("Wait, please!"));
     assert_eq!(world.request_kinds(before), ["conversation.item.create", "conversation.item.truncate"]);
     let output = world.ports.requests[before]["item"]["output"].as_str().unwrap();
     assert!(output.contains("not ended"), "{output}");

@@ -15,7 +15,9 @@ mod g711;
 mod gating;
 mod greeting;
 mod harness;
+mod last_words;
 mod late_deltas;
+
 mod pacing;
 mod passthrough;
 mod quality;

@@ -251,6 +251,8 @@ fn a_cough_does_not_keep_a_call_that_the_ai_ends_but_words_do() {
     let mut world = farewell();
     world.caller_speaks_ms(80);
     world.server(&speech_started(1_000));
+    world.run_ms(600);
+    world.server(&speech_stopped(1_600));
     world.run_ms(5_000);
     assert_eq!(world.ending().1, "AGENT_HANGUP");
     assert_eq!(world.transcripts(), [(Speaker::Agent, WORDS.into(), false)]);
@@ -258,6 +260,8 @@ fn a_cough_does_not_keep_a_call_that_the_ai_ends_but_words_do() {
     let mut world = farewell();
     world.server(&speech_started(1_000));
     world.caller_speaks_ms(400);
+    world.server(&speech_stopped(1_900));
+    world.server(&user_words("And my order?"));
     world.run_ms(5_000);
     assert!(world.session.termination().is_none(), "the caller keeps the call");
 }

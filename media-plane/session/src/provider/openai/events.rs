@@ -39,7 +39,9 @@ impl OpenAi {
         match event {
             ServerEvent::SessionCreated(session) => self.session_id = session.id,
             ServerEvent::SessionUpdated(session) => self.on_updated(now, session, out),
-            ServerEvent::SpeechStarted { audio_ms } => out.event(ProviderEvent::SpeechStarted { audio_ms }),
+            ServerEvent::SpeechStarted { item_id: item, audio_ms } => {
+                out.event(ProviderEvent::SpeechStarted { item, audio_ms });
+            }
             ServerEvent::SpeechStopped { audio_ms } => out.event(ProviderEvent::SpeechStopped { audio_ms }),
             ServerEvent::Committed => out.event(ProviderEvent::TurnTaken),
             ServerEvent::UserDelta(piece) => out.event(ProviderEvent::UserText {

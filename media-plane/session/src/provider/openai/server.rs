@@ -15,6 +15,7 @@ pub(super) enum ServerEvent<'a> {
     SessionCreated(Effective),
     SessionUpdated(Effective),
     SpeechStarted {
+        item_id: String,
         audio_ms: u64,
     },
     SpeechStopped {
@@ -222,7 +223,8 @@ pub(super) fn parse(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
         "response.output_audio_transcript.delta" => ServerEvent::TextDelta(serde_json::from_str(text)?),
         "response.output_audio_transcript.done" => ServerEvent::TextDone(serde_json::from_str(text)?),
         "input_audio_buffer.speech_started" => {
-            ServerEvent::SpeechStarted { audio_ms: read::<Offsets>(text)?.audio_start_ms }
+            let Offsets { item_id, audio_start_ms, .. } = read(text)?;
+            ServerEvent::SpeechStarted { item_id, audio_ms: audio_start_ms }
         }
         "input_audio_buffer.speech_stopped" => {
             ServerEvent::SpeechStopped { audio_ms: read::<Offsets>(text)?.audio_end_ms }
@@ -265,6 +267,7 @@ fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, serde_json::Error
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Offsets {
+    item_id: String,
     audio_start_ms: u64,
     audio_end_ms: u64,
 }
