@@ -18,6 +18,13 @@ pub struct Limits {
     /// Without a further packet from the caller. At the limit: `MEDIA_TIMEOUT`. Longer than the first, because a muted
     /// or held handset may send nothing for a while.
     pub media_gap_ms: u64,
+    /// For the AI to be heard, from the end of the caller's turn. At the limit a soft sound tells the caller that somebody is
+    /// there, and once more after as long from the second.
+    pub answer_cue_ms: u64,
+    /// The same. At the limit an incident tells of the silence, and the answer is asked for.
+    pub answer_ask_ms: u64,
+    /// The same. At the limit the AI is given up: an apology, `PROVIDER_LOST`. Of first words: a clip is said instead.
+    pub answer_ms: u64,
     /// For what is being said when the longest duration is reached. At the limit it is cut, and the goodbye follows.
     pub finish_reply_ms: u64,
     /// For the agent's last words to come, from the moment they are waited for and again from every sign of them. At the
@@ -64,6 +71,9 @@ impl Default for Limits {
             provider_ready_ms: 10_000,
             first_media_ms: 20_000,
             media_gap_ms: 60_000,
+            answer_cue_ms: 1_500,
+            answer_ask_ms: 4_000,
+            answer_ms: 10_000,
             finish_reply_ms: 15_000,
             farewell_generation_ms: 10_000,
             farewell_ms: 60_000,

@@ -12,6 +12,8 @@ pub const RING_TIMEOUT: &str = "RING_TIMEOUT";
 pub const PROVIDER_SESSION_FAILED: &str = "PROVIDER_SESSION_FAILED";
 /// The AI was there and is gone.
 pub const PROVIDER_LOST: &str = "PROVIDER_LOST";
+/// The AI owed an answer and was silent.
+pub const PROVIDER_SILENT: &str = "PROVIDER_SILENT";
 /// The AI complained; the call goes on.
 pub const PROVIDER_ERROR: &str = "PROVIDER_ERROR";
 /// The caller hung up.

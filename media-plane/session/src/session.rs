@@ -7,9 +7,11 @@
 //! Invariants: no packet before ACCEPTED and transport (immediate mode: transport); then one for every 20 ms. Everything
 //! ends, once, with [`EventKind::Ended`] as the last event; after it nothing has an effect.
 
+mod answer_watch;
 mod barge_in;
 mod closing;
 mod conversation;
+mod cue;
 mod downlink;
 mod ending;
 mod farewells;
@@ -42,6 +44,7 @@ use crate::{
     provider::{AudioFormat, Provider},
     sdp::Offer,
 };
+use answer_watch::{AnswerWatch, What};
 use closing::Life;
 use downlink::Downlink;
 use hold::Hold;
@@ -127,6 +130,11 @@ pub struct Session {
     answer_stopped: bool,
     /// Times the caller kept the call.
     kept: u32,
+    answer: AnswerWatch,
+    /// A cue is queued or being played.
+    cueing: bool,
+    /// The greeting was said by a clip.
+    greeted: bool,
     /// The item whose audio no longer fits, so that it is reported once.
     overflowing: Option<String>,
 }
@@ -168,6 +176,9 @@ impl Session {
             stopped: false,
             answer_stopped: false,
             kept: 0,
+            answer: AnswerWatch::new(&limits),
+            cueing: false,
+            greeted: false,
             overflowing: None,
             limits,
             agent,
@@ -229,7 +240,14 @@ impl Session {
 
     fn deadline_but_sending(&self) -> Option<Time> {
         let hold = self.hold.as_ref().and_then(Hold::deadline);
-        let parts = [self.uplink.deadline(), self.keypad.deadline(), self.link.deadline(), hold, self.timer()];
+        let parts = [
+            self.uplink.deadline(),
+            self.keypad.deadline(),
+            self.link.deadline(),
+            hold,
+            self.answer.deadline(),
+            self.timer(),
+        ];
         parts.into_iter().flatten().min()
     }
 
@@ -328,6 +346,7 @@ impl Session {
                 self.run_downlink(now, ports);
             }
             self.answer_late(now, ports);
+            self.watch_answer(now, ports);
             self.close_if_said(now, ports);
             let due = match clock {
                 SendClock::Runs => self.deadline(),
@@ -347,6 +366,9 @@ impl Session {
             self.downlink.run(now, ports);
             self.next_statistics = Some(now + Duration::from_millis(self.limits.statistics_ms.max(1)));
             self.emit(now, EventKind::Milestone(Milestone::BridgeActive), ports);
+            if !self.agent.greeting.is_empty() && self.downlink.is_idle() {
+                self.expect(now, What::Greeting);
+            }
         }
     }
 

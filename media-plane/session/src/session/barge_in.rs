@@ -5,16 +5,18 @@
 
 use voicebridge_audio::{SAMPLE_RATE_HZ, Time, playout::Cut};
 
-use super::Session;
+use super::{Session, closing::OUR_ITEMS};
 use crate::{event::EventKind, ports::Ports, provider::ProviderCommand};
 
 impl Session {
     /// Silences playout, cancels what is being generated, and cuts the provider's conversation and our transcript to what
     /// was handed to RTP.
     pub(super) fn barge_in(&mut self, now: Time, ports: &mut dyn Ports) {
+        self.stop_cue();
         let cuts = self.silence();
         self.overflowing = None;
-        self.link.command(now, ProviderCommand::Interrupt(&cuts), ports);
+        let of_the_ai: Vec<Cut> = cuts.iter().filter(|cut| !OUR_ITEMS.contains(&&*cut.item)).cloned().collect();
+        self.link.command(now, ProviderCommand::Interrupt(&of_the_ai), ports);
         if let Some(cut) = cuts.first() {
             let millis = |samples: u64| samples * 1_000 / u64::from(SAMPLE_RATE_HZ);
             let barged_in = EventKind::BargedIn {

@@ -12,6 +12,8 @@ use voicebridge_audio::Time;
 
 use super::{
     Session,
+    answer_watch::{GREETING_ITEM, What},
+    cue,
     ending::{Ending, Over, Step},
     hold::Hold,
 };
@@ -27,6 +29,8 @@ use crate::{
 
 /// Item name of the apology in events.
 const APOLOGY_ITEM: &str = "apology";
+/// Items of ours, which the AI knows nothing of.
+pub(super) const OUR_ITEMS: [&str; 3] = [APOLOGY_ITEM, GREETING_ITEM, cue::ITEM];
 
 /// Whether the session goes on.
 #[derive(Debug)]
@@ -143,18 +147,27 @@ impl Session {
         if std::mem::take(&mut self.answer_stopped) || unanswered {
             self.link.command(now, ProviderCommand::Reply, ports);
         }
+        self.expect(now, What::Answer);
     }
 
     pub(super) fn on_response_started(&mut self, now: Time, id: &str, purpose: Purpose, ports: &mut dyn Ports) {
         self.spoke = false;
         self.responding = true;
-        self.stopped = false;
-        let Life::Closing(ending) = &mut self.life else { return };
-        ending.on_response_started(now, id, purpose);
-        if purpose == Purpose::Reply && ending.speaks_on() {
-            // It answers what the caller said over the last words, and would be heard after them.
-            self.stopped = true;
-            self.answer_stopped = true;
+        let speaks_on = match &mut self.life {
+            Life::Closing(ending) => {
+                ending.on_response_started(now, id, purpose);
+                ending.speaks_on()
+            }
+            Life::Open | Life::Ended(_) => false,
+        };
+        // An answer to what the caller said over the last words would be heard after them.
+        self.answer_stopped |= purpose == Purpose::Reply && speaks_on;
+        self.stopped = match purpose {
+            Purpose::Reply => speaks_on,
+            Purpose::Greeting => self.greeted,
+            Purpose::Say | Purpose::Farewell => false,
+        };
+        if self.stopped {
             self.link.command(now, ProviderCommand::Interrupt(&[]), ports);
         }
     }

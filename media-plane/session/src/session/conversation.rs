@@ -26,6 +26,8 @@ impl Session {
             ProviderEvent::SpeechStarted { item, audio_ms } => {
                 self.emit(now, EventKind::CallerSpeechStarted { audio_ms }, ports);
                 self.meter.on_asking();
+                self.answer.on_speech_started();
+                self.stop_cue();
                 if self.speak_on(now, &item, ports) {
                     return;
                 }
@@ -41,8 +43,12 @@ impl Session {
                 if let Some(hold) = &mut self.hold {
                     hold.on_speech_stopped();
                 }
+                self.expect_answer_to_turn(now);
             }
-            ProviderEvent::TurnTaken => self.on_turn_taken(now, ports),
+            ProviderEvent::TurnTaken => {
+                self.expect_answer_to_turn(now);
+                self.on_turn_taken(now, ports);
+            }
             ProviderEvent::UserText { item, text, mode } => self.on_user_text(now, item, text, mode, ports),
             ProviderEvent::AgentText { item, text, mode } => self.on_agent_text(now, item, &text, mode, ports),
             ProviderEvent::ResponseStarted { response_id, purpose } => {
@@ -50,6 +56,7 @@ impl Session {
                 let started = EventKind::ResponseStarted { response_id: response_id.clone() };
                 self.emit(now, started, ports);
                 self.on_response_started(now, &response_id, purpose, ports);
+                self.answer.on_response();
             }
             ProviderEvent::ResponseFinished { response_id, status, status_reason, usage } => {
                 self.usage += usage;
@@ -65,6 +72,7 @@ impl Session {
                 let said = self.transcripts.response_finished(|item| downlink.knows(item));
                 self.report_said(now, said, ports);
                 self.on_response_finished(now, &response_id, &status, ports);
+                self.answer.on_response();
             }
             ProviderEvent::ToolCall { call_id, name, arguments } => {
                 self.on_tool_call(now, call_id, name, arguments, ports);
@@ -92,6 +100,8 @@ impl Session {
 
     fn on_audio_out(&mut self, now: Time, item: &str, pcm: &[i16], ports: &mut dyn Ports) {
         self.spoke = true;
+        self.answer.on_audio();
+        self.stop_cue();
         self.on_farewell_progress(now);
         self.meter.on_answered(now);
         if self.downlink.push(now, item, pcm) || self.overflowing.as_deref() == Some(item) {
@@ -143,13 +153,13 @@ impl Session {
     fn on_tool_call(&mut self, now: Time, call_id: String, name: String, arguments: String, ports: &mut dyn Ports) {
         let called = EventKind::ToolCalled { tool_call_id: call_id.clone(), name: name.clone(), arguments };
         self.emit(now, called, ports);
+        self.answer.clear();
         if name == END_CALL_TOOL && self.agent.end_call.enabled {
             return self.hang_up(now, call_id);
         }
         // Nobody offered this tool: say so, else the model waits for it for ever.
         let output = r#"{"error":"there is no such tool"}"#;
-        let result = ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Reply };
-        self.link.command(now, result, ports);
+        self.ask(now, ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Reply }, ports);
     }
 
     pub(super) fn on_command(&mut self, now: Time, command: Command, ports: &mut dyn Ports) {
@@ -172,7 +182,7 @@ impl Session {
         }
         match &command {
             Command::Say(text) => self.link.command(now, ProviderCommand::Say(text), ports),
-            Command::InjectText(text) => self.link.command(now, ProviderCommand::InjectText(text), ports),
+            Command::InjectText(text) => self.ask(now, ProviderCommand::InjectText(text), ports),
             Command::Interrupt | Command::SendDtmf(_) => {}
         }
     }

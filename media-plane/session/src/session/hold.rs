@@ -233,7 +233,7 @@ impl Session {
         }
         if interrupted || (idle && !hold.responding) {
             hold.unanswered = None;
-            self.link.command(now, ProviderCommand::Reply, ports);
+            self.ask(now, ProviderCommand::Reply, ports);
         } else {
             hold.unanswered = Some(Unanswered { since: now, words: false });
         }
@@ -248,7 +248,7 @@ impl Session {
             hold.unanswered = None;
         } else if words && idle && !hold.responding {
             hold.unanswered = None;
-            self.link.command(now, ProviderCommand::Reply, ports);
+            self.ask(now, ProviderCommand::Reply, ports);
         }
     }
 }

@@ -94,7 +94,7 @@ impl Session {
         if let Some(keys) = self.keypad.take_group(now)
             && self.is_open()
         {
-            self.link.command(now, ProviderCommand::InjectText(&format!("[caller pressed {keys}]")), ports);
+            self.ask(now, ProviderCommand::InjectText(&format!("[caller pressed {keys}]")), ports);
         }
     }
 

@@ -6,7 +6,7 @@ use voicebridge_audio::Time;
 
 use crate::{
     agent::Agent,
-    ports::{ConnectionId, ConnectionInput, Frame, Ports, ProviderClosed},
+    ports::{ConnectionId, ConnectionInput, Frame, Ports, ProviderClosed, Watch},
     provider::{AudioFormat, Failure, Outbox, Provider, ProviderCommand, ProviderEvent, Wire},
 };
 
@@ -17,6 +17,7 @@ pub(super) struct Link {
     format: AudioFormat,
     phase: Phase,
     events: VecDeque<ProviderEvent>,
+    watch: Watch,
 }
 
 /// How far the provider is.
@@ -35,7 +36,14 @@ enum Phase {
 impl Link {
     /// Audio is in `format` both ways.
     pub(super) fn new(provider: Box<dyn Provider>, format: AudioFormat) -> Self {
-        Self { id: ConnectionId::default(), provider, format, phase: Phase::Unopened, events: VecDeque::new() }
+        Self {
+            id: ConnectionId::default(),
+            provider,
+            format,
+            phase: Phase::Unopened,
+            events: VecDeque::new(),
+            watch: Watch::default(),
+        }
     }
 
     pub(super) const fn format(&self) -> AudioFormat {
@@ -48,6 +56,18 @@ impl Link {
 
     pub(super) const fn is_gone(&self) -> bool {
         matches!(self.phase, Phase::Gone)
+    }
+
+    pub(super) fn owes_answer(&self) -> bool {
+        self.provider.capabilities().owes_answer
+    }
+
+    /// How closely the socket is to be watched.
+    pub(super) fn watch(&mut self, watch: Watch, ports: &mut dyn Ports) {
+        if self.watch != watch && !self.is_gone() {
+            self.watch = watch;
+            ports.watch_connection(self.id, watch);
+        }
     }
 
     pub(super) fn open(&mut self, now: Time, agent: &Agent, ports: &mut dyn Ports) {

@@ -71,9 +71,10 @@ fn a_caller_who_speaks_keeps_the_call() {
     assert_eq!(world.request_kinds(before), ["conversation.item.create", "conversation.item.truncate"]);
     let output = world.ports.requests[before]["item"]["output"].as_str().unwrap();
     assert!(output.contains("not ended"), "{output}");
+    world.caller_speaks_ms(1_000);
+    world.reply("R2", "A2", "Of course.", 500);
     world.caller_speaks_ms(12_000);
     assert!(world.session.termination().is_none());
-    world.reply("R2", "A2", "Of course.", 500);
     world.server(&response_created("R3"));
     world.server(&audio_delta("R3", "A3", 500));
     world.server(&tool_call("R3", "end_call"));

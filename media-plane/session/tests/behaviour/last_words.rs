@@ -82,12 +82,12 @@ fn words_that_are_no_goodbye_keep_the_call_and_are_answered() {
         let sent = world.ports.rtp.len();
         world.server(&user_words("Wait, what about my order?"));
         assert_eq!(told_of_keeping(&world), 1);
-        assert!(!is_over(&mut world), "the call goes on");
+        world.caller_is_quiet_ms(1_000);
         assert!(world.voice_ms(sent) <= 40, "silent at once");
         world.server(&response_created("R2"));
         world.server(&audio_delta("R2", "A2", 500));
         world.finish_reply("R2", "A2", "It is on its way.");
-        world.caller_is_quiet_ms(1_000);
+        assert!(!is_over(&mut world), "the call goes on");
         assert_eq!(world.transcripts().last().unwrap().1, "It is on its way.");
         say_goodbye(&mut world, "R3", "A3");
         assert!(is_over(&mut world), "and can be hung up on later");

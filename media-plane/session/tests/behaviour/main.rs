@@ -6,6 +6,7 @@ mod barge_in;
 mod chaos;
 mod collision;
 mod commands;
+mod dead_air;
 mod dtmf;
 mod dtx;
 mod embedded;
