@@ -32,6 +32,8 @@ pub struct Agent {
     pub turn_detection: TurnDetection,
     /// What happens when the caller speaks while the AI does.
     pub barge_in: BargeIn,
+    /// What keys the caller presses do.
+    pub dtmf: Dtmf,
     /// What is different on calls in G.711.
     pub g711: G711,
     /// Longest conversation, seconds.
@@ -58,6 +60,13 @@ pub enum TurnDetection {
         /// How soon it answers.
         eagerness: Eagerness,
     },
+}
+
+/// What keys the caller presses do, beside being told to the AI.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Dtmf {
+    /// They interrupt what is being said.
+    pub interrupts: bool,
 }
 
 /// What is different on calls in G.711.

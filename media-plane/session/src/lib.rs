@@ -18,7 +18,7 @@ pub mod reason;
 pub mod sdp;
 mod session;
 
-pub use agent::{Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Reversible};
+pub use agent::{Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Dtmf, Reversible};
 pub use event::{
     DirectionQuality, Event, EventKind, Milestone, Quality, Speaker, Statistics, Termination, TerminationResult, Usage,
 };

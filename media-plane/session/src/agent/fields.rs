@@ -1,7 +1,7 @@
 //! The fields of an agent file and the rule of each.
 
 use super::{
-    Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Eagerness, EndCall, G711, Reversible, TurnDetection,
+    Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Dtmf, Eagerness, EndCall, G711, Reversible, TurnDetection,
     variables,
     yaml::{self, Node, Value},
 };
@@ -13,13 +13,14 @@ const MAX_VOICE_CHARS: usize = 100;
 /// OpenAI caps a session at 60 minutes; five are left for setting up and for the farewell.
 const MAX_DURATION_S: i64 = 3_300;
 
-const TOP: [&str; 9] = [
+const TOP: [&str; 10] = [
     "instructions",
     "voice",
     "greeting",
     "language",
     "turn_detection",
     "barge_in",
+    "dtmf",
     "g711",
     "max_duration_s",
     "end_call",
@@ -27,6 +28,7 @@ const TOP: [&str; 9] = [
 const TURN_DETECTION: [&str; 5] = ["type", "threshold", "prefix_padding_ms", "silence_duration_ms", "eagerness"];
 const SERVER_VAD_ONLY: [&str; 3] = ["threshold", "prefix_padding_ms", "silence_duration_ms"];
 const BARGE_IN: [&str; 5] = ["type", "hold_ms", "sustained_ms", "echo_guard_ms", "protect_greeting_ms"];
+const DTMF_FIELDS: [&str; 1] = ["interrupts"];
 const G711_FIELDS: [&str; 1] = ["passthrough"];
 const END_CALL: [&str; 2] = ["enabled", "description"];
 
@@ -39,6 +41,7 @@ pub(super) fn unset() -> Agent {
         language: String::new(),
         turn_detection: server_vad_default(),
         barge_in: BargeIn::Immediate,
+        dtmf: Dtmf::default(),
         g711: G711::default(),
         max_duration_s: 1,
         end_call: EndCall { enabled: false, description: String::new() },
@@ -65,6 +68,9 @@ pub(super) fn read(base: Agent, text: &str) -> Result<Agent, AgentErrors> {
         }
         if let Some(node) = top.get("barge_in") {
             barge_in(node, &mut agent.barge_in, &mut errors);
+        }
+        if let Some(map) = top.get("dtmf").and_then(|node| errors.map(node, "dtmf", &DTMF_FIELDS)) {
+            errors.flag(&map, "interrupts", &mut agent.dtmf.interrupts);
         }
         if let Some(map) = top.get("g711").and_then(|node| errors.map(node, "g711", &G711_FIELDS)) {
             errors.flag(&map, "passthrough", &mut agent.g711.passthrough);

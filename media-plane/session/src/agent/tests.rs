@@ -18,6 +18,7 @@ fn the_built_in_file_sets_every_field() {
         TurnDetection::ServerVad { threshold: 0.5, prefix_padding_ms: 300, silence_duration_ms: 500 }
     );
     assert_eq!(agent.barge_in, BargeIn::Immediate);
+    assert_eq!(agent.dtmf, Dtmf { interrupts: true });
     assert_eq!(agent.g711, G711 { passthrough: false });
     assert_eq!(agent.max_duration_s, 1800);
     assert!(agent.end_call.enabled);
@@ -74,6 +75,15 @@ fn barge_in_is_immediate_unless_the_file_says_otherwise() {
         [(3, "barge_in.sustained_ms".into())],
         "an echo could never be told from the caller"
     );
+}
+
+#[test]
+fn keys_interrupt_unless_the_file_says_otherwise() {
+    let interrupts = |yaml: &str| Agent::parse(yaml).unwrap().dtmf.interrupts;
+    assert!(interrupts("voice: cedar\n"));
+    assert!(!interrupts("dtmf:\n  interrupts: false\n"));
+    assert_eq!(lines("dtmf:\n  interrupts: sometimes\n"), [(2, "dtmf.interrupts".into())]);
+    assert_eq!(lines("dtmf:\n  digits: 3\n"), [(2, "dtmf.digits".into())]);
 }
 
 #[test]

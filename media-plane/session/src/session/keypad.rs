@@ -83,6 +83,9 @@ impl Session {
         for Pressed { digit, duration_ms, .. } in self.keypad.take_pressed(now) {
             let digit = digit.as_char();
             self.emit(now, EventKind::DtmfReceived { digit, duration_ms }, ports);
+            if self.agent.dtmf.interrupts && self.is_open() {
+                self.barge_in(now, ports);
+            }
             self.keypad.add(now, digit);
             self.tell_keys(now, ports);
         }

@@ -1,8 +1,8 @@
 //! Keys, both ways.
 
-use voicebridge_session::{Command, EventKind, Input};
+use voicebridge_session::{Agent, Command, EventKind, Input};
 
-use crate::harness::{DTMF, OPUS, World};
+use crate::harness::{DTMF, OPUS, Start, World, audio_delta, response_created, tool_call};
 
 fn keys(world: &World) -> Vec<(char, u32)> {
     world
@@ -35,6 +35,45 @@ fn keys_are_reported_once_each_and_told_to_the_ai_together() {
     assert_eq!(world.requests("response.create").len(), 1);
     let statistics = world.session.statistics();
     assert_eq!((statistics.packets_lost, statistics.packets_discarded), (0, 0));
+}
+
+#[test]
+fn a_key_interrupts_what_is_being_said_unless_the_agent_says_otherwise() {
+    for (yaml, interrupts) in [("", true), ("dtmf:\n  interrupts: false\n", false)] {
+        for barge_in in ["", "barge_in:\n  type: reversible\n"] {
+            let agent = Agent::parse(&format!("{yaml}{barge_in}")).unwrap();
+            let mut world = World::active_with(Start { agent, ..Start::default() });
+            world.reply("R1", "A1", "Press one for orders, two for everything else.", 4_000);
+            world.caller_speaks_ms(1_000);
+            world.caller_presses(1);
+            world.caller_speaks_ms(1_000);
+            world.caller_presses(11);
+            world.caller_speaks_ms(3_000);
+            if interrupts {
+                let [(heard_ms, 4_000)] = world.barge_ins()[..] else { panic!("{:?}", world.barge_ins()) };
+                assert!((1_040..=1_120).contains(&heard_ms), "{heard_ms}");
+                assert_eq!(world.requests("conversation.item.truncate")[0]["audio_end_ms"], heard_ms);
+            } else {
+                assert!(world.barge_ins().is_empty());
+                assert!(!world.transcripts()[0].2, "said to its end");
+            }
+            assert_eq!(told(&world), ["[caller pressed 1#]"]);
+        }
+    }
+}
+
+#[test]
+fn a_key_does_not_cut_the_last_words() {
+    let mut world = World::active();
+    world.server(&response_created("R1"));
+    world.server(&audio_delta("R1", "A1", 2_000));
+    world.server(&tool_call("R1", "end_call"));
+    world.finish_reply("R1", "A1", "Goodbye.");
+    world.run_ms(500);
+    world.caller_presses(1);
+    world.run_ms(3_000);
+    assert_eq!(world.ending().1, "AGENT_HANGUP");
+    assert_eq!(world.session.statistics().played_ms, 2_000);
 }
 
 #[test]
