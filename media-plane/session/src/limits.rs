@@ -12,12 +12,14 @@ pub struct Limits {
     /// From the start until the provider has confirmed the session's configuration.
     /// At the limit: `PROVIDER_SESSION_FAILED`.
     pub provider_ready_ms: u64,
-    /// Without a first packet from the caller once audio flows. At the limit: `MEDIA_TIMEOUT`.
-    /// The mirror of WhatsApp's own rule, which gives us 20 s.
+    /// Without a first sign of life from the caller's side once audio flows: a packet, a report, an answer to a consent
+    /// check. At the limit: `MEDIA_TIMEOUT`. The mirror of WhatsApp's own rule, which gives us 20 s.
     pub first_media_ms: u64,
-    /// Without a further packet from the caller. At the limit: `MEDIA_TIMEOUT`. Longer than the first, because a muted
-    /// or held handset may send nothing for a while.
+    /// Without a further sign of life. At the limit: `MEDIA_TIMEOUT`.
     pub media_gap_ms: u64,
+    /// Without a packet of audio, though the transport is alive: a muted or held handset may send none. At the limit:
+    /// `MEDIA_TIMEOUT`. 0: never.
+    pub silent_caller_ms: u64,
     /// For the AI to be heard, from the end of the caller's turn. At the limit a soft sound tells the caller that somebody is
     /// there, and once more after as long from the second.
     pub answer_cue_ms: u64,
@@ -71,6 +73,7 @@ impl Default for Limits {
             provider_ready_ms: 10_000,
             first_media_ms: 20_000,
             media_gap_ms: 60_000,
+            silent_caller_ms: 300_000,
             answer_cue_ms: 1_500,
             answer_ask_ms: 4_000,
             answer_ms: 10_000,

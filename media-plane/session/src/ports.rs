@@ -121,8 +121,10 @@ pub enum Input<'a> {
     Rtp(RtpIn<'a>),
     /// A packet from the caller that the driver did not take, to be counted.
     RtpDiscarded,
-    /// What the far side received of our packets.
+    /// What the far side received of our packets; a sign of life, too.
     ReceiverReport(ReceiverReport),
+    /// The far side gave another sign of life: an RTCP packet, an answer to a consent check (RFC 7675). Authenticated.
+    TransportAlive,
     /// The encoder's complexity from the next frame on, one of `audio::opus::COMPLEXITIES`: the driver's load decides.
     Complexity(u8),
     /// Something came from a connection to a provider; one the session knows nothing of is ignored.

@@ -119,6 +119,8 @@ pub struct Session {
     /// Packets of payload types nobody agreed to, or of a second source.
     packets_unknown: u64,
     last_media: Option<Time>,
+    /// A sign of life of the caller's side other than audio.
+    last_life: Option<Time>,
     next_statistics: Option<Time>,
     /// The response at hand has been heard from.
     spoke: bool,
@@ -170,6 +172,7 @@ impl Session {
             usage: Usage::default(),
             packets_unknown: 0,
             last_media: None,
+            last_life: None,
             next_statistics: None,
             spoke: false,
             responding: false,
@@ -220,6 +223,7 @@ impl Session {
             Input::TransportClosed => self.on_transport_closed(now, ports),
             Input::Rtp(packet) => self.on_rtp(now, &packet, ports),
             Input::RtpDiscarded => self.packets_unknown += 1,
+            Input::TransportAlive => self.last_life = Some(now),
             Input::ReceiverReport(report) => self.on_receiver_report(now, &report),
             Input::Complexity(complexity) => self.downlink.set_complexity(complexity),
             Input::Connection(connection, input) => self.link.input(now, connection, input, &self.agent, ports),

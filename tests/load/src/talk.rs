@@ -81,6 +81,7 @@ impl Talk {
                 statistics_ms: HOUR_MS,
                 first_media_ms: HOUR_MS,
                 media_gap_ms: HOUR_MS,
+                silent_caller_ms: 0,
                 ..Limits::default()
             },
             seed: 1,

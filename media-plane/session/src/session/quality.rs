@@ -102,6 +102,7 @@ impl Meter {
 
 impl Session {
     pub(super) fn on_receiver_report(&mut self, now: Time, report: &ReceiverReport) {
+        self.last_life = Some(now);
         self.meter.on_report(report);
         self.downlink.protect(now, report.fraction_lost);
     }

@@ -13,6 +13,9 @@ enum Timer {
     Transport,
     Accept,
     ProviderReady,
+    /// Nothing tells that the caller's side is there.
+    Life,
+    /// No audio, though it is there.
     Media,
     Duration,
     Statistics,
@@ -25,7 +28,7 @@ impl Session {
         [next, self.closing_due()].into_iter().flatten().min()
     }
 
-    fn timers(&self) -> [Option<(Time, Timer)>; 6] {
+    fn timers(&self) -> [Option<(Time, Timer)>; 7] {
         let limits = &self.limits;
         let after = |since: Time, millis: u64, timer: Timer| Some((since + Duration::from_millis(millis), timer));
         let active = self.stages.active_since();
@@ -43,10 +46,16 @@ impl Session {
         } else {
             after(self.started, limits.provider_ready_ms, Timer::ProviderReady)
         };
-        let media = match (active, self.last_media) {
-            (Some(_), Some(last)) => after(last, limits.media_gap_ms, Timer::Media),
-            (Some(active), None) => after(active, limits.first_media_ms, Timer::Media),
+        let life = match (active, self.last_media.max(self.last_life)) {
+            (Some(active), Some(last)) => after(last.max(active), limits.media_gap_ms, Timer::Life),
+            (Some(active), None) => after(active, limits.first_media_ms, Timer::Life),
             (None, _) => None,
+        };
+        let media = match active {
+            Some(active) if limits.silent_caller_ms > 0 => {
+                after(self.last_media.unwrap_or(active), limits.silent_caller_ms, Timer::Media)
+            }
+            _ => None,
         };
         let duration = match active {
             Some(active) if self.is_open() => {
@@ -54,7 +63,7 @@ impl Session {
             }
             _ => None,
         };
-        [transport, accept, provider, media, duration, self.next_statistics.map(|due| (due, Timer::Statistics))]
+        [transport, accept, provider, life, media, duration, self.next_statistics.map(|due| (due, Timer::Statistics))]
     }
 
     pub(super) fn run_timers(&mut self, now: Time, ports: &mut dyn Ports) {
@@ -84,9 +93,15 @@ impl Session {
                 let failure = link::not_ready(self.link.provider.name(), limits.provider_ready_ms);
                 self.on_provider_failed(now, failure, ports);
             }
+            Timer::Life => {
+                let heard = self.last_media.is_some() || self.last_life.is_some();
+                let waited = if heard { limits.media_gap_ms } else { limits.first_media_ms };
+                let message = format!("nothing came from the caller's side for {waited} ms");
+                self.end(now, failed(reason::MEDIA_TIMEOUT, &message, ""), ports);
+            }
             Timer::Media => {
-                let waited = if self.last_media.is_some() { limits.media_gap_ms } else { limits.first_media_ms };
-                let message = format!("nothing came from the caller for {waited} ms");
+                let waited = limits.silent_caller_ms;
+                let message = format!("no audio came from the caller for {waited} ms, though its transport is alive");
                 self.end(now, failed(reason::MEDIA_TIMEOUT, &message, ""), ports);
             }
             Timer::Duration => self.time_up(now, ports),

@@ -1,6 +1,8 @@
 //! Every path ends: each limit has its reason.
 
-use voicebridge_session::{Agent, EventKind, Input, Limits, SignallingMode, Stage, Termination, TerminationResult};
+use voicebridge_session::{
+    Agent, EventKind, Input, Limits, ReceiverReport, SignallingMode, Stage, Termination, TerminationResult,
+};
 
 use crate::harness::{Start, World, audio_delta, response_created_for};
 
@@ -62,6 +64,43 @@ fn a_caller_who_stops_sending_has_longer() {
     world.caller_speaks_ms(1_000);
     world.run_ms(70_000);
     check(&world, TerminationResult::Failed, "MEDIA_TIMEOUT", 60_980);
+}
+
+/// Reports of the far side, one each 5 s, and no packet of audio.
+fn reports_for_ms(world: &mut World, ms: u64) {
+    for _ in 0..ms / 5_000 {
+        world.input(Input::ReceiverReport(ReceiverReport::default()));
+        world.run_ms(5_000);
+    }
+}
+
+#[test]
+fn a_muted_caller_whose_transport_lives_keeps_the_call() {
+    let mut world = World::active();
+    reports_for_ms(&mut world, 120_000);
+    assert!(world.session.termination().is_none(), "joined muted");
+    let mut world = World::active();
+    world.caller_speaks_ms(1_000);
+    reports_for_ms(&mut world, 120_000);
+    assert!(world.session.termination().is_none(), "muted in the call");
+    world.run_ms(60_000);
+    assert_eq!(world.ending().1, "MEDIA_TIMEOUT", "a minute after the last report");
+}
+
+#[test]
+fn a_caller_who_is_silent_for_very_long_is_a_setting() {
+    let limits = Limits { silent_caller_ms: 90_000, ..Limits::default() };
+    let mut world = World::active_with(Start { limits, ..Start::default() });
+    world.caller_speaks_ms(1_000);
+    reports_for_ms(&mut world, 100_000);
+    check(&world, TerminationResult::Failed, "MEDIA_TIMEOUT", 90_980);
+    let message = &world.session.termination().unwrap().message;
+    assert!(message.contains("no audio"), "{message}");
+
+    let limits = Limits { silent_caller_ms: 0, ..limits };
+    let mut world = World::active_with(Start { limits, ..Start::default() });
+    reports_for_ms(&mut world, 600_000);
+    assert!(world.session.termination().is_none(), "0 is never");
 }
 
 #[test]
