@@ -7,25 +7,13 @@
 //! Invariants: no packet before ACCEPTED and transport (immediate mode: transport); then one for every 20 ms. Everything
 //! ends, once, with [`EventKind::Ended`] as the last event; after it nothing has an effect.
 
-mod answer_watch;
-mod barge_in;
-mod closing;
+mod connections;
 mod conversation;
-mod cue;
-mod downlink;
-mod ending;
-mod farewells;
-mod hold;
-mod keypad;
-mod last_turn;
-mod link;
+mod leg;
 mod log;
-mod quality;
-mod stages;
 mod timers;
-mod transcripts;
 
-pub use stages::{SignallingMode, State};
+pub use leg::stages::{SignallingMode, State};
 
 use std::time::Duration;
 
@@ -44,16 +32,16 @@ use crate::{
     provider::{AudioFormat, Provider},
     sdp::Offer,
 };
-use answer_watch::{AnswerWatch, What};
-use closing::Life;
-use downlink::Downlink;
-use hold::Hold;
-use keypad::Keypad;
-use link::Link;
+use connections::link::Link;
+use conversation::{
+    answer_watch::{AnswerWatch, What},
+    closing::Life,
+    hold::Hold,
+    keypad::Keypad,
+    transcripts::Transcripts,
+};
+use leg::{downlink::Downlink, quality::Meter, stages::Stages};
 use log::Log;
-use quality::Meter;
-use stages::Stages;
-use transcripts::Transcripts;
 
 /// Rounds of one call of [`Session::handle`]; two or three are usual. A session never keeps its thread from the others.
 const MAX_ROUNDS: usize = 32;

@@ -2,7 +2,20 @@
 
 use voicebridge_audio::Time;
 
-use super::{Session, transcripts::Said};
+pub(super) mod answer_watch;
+pub(super) mod barge_in;
+pub(super) mod closing;
+pub(super) mod cue;
+pub(super) mod ending;
+pub(super) mod farewells;
+pub(super) mod hold;
+pub(super) mod keypad;
+pub(super) mod last_turn;
+pub(super) mod transcripts;
+
+use transcripts::Said;
+
+use super::Session;
 use crate::{
     agent::END_CALL_TOOL,
     event::{EventKind, Milestone, Speaker, Usage},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use voicebridge_audio::Time;
 
-use super::{Session, closing::failed, link};
+use super::{Session, connections::link, conversation::closing::failed};
 use crate::{event::EventKind, ports::Ports, reason};
 
 /// Which deadline.

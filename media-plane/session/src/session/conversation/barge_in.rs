@@ -5,13 +5,13 @@
 
 use voicebridge_audio::{SAMPLE_RATE_HZ, Time, playout::Cut};
 
-use super::{Session, closing::OUR_ITEMS};
+use super::{super::Session, closing::OUR_ITEMS};
 use crate::{event::EventKind, ports::Ports, provider::ProviderCommand};
 
 impl Session {
     /// Silences playout, cancels what is being generated, and cuts the provider's conversation and our transcript to what
     /// was handed to RTP.
-    pub(super) fn barge_in(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn barge_in(&mut self, now: Time, ports: &mut dyn Ports) {
         self.stop_cue();
         let cuts = self.silence();
         self.overflowing = None;
@@ -30,7 +30,7 @@ impl Session {
     }
 
     /// Drops what is being played, held back or not.
-    pub(super) fn silence(&mut self) -> Vec<Cut> {
+    pub(in crate::session) fn silence(&mut self) -> Vec<Cut> {
         if let Some(hold) = &mut self.hold {
             hold.reset();
         }
@@ -38,7 +38,7 @@ impl Session {
     }
 
     /// Reports the words of items that were cut, as far as they were heard.
-    pub(super) fn report_cuts(&mut self, now: Time, cuts: &[Cut], ports: &mut dyn Ports) {
+    pub(in crate::session) fn report_cuts(&mut self, now: Time, cuts: &[Cut], ports: &mut dyn Ports) {
         for cut in cuts {
             let said = self.transcripts.cut(cut);
             self.report_said(now, said, ports);

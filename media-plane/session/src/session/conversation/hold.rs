@@ -22,7 +22,7 @@ use voicebridge_audio::{
     vad::{Vad, VadSettings},
 };
 
-use super::Session;
+use super::super::Session;
 use crate::{
     agent::{BargeIn, Reversible},
     event::EventKind,
@@ -37,7 +37,7 @@ const ANSWER_WINDOW: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(in crate::session) struct Hold {
     settings: Reversible,
     vad: Vad,
     state: State,
@@ -73,7 +73,7 @@ struct Unanswered {
 
 impl Hold {
     /// Hears the caller in the provider's format. `None` when interruption is the provider's.
-    pub(super) fn new(barge_in: BargeIn, greets: bool, format: AudioFormat) -> Option<Self> {
+    pub(in crate::session) fn new(barge_in: BargeIn, greets: bool, format: AudioFormat) -> Option<Self> {
         let BargeIn::Reversible(settings) = barge_in else { return None };
         let vad = VadSettings { prefix_ms: 0, silence_ms: WORD_GAP_MS, ..VadSettings::default() };
         Some(Self {
@@ -92,44 +92,44 @@ impl Hold {
     }
 
     /// The caller's audio, as the provider gets it.
-    pub(super) fn hear(&mut self, pcm: &[i16]) {
+    pub(in crate::session) fn hear(&mut self, pcm: &[i16]) {
         self.vad.push(pcm);
     }
 
     /// Forgets a pause: it is over, or playout was silenced for another reason.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::session) fn reset(&mut self) {
         self.state = State::Quiet;
     }
 
     /// The AI hangs up: it speaks on over what the caller says.
-    pub(super) fn begin_closing(&mut self) {
+    pub(in crate::session) fn begin_closing(&mut self) {
         self.left = false;
     }
 
     /// The caller kept the call. Whether his turn is in the conversation already; if not, it is answered once it is.
-    pub(super) fn end_closing(&mut self) -> bool {
+    pub(in crate::session) fn end_closing(&mut self) -> bool {
         self.interrupted = !self.left;
         self.left
     }
 
-    pub(super) fn on_responding(&mut self, responding: bool) {
+    pub(in crate::session) fn on_responding(&mut self, responding: bool) {
         self.responding = responding;
     }
 
     /// The words of the caller's turn are known.
-    pub(super) fn on_words(&mut self, text: &str) {
+    pub(in crate::session) fn on_words(&mut self, text: &str) {
         if let Some(unanswered) = &mut self.unanswered {
             unanswered.words |= text.chars().any(char::is_alphanumeric);
         }
     }
 
-    pub(super) fn on_speech_stopped(&mut self) {
+    pub(in crate::session) fn on_speech_stopped(&mut self) {
         if self.state == State::Watching {
             self.state = State::Quiet;
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(in crate::session) fn deadline(&self) -> Option<Time> {
         match self.state {
             State::Held { since, .. } => Some(since + self.hold()),
             State::Quiet | State::Watching => None,
@@ -174,7 +174,7 @@ enum Verdict {
 
 impl Session {
     /// The caller made a sound that may become an interruption.
-    pub(super) fn hold_back(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn hold_back(&mut self, now: Time, ports: &mut dyn Ports) {
         let Some(hold) = &mut self.hold else { return };
         if matches!(hold.state, State::Held { .. }) {
             return;
@@ -190,7 +190,7 @@ impl Session {
     }
 
     /// Ends the pause as soon as it is clear how.
-    pub(super) fn judge(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn judge(&mut self, now: Time, ports: &mut dyn Ports) {
         let first_voice = self.downlink.first_voice();
         let Some(hold) = &mut self.hold else { return };
         let verdict = match hold.state {
@@ -222,7 +222,7 @@ impl Session {
     }
 
     /// The caller's turn is in the conversation: answered, unless the AI is speaking and was not interrupted.
-    pub(super) fn on_turn_taken(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn on_turn_taken(&mut self, now: Time, ports: &mut dyn Ports) {
         let idle = self.downlink.is_idle();
         let open = self.is_open();
         let Some(hold) = &mut self.hold else { return };
@@ -240,7 +240,7 @@ impl Session {
     }
 
     /// Answers what was said shortly before the AI's own reply ended.
-    pub(super) fn answer_late(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn answer_late(&mut self, now: Time, ports: &mut dyn Ports) {
         let (idle, open) = (self.downlink.is_idle(), self.is_open());
         let Some(hold) = &mut self.hold else { return };
         let Some(Unanswered { since, words }) = hold.unanswered else { return };

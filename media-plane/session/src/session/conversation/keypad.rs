@@ -13,7 +13,7 @@ use voicebridge_audio::{
     dtmf::{Pressed, Receiver},
 };
 
-use super::Session;
+use super::super::Session;
 use crate::{event::EventKind, ports::Ports, provider::ProviderCommand, reason};
 
 /// Keys of a group; longer than any number people type.
@@ -21,7 +21,7 @@ const MAX_GROUP: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Keypad {
+pub(in crate::session) struct Keypad {
     receiver: Receiver,
     /// Pressed, not reported yet: two at most, which one packet can complete.
     pressed: Vec<Pressed>,
@@ -32,7 +32,7 @@ pub(super) struct Keypad {
 }
 
 impl Keypad {
-    pub(super) fn new(rtp_clock_hz: u32, patience_ms: u64) -> Self {
+    pub(in crate::session) fn new(rtp_clock_hz: u32, patience_ms: u64) -> Self {
         Self {
             receiver: Receiver::new(rtp_clock_hz),
             pressed: Vec::new(),
@@ -43,18 +43,18 @@ impl Keypad {
     }
 
     /// Takes a telephone-event packet.
-    pub(super) fn receive(&mut self, now: Time, timestamp: u32, payload: &[u8]) {
+    pub(in crate::session) fn receive(&mut self, now: Time, timestamp: u32, payload: &[u8]) {
         let pressed = &mut self.pressed;
         // What is no report on a key is counted by the receiver.
         let _counted = self.receiver.receive(now, timestamp, payload, &mut |key| pressed.push(key));
     }
 
     /// Payloads that were no report on a key.
-    pub(super) const fn bad_packets(&self) -> u64 {
+    pub(in crate::session) const fn bad_packets(&self) -> u64 {
         self.receiver.statistics().bad
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(in crate::session) fn deadline(&self) -> Option<Time> {
         let group = (!self.group.is_empty()).then(|| self.last + self.patience);
         [self.receiver.deadline(), group].into_iter().flatten().min()
     }
@@ -79,7 +79,7 @@ impl Keypad {
 }
 
 impl Session {
-    pub(super) fn run_keypad(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn run_keypad(&mut self, now: Time, ports: &mut dyn Ports) {
         for Pressed { digit, duration_ms, .. } in self.keypad.take_pressed(now) {
             let digit = digit.as_char();
             self.emit(now, EventKind::DtmfReceived { digit, duration_ms }, ports);
@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Sends keys to the caller.
-    pub(super) fn send_dtmf(&mut self, now: Time, digits: &str, ports: &mut dyn Ports) {
+    pub(in crate::session) fn send_dtmf(&mut self, now: Time, digits: &str, ports: &mut dyn Ports) {
         let taken = match self.stages.active_since() {
             Some(_) => self.downlink.send_dtmf(digits),
             None => Err("audio does not flow yet".to_owned()),

@@ -14,7 +14,7 @@ use voicebridge_audio::{
     uplink::UplinkStatistics,
 };
 
-use super::Session;
+use super::super::Session;
 use crate::{
     event::{DirectionQuality, EventKind, Quality},
     ports::{Ports, ReceiverReport},
@@ -25,7 +25,7 @@ const ANSWER_IN: Duration = Duration::from_millis(1_000);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(in crate::session) struct Meter {
     since: Option<Time>,
     began: Counters,
     period: Collected,
@@ -71,27 +71,27 @@ impl Collected {
 }
 
 impl Meter {
-    pub(super) fn start(&mut self, now: Time) {
+    pub(in crate::session) fn start(&mut self, now: Time) {
         self.since = Some(now);
     }
 
-    pub(super) fn on_report(&mut self, report: &ReceiverReport) {
+    pub(in crate::session) fn on_report(&mut self, report: &ReceiverReport) {
         self.period.report(report);
         self.call.report(report);
     }
 
     /// The caller stopped speaking.
-    pub(super) fn on_asked(&mut self, now: Time) {
+    pub(in crate::session) fn on_asked(&mut self, now: Time) {
         self.asked = Some(now);
     }
 
     /// The caller goes on: there is nothing to answer yet.
-    pub(super) fn on_asking(&mut self) {
+    pub(in crate::session) fn on_asking(&mut self) {
         self.asked = None;
     }
 
     /// Audio of the AI came.
-    pub(super) fn on_answered(&mut self, now: Time) {
+    pub(in crate::session) fn on_answered(&mut self, now: Time) {
         if let Some(asked) = self.asked.take() {
             let took = now.since(asked);
             self.period.latest_answer = self.period.latest_answer.max(took);
@@ -101,14 +101,14 @@ impl Meter {
 }
 
 impl Session {
-    pub(super) fn on_receiver_report(&mut self, now: Time, report: &ReceiverReport) {
+    pub(in crate::session) fn on_receiver_report(&mut self, now: Time, report: &ReceiverReport) {
         self.last_life = Some(now);
         self.meter.on_report(report);
         self.downlink.protect(now, report.fraction_lost);
     }
 
     /// Reports the period that ends now.
-    pub(super) fn report_quality(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn report_quality(&mut self, now: Time, ports: &mut dyn Ports) {
         let Some(since) = self.meter.since.replace(now) else { return };
         let counters = self.counters();
         let collected = std::mem::take(&mut self.meter.period);
@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// The whole call. `None` if audio never flowed.
-    pub(super) fn call_quality(&self, now: Time) -> Option<Quality> {
+    pub(in crate::session) fn call_quality(&self, now: Time) -> Option<Quality> {
         let active = self.stages.active_since()?;
         Some(self.assess(now.since(active), &Counters::default(), &self.counters(), &self.meter.call))
     }

@@ -11,7 +11,7 @@
 use voicebridge_audio::Time;
 
 use super::{
-    Session,
+    super::Session,
     answer_watch::{GREETING_ITEM, What},
     cue,
     ending::{Ending, Over, Step},
@@ -30,11 +30,11 @@ use crate::{
 /// Item name of the apology in events.
 const APOLOGY_ITEM: &str = "apology";
 /// Items of ours, which the AI knows nothing of.
-pub(super) const OUR_ITEMS: [&str; 3] = [APOLOGY_ITEM, GREETING_ITEM, cue::ITEM];
+pub(in crate::session) const OUR_ITEMS: [&str; 3] = [APOLOGY_ITEM, GREETING_ITEM, cue::ITEM];
 
 /// Whether the session goes on.
 #[derive(Debug)]
-pub(super) enum Life {
+pub(in crate::session) enum Life {
     /// It goes on.
     Open,
     /// It ends after last words.
@@ -45,12 +45,12 @@ pub(super) enum Life {
 
 impl Session {
     /// Whether the conversation goes on.
-    pub(super) const fn is_open(&self) -> bool {
+    pub(in crate::session) const fn is_open(&self) -> bool {
         matches!(self.life, Life::Open)
     }
 
     /// The AI wants to hang up.
-    pub(super) fn hang_up(&mut self, now: Time, call_id: String) {
+    pub(in crate::session) fn hang_up(&mut self, now: Time, call_id: String) {
         match &mut self.life {
             Life::Open => {
                 let termination = completed(reason::AGENT_HANGUP, "the AI ended the call");
@@ -68,7 +68,7 @@ impl Session {
     }
 
     /// The longest duration is reached: what is being said is finished, then the AI says goodbye.
-    pub(super) fn time_up(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn time_up(&mut self, now: Time, ports: &mut dyn Ports) {
         if !self.is_open() {
             return;
         }
@@ -81,7 +81,7 @@ impl Session {
     }
 
     /// The provider is of no use any more.
-    pub(super) fn on_provider_failed(&mut self, now: Time, failure: Failure, ports: &mut dyn Ports) {
+    pub(in crate::session) fn on_provider_failed(&mut self, now: Time, failure: Failure, ports: &mut dyn Ports) {
         let was_ready = self.link.is_ready();
         self.link.let_go(ports);
         if let Life::Closing(ending) = &mut self.life {
@@ -114,7 +114,7 @@ impl Session {
     }
 
     /// The caller speaks while last words are waited for: they go on. False if they do not, or there are none.
-    pub(super) fn speak_on(&mut self, now: Time, item: &str, ports: &mut dyn Ports) -> bool {
+    pub(in crate::session) fn speak_on(&mut self, now: Time, item: &str, ports: &mut dyn Ports) -> bool {
         let Life::Closing(ending) = &mut self.life else { return false };
         if !ending.speaks_on() {
             return false;
@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// The words of the caller's turn are known: they may keep the call.
-    pub(super) fn on_last_words(&mut self, now: Time, item: &str, text: &str, ports: &mut dyn Ports) {
+    pub(in crate::session) fn on_last_words(&mut self, now: Time, item: &str, text: &str, ports: &mut dyn Ports) {
         let Life::Closing(ending) = &mut self.life else { return };
         if ending.on_user_text(item, text, &self.agent.primary_language(), &self.transcripts.said_lately()) {
             self.keep_talking(now, ports);
@@ -150,7 +150,13 @@ impl Session {
         self.expect(now, What::Answer);
     }
 
-    pub(super) fn on_response_started(&mut self, now: Time, id: &str, purpose: Purpose, ports: &mut dyn Ports) {
+    pub(in crate::session) fn on_response_started(
+        &mut self,
+        now: Time,
+        id: &str,
+        purpose: Purpose,
+        ports: &mut dyn Ports,
+    ) {
         self.spoke = false;
         self.responding = true;
         let speaks_on = match &mut self.life {
@@ -172,7 +178,13 @@ impl Session {
         }
     }
 
-    pub(super) fn on_response_finished(&mut self, now: Time, id: &str, status: &str, ports: &mut dyn Ports) {
+    pub(in crate::session) fn on_response_finished(
+        &mut self,
+        now: Time,
+        id: &str,
+        status: &str,
+        ports: &mut dyn Ports,
+    ) {
         self.responding = false;
         self.stopped = false;
         let over = match (self.spoke, status) {
@@ -194,21 +206,21 @@ impl Session {
     }
 
     /// A sign of the AI's last words.
-    pub(super) fn on_farewell_progress(&mut self, now: Time) {
+    pub(in crate::session) fn on_farewell_progress(&mut self, now: Time) {
         if let Life::Closing(ending) = &mut self.life {
             ending.on_progress(now);
         }
     }
 
     /// The caller stopped speaking.
-    pub(super) fn on_last_turn_ended(&mut self, now: Time) {
+    pub(in crate::session) fn on_last_turn_ended(&mut self, now: Time) {
         if let Life::Closing(ending) = &mut self.life {
             ending.on_speech_stopped(now);
         }
     }
 
     /// Ends the call once the last words were played, or their time is over.
-    pub(super) fn close_if_said(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn close_if_said(&mut self, now: Time, ports: &mut dyn Ports) {
         let (silent, queued_ms) = (self.downlink.is_idle(), self.downlink.queued_ms());
         let Life::Closing(ending) = &mut self.life else { return };
         match ending.step(now, silent, self.responding, queued_ms) {
@@ -227,7 +239,7 @@ impl Session {
     }
 
     /// When [`Self::close_if_said`] has something to do by time alone.
-    pub(super) fn closing_due(&self) -> Option<Time> {
+    pub(in crate::session) fn closing_due(&self) -> Option<Time> {
         match &self.life {
             Life::Closing(ending) => Some(ending.deadline()),
             Life::Open | Life::Ended(_) => None,
@@ -235,7 +247,7 @@ impl Session {
     }
 
     /// Ends the session: the first termination stands, and is the last event.
-    pub(super) fn end(&mut self, now: Time, termination: Termination, ports: &mut dyn Ports) {
+    pub(in crate::session) fn end(&mut self, now: Time, termination: Termination, ports: &mut dyn Ports) {
         if self.is_ended() {
             return;
         }
@@ -260,7 +272,7 @@ impl Session {
     }
 
     /// The caller's side closed the transport. An end that was already decided keeps its reason.
-    pub(super) fn on_transport_closed(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn on_transport_closed(&mut self, now: Time, ports: &mut dyn Ports) {
         match &mut self.life {
             Life::Open => {
                 let active = self.stages.active_since().is_some();
@@ -279,7 +291,7 @@ impl Session {
         self.link.let_go(ports);
     }
 
-    pub(super) fn on_transport_failed(&mut self, now: Time, why: &str, ports: &mut dyn Ports) {
+    pub(in crate::session) fn on_transport_failed(&mut self, now: Time, why: &str, ports: &mut dyn Ports) {
         let (reason, message) = if self.stages.connected() {
             (reason::MEDIA_TRANSPORT_LOST, format!("the media connection was lost: {why}"))
         } else {
@@ -313,7 +325,7 @@ fn completed(reason: &str, message: &str) -> Termination {
 }
 
 /// Something broke.
-pub(super) fn failed(reason: &str, message: &str, upstream_code: &str) -> Termination {
+pub(in crate::session) fn failed(reason: &str, message: &str, upstream_code: &str) -> Termination {
     Termination {
         result: TerminationResult::Failed,
         reason: reason.to_owned(),

@@ -11,9 +11,9 @@ use crate::{
 };
 
 /// See the module.
-pub(super) struct Link {
+pub(in crate::session) struct Link {
     id: ConnectionId,
-    pub(super) provider: Box<dyn Provider>,
+    pub(in crate::session) provider: Box<dyn Provider>,
     format: AudioFormat,
     phase: Phase,
     events: VecDeque<ProviderEvent>,
@@ -35,7 +35,7 @@ enum Phase {
 
 impl Link {
     /// Audio is in `format` both ways.
-    pub(super) fn new(provider: Box<dyn Provider>, format: AudioFormat) -> Self {
+    pub(in crate::session) fn new(provider: Box<dyn Provider>, format: AudioFormat) -> Self {
         Self {
             id: ConnectionId::default(),
             provider,
@@ -46,31 +46,31 @@ impl Link {
         }
     }
 
-    pub(super) const fn format(&self) -> AudioFormat {
+    pub(in crate::session) const fn format(&self) -> AudioFormat {
         self.format
     }
 
-    pub(super) const fn is_ready(&self) -> bool {
+    pub(in crate::session) const fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)
     }
 
-    pub(super) const fn is_gone(&self) -> bool {
+    pub(in crate::session) const fn is_gone(&self) -> bool {
         matches!(self.phase, Phase::Gone)
     }
 
-    pub(super) fn owes_answer(&self) -> bool {
+    pub(in crate::session) fn owes_answer(&self) -> bool {
         self.provider.capabilities().owes_answer
     }
 
     /// How closely the socket is to be watched.
-    pub(super) fn watch(&mut self, watch: Watch, ports: &mut dyn Ports) {
+    pub(in crate::session) fn watch(&mut self, watch: Watch, ports: &mut dyn Ports) {
         if self.watch != watch && !self.is_gone() {
             self.watch = watch;
             ports.watch_connection(self.id, watch);
         }
     }
 
-    pub(super) fn open(&mut self, now: Time, agent: &Agent, ports: &mut dyn Ports) {
+    pub(in crate::session) fn open(&mut self, now: Time, agent: &Agent, ports: &mut dyn Ports) {
         if self.phase == Phase::Unopened {
             self.phase = Phase::Opened;
             let format = self.format;
@@ -79,12 +79,12 @@ impl Link {
     }
 
     /// Has the driver open the socket.
-    pub(super) fn dial(&self, ports: &mut dyn Ports) {
+    pub(in crate::session) fn dial(&self, ports: &mut dyn Ports) {
         ports.open_connection(self.id);
     }
 
     /// Takes what came from a connection; whether it was ours is looked at here.
-    pub(super) fn input(
+    pub(in crate::session) fn input(
         &mut self,
         now: Time,
         connection: ConnectionId,
@@ -108,29 +108,29 @@ impl Link {
         self.events.push_back(ProviderEvent::Failed(failure));
     }
 
-    pub(super) fn audio(&mut self, now: Time, pcm: &[i16], ports: &mut dyn Ports) {
+    pub(in crate::session) fn audio(&mut self, now: Time, pcm: &[i16], ports: &mut dyn Ports) {
         if self.is_ready() {
             self.with(ports, |provider, out| provider.audio(now, pcm, out));
         }
     }
 
-    pub(super) fn command(&mut self, now: Time, command: ProviderCommand<'_>, ports: &mut dyn Ports) {
+    pub(in crate::session) fn command(&mut self, now: Time, command: ProviderCommand<'_>, ports: &mut dyn Ports) {
         if self.is_ready() {
             self.with(ports, |provider, out| provider.command(now, command, out));
         }
     }
 
-    pub(super) fn tick(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn tick(&mut self, now: Time, ports: &mut dyn Ports) {
         if self.deadline().is_some_and(|due| due <= now) {
             self.with(ports, |provider, out| provider.tick(now, out));
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(in crate::session) fn deadline(&self) -> Option<Time> {
         if self.is_gone() { None } else { self.provider.deadline() }
     }
 
-    pub(super) fn next_event(&mut self) -> Option<ProviderEvent> {
+    pub(in crate::session) fn next_event(&mut self) -> Option<ProviderEvent> {
         let event = self.events.pop_front()?;
         if matches!(event, ProviderEvent::Ready { .. }) && self.phase == Phase::Opened {
             self.phase = Phase::Ready;
@@ -139,7 +139,7 @@ impl Link {
     }
 
     /// Lets go of the provider; what it still reports is dropped.
-    pub(super) fn let_go(&mut self, ports: &mut dyn Ports) {
+    pub(in crate::session) fn let_go(&mut self, ports: &mut dyn Ports) {
         if self.phase != Phase::Gone {
             self.phase = Phase::Gone;
             self.events.clear();
@@ -176,7 +176,7 @@ impl std::fmt::Debug for Link {
 }
 
 /// A provider that does not become ready in time.
-pub(super) fn not_ready(provider: &str, waited_ms: u64) -> Failure {
+pub(in crate::session) fn not_ready(provider: &str, waited_ms: u64) -> Failure {
     Failure {
         code: "timeout".to_owned(),
         message: format!("{provider} did not confirm the session within {waited_ms} ms"),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use voicebridge_audio::Time;
 
-use super::{Session, closing::Life, cue};
+use super::{super::Session, closing::Life, cue};
 use crate::{
     event::EventKind,
     limits::Limits,
@@ -26,11 +26,11 @@ use crate::{
 };
 
 /// Item name of our own greeting in events.
-pub(super) const GREETING_ITEM: &str = "greeting";
+pub(in crate::session) const GREETING_ITEM: &str = "greeting";
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct AnswerWatch {
+pub(in crate::session) struct AnswerWatch {
     waiting: Option<Waiting>,
     /// The caller spoke into a wait: what he says is part of what is to be answered.
     spoken_into: bool,
@@ -49,7 +49,7 @@ struct Waiting {
 
 /// What is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(in crate::session) enum What {
     /// The first words.
     Greeting,
     /// An answer.
@@ -58,7 +58,7 @@ pub(super) enum What {
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(in crate::session) enum Due {
     /// A sound that says that somebody is there.
     Cue,
     /// Tell of the silence, and ask.
@@ -68,7 +68,7 @@ pub(super) enum Due {
 }
 
 impl AnswerWatch {
-    pub(super) const fn new(limits: &Limits) -> Self {
+    pub(in crate::session) const fn new(limits: &Limits) -> Self {
         let (cue, ask) = (Duration::from_millis(limits.answer_cue_ms), Duration::from_millis(limits.answer_ask_ms));
         let second_cue = Duration::from_millis(limits.answer_ask_ms + limits.answer_cue_ms);
         let give_up = Duration::from_millis(limits.answer_ms);
@@ -77,48 +77,48 @@ impl AnswerWatch {
     }
 
     /// From now on something is owed; `responding` while the AI is generating something else.
-    pub(super) const fn expect(&mut self, now: Time, what: What, responding: bool) {
+    pub(in crate::session) const fn expect(&mut self, now: Time, what: What, responding: bool) {
         self.spoken_into = false;
         self.waiting = Some(Waiting { what, since: now, taken: 0, after_current: responding });
     }
 
     /// Nothing is owed any more.
-    pub(super) const fn clear(&mut self) {
+    pub(in crate::session) const fn clear(&mut self) {
         self.spoken_into = false;
         self.waiting = None;
     }
 
     /// A response began or ended: what comes now is not of an earlier one.
-    pub(super) const fn on_response(&mut self) {
+    pub(in crate::session) const fn on_response(&mut self) {
         if let Some(waiting) = &mut self.waiting {
             waiting.after_current = false;
         }
     }
 
     /// Audio of the AI came.
-    pub(super) const fn on_audio(&mut self) {
+    pub(in crate::session) const fn on_audio(&mut self) {
         if let Some(Waiting { after_current: false, .. }) = self.waiting {
             self.clear();
         }
     }
 
     /// The caller speaks.
-    pub(super) const fn on_speech_started(&mut self) {
+    pub(in crate::session) const fn on_speech_started(&mut self) {
         self.spoken_into |= self.waiting.is_some();
         self.waiting = None;
     }
 
     /// Whether what the caller just said was said into a wait.
-    pub(super) const fn was_spoken_into(&self) -> bool {
+    pub(in crate::session) const fn was_spoken_into(&self) -> bool {
         self.spoken_into
     }
 
-    pub(super) const fn is_waiting(&self) -> bool {
+    pub(in crate::session) const fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
     /// What is due by now; `audible` while the AI is heard.
-    pub(super) fn poll(&mut self, now: Time, audible: bool) -> Option<(Due, What)> {
+    pub(in crate::session) fn poll(&mut self, now: Time, audible: bool) -> Option<(Due, What)> {
         let waiting = self.waiting.as_mut()?;
         if audible {
             waiting.since = now;
@@ -135,7 +135,7 @@ impl AnswerWatch {
         Some((due, what))
     }
 
-    pub(super) fn deadline(&self) -> Option<Time> {
+    pub(in crate::session) fn deadline(&self) -> Option<Time> {
         let waiting = self.waiting?;
         self.steps.get(waiting.taken).map(|(after, _)| waiting.since + *after)
     }
@@ -143,27 +143,27 @@ impl AnswerWatch {
 
 impl Session {
     /// Gives the provider something that it owes an answer to.
-    pub(super) fn ask(&mut self, now: Time, command: ProviderCommand<'_>, ports: &mut dyn Ports) {
+    pub(in crate::session) fn ask(&mut self, now: Time, command: ProviderCommand<'_>, ports: &mut dyn Ports) {
         self.link.command(now, command, ports);
         self.expect(now, What::Answer);
     }
 
     /// Something is owed from now on, by an AI that owes answers, in a call that goes on.
-    pub(super) fn expect(&mut self, now: Time, what: What) {
+    pub(in crate::session) fn expect(&mut self, now: Time, what: What) {
         if self.is_open() && self.link.owes_answer() {
             self.answer.expect(now, what, self.responding);
         }
     }
 
     /// The caller's turn is over, or in the conversation: unless interruption is ours it is answered without being asked for.
-    pub(super) fn expect_answer_to_turn(&mut self, now: Time) {
+    pub(in crate::session) fn expect_answer_to_turn(&mut self, now: Time) {
         if self.hold.is_none() || self.answer.was_spoken_into() {
             self.expect(now, What::Answer);
         }
     }
 
     /// Does what is due about an answer that does not come.
-    pub(super) fn watch_answer(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn watch_answer(&mut self, now: Time, ports: &mut dyn Ports) {
         if !matches!(self.life, Life::Open) {
             self.answer.clear();
         }
@@ -208,14 +208,14 @@ impl Session {
     }
 
     /// A cue gives way to whoever speaks.
-    pub(super) fn stop_cue(&mut self) {
+    pub(in crate::session) fn stop_cue(&mut self) {
         if std::mem::take(&mut self.cueing) && self.downlink.playing().is_some_and(|(item, _)| item == cue::ITEM) {
             self.downlink.flush();
         }
     }
 
     /// The AI does not say the first words: a clip in the language of the call does, so that the caller is not met by silence.
-    pub(super) fn greet_by_clip(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(in crate::session) fn greet_by_clip(&mut self, now: Time, ports: &mut dyn Ports) {
         let clip = clips::clip(&self.agent.primary_language(), ClipName::Greeting);
         self.stop_cue();
         self.greeted = true;

@@ -1,0 +1,3 @@
+//! The connections to providers.
+
+pub(super) mod link;
