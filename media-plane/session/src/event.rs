@@ -192,6 +192,28 @@ pub struct Termination {
     pub upstream_code: String,
 }
 
+impl Termination {
+    /// A conversation that ended normally.
+    pub(crate) fn completed(reason: &str, message: &str) -> Self {
+        Self {
+            result: TerminationResult::Completed,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            upstream_code: String::new(),
+        }
+    }
+
+    /// Something broke.
+    pub(crate) fn failed(reason: &str, message: &str, upstream_code: &str) -> Self {
+        Self {
+            result: TerminationResult::Failed,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            upstream_code: upstream_code.to_owned(),
+        }
+    }
+}
+
 /// Who or what ended a call, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TerminationResult {
@@ -222,6 +244,29 @@ pub struct Usage {
     pub transcription_tokens: u64,
     /// Audio billed by the separate transcription model.
     pub transcription_ms: u64,
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            input_text_tokens,
+            input_audio_tokens,
+            cached_tokens,
+            output_text_tokens,
+            output_audio_tokens,
+            transcription_tokens,
+            transcription_ms,
+        } = other;
+        // Counts of the far side: saturating, so that no number of theirs can stop a call.
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.input_text_tokens, input_text_tokens);
+        add(&mut self.input_audio_tokens, input_audio_tokens);
+        add(&mut self.cached_tokens, cached_tokens);
+        add(&mut self.output_text_tokens, output_text_tokens);
+        add(&mut self.output_audio_tokens, output_audio_tokens);
+        add(&mut self.transcription_tokens, transcription_tokens);
+        add(&mut self.transcription_ms, transcription_ms);
+    }
 }
 
 /// How good both directions sounded over a period.

@@ -27,4 +27,4 @@ pub use ports::{
     AudioDelta, Command, ConnectionId, ConnectionInput, Frame, Input, Ports, ProviderClosed, ReceiverReport, RtpIn,
     RtpOut, Stage, Watch,
 };
-pub use session::{Session, Setup, SetupError, SignallingMode, State};
+pub use session::{Session, Setup, SetupError, SignallingMode, State, SuccessorError};

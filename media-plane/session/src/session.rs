@@ -1,46 +1,40 @@
-//! The session: one call from its answer to its end.
+//! The session: one call from its answer to its end. It owns the four parts of a call and orders their steps, nothing else.
 //!
-//! Flow of [`Session::handle`]: take the input, let the provider act, then give every part what is due by now (uplink,
-//! send clock, timers), until nothing new happened. Whatever is due is done in the same call, so the first RTP packet
-//! leaves in the very call that brought ACCEPTED.
+//! ```text
+//!   Input ─▶ leg ── the caller's voice ──▶ conversation, connections ─▶ Ports
+//!            connections ── what the AI reports ──▶ conversation ── audio ──▶ leg ─▶ Ports
+//! ```
+//!
+//! Flow of [`Session::handle`]: take the input, let the AI act, then give every part what is due by now (the caller's voice,
+//! what the AI reported, times, the send clock), until nothing new happened. Whatever is due is done in the same call, so
+//! the first RTP packet leaves in the very call that brought ACCEPTED.
 //!
 //! Invariants: no packet before ACCEPTED and transport (immediate mode: transport); then one for every 20 ms. Everything
 //! ends, once, with [`EventKind::Ended`] as the last event; after it nothing has an effect.
 
 mod connections;
+mod context;
 mod conversation;
 mod leg;
 mod log;
-mod timers;
 
-pub use leg::stages::{SignallingMode, State};
+pub use connections::SuccessorError;
+pub use leg::{SignallingMode, State};
 
-use std::time::Duration;
-
-use voicebridge_audio::{
-    Time,
-    codec::Codec,
-    opus::OpusError,
-    uplink::{Uplink, UplinkFrame},
-};
+use voicebridge_audio::{Time, codec::Codec, opus::OpusError, uplink::UplinkFrame};
 
 use crate::{
     agent::Agent,
     event::{EventKind, Milestone, Statistics, Termination, Usage},
     limits::Limits,
-    ports::{ConnectionInput, Input, Ports, RtpIn, Stage},
+    ports::{ConnectionId, ConnectionInput, Input, Ports, RtpIn, Stage},
     provider::{AudioFormat, Provider},
     sdp::Offer,
 };
-use connections::link::Link;
-use conversation::{
-    answer_watch::{AnswerWatch, What},
-    closing::Life,
-    hold::Hold,
-    keypad::Keypad,
-    transcripts::Transcripts,
-};
-use leg::{downlink::Downlink, quality::Meter, stages::Stages};
+use connections::{Connections, Happened};
+use context::Context;
+use conversation::{Conversation, Parts};
+use leg::{Leg, LegSetup};
 use log::Log;
 
 /// Rounds of one call of [`Session::handle`]; two or three are usual. A session never keeps its thread from the others.
@@ -83,50 +77,10 @@ pub enum SetupError {
 
 /// One call.
 pub struct Session {
-    started: Time,
-    limits: Limits,
-    agent: Agent,
-    elapsed_ms: u64,
-    stages: Stages,
-    life: Life,
-    link: Link,
-    uplink: Uplink,
-    downlink: Downlink,
-    transcripts: Transcripts,
-    /// Only when interruption is ours.
-    hold: Option<Hold>,
-    keypad: Keypad,
-    meter: Meter,
-    telephone_event: Option<u8>,
-    /// Of the codec.
-    payload_type: u8,
-    /// Stream of the caller's voice.
-    ssrc: Option<u32>,
+    leg: Leg,
+    conversation: Conversation,
+    connections: Connections,
     log: Log,
-    usage: Usage,
-    /// Packets of payload types nobody agreed to, or of a second source.
-    packets_unknown: u64,
-    last_media: Option<Time>,
-    /// A sign of life of the caller's side other than audio.
-    last_life: Option<Time>,
-    next_statistics: Option<Time>,
-    /// The response at hand has been heard from.
-    spoke: bool,
-    /// The AI is generating.
-    responding: bool,
-    /// What it is generating is not to be heard.
-    stopped: bool,
-    /// An answer to what the caller said over the last words was stopped.
-    answer_stopped: bool,
-    /// Times the caller kept the call.
-    kept: u32,
-    answer: AnswerWatch,
-    /// A cue is queued or being played.
-    cueing: bool,
-    /// The greeting was said by a clip.
-    greeted: bool,
-    /// The item whose audio no longer fits, so that it is reported once.
-    overflowing: Option<String>,
 }
 
 impl Session {
@@ -137,56 +91,21 @@ impl Session {
     /// [`SetupError`], without any event.
     pub fn new(now: Time, setup: Setup<'_>, ports: &mut dyn Ports) -> Result<Self, SetupError> {
         let Setup { agent, provider, mode, offer, limits, seed, elapsed_ms, answer_ms } = setup;
-        let codec = offer.audio.codec();
-        let format = format(&agent, codec, &*provider);
+        let format = format(&agent, offer.audio.codec(), &*provider);
         let mut session = Self {
-            started: now,
-            stages: Stages::new(now, mode),
-            life: Life::Open,
-            link: Link::new(provider, format),
-            uplink: match format {
-                AudioFormat::Pcm => Uplink::with_codec(codec)?,
-                AudioFormat::G711(_) => Uplink::native(codec)?,
-            },
-            downlink: Downlink::new(offer, format, &limits, seed)?,
-            transcripts: Transcripts::new(&limits),
-            hold: Hold::new(agent.barge_in, !agent.greeting.is_empty(), format),
-            keypad: Keypad::new(codec.rtp_clock_hz(), limits.keypad_ms),
-            meter: Meter::default(),
-            telephone_event: offer.telephone_event.map(|event| event.payload_type),
-            payload_type: offer.audio.payload_type(),
-            ssrc: None,
+            leg: Leg::new(now, &LegSetup { offer, format, mode, limits, seed, elapsed_ms })?,
+            connections: Connections::new(now, provider, format, limits.provider_ready_ms),
+            conversation: Conversation::new(now, agent, limits, format),
             log: Log::new(limits.incidents),
-            usage: Usage::default(),
-            packets_unknown: 0,
-            last_media: None,
-            last_life: None,
-            next_statistics: None,
-            spoke: false,
-            responding: false,
-            stopped: false,
-            answer_stopped: false,
-            kept: 0,
-            answer: AnswerWatch::new(&limits),
-            cueing: false,
-            greeted: false,
-            overflowing: None,
-            limits,
-            agent,
-            elapsed_ms,
         };
-        let answered = EventKind::OfferAnswered {
+        let mut context = Context::new(now, ports, &mut session.log);
+        context.emit(EventKind::OfferAnswered {
             warnings: offer.warnings.clone(),
             codec: offer.audio.encoding().to_owned(),
             duration_ms: answer_ms,
-        };
-        session.emit(now, answered, ports);
-        session.emit(now, EventKind::Milestone(Milestone::SessionCreated), ports);
-        if session.link.provider.capabilities().needs_socket {
-            session.link.dial(ports);
-        } else {
-            session.link.open(now, &session.agent, ports);
-        }
+        });
+        context.emit(EventKind::Milestone(Milestone::SessionCreated));
+        session.connections.dial(now, session.conversation.agent(), ports);
         session.run(now, SendClock::Runs, ports);
         Ok(session)
     }
@@ -196,7 +115,7 @@ impl Session {
     /// A provider's message leaves the send clock alone: of several that came together all are heard before a frame is
     /// taken from what they bring. What is due stays due, see [`Session::deadline`].
     pub fn handle(&mut self, now: Time, input: Input<'_>, ports: &mut dyn Ports) {
-        if self.is_ended() {
+        if self.conversation.is_over() {
             return;
         }
         let clock = match input {
@@ -205,217 +124,191 @@ impl Session {
         };
         match input {
             Input::Tick => {}
-            Input::Advance(stage) => self.stages.advance(now, stage),
+            Input::Advance(stage) => self.leg.advance(now, stage),
             Input::TransportConnected => self.on_connected(now, ports),
-            Input::TransportFailed(why) => self.on_transport_failed(now, why, ports),
-            Input::TransportClosed => self.on_transport_closed(now, ports),
+            Input::TransportFailed(why) => {
+                let termination = self.leg.transport_failed(why);
+                self.converse(now, ports, |conversation, on| conversation.end(termination, on));
+            }
+            Input::TransportClosed => self.converse(now, ports, Conversation::on_transport_closed),
             Input::Rtp(packet) => self.on_rtp(now, &packet, ports),
-            Input::RtpDiscarded => self.packets_unknown += 1,
-            Input::TransportAlive => self.last_life = Some(now),
-            Input::ReceiverReport(report) => self.on_receiver_report(now, &report),
-            Input::Complexity(complexity) => self.downlink.set_complexity(complexity),
-            Input::Connection(connection, input) => self.link.input(now, connection, input, &self.agent, ports),
-            Input::Command(command) => self.on_command(now, command, ports),
-            Input::End(termination) => self.end(now, termination, ports),
+            Input::RtpDiscarded => self.leg.discarded(),
+            Input::ReceiverReport(report) => self.leg.reported(now, &report),
+            Input::TransportAlive => self.leg.alive(now),
+            Input::Complexity(complexity) => self.leg.set_complexity(complexity),
+            Input::Connection(id, input) => {
+                self.connections.input(now, id, input, self.conversation.agent(), ports);
+            }
+            Input::Command(command) => {
+                self.converse(now, ports, |conversation, on| conversation.on_command(&command, on));
+            }
+            Input::End(termination) => self.converse(now, ports, |conversation, on| conversation.end(termination, on)),
         }
         self.run(now, clock, ports);
+    }
+
+    /// Opens a connection to a provider that takes over from the one that speaks as soon as it is ready.
+    ///
+    /// # Errors
+    /// [`SuccessorError`]; nothing was opened then.
+    pub fn open_successor(
+        &mut self,
+        now: Time,
+        provider: Box<dyn Provider>,
+        ports: &mut dyn Ports,
+    ) -> Result<ConnectionId, SuccessorError> {
+        if self.conversation.is_over() {
+            return Err(SuccessorError::Ended);
+        }
+        let id = self.connections.open_successor(now, provider, self.conversation.agent(), ports)?;
+        self.run(now, SendClock::Runs, ports);
+        Ok(id)
     }
 
     /// When to call [`Session::handle`] even if nothing happens; `None` after the end.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        if self.is_ended() {
+        if self.conversation.is_over() {
             return None;
         }
-        self.downlink.deadline().into_iter().chain(self.deadline_but_sending()).min()
+        self.leg.send_deadline().into_iter().chain(self.deadline_but_sending()).min()
     }
 
     fn deadline_but_sending(&self) -> Option<Time> {
-        let hold = self.hold.as_ref().and_then(Hold::deadline);
-        let parts = [
-            self.uplink.deadline(),
-            self.keypad.deadline(),
-            self.link.deadline(),
-            hold,
-            self.answer.deadline(),
-            self.timer(),
-        ];
-        parts.into_iter().flatten().min()
+        let conversation = self.conversation.deadline(self.leg.active_since());
+        [self.leg.deadline(), self.connections.deadline(), conversation].into_iter().flatten().min()
     }
 
     /// How the session is doing.
     #[must_use]
     pub fn state(&self) -> State {
-        if self.is_ended() { State::Ended } else { self.stages.state() }
+        if self.conversation.is_over() { State::Ended } else { self.leg.state() }
     }
 
     /// How far signalling has come.
     #[must_use]
     pub fn stage(&self) -> Option<Stage> {
-        self.stages.stage()
+        self.leg.stage()
     }
 
     /// Whether ICE and DTLS may run: ANSWER_DELIVERED was reached, or is not waited for.
     #[must_use]
     pub fn may_connect(&self) -> bool {
-        self.stages.connecting_since().is_some() && !self.is_ended()
+        self.leg.may_connect() && !self.conversation.is_over()
     }
 
     /// Whether the provider has confirmed its configuration.
     #[must_use]
     pub fn provider_ready(&self) -> bool {
-        self.link.is_ready()
+        self.connections.is_ready()
     }
 
     /// Counters of both directions.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let (up, down) = (self.uplink.statistics(), self.downlink.statistics());
-        Statistics {
-            packets_received: up.packets_received,
-            packets_lost: up.packets_lost,
-            packets_late: up.packets_late,
-            packets_duplicate: up.packets_duplicate,
-            packets_discarded: up.packets_discarded + self.packets_unknown + self.keypad.bad_packets(),
-            received_ms: up.received_ms,
-            concealed_ms: up.concealed_ms,
-            silence_ms: up.silence_ms,
-            jitter_ms: up.jitter_ms,
-            packets_sent: down.packets_sent,
-            played_ms: self.downlink.played_ms(),
-            underruns: self.downlink.underruns(),
-            longest_send_gap_ms: down.longest_gap_ms,
-        }
+        self.leg.statistics()
     }
 
     /// What it cost so far.
     #[must_use]
     pub const fn usage(&self) -> Usage {
-        self.usage
+        self.conversation.usage()
     }
 
     /// How it ended.
     #[must_use]
     pub const fn termination(&self) -> Option<&Termination> {
-        match &self.life {
-            Life::Ended(termination) => Some(termination),
-            Life::Open | Life::Closing(_) => None,
-        }
-    }
-
-    const fn is_ended(&self) -> bool {
-        matches!(self.life, Life::Ended(_))
-    }
-
-    fn emit(&mut self, now: Time, kind: EventKind, ports: &mut dyn Ports) {
-        self.log.emit(now, kind, ports);
+        self.conversation.termination()
     }
 
     /// Does what is due, until there is nothing left for this moment or the rounds are over; a deadline that is still
     /// due then brings the driver back at once.
     fn run(&mut self, now: Time, clock: SendClock, ports: &mut dyn Ports) {
         for _ in 0..MAX_ROUNDS {
-            if self.is_ended() {
+            if self.conversation.is_over() {
                 return;
             }
-            self.activate(now, ports);
-            self.link.tick(now, ports);
-            self.poll_uplink(now, ports);
-            while let Some(event) = self.link.next_event() {
-                self.on_provider_event(now, event, ports);
-                if self.is_ended() {
-                    return;
-                }
-            }
-            self.start_uplink(now);
-            self.judge(now, ports);
-            self.run_keypad(now, ports);
-            self.run_timers(now, ports);
-            if self.is_ended() {
-                return;
-            }
-            if clock == SendClock::Runs {
-                self.run_downlink(now, ports);
-            }
-            self.answer_late(now, ports);
-            self.watch_answer(now, ports);
-            self.close_if_said(now, ports);
+            self.round(now, clock, ports);
             let due = match clock {
                 SendClock::Runs => self.deadline(),
                 SendClock::Later => self.deadline_but_sending(),
             };
-            if self.is_ended() || due.is_none_or(|due| due > now) {
+            if due.is_none_or(|due| due > now) {
                 return;
             }
         }
     }
 
-    /// Opens the gate when both sides of it are.
-    fn activate(&mut self, now: Time, ports: &mut dyn Ports) {
-        if self.stages.activate(now) {
-            self.downlink.start(now);
-            self.meter.start(now);
-            self.downlink.run(now, ports);
-            self.next_statistics = Some(now + Duration::from_millis(self.limits.statistics_ms.max(1)));
-            self.emit(now, EventKind::Milestone(Milestone::BridgeActive), ports);
-            if !self.agent.greeting.is_empty() && self.downlink.is_idle() {
-                self.expect(now, What::Greeting);
+    fn round(&mut self, now: Time, clock: SendClock, ports: &mut dyn Ports) {
+        if self.leg.activate(now) {
+            // The first packet leaves before anything else is done.
+            self.leg.send(now, ports);
+            self.converse(now, ports, |conversation, on| {
+                on.emit(EventKind::Milestone(Milestone::BridgeActive));
+                conversation.on_active(on);
+            });
+        }
+        self.connections.tick(now, ports);
+        self.poll_leg(now, ports);
+        while let Some(happened) = self.connections.next(ports) {
+            self.on_happened(now, happened, ports);
+            if self.conversation.is_over() {
+                return;
             }
         }
+        if self.connections.is_ready() {
+            self.leg.listen(now);
+        }
+        if let Some(termination) = self.leg.expired(now) {
+            return self.converse(now, ports, |conversation, on| conversation.end(termination, on));
+        }
+        self.converse(now, ports, Conversation::step);
+        if self.conversation.is_over() {
+            return;
+        }
+        self.report(now, ports);
+        if clock == SendClock::Runs {
+            self.leg.send(now, ports);
+        }
+        self.converse(now, ports, Conversation::after_sending);
     }
 
-    /// The AI's clock is the call's from the moment both exist; what the caller sent before is dropped.
-    fn start_uplink(&mut self, now: Time) {
-        if self.stages.active_since().is_some() && self.link.is_ready() {
-            self.uplink.start(now);
-        }
+    fn on_happened(&mut self, now: Time, happened: Happened, ports: &mut dyn Ports) {
+        self.converse(now, ports, |conversation, on| match happened {
+            Happened::Reported(event) => conversation.on_reported(event, on),
+            Happened::TookOver { session_id, model } => conversation.on_took_over(session_id, model, on),
+            Happened::SuccessorLost(failure) => Conversation::on_successor_lost(failure, on),
+        });
     }
 
     fn on_connected(&mut self, now: Time, ports: &mut dyn Ports) {
-        if self.stages.connected() {
-            return;
+        if let Some(took) = self.leg.connect(now) {
+            let duration_ms = took.as_millis() as u32;
+            Context::new(now, ports, &mut self.log).emit(EventKind::TransportConnected { duration_ms });
         }
-        self.stages.connect();
-        let since = self.stages.connecting_since().unwrap_or(self.started);
-        let duration_ms = now.since(since).as_millis() as u32;
-        self.emit(now, EventKind::TransportConnected { duration_ms }, ports);
+    }
+
+    fn report(&mut self, now: Time, ports: &mut dyn Ports) {
+        let Some((statistics, quality)) = self.leg.report(now) else { return };
+        let mut context = Context::new(now, ports, &mut self.log);
+        context.emit(EventKind::Statistics(statistics));
+        quality.into_iter().for_each(|quality| context.emit(EventKind::Quality(quality)));
     }
 
     fn on_rtp(&mut self, now: Time, packet: &RtpIn<'_>, ports: &mut dyn Ports) {
-        let Self { uplink, link, hold, life, keypad, .. } = self;
-        let mut sink = |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), life, ports);
-        let is_dtmf = Some(packet.payload_type) == self.telephone_event;
-        if packet.payload_type == self.payload_type {
-            self.last_media = Some(now);
-            self.ssrc = Some(packet.ssrc);
-            return uplink.receive(now, packet.sequence, packet.timestamp, packet.payload, &mut sink);
-        }
-        if is_dtmf {
-            self.last_media = Some(now);
-            keypad.receive(now, packet.timestamp, packet.payload);
-        } else {
-            self.packets_unknown += 1;
-        }
-        // Of the same stream, so its sequence number is not missing.
-        if self.ssrc == Some(packet.ssrc) {
-            uplink.skip(now, packet.sequence, &mut sink);
-        }
+        let Self { leg, conversation, connections, .. } = self;
+        leg.receive(now, packet, &mut |frame| hand_over(now, &frame, conversation, connections, ports));
     }
 
-    fn poll_uplink(&mut self, now: Time, ports: &mut dyn Ports) {
-        if self.uplink.deadline().is_none_or(|due| due > now) {
-            return;
-        }
-        let Self { uplink, link, hold, life, .. } = self;
-        uplink.poll(now, &mut |frame: UplinkFrame<'_>| hand_over(now, frame, link, hold.as_mut(), life, ports));
+    fn poll_leg(&mut self, now: Time, ports: &mut dyn Ports) {
+        let Self { leg, conversation, connections, .. } = self;
+        leg.poll(now, &mut |frame| hand_over(now, &frame, conversation, connections, ports));
     }
 
-    fn run_downlink(&mut self, now: Time, ports: &mut dyn Ports) {
-        self.downlink.run(now, ports);
-        for cut in self.downlink.take_completed() {
-            let said = self.transcripts.heard(&cut.item);
-            self.report_said(now, said, ports);
-        }
+    /// Has the conversation act on the other parts.
+    fn converse(&mut self, now: Time, ports: &mut dyn Ports, act: impl FnOnce(&mut Conversation, &mut Parts<'_>)) {
+        let Self { leg, conversation, connections, log } = self;
+        act(conversation, &mut Parts { leg, connections, context: Context::new(now, ports, log) });
     }
 }
 
@@ -427,20 +320,14 @@ fn format(agent: &Agent, codec: Codec, provider: &dyn Provider) -> AudioFormat {
     }
 }
 
-/// Gives a piece of the caller's audio to all who listen.
+/// Gives a piece of the caller's voice to all who listen.
 fn hand_over(
     now: Time,
-    frame: UplinkFrame<'_>,
-    link: &mut Link,
-    hold: Option<&mut Hold>,
-    life: &mut Life,
+    frame: &UplinkFrame<'_>,
+    conversation: &mut Conversation,
+    connections: &mut Connections,
     ports: &mut dyn Ports,
 ) {
-    if let Some(hold) = hold {
-        hold.hear(frame.pcm);
-    }
-    if let Life::Closing(ending) = life {
-        ending.hear(now, frame.pcm);
-    }
-    link.audio(now, frame.pcm, ports);
+    conversation.hear(now, frame.pcm);
+    connections.audio(now, frame.pcm, ports);
 }

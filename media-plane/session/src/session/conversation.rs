@@ -1,236 +1,262 @@
-//! What the provider's events and the operator's commands mean for the call.
+//! The conversation: whose turn it is, who interrupts whom, what was said, which answers are owed, and how it ends.
+//!
+//! Flow: what the AI reports ([`Conversation::on_reported`]), what the caller's voice and keys are, what an operator wants,
+//! and time; each acts on [`Parts`]: audio to the leg, commands to the AI, events to the log.
+//!
+//! Knows an AI by its normalised events and commands only, and a caller by the leg's methods: no packet, no socket.
+
+mod answer_watch;
+mod answering;
+mod closing;
+mod commands;
+mod cue;
+mod ending;
+mod farewells;
+mod hold;
+mod interrupting;
+mod keypad;
+mod last_turn;
+mod parts;
+mod reporting;
+mod transcripts;
+
+pub(crate) use parts::Parts;
+
+use std::time::Duration;
 
 use voicebridge_audio::Time;
 
-pub(super) mod answer_watch;
-pub(super) mod barge_in;
-pub(super) mod closing;
-pub(super) mod cue;
-pub(super) mod ending;
-pub(super) mod farewells;
-pub(super) mod hold;
-pub(super) mod keypad;
-pub(super) mod last_turn;
-pub(super) mod transcripts;
-
-use transcripts::Said;
-
-use super::Session;
 use crate::{
-    agent::END_CALL_TOOL,
-    event::{EventKind, Milestone, Speaker, Usage},
-    ports::{Command, Ports},
-    provider::{AfterTool, ProviderCommand, ProviderEvent, TextMode},
+    agent::{Agent, END_CALL_TOOL},
+    event::{EventKind, Termination, Usage},
+    limits::Limits,
+    provider::{AfterTool, AudioFormat, ProviderCommand, ProviderEvent},
     reason,
 };
+use answer_watch::{AnswerWatch, What};
+use closing::Life;
+use hold::Hold;
+use keypad::Keypad;
+use transcripts::Transcripts;
 
-impl Session {
-    pub(super) fn on_provider_event(&mut self, now: Time, event: ProviderEvent, ports: &mut dyn Ports) {
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    started: Time,
+    agent: Agent,
+    limits: Limits,
+    life: Life,
+    /// Only when interruption is ours.
+    hold: Option<Hold>,
+    transcripts: Transcripts,
+    answer: AnswerWatch,
+    keypad: Keypad,
+    reply: Reply,
+    usage: Usage,
+    /// A cue is queued or being played.
+    cueing: bool,
+    /// The greeting was said by a clip.
+    greeted: bool,
+    /// Times the caller kept the call that the AI was hanging up.
+    kept: u32,
+    /// An answer to what the caller said over the last words was stopped.
+    answer_stopped: bool,
+}
+
+/// The response at hand.
+#[derive(Debug, Default)]
+struct Reply {
+    /// While it is being generated.
+    response_id: Option<String>,
+    /// It has been heard from.
+    spoke: bool,
+    /// It is not to be heard.
+    stopped: bool,
+    /// The item that audio came of last.
+    item: String,
+    /// That item's audio no longer fits, which was reported.
+    overflowing: bool,
+}
+
+impl Conversation {
+    pub(crate) fn new(now: Time, agent: Agent, limits: Limits, format: AudioFormat) -> Self {
+        Self {
+            started: now,
+            life: Life::Open,
+            hold: Hold::new(agent.barge_in, !agent.greeting.is_empty(), format),
+            transcripts: Transcripts::new(&limits),
+            answer: AnswerWatch::new(&limits),
+            keypad: Keypad::new(limits.keypad_ms),
+            reply: Reply::default(),
+            usage: Usage::default(),
+            cueing: false,
+            greeted: false,
+            kept: 0,
+            answer_stopped: false,
+            agent,
+            limits,
+        }
+    }
+
+    pub(crate) const fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    pub(crate) const fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// How it ended.
+    pub(crate) const fn termination(&self) -> Option<&Termination> {
+        match &self.life {
+            Life::Ended(termination) => Some(termination),
+            Life::Open | Life::Closing(_) => None,
+        }
+    }
+
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self.life, Life::Ended(_))
+    }
+
+    /// Whether it goes on.
+    const fn is_open(&self) -> bool {
+        matches!(self.life, Life::Open)
+    }
+
+    const fn is_responding(&self) -> bool {
+        self.reply.response_id.is_some()
+    }
+
+    /// Audio flows from now on.
+    pub(crate) fn on_active(&mut self, on: &mut Parts<'_>) {
+        if !self.agent.greeting.is_empty() && on.leg.is_silent() {
+            self.expect(What::Greeting, on);
+        }
+    }
+
+    /// The caller's voice, as the AI gets it.
+    pub(crate) fn hear(&mut self, now: Time, pcm: &[i16]) {
+        if let Some(hold) = &mut self.hold {
+            hold.hear(pcm);
+        }
+        if let Life::Closing(ending) = &mut self.life {
+            ending.hear(now, pcm);
+        }
+    }
+
+    /// The AI that speaks reported something.
+    pub(crate) fn on_reported(&mut self, event: ProviderEvent, on: &mut Parts<'_>) {
         match event {
-            ProviderEvent::Ready { session_id, model } => self.on_ready(now, session_id, model, ports),
+            ProviderEvent::Ready { session_id, model } => self.on_ready(session_id, model, on),
             // Of a response that nobody is to hear.
             ProviderEvent::AudioOut { .. }
             | ProviderEvent::AudioDone { .. }
             | ProviderEvent::AgentText { .. }
             | ProviderEvent::ToolCall { .. }
-                if self.stopped => {}
-            ProviderEvent::AudioOut { item, pcm } => self.on_audio_out(now, &item, &pcm, ports),
-            ProviderEvent::AudioDone { item } => self.downlink.finish(&item),
-            ProviderEvent::SpeechStarted { item, audio_ms } => {
-                self.emit(now, EventKind::CallerSpeechStarted { audio_ms }, ports);
-                self.meter.on_asking();
-                self.answer.on_speech_started();
-                self.stop_cue();
-                if self.speak_on(now, &item, ports) {
-                    return;
-                }
-                if self.hold.is_some() {
-                    return self.hold_back(now, ports);
-                }
-                self.barge_in(now, ports);
-            }
-            ProviderEvent::SpeechStopped { audio_ms } => {
-                self.emit(now, EventKind::CallerSpeechStopped { audio_ms }, ports);
-                self.meter.on_asked(now);
-                self.on_last_turn_ended(now);
-                if let Some(hold) = &mut self.hold {
-                    hold.on_speech_stopped();
-                }
-                self.expect_answer_to_turn(now);
-            }
+                if self.reply.stopped => {}
+            ProviderEvent::AudioOut { item, pcm } => self.on_audio_out(item, &pcm, on),
+            ProviderEvent::AudioDone { item } => on.leg.finish(&item),
+            ProviderEvent::SpeechStarted { item, audio_ms } => self.on_speech_started(item, audio_ms, on),
+            ProviderEvent::SpeechStopped { audio_ms } => self.on_speech_stopped(audio_ms, on),
             ProviderEvent::TurnTaken => {
-                self.expect_answer_to_turn(now);
-                self.on_turn_taken(now, ports);
+                self.expect_answer_to_turn(on);
+                self.on_turn_taken(on);
             }
-            ProviderEvent::UserText { item, text, mode } => self.on_user_text(now, item, text, mode, ports),
-            ProviderEvent::AgentText { item, text, mode } => self.on_agent_text(now, item, &text, mode, ports),
+            ProviderEvent::UserText { item, text, mode } => self.on_user_text(item, text, mode, on),
+            ProviderEvent::AgentText { item, text, mode } => self.on_agent_text(item, &text, mode, on),
             ProviderEvent::ResponseStarted { response_id, purpose } => {
-                self.hold.iter_mut().for_each(|hold| hold.on_responding(true));
-                let started = EventKind::ResponseStarted { response_id: response_id.clone() };
-                self.emit(now, started, ports);
-                self.on_response_started(now, &response_id, purpose, ports);
-                self.answer.on_response();
+                on.emit(EventKind::ResponseStarted { response_id: response_id.clone() });
+                self.on_response_started(response_id, purpose, on);
             }
             ProviderEvent::ResponseFinished { response_id, status, status_reason, usage } => {
                 self.usage += usage;
-                self.hold.iter_mut().for_each(|hold| hold.on_responding(false));
-                let finished = EventKind::ResponseFinished {
-                    response_id: response_id.clone(),
-                    status: status.clone(),
-                    status_reason,
-                    usage,
-                };
-                self.emit(now, finished, ports);
-                let downlink = &self.downlink;
-                let said = self.transcripts.response_finished(|item| downlink.knows(item));
-                self.report_said(now, said, ports);
-                self.on_response_finished(now, &response_id, &status, ports);
-                self.answer.on_response();
+                self.on_response_finished(response_id, status, status_reason, usage, on);
             }
-            ProviderEvent::ToolCall { call_id, name, arguments } => {
-                self.on_tool_call(now, call_id, name, arguments, ports);
-            }
+            ProviderEvent::ToolCall { call_id, name, arguments } => self.on_tool_call(call_id, name, arguments, on),
             ProviderEvent::Usage(usage) => self.usage += usage,
-            ProviderEvent::Error { code, message } => {
-                self.incident(now, reason::PROVIDER_ERROR, message, code, ports);
-            }
-            ProviderEvent::Failed(failure) => self.on_provider_failed(now, failure, ports),
+            ProviderEvent::Error { code, message } => on.incident(reason::PROVIDER_ERROR, message, code),
+            ProviderEvent::Failed(failure) => self.on_failed(failure, on),
         }
     }
 
-    fn on_ready(&mut self, now: Time, session_id: String, model: String, ports: &mut dyn Ports) {
-        let ready = EventKind::ProviderReady {
-            provider: self.link.provider.name(),
-            model,
-            provider_session_id: session_id,
-            duration_ms: now.since(self.started).as_millis() as u32,
-        };
-        self.emit(now, ready, ports);
-        self.emit(now, EventKind::Milestone(Milestone::ProviderSessionCreated), ports);
-        // Prepared now, played once the call is answered.
-        self.link.command(now, ProviderCommand::Greet, ports);
-    }
-
-    fn on_audio_out(&mut self, now: Time, item: &str, pcm: &[i16], ports: &mut dyn Ports) {
-        self.spoke = true;
+    fn on_audio_out(&mut self, item: String, pcm: &[i16], on: &mut Parts<'_>) {
+        let now = on.now();
+        if self.reply.item != item {
+            self.reply.item = item;
+            self.reply.overflowing = false;
+        }
+        self.reply.spoke = true;
         self.answer.on_audio();
-        self.stop_cue();
+        self.stop_cue(on);
         self.on_farewell_progress(now);
-        self.meter.on_answered(now);
-        if self.downlink.push(now, item, pcm) || self.overflowing.as_deref() == Some(item) {
+        on.leg.on_answered(now);
+        if on.leg.play(now, &self.reply.item, pcm) || self.reply.overflowing {
             return;
         }
-        self.overflowing = Some(item.to_owned());
+        self.reply.overflowing = true;
         let message = "the AI's audio does not fit into the playout queue; the rest of the reply is dropped".to_owned();
-        self.incident(now, reason::PLAYOUT_FULL, message, String::new(), ports);
+        on.incident(reason::PLAYOUT_FULL, message, String::new());
     }
 
-    fn on_user_text(&mut self, now: Time, item_id: String, text: String, mode: TextMode, ports: &mut dyn Ports) {
-        if let (Some(hold), TextMode::Final) = (&mut self.hold, mode) {
-            hold.on_words(&text);
+    fn on_speech_started(&mut self, item: String, audio_ms: u64, on: &mut Parts<'_>) {
+        on.emit(EventKind::CallerSpeechStarted { audio_ms });
+        on.leg.on_asking();
+        self.answer.on_speech_started();
+        self.stop_cue(on);
+        if self.speak_on(item, on) {
+            return;
         }
-        let speaker = Speaker::Caller;
-        match mode {
-            TextMode::Append if text.is_empty() => {}
-            TextMode::Append => {
-                self.emit(now, EventKind::PartialTranscript { speaker, item_id, delta: text }, ports);
-            }
-            TextMode::Final => {
-                if !text.is_empty() {
-                    let (item_id, text) = (item_id.clone(), text.clone());
-                    self.emit(now, EventKind::Transcript { speaker, item_id, text, interrupted: false }, ports);
-                }
-                self.on_last_words(now, &item_id, &text, ports);
-            }
-        }
+        if self.hold.is_some() { self.hold_back(on) } else { self.interrupt(on) }
     }
 
-    fn on_agent_text(&mut self, now: Time, item_id: String, text: &str, mode: TextMode, ports: &mut dyn Ports) {
-        let said = self.transcripts.add(&item_id, text, mode);
-        if mode == TextMode::Append && !text.is_empty() {
-            let delta = text.to_owned();
-            self.emit(now, EventKind::PartialTranscript { speaker: Speaker::Agent, item_id, delta }, ports);
+    fn on_speech_stopped(&mut self, audio_ms: u64, on: &mut Parts<'_>) {
+        on.emit(EventKind::CallerSpeechStopped { audio_ms });
+        on.leg.on_asked(on.now());
+        self.on_last_turn_ended(on.now());
+        if let Some(hold) = &mut self.hold {
+            hold.on_speech_stopped();
         }
-        self.report_said(now, said, ports);
+        self.expect_answer_to_turn(on);
     }
 
-    /// Reports what the agent said.
-    pub(super) fn report_said(&mut self, now: Time, said: impl IntoIterator<Item = Said>, ports: &mut dyn Ports) {
-        for Said { item, text, interrupted } in said {
-            self.transcripts.remember(&text);
-            let kind = EventKind::Transcript { speaker: Speaker::Agent, item_id: item, text, interrupted };
-            self.emit(now, kind, ports);
-        }
-    }
-
-    fn on_tool_call(&mut self, now: Time, call_id: String, name: String, arguments: String, ports: &mut dyn Ports) {
+    fn on_tool_call(&mut self, call_id: String, name: String, arguments: String, on: &mut Parts<'_>) {
         let called = EventKind::ToolCalled { tool_call_id: call_id.clone(), name: name.clone(), arguments };
-        self.emit(now, called, ports);
+        on.emit(called);
         self.answer.clear();
         if name == END_CALL_TOOL && self.agent.end_call.enabled {
-            return self.hang_up(now, call_id);
+            return self.hang_up(call_id, on);
         }
         // Nobody offered this tool: say so, else the model waits for it for ever.
         let output = r#"{"error":"there is no such tool"}"#;
-        self.ask(now, ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Reply }, ports);
+        self.ask(ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Reply }, on);
     }
 
-    pub(super) fn on_command(&mut self, now: Time, command: Command, ports: &mut dyn Ports) {
-        if command == Command::Interrupt {
-            return self.barge_in(now, ports);
-        }
-        if let Command::SendDtmf(digits) = &command {
-            return self.send_dtmf(now, digits, ports);
-        }
-        let refused = if !self.link.is_ready() {
-            Some("the AI is not ready")
-        } else if !self.is_open() {
-            Some("the call is ending")
-        } else {
-            None
-        };
-        if let Some(why) = refused {
-            let message = format!("the command was not carried out: {why}");
-            return self.incident(now, reason::COMMAND_REFUSED, message, String::new(), ports);
-        }
-        match &command {
-            Command::Say(text) => self.link.command(now, ProviderCommand::Say(text), ports),
-            Command::InjectText(text) => self.ask(now, ProviderCommand::InjectText(text), ports),
-            Command::Interrupt | Command::SendDtmf(_) => {}
+    /// Does what is due before the next packet leaves.
+    pub(crate) fn step(&mut self, on: &mut Parts<'_>) {
+        self.judge(on);
+        self.take_keys(on);
+        if self.duration_deadline(on.leg.active_since()).is_some_and(|due| due <= on.now()) {
+            self.time_up(on);
         }
     }
 
-    pub(super) fn incident(
-        &mut self,
-        now: Time,
-        reason: &'static str,
-        message: String,
-        upstream_code: String,
-        ports: &mut dyn Ports,
-    ) {
-        self.emit(now, EventKind::Incident { reason, message, upstream_code }, ports);
+    /// Does what is due once packets have left.
+    pub(crate) fn after_sending(&mut self, on: &mut Parts<'_>) {
+        self.on_played(on);
+        self.answer_late(on);
+        self.watch_answer(on);
+        self.close_if_said(on);
     }
-}
 
-impl std::ops::AddAssign for Usage {
-    fn add_assign(&mut self, other: Self) {
-        let Self {
-            input_text_tokens,
-            input_audio_tokens,
-            cached_tokens,
-            output_text_tokens,
-            output_audio_tokens,
-            transcription_tokens,
-            transcription_ms,
-        } = other;
-        // Counts of the far side: saturating, so that no number of theirs can stop a call.
-        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
-        add(&mut self.input_text_tokens, input_text_tokens);
-        add(&mut self.input_audio_tokens, input_audio_tokens);
-        add(&mut self.cached_tokens, cached_tokens);
-        add(&mut self.output_text_tokens, output_text_tokens);
-        add(&mut self.output_audio_tokens, output_audio_tokens);
-        add(&mut self.transcription_tokens, transcription_tokens);
-        add(&mut self.transcription_ms, transcription_ms);
+    /// When it has something to do by time alone, audio flowing since `active`.
+    pub(crate) fn deadline(&self, active: Option<Time>) -> Option<Time> {
+        let hold = self.hold.as_ref().and_then(Hold::deadline);
+        let parts = [self.keypad.deadline(), hold, self.answer.deadline(), self.closing_deadline()];
+        parts.into_iter().chain([self.duration_deadline(active)]).flatten().min()
+    }
+
+    fn duration_deadline(&self, active: Option<Time>) -> Option<Time> {
+        let length = Duration::from_secs(self.agent.max_duration_s.into());
+        active.filter(|_| self.is_open()).map(|active| active + length)
     }
 }

@@ -9,17 +9,17 @@ use crate::{
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(crate) struct Log {
     sequence: u64,
     incidents_left: u32,
 }
 
 impl Log {
-    pub(super) const fn new(incidents: u32) -> Self {
+    pub(crate) const fn new(incidents: u32) -> Self {
         Self { sequence: 0, incidents_left: incidents }
     }
 
-    pub(super) fn emit(&mut self, now: Time, kind: EventKind, ports: &mut dyn Ports) {
+    pub(crate) fn emit(&mut self, now: Time, kind: EventKind, ports: &mut dyn Ports) {
         if matches!(kind, EventKind::Incident { .. }) {
             if self.incidents_left == 0 {
                 return;

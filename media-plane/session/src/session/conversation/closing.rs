@@ -11,15 +11,15 @@
 use voicebridge_audio::Time;
 
 use super::{
-    super::Session,
-    answer_watch::{GREETING_ITEM, What},
+    Conversation, Parts,
+    answer_watch::What,
+    answering::GREETING_ITEM,
     cue,
     ending::{Ending, Over, Step},
     hold::Hold,
 };
 use crate::{
-    event::{EventKind, Termination, TerminationResult},
-    ports::Ports,
+    event::{EventKind, Termination, TerminationResult, Usage},
     provider::{
         AfterTool, Failure, ProviderCommand, Purpose, TextMode,
         embedded::clips::{self, ClipName},
@@ -30,11 +30,11 @@ use crate::{
 /// Item name of the apology in events.
 const APOLOGY_ITEM: &str = "apology";
 /// Items of ours, which the AI knows nothing of.
-pub(in crate::session) const OUR_ITEMS: [&str; 3] = [APOLOGY_ITEM, GREETING_ITEM, cue::ITEM];
+pub(super) const OUR_ITEMS: [&str; 3] = [APOLOGY_ITEM, GREETING_ITEM, cue::ITEM];
 
 /// Whether the session goes on.
 #[derive(Debug)]
-pub(in crate::session) enum Life {
+pub(super) enum Life {
     /// It goes on.
     Open,
     /// It ends after last words.
@@ -43,20 +43,16 @@ pub(in crate::session) enum Life {
     Ended(Termination),
 }
 
-impl Session {
-    /// Whether the conversation goes on.
-    pub(in crate::session) const fn is_open(&self) -> bool {
-        matches!(self.life, Life::Open)
-    }
-
+impl Conversation {
     /// The AI wants to hang up.
-    pub(in crate::session) fn hang_up(&mut self, now: Time, call_id: String) {
+    pub(super) fn hang_up(&mut self, call_id: String, on: &mut Parts<'_>) {
+        let now = on.now();
         match &mut self.life {
             Life::Open => {
-                let termination = completed(reason::AGENT_HANGUP, "the AI ended the call");
+                let termination = Termination::completed(reason::AGENT_HANGUP, "the AI ended the call");
                 let mut ending = Ending::hang_up(now, termination, call_id, &self.limits);
                 if self.kept < self.limits.kept_calls {
-                    ending = ending.revocable(self.link.format(), &self.limits);
+                    ending = ending.revocable(on.connections.format(), &self.limits);
                 }
                 self.life = Life::Closing(ending);
                 self.answer_stopped = false;
@@ -68,178 +64,177 @@ impl Session {
     }
 
     /// The longest duration is reached: what is being said is finished, then the AI says goodbye.
-    pub(in crate::session) fn time_up(&mut self, now: Time, ports: &mut dyn Ports) {
-        if !self.is_open() {
-            return;
-        }
+    pub(super) fn time_up(&mut self, on: &mut Parts<'_>) {
         let message = format!("the call reached its longest duration of {} s", self.agent.max_duration_s);
-        let termination = completed(reason::MAX_DURATION_REACHED, &message);
-        if !self.link.is_ready() {
-            return self.end(now, termination, ports);
+        let termination = Termination::completed(reason::MAX_DURATION_REACHED, &message);
+        if !on.connections.is_ready() {
+            return self.end(termination, on);
         }
-        self.life = Life::Closing(Ending::after_goodbye(now, termination, &self.limits));
+        self.life = Life::Closing(Ending::after_goodbye(on.now(), termination, &self.limits));
     }
 
-    /// The provider is of no use any more.
-    pub(in crate::session) fn on_provider_failed(&mut self, now: Time, failure: Failure, ports: &mut dyn Ports) {
-        let was_ready = self.link.is_ready();
-        self.link.let_go(ports);
+    /// The AI is of no use any more.
+    pub(super) fn on_failed(&mut self, failure: Failure, on: &mut Parts<'_>) {
+        let was_ready = on.connections.is_ready();
+        on.close_connections();
         if let Life::Closing(ending) = &mut self.life {
             // It was about to end anyway: what is there of the last words is still played.
-            ending.on_provider_gone(now, self.downlink.queued_ms());
+            ending.on_provider_gone(on.now(), on.leg.queued_ms());
             if let Some(hold) = &mut self.hold {
                 hold.reset();
-                self.downlink.resume();
+                on.leg.resume();
             }
             return;
         }
         let reason = if was_ready { reason::PROVIDER_LOST } else { reason::PROVIDER_SESSION_FAILED };
         let Failure { code, message } = failure;
-        let termination = failed(reason, &message, &code);
-        if self.stages.active_since().is_none() {
-            return self.end(now, termination, ports);
+        let termination = Termination::failed(reason, &message, &code);
+        if on.leg.active_since().is_none() {
+            return self.end(termination, on);
         }
-        self.incident(now, reason, message, code, ports);
-        let cuts = self.silence();
-        self.report_cuts(now, &cuts, ports);
-        self.apologise(now, termination, ports);
+        on.incident(reason, message, code);
+        let cuts = self.silence(on);
+        self.report_cuts(&cuts, on);
+        self.apologise(termination, on);
     }
 
-    fn apologise(&mut self, now: Time, termination: Termination, ports: &mut dyn Ports) {
+    fn apologise(&mut self, termination: Termination, on: &mut Parts<'_>) {
         let apology = clips::clip(&self.agent.primary_language(), ClipName::Apology);
-        self.downlink.push_notice(now, APOLOGY_ITEM, &apology.pcm);
+        on.leg.play_notice(on.now(), APOLOGY_ITEM, &apology.pcm);
         let said = self.transcripts.add(APOLOGY_ITEM, apology.text, TextMode::Final);
-        self.report_said(now, said, ports);
-        self.life = Life::Closing(Ending::after_notice(now, termination, &self.limits));
+        self.report_said(said, on);
+        self.life = Life::Closing(Ending::after_notice(on.now(), termination, &self.limits));
     }
 
     /// The caller speaks while last words are waited for: they go on. False if they do not, or there are none.
-    pub(in crate::session) fn speak_on(&mut self, now: Time, item: &str, ports: &mut dyn Ports) -> bool {
+    pub(super) fn speak_on(&mut self, item: String, on: &mut Parts<'_>) -> bool {
         let Life::Closing(ending) = &mut self.life else { return false };
         if !ending.speaks_on() {
             return false;
         }
-        if ending.on_speech_started(now, item.to_owned()) {
-            self.keep_talking(now, ports);
+        if ending.on_speech_started(on.now(), item) {
+            self.keep_talking(on);
         }
         true
     }
 
+    /// The caller stopped speaking.
+    pub(super) fn on_last_turn_ended(&mut self, now: Time) {
+        if let Life::Closing(ending) = &mut self.life {
+            ending.on_speech_stopped(now);
+        }
+    }
+
     /// The words of the caller's turn are known: they may keep the call.
-    pub(in crate::session) fn on_last_words(&mut self, now: Time, item: &str, text: &str, ports: &mut dyn Ports) {
+    pub(super) fn on_last_words(&mut self, item: &str, text: &str, on: &mut Parts<'_>) {
         let Life::Closing(ending) = &mut self.life else { return };
         if ending.on_user_text(item, text, &self.agent.primary_language(), &self.transcripts.said_lately()) {
-            self.keep_talking(now, ports);
+            self.keep_talking(on);
         }
     }
 
     /// The caller keeps the call that the AI was hanging up, and is answered.
-    fn keep_talking(&mut self, now: Time, ports: &mut dyn Ports) {
+    fn keep_talking(&mut self, on: &mut Parts<'_>) {
         let Life::Closing(mut ending) = std::mem::replace(&mut self.life, Life::Open) else { return };
         self.kept += 1;
         if let Some(call_id) = ending.take_tool_call() {
             let output = r#"{"status":"not ended","reason":"the caller went on speaking"}"#;
-            let result = ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Wait };
-            self.link.command(now, result, ports);
+            on.command(ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Wait });
         }
-        self.barge_in(now, ports);
+        self.interrupt(on);
         let unanswered = self.hold.as_mut().is_some_and(Hold::end_closing);
         if std::mem::take(&mut self.answer_stopped) || unanswered {
-            self.link.command(now, ProviderCommand::Reply, ports);
+            on.command(ProviderCommand::Reply);
         }
-        self.expect(now, What::Answer);
+        self.expect(What::Answer, on);
     }
 
-    pub(in crate::session) fn on_response_started(
-        &mut self,
-        now: Time,
-        id: &str,
-        purpose: Purpose,
-        ports: &mut dyn Ports,
-    ) {
-        self.spoke = false;
-        self.responding = true;
+    pub(super) fn on_response_started(&mut self, response_id: String, purpose: Purpose, on: &mut Parts<'_>) {
         let speaks_on = match &mut self.life {
             Life::Closing(ending) => {
-                ending.on_response_started(now, id, purpose);
+                ending.on_response_started(on.now(), &response_id, purpose);
                 ending.speaks_on()
             }
             Life::Open | Life::Ended(_) => false,
         };
         // An answer to what the caller said over the last words would be heard after them.
         self.answer_stopped |= purpose == Purpose::Reply && speaks_on;
-        self.stopped = match purpose {
+        self.reply.stopped = match purpose {
             Purpose::Reply => speaks_on,
             Purpose::Greeting => self.greeted,
             Purpose::Say | Purpose::Farewell => false,
         };
-        if self.stopped {
-            self.link.command(now, ProviderCommand::Interrupt(&[]), ports);
+        if self.reply.stopped {
+            on.command(ProviderCommand::Interrupt(&[]));
         }
+        self.reply.spoke = false;
+        self.reply.response_id = Some(response_id);
+        self.answer.on_response();
     }
 
-    pub(in crate::session) fn on_response_finished(
+    pub(super) fn on_response_finished(
         &mut self,
-        now: Time,
-        id: &str,
-        status: &str,
-        ports: &mut dyn Ports,
+        response_id: String,
+        status: String,
+        status_reason: String,
+        usage: Usage,
+        on: &mut Parts<'_>,
     ) {
-        self.responding = false;
-        self.stopped = false;
-        let over = match (self.spoke, status) {
+        let over = match (self.reply.spoke, &*status) {
             (true, _) => Over::Spoken,
             (false, "cancelled") => Over::Stopped,
             (false, _) => Over::Wordless,
         };
+        on.emit(EventKind::ResponseFinished { response_id: response_id.clone(), status, status_reason, usage });
+        let said = self.transcripts.response_finished(|item| on.leg.knows(item));
+        self.report_said(said, on);
+        self.reply.response_id = None;
+        self.reply.stopped = false;
+        self.answer.on_response();
+        self.on_farewell_finished(&response_id, over, on);
+    }
+
+    fn on_farewell_finished(&mut self, response_id: &str, over: Over, on: &mut Parts<'_>) {
         let Life::Closing(ending) = &mut self.life else { return };
-        if !ending.on_response_finished(now, id, over, self.downlink.queued_ms()) {
+        if !ending.on_response_finished(on.now(), response_id, over, on.leg.queued_ms()) {
             return;
         }
         // It hung up without a word: have it say goodbye, without tools, or it may call again instead.
         if let Some(call_id) = ending.take_tool_call() {
             let output = r#"{"status":"ending"}"#;
-            let result = ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Wait };
-            self.link.command(now, result, ports);
+            on.command(ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Wait });
         }
-        self.link.command(now, ProviderCommand::Farewell, ports);
+        on.command(ProviderCommand::Farewell);
     }
 
     /// A sign of the AI's last words.
-    pub(in crate::session) fn on_farewell_progress(&mut self, now: Time) {
+    pub(super) fn on_farewell_progress(&mut self, now: Time) {
         if let Life::Closing(ending) = &mut self.life {
             ending.on_progress(now);
         }
     }
 
-    /// The caller stopped speaking.
-    pub(in crate::session) fn on_last_turn_ended(&mut self, now: Time) {
-        if let Life::Closing(ending) = &mut self.life {
-            ending.on_speech_stopped(now);
-        }
-    }
-
     /// Ends the call once the last words were played, or their time is over.
-    pub(in crate::session) fn close_if_said(&mut self, now: Time, ports: &mut dyn Ports) {
-        let (silent, queued_ms) = (self.downlink.is_idle(), self.downlink.queued_ms());
+    pub(super) fn close_if_said(&mut self, on: &mut Parts<'_>) {
+        let responding = self.is_responding();
         let Life::Closing(ending) = &mut self.life else { return };
-        match ending.step(now, silent, self.responding, queued_ms) {
+        match ending.step(on.now(), on.leg.is_silent(), responding, on.leg.queued_ms()) {
             Step::Wait => {}
-            Step::AskFarewell => self.link.command(now, ProviderCommand::Farewell, ports),
+            Step::AskFarewell => on.command(ProviderCommand::Farewell),
             Step::CutAndAskFarewell => {
-                self.barge_in(now, ports);
-                self.link.command(now, ProviderCommand::Farewell, ports);
+                self.interrupt(on);
+                on.command(ProviderCommand::Farewell);
             }
-            Step::KeepTalking => self.keep_talking(now, ports),
+            Step::KeepTalking => self.keep_talking(on),
             Step::End => {
                 let Life::Closing(ending) = std::mem::replace(&mut self.life, Life::Open) else { return };
-                self.end(now, ending.into_termination(), ports);
+                self.end(ending.into_termination(), on);
             }
         }
     }
 
     /// When [`Self::close_if_said`] has something to do by time alone.
-    pub(in crate::session) fn closing_due(&self) -> Option<Time> {
+    pub(super) fn closing_deadline(&self) -> Option<Time> {
         match &self.life {
             Life::Closing(ending) => Some(ending.deadline()),
             Life::Open | Life::Ended(_) => None,
@@ -247,89 +242,51 @@ impl Session {
     }
 
     /// Ends the session: the first termination stands, and is the last event.
-    pub(in crate::session) fn end(&mut self, now: Time, termination: Termination, ports: &mut dyn Ports) {
-        if self.is_ended() {
+    pub(crate) fn end(&mut self, termination: Termination, on: &mut Parts<'_>) {
+        if self.is_over() {
             return;
         }
-        let completed = self.downlink.take_completed();
-        for cut in &completed {
-            let said = self.transcripts.heard(&cut.item);
-            self.report_said(now, said, ports);
-        }
-        let cuts = self.downlink.flush();
-        self.report_cuts(now, &cuts, ports);
-        self.link.let_go(ports);
-        let duration_ms = self.stages.active_since().map_or(0, |active| now.since(active).as_millis() as u64);
+        self.on_played(on);
+        let cuts = on.leg.flush();
+        self.report_cuts(&cuts, on);
+        on.close_connections();
+        let duration = on.leg.active_since().map(|active| on.now().since(active));
         let ended = EventKind::Ended {
             termination: termination.clone(),
-            statistics: self.statistics(),
+            statistics: on.leg.statistics(),
             usage: self.usage,
-            quality: self.call_quality(now).map(Box::new),
-            duration_ms,
+            quality: on.leg.call_quality(on.now()).map(Box::new),
+            duration_ms: duration.unwrap_or_default().as_millis() as u64,
         };
         self.life = Life::Ended(termination);
-        self.emit(now, ended, ports);
+        on.emit(ended);
     }
 
     /// The caller's side closed the transport. An end that was already decided keeps its reason.
-    pub(in crate::session) fn on_transport_closed(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(crate) fn on_transport_closed(&mut self, on: &mut Parts<'_>) {
         match &mut self.life {
             Life::Open => {
-                let active = self.stages.active_since().is_some();
-                let termination = if active { hung_up() } else { abandoned() };
-                self.life = Life::Closing(Ending::unheard(now, termination, &self.limits));
+                let termination = if on.leg.active_since().is_some() { hung_up() } else { abandoned() };
+                self.life = Life::Closing(Ending::unheard(on.now(), termination, &self.limits));
             }
             Life::Closing(ending) => {
-                if !ending.become_unheard(now) {
+                if !ending.become_unheard(on.now()) {
                     return;
                 }
             }
             Life::Ended(_) => return,
         }
-        let cuts = self.silence();
-        self.report_cuts(now, &cuts, ports);
-        self.link.let_go(ports);
-    }
-
-    pub(in crate::session) fn on_transport_failed(&mut self, now: Time, why: &str, ports: &mut dyn Ports) {
-        let (reason, message) = if self.stages.connected() {
-            (reason::MEDIA_TRANSPORT_LOST, format!("the media connection was lost: {why}"))
-        } else {
-            (reason::MEDIA_CONNECTION_TIMEOUT, format!("the media connection will not come up: {why}"))
-        };
-        self.end(now, failed(reason, &message, ""), ports);
+        let cuts = self.silence(on);
+        self.report_cuts(&cuts, on);
+        on.close_connections();
     }
 }
 
 fn hung_up() -> Termination {
-    completed(reason::USER_HANGUP, "the caller hung up: its side closed the media connection")
+    Termination::completed(reason::USER_HANGUP, "the caller hung up: its side closed the media connection")
 }
 
 fn abandoned() -> Termination {
-    Termination {
-        result: TerminationResult::Abandoned,
-        ..completed(
-            reason::CALLER_ABANDONED,
-            "the caller's side closed the media connection before the call was answered",
-        )
-    }
-}
-
-fn completed(reason: &str, message: &str) -> Termination {
-    Termination {
-        result: TerminationResult::Completed,
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        upstream_code: String::new(),
-    }
-}
-
-/// Something broke.
-pub(in crate::session) fn failed(reason: &str, message: &str, upstream_code: &str) -> Termination {
-    Termination {
-        result: TerminationResult::Failed,
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        upstream_code: upstream_code.to_owned(),
-    }
+    let message = "the caller's side closed the media connection before the call was answered";
+    Termination { result: TerminationResult::Abandoned, ..Termination::completed(reason::CALLER_ABANDONED, message) }
 }

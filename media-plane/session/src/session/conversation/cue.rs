@@ -5,7 +5,7 @@ use std::f64::consts::{PI, TAU};
 use voicebridge_audio::SAMPLE_RATE_HZ;
 
 /// Item name of a cue. It has no words and is nobody's speech.
-pub(in crate::session) const ITEM: &str = "cue";
+pub(crate) const ITEM: &str = "cue";
 
 /// Hz: in the middle of what a telephone carries.
 const NOTES_HZ: [f64; 2] = [523.25, 659.26];
@@ -14,7 +14,7 @@ const NOTE_MS: usize = 130;
 const PEAK: f64 = 1_000.0;
 
 /// 24 kHz mono.
-pub(in crate::session) fn pcm() -> Vec<i16> {
+pub(crate) fn pcm() -> Vec<i16> {
     let samples = NOTE_MS * SAMPLE_RATE_HZ as usize / 1_000;
     let note = |hz: f64| {
         (0..samples).map(move |index| {

@@ -39,7 +39,7 @@ const MAX_ASKED: u32 = 2;
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::session) struct Ending {
+pub(crate) struct Ending {
     termination: Termination,
     /// The tool call of a hang-up, to be answered if the caller keeps the call. Answered already: `None`.
     tool_call: Option<String>,
@@ -77,7 +77,7 @@ enum Words {
 
 /// What is to be done about an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::session) enum Step {
+pub(crate) enum Step {
     /// Nothing yet.
     Wait,
     /// Have the AI say goodbye.
@@ -92,7 +92,7 @@ pub(in crate::session) enum Step {
 
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::session) enum Over {
+pub(crate) enum Over {
     /// It was heard from.
     Spoken,
     /// Not a sound of it came.
@@ -110,35 +110,35 @@ impl Ending {
     }
 
     /// The AI hung up; what it says in this response is its farewell.
-    pub(in crate::session) fn hang_up(now: Time, termination: Termination, tool_call: String, limits: &Limits) -> Self {
+    pub(crate) fn hang_up(now: Time, termination: Termination, tool_call: String, limits: &Limits) -> Self {
         let wait = Duration::from_millis(limits.farewell_generation_ms);
         let ending = Self::new(now, termination, Words::InThisResponse, wait, limits);
         Self { tool_call: Some(tool_call), ..ending }
     }
 
     /// The caller may keep the call by what he says.
-    pub(in crate::session) fn revocable(self, format: AudioFormat, limits: &Limits) -> Self {
+    pub(crate) fn revocable(self, format: AudioFormat, limits: &Limits) -> Self {
         Self { turns: Some(Box::new(LastTurns::new(format, limits))), ..self }
     }
 
     /// The AI is to finish what it is saying, and then to say goodbye.
-    pub(in crate::session) fn after_goodbye(now: Time, termination: Termination, limits: &Limits) -> Self {
+    pub(crate) fn after_goodbye(now: Time, termination: Termination, limits: &Limits) -> Self {
         let wait = Duration::from_millis(limits.finish_reply_ms);
         Self::new(now, termination, Words::Finishing, wait, limits)
     }
 
     /// Words of our own are queued and are the last ones.
-    pub(in crate::session) fn after_notice(now: Time, termination: Termination, limits: &Limits) -> Self {
+    pub(crate) fn after_notice(now: Time, termination: Termination, limits: &Limits) -> Self {
         Self::new(now, termination, Words::Playing, Duration::from_millis(limits.apology_ms), limits)
     }
 
     /// The caller is gone.
-    pub(in crate::session) fn unheard(now: Time, termination: Termination, limits: &Limits) -> Self {
+    pub(crate) fn unheard(now: Time, termination: Termination, limits: &Limits) -> Self {
         Self::new(now, termination, Words::Unheard, HANG_UP_GRACE, limits)
     }
 
     /// The caller is gone while last words are waited for. False when that was known.
-    pub(in crate::session) fn become_unheard(&mut self, now: Time) -> bool {
+    pub(crate) fn become_unheard(&mut self, now: Time) -> bool {
         let was_heard = self.words != Words::Unheard;
         if was_heard {
             self.turns = None;
@@ -148,41 +148,46 @@ impl Ending {
         was_heard
     }
 
+    /// Whether a farewell was asked for and has not begun.
+    pub(crate) fn awaits_farewell(&self) -> bool {
+        self.words == Words::Asked
+    }
+
     /// Whether last words go on over what the caller says.
-    pub(in crate::session) fn speaks_on(&self) -> bool {
+    pub(crate) fn speaks_on(&self) -> bool {
         !matches!(self.words, Words::Finishing | Words::Unheard)
     }
 
     /// The caller's audio, as the provider gets it.
-    pub(in crate::session) fn hear(&mut self, now: Time, pcm: &[i16]) {
+    pub(crate) fn hear(&mut self, now: Time, pcm: &[i16]) {
         self.turns.iter_mut().for_each(|turns| turns.hear(now, pcm));
     }
 
     /// The caller speaks. True if he has kept the call.
-    pub(in crate::session) fn on_speech_started(&mut self, now: Time, item: String) -> bool {
+    pub(crate) fn on_speech_started(&mut self, now: Time, item: String) -> bool {
         self.turns.as_mut().is_some_and(|turns| turns.on_started(now, item))
     }
 
-    pub(in crate::session) fn on_speech_stopped(&mut self, now: Time) {
+    pub(crate) fn on_speech_stopped(&mut self, now: Time) {
         self.on_progress(now);
         self.turns.iter_mut().for_each(|turns| turns.on_stopped(now));
     }
 
     /// The words of the caller's turn are known; `said` is what the AI said lately. True if he keeps the call by them.
-    pub(in crate::session) fn on_user_text(&mut self, item: &str, text: &str, language: &str, said: &str) -> bool {
+    pub(crate) fn on_user_text(&mut self, item: &str, text: &str, language: &str, said: &str) -> bool {
         self.turns.as_mut().is_some_and(|turns| turns.on_text(item, text, language, said))
     }
 
-    pub(in crate::session) const fn take_tool_call(&mut self) -> Option<String> {
+    pub(crate) const fn take_tool_call(&mut self) -> Option<String> {
         self.tool_call.take()
     }
 
-    pub(in crate::session) fn into_termination(self) -> Termination {
+    pub(crate) fn into_termination(self) -> Termination {
         self.termination
     }
 
     /// The AI hangs up while an end is already waited for: what it says in this response is its goodbye.
-    pub(in crate::session) fn on_hang_up(&mut self, now: Time) {
+    pub(crate) fn on_hang_up(&mut self, now: Time) {
         if self.words == Words::Finishing {
             self.words = Words::InThisResponse;
             self.due = now + self.generation;
@@ -190,13 +195,13 @@ impl Ending {
     }
 
     /// A sign that words are on their way.
-    pub(in crate::session) fn on_progress(&mut self, now: Time) {
+    pub(crate) fn on_progress(&mut self, now: Time) {
         if matches!(self.words, Words::InThisResponse | Words::Asked | Words::Generating { .. }) {
             self.due = now + self.generation;
         }
     }
 
-    pub(in crate::session) fn on_response_started(&mut self, now: Time, id: &str, purpose: Purpose) {
+    pub(crate) fn on_response_started(&mut self, now: Time, id: &str, purpose: Purpose) {
         self.on_progress(now);
         if self.words == Words::Asked && purpose == Purpose::Farewell {
             self.words = Words::Generating { response_id: id.to_owned() };
@@ -204,7 +209,7 @@ impl Ending {
     }
 
     /// A response is over. True when a farewell is to be asked for: not a word of one came.
-    pub(in crate::session) fn on_response_finished(&mut self, now: Time, id: &str, over: Over, queued_ms: u64) -> bool {
+    pub(crate) fn on_response_finished(&mut self, now: Time, id: &str, over: Over, queued_ms: u64) -> bool {
         match &self.words {
             Words::InThisResponse if over == Over::Wordless || over == Over::Stopped => {}
             Words::Generating { response_id } if response_id == id => {
@@ -227,14 +232,14 @@ impl Ending {
     }
 
     /// Nothing more will come: what is there is played.
-    pub(in crate::session) fn on_provider_gone(&mut self, now: Time, queued_ms: u64) {
+    pub(crate) fn on_provider_gone(&mut self, now: Time, queued_ms: u64) {
         if !matches!(self.words, Words::Unheard | Words::Played) {
             self.play(now, queued_ms);
         }
     }
 
     /// What to do by now, `silent` when nothing is queued or being played and `responding` while the AI is generating.
-    pub(in crate::session) fn step(&mut self, now: Time, silent: bool, responding: bool, queued_ms: u64) -> Step {
+    pub(crate) fn step(&mut self, now: Time, silent: bool, responding: bool, queued_ms: u64) -> Step {
         let (over, due) = (self.latest <= now, self.due <= now);
         if self.turns.as_mut().is_some_and(|turns| turns.decide(now, over)) {
             return Step::KeepTalking;
@@ -266,7 +271,7 @@ impl Ending {
     }
 
     /// When [`Self::step`] has something to do by time alone.
-    pub(in crate::session) fn deadline(&self) -> Time {
+    pub(crate) fn deadline(&self) -> Time {
         let turns = self.turns.as_ref().and_then(|turns| turns.deadline());
         let due = if self.words == Words::Played && self.is_undecided() { None } else { Some(self.due) };
         [turns, due].into_iter().flatten().fold(self.latest, Time::min)

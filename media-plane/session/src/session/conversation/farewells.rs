@@ -291,7 +291,7 @@ const PHRASES: [Phrases; 5] = [
 
 /// Whether the text is a goodbye in this language (a primary tag), or in English, which is said everywhere. A language that
 /// is not in the table, or empty: in any of the table.
-pub(in crate::session) fn is_goodbye(language: &str, text: &str) -> bool {
+pub(crate) fn is_goodbye(language: &str, text: &str) -> bool {
     let known = PHRASES.iter().any(|phrases| phrases.language == language);
     let tables = PHRASES.iter().filter(|phrases| !known || phrases.language == language || phrases.language == "en");
     let (mut goodbyes, mut fillers) = (Vec::new(), Vec::new());
@@ -316,13 +316,13 @@ pub(in crate::session) fn is_goodbye(language: &str, text: &str) -> bool {
 }
 
 /// Whether the text is a part of what we said ourselves.
-pub(in crate::session) fn is_echo(text: &str, said: &str) -> bool {
+pub(crate) fn is_echo(text: &str, said: &str) -> bool {
     let (echo, said) = (words(text), words(said));
     !echo.is_empty() && said.windows(echo.len()).any(|part| part == echo)
 }
 
 /// Whether there is nothing to read in the text: no word, or a note of the transcriber in brackets.
-pub(in crate::session) fn is_a_note(text: &str) -> bool {
+pub(crate) fn is_a_note(text: &str) -> bool {
     let text = text.trim();
     [('[', ']'), ('(', ')')].iter().any(|&(open, close)| {
         text.starts_with(open) && text.find(close).is_some_and(|end| end + close.len_utf8() == text.len())
@@ -330,7 +330,7 @@ pub(in crate::session) fn is_a_note(text: &str) -> bool {
 }
 
 /// The words, without case, accents of Latin letters and punctuation.
-pub(in crate::session) fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for letter in text.chars().flat_map(char::to_lowercase) {
         let word = words.last_mut().expect("there is always a word");

@@ -18,16 +18,13 @@
 use std::time::Duration;
 
 use voicebridge_audio::{
-    SAMPLE_RATE_HZ, Time,
+    Time,
     vad::{Vad, VadSettings},
 };
 
-use super::super::Session;
 use crate::{
     agent::{BargeIn, Reversible},
-    event::EventKind,
-    ports::Ports,
-    provider::{AudioFormat, ProviderCommand},
+    provider::AudioFormat,
 };
 
 /// A pause of this length within the caller's words begins the count of voice anew.
@@ -37,7 +34,7 @@ const ANSWER_WINDOW: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::session) struct Hold {
+pub(crate) struct Hold {
     settings: Reversible,
     vad: Vad,
     state: State,
@@ -45,8 +42,6 @@ pub(in crate::session) struct Hold {
     greets: bool,
     /// The caller's turn interrupted the AI.
     interrupted: bool,
-    /// The provider is generating.
-    responding: bool,
     /// A turn that was not answered, and whether it had words.
     unanswered: Option<Unanswered>,
     /// A turn came while the AI was hanging up.
@@ -73,7 +68,7 @@ struct Unanswered {
 
 impl Hold {
     /// Hears the caller in the provider's format. `None` when interruption is the provider's.
-    pub(in crate::session) fn new(barge_in: BargeIn, greets: bool, format: AudioFormat) -> Option<Self> {
+    pub(crate) fn new(barge_in: BargeIn, greets: bool, format: AudioFormat) -> Option<Self> {
         let BargeIn::Reversible(settings) = barge_in else { return None };
         let vad = VadSettings { prefix_ms: 0, silence_ms: WORD_GAP_MS, ..VadSettings::default() };
         Some(Self {
@@ -85,51 +80,112 @@ impl Hold {
             state: State::Quiet,
             greets,
             interrupted: false,
-            responding: false,
             unanswered: None,
             left: false,
         })
     }
 
     /// The caller's audio, as the provider gets it.
-    pub(in crate::session) fn hear(&mut self, pcm: &[i16]) {
+    pub(crate) fn hear(&mut self, pcm: &[i16]) {
         self.vad.push(pcm);
     }
 
     /// Forgets a pause: it is over, or playout was silenced for another reason.
-    pub(in crate::session) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.state = State::Quiet;
     }
 
     /// The AI hangs up: it speaks on over what the caller says.
-    pub(in crate::session) fn begin_closing(&mut self) {
+    pub(crate) fn begin_closing(&mut self) {
         self.left = false;
     }
 
     /// The caller kept the call. Whether his turn is in the conversation already; if not, it is answered once it is.
-    pub(in crate::session) fn end_closing(&mut self) -> bool {
+    pub(crate) fn end_closing(&mut self) -> bool {
         self.interrupted = !self.left;
         self.left
     }
 
-    pub(in crate::session) fn on_responding(&mut self, responding: bool) {
-        self.responding = responding;
-    }
-
     /// The words of the caller's turn are known.
-    pub(in crate::session) fn on_words(&mut self, text: &str) {
+    pub(crate) fn on_words(&mut self, text: &str) {
         if let Some(unanswered) = &mut self.unanswered {
             unanswered.words |= text.chars().any(char::is_alphanumeric);
         }
     }
 
-    pub(in crate::session) fn on_speech_stopped(&mut self) {
+    /// The caller made a sound that may become an interruption; when the AI's voice first was heard, and since when it is.
+    /// True if the reply is to pause.
+    pub(crate) fn on_speech_started(
+        &mut self,
+        now: Time,
+        first_voice: Option<Time>,
+        voice_since: Option<Time>,
+    ) -> bool {
+        if matches!(self.state, State::Held { .. }) {
+            return false;
+        }
+        self.interrupted = false;
+        let pauses = !self.is_protected(now, first_voice);
+        if pauses {
+            self.begin(now, voice_since);
+        } else {
+            self.state = State::Watching;
+        }
+        pauses
+    }
+
+    /// How the pause ends, as soon as that is clear.
+    pub(crate) fn judge(&mut self, now: Time, first_voice: Option<Time>) -> Option<Verdict> {
+        match self.state {
+            State::Quiet => None,
+            State::Watching if self.is_protected(now, first_voice) => None,
+            State::Held { .. } | State::Watching if self.is_sustained() => {
+                self.interrupted = true;
+                self.unanswered = None;
+                Some(Verdict::Interrupt)
+            }
+            State::Held { since, echo, .. } if since + self.hold() <= now => {
+                // An echo comes back with our voice: what is heard from now on proves nothing.
+                self.state = if echo { State::Quiet } else { State::Watching };
+                Some(Verdict::GoOn { held: now.since(since) })
+            }
+            State::Held { .. } | State::Watching => None,
+        }
+    }
+
+    pub(crate) fn on_speech_stopped(&mut self) {
         if self.state == State::Watching {
             self.state = State::Quiet;
         }
     }
 
-    pub(in crate::session) fn deadline(&self) -> Option<Time> {
+    /// The caller's turn is in the conversation. Whether it is answered: not if the AI is `speaking` and was not interrupted.
+    pub(crate) fn on_turn_taken(&mut self, now: Time, speaking: bool) -> bool {
+        let answered = std::mem::take(&mut self.interrupted) || !speaking;
+        self.unanswered = if answered { None } else { Some(Unanswered { since: now, words: false }) };
+        answered
+    }
+
+    /// The same, while the AI hangs up.
+    pub(crate) fn leave_turn(&mut self) {
+        self.interrupted = false;
+        self.left = true;
+    }
+
+    /// Whether what was said shortly before the AI's reply ended is to be answered now.
+    pub(crate) fn answer_late(&mut self, now: Time, speaking: bool, open: bool) -> bool {
+        let Some(Unanswered { since, words }) = self.unanswered else { return false };
+        if !open || since + ANSWER_WINDOW < now {
+            self.unanswered = None;
+        }
+        let answered = self.unanswered.is_some() && words && !speaking;
+        if answered {
+            self.unanswered = None;
+        }
+        answered
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
         match self.state {
             State::Held { since, .. } => Some(since + self.hold()),
             State::Quiet | State::Watching => None,
@@ -166,89 +222,14 @@ impl Hold {
     }
 }
 
-/// What a look at the hold says.
-enum Verdict {
+/// How a pause ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The caller interrupts.
     Interrupt,
-    GoOn { held: Duration },
-}
-
-impl Session {
-    /// The caller made a sound that may become an interruption.
-    pub(in crate::session) fn hold_back(&mut self, now: Time, ports: &mut dyn Ports) {
-        let Some(hold) = &mut self.hold else { return };
-        if matches!(hold.state, State::Held { .. }) {
-            return;
-        }
-        hold.interrupted = false;
-        if hold.is_protected(now, self.downlink.first_voice()) {
-            hold.state = State::Watching;
-        } else {
-            hold.begin(now, self.downlink.voice_since());
-            self.downlink.pause();
-        }
-        self.judge(now, ports);
-    }
-
-    /// Ends the pause as soon as it is clear how.
-    pub(in crate::session) fn judge(&mut self, now: Time, ports: &mut dyn Ports) {
-        let first_voice = self.downlink.first_voice();
-        let Some(hold) = &mut self.hold else { return };
-        let verdict = match hold.state {
-            State::Quiet => return,
-            State::Watching if hold.is_protected(now, first_voice) => return,
-            State::Held { .. } | State::Watching if hold.is_sustained() => Verdict::Interrupt,
-            State::Held { since, echo, .. } if since + hold.hold() <= now => {
-                // An echo comes back with our voice: what is heard from now on proves nothing.
-                hold.state = if echo { State::Quiet } else { State::Watching };
-                Verdict::GoOn { held: now.since(since) }
-            }
-            State::Held { .. } | State::Watching => return,
-        };
-        match verdict {
-            Verdict::Interrupt => {
-                hold.interrupted = true;
-                hold.unanswered = None;
-                self.barge_in(now, ports);
-            }
-            Verdict::GoOn { held } => {
-                self.downlink.resume();
-                if let Some((item_id, heard)) = self.downlink.playing() {
-                    let heard_ms = heard * 1_000 / u64::from(SAMPLE_RATE_HZ);
-                    let held_ms = held.as_millis() as u32;
-                    self.emit(now, EventKind::BargeInReverted { item_id, heard_ms, held_ms }, ports);
-                }
-            }
-        }
-    }
-
-    /// The caller's turn is in the conversation: answered, unless the AI is speaking and was not interrupted.
-    pub(in crate::session) fn on_turn_taken(&mut self, now: Time, ports: &mut dyn Ports) {
-        let idle = self.downlink.is_idle();
-        let open = self.is_open();
-        let Some(hold) = &mut self.hold else { return };
-        let interrupted = std::mem::take(&mut hold.interrupted);
-        if !open {
-            hold.left = true;
-            return;
-        }
-        if interrupted || (idle && !hold.responding) {
-            hold.unanswered = None;
-            self.ask(now, ProviderCommand::Reply, ports);
-        } else {
-            hold.unanswered = Some(Unanswered { since: now, words: false });
-        }
-    }
-
-    /// Answers what was said shortly before the AI's own reply ended.
-    pub(in crate::session) fn answer_late(&mut self, now: Time, ports: &mut dyn Ports) {
-        let (idle, open) = (self.downlink.is_idle(), self.is_open());
-        let Some(hold) = &mut self.hold else { return };
-        let Some(Unanswered { since, words }) = hold.unanswered else { return };
-        if !open || since + ANSWER_WINDOW < now {
-            hold.unanswered = None;
-        } else if words && idle && !hold.responding {
-            hold.unanswered = None;
-            self.ask(now, ProviderCommand::Reply, ports);
-        }
-    }
+    /// It was no interruption.
+    GoOn {
+        /// Length of the pause.
+        held: Duration,
+    },
 }

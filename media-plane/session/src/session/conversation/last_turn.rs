@@ -28,7 +28,7 @@ const VOICE_GAP_MS: u64 = 300;
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::session) struct LastTurns {
+pub(crate) struct LastTurns {
     turns: Vec<Turn>,
     voice: Voice,
     patience: Duration,
@@ -47,7 +47,7 @@ struct Turn {
 }
 
 impl LastTurns {
-    pub(in crate::session) fn new(format: AudioFormat, limits: &Limits) -> Self {
+    pub(crate) fn new(format: AudioFormat, limits: &Limits) -> Self {
         Self {
             turns: Vec::new(),
             voice: Voice::new(format),
@@ -57,22 +57,22 @@ impl LastTurns {
     }
 
     /// The caller's audio, as the provider gets it.
-    pub(in crate::session) fn hear(&mut self, now: Time, pcm: &[i16]) {
+    pub(crate) fn hear(&mut self, now: Time, pcm: &[i16]) {
         self.voice.hear(now, pcm);
     }
 
     /// Whether it is not clear yet if the call goes on.
-    pub(in crate::session) fn are_undecided(&self) -> bool {
+    pub(crate) fn are_undecided(&self) -> bool {
         !self.turns.is_empty()
     }
 
     /// A turn began. True if an older one kept the call.
-    pub(in crate::session) fn on_started(&mut self, now: Time, item: String) -> bool {
+    pub(crate) fn on_started(&mut self, now: Time, item: String) -> bool {
         self.turns.push(Turn { item, began: now, before_ms: self.voice.completed_ms, ended: None });
         self.turns.len() > MAX_TURNS && self.decide_by_voice(0)
     }
 
-    pub(in crate::session) fn on_stopped(&mut self, now: Time) {
+    pub(crate) fn on_stopped(&mut self, now: Time) {
         let heard_ms = self.voice.heard_ms();
         if let Some(turn) = self.turns.iter_mut().rev().find(|turn| turn.ended.is_none()) {
             turn.ended = Some((now, heard_ms - turn.before_ms));
@@ -80,7 +80,7 @@ impl LastTurns {
     }
 
     /// The words of an item are known. True if they keep the call.
-    pub(in crate::session) fn on_text(&mut self, item: &str, text: &str, language: &str, said: &str) -> bool {
+    pub(crate) fn on_text(&mut self, item: &str, text: &str, language: &str, said: &str) -> bool {
         let of_turn = |turn: &Turn| turn.item == item || turn.item.is_empty();
         let Some(index) = self.turns.iter().position(of_turn) else { return false };
         if farewells::is_a_note(text) {
@@ -92,7 +92,7 @@ impl LastTurns {
     }
 
     /// Decides what can be by now; `last_moment` whatever cannot wait. True if a turn keeps the call.
-    pub(in crate::session) fn decide(&mut self, now: Time, last_moment: bool) -> bool {
+    pub(crate) fn decide(&mut self, now: Time, last_moment: bool) -> bool {
         while let Some(index) = self.turns.iter().position(|turn| last_moment || self.due(turn) <= now) {
             if self.decide_by_voice(index) {
                 return true;
@@ -102,7 +102,7 @@ impl LastTurns {
     }
 
     /// When [`Self::decide`] has something to do by time alone.
-    pub(in crate::session) fn deadline(&self) -> Option<Time> {
+    pub(crate) fn deadline(&self) -> Option<Time> {
         self.turns.iter().map(|turn| self.due(turn)).min()
     }
 

@@ -9,10 +9,10 @@ use crate::{limits::Limits, provider::TextMode};
 
 /// What the caller heard of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::session) struct Said {
-    pub(in crate::session) item: String,
-    pub(in crate::session) text: String,
-    pub(in crate::session) interrupted: bool,
+pub(crate) struct Said {
+    pub(crate) item: String,
+    pub(crate) text: String,
+    pub(crate) interrupted: bool,
 }
 
 /// Items whose words are remembered after they were reported, for telling an echo of them.
@@ -20,7 +20,7 @@ const REMEMBERED: usize = 3;
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::session) struct Transcripts {
+pub(crate) struct Transcripts {
     items: VecDeque<Words>,
     /// Words lately reported, oldest first.
     reported: VecDeque<String>,
@@ -39,7 +39,7 @@ struct Words {
 }
 
 impl Transcripts {
-    pub(in crate::session) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             items: VecDeque::new(),
             reported: VecDeque::new(),
@@ -49,7 +49,7 @@ impl Transcripts {
     }
 
     /// Words of an item. Returns what became final by them.
-    pub(in crate::session) fn add(&mut self, item: &str, text: &str, mode: TextMode) -> Option<Said> {
+    pub(crate) fn add(&mut self, item: &str, text: &str, mode: TextMode) -> Option<Said> {
         let evicted = self.find_or_create(item);
         let words = self.items.iter_mut().find(|words| words.item == item)?;
         match mode {
@@ -64,13 +64,13 @@ impl Transcripts {
     }
 
     /// The voice of an item was played to its end.
-    pub(in crate::session) fn heard(&mut self, item: &str) -> Option<Said> {
+    pub(crate) fn heard(&mut self, item: &str) -> Option<Said> {
         self.items.iter_mut().filter(|words| words.item == item).for_each(|words| words.heard = true);
         self.take_if_said(item)
     }
 
     /// A response is over: no item gets more words, and one without a voice is never heard.
-    pub(in crate::session) fn response_finished(&mut self, has_voice: impl Fn(&str) -> bool) -> Vec<Said> {
+    pub(crate) fn response_finished(&mut self, has_voice: impl Fn(&str) -> bool) -> Vec<Said> {
         self.items.retain(|words| has_voice(&words.item));
         self.items.iter_mut().for_each(|words| words.complete = true);
         let ids: Vec<String> = self.items.iter().filter(|words| words.heard).map(|words| words.item.clone()).collect();
@@ -78,7 +78,7 @@ impl Transcripts {
     }
 
     /// The voice of an item was cut: its words are cut in proportion. `None` when no word was heard.
-    pub(in crate::session) fn cut(&mut self, cut: &Cut) -> Option<Said> {
+    pub(crate) fn cut(&mut self, cut: &Cut) -> Option<Said> {
         let position = self.items.iter().position(|words| words.item == cut.item)?;
         let words = self.items.remove(position).expect("the position was just found");
         let text = heard_part(&words.text, cut.heard_samples, cut.received_samples);
@@ -86,7 +86,7 @@ impl Transcripts {
     }
 
     /// Remembers what was reported.
-    pub(in crate::session) fn remember(&mut self, text: &str) {
+    pub(crate) fn remember(&mut self, text: &str) {
         if self.reported.len() == REMEMBERED {
             self.reported.pop_front();
         }
@@ -94,7 +94,7 @@ impl Transcripts {
     }
 
     /// What was said lately or is being said.
-    pub(in crate::session) fn said_lately(&self) -> String {
+    pub(crate) fn said_lately(&self) -> String {
         let texts = self.reported.iter().chain(self.items.iter().map(|words| &words.text));
         texts.flat_map(|text| [text.as_str(), " "]).collect()
     }

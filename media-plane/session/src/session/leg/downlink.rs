@@ -33,7 +33,7 @@ const G711_BITRATE_BPS: u32 = 64_000;
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::session) struct Downlink {
+pub(crate) struct Downlink {
     playout: Playout,
     codec: Codec,
     /// Of the AI's audio.
@@ -72,21 +72,16 @@ enum Tone {
 
 /// Counters since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::session) struct DownlinkStatistics {
-    pub(in crate::session) packets_sent: u64,
-    pub(in crate::session) longest_gap_ms: u32,
+pub(crate) struct DownlinkStatistics {
+    pub(crate) packets_sent: u64,
+    pub(crate) longest_gap_ms: u32,
     /// Slots of silence within replies because nothing was there.
-    pub(in crate::session) dry_slots: u64,
+    pub(crate) dry_slots: u64,
 }
 
 impl Downlink {
     /// The AI's audio comes in `format`: 24 kHz, or the law of the call itself. `seed` gives sequence number and timestamp their beginnings (RFC 3550, section 5.1: random).
-    pub(in crate::session) fn new(
-        offer: &Offer,
-        format: AudioFormat,
-        limits: &Limits,
-        seed: u64,
-    ) -> Result<Self, OpusError> {
+    pub(crate) fn new(offer: &Offer, format: AudioFormat, limits: &Limits, seed: u64) -> Result<Self, OpusError> {
         let codec = offer.audio.codec();
         let (settings, may_protect) = match &offer.audio {
             AudioOffer::Opus(opus) => (encoder_settings(opus), opus.in_band_fec),
@@ -129,12 +124,12 @@ impl Downlink {
     }
 
     /// Starts the send clock; the first slot is due at once.
-    pub(in crate::session) fn start(&mut self, now: Time) {
+    pub(crate) fn start(&mut self, now: Time) {
         self.pacer.get_or_insert(Pacer::new(now));
     }
 
     /// Sends what is due.
-    pub(in crate::session) fn run(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(crate) fn run(&mut self, now: Time, ports: &mut dyn Ports) {
         let due = self.pacer.as_mut().map_or(0, |pacer| pacer.take(now).slots);
         for _ in 0..due {
             self.send(now, ports);
@@ -191,7 +186,7 @@ impl Downlink {
     }
 
     /// Adapts the error correction to the loss the far side reports.
-    pub(in crate::session) fn protect(&mut self, now: Time, fraction_lost: u8) {
+    pub(crate) fn protect(&mut self, now: Time, fraction_lost: u8) {
         if !self.may_protect {
             return;
         }
@@ -201,7 +196,7 @@ impl Downlink {
     }
 
     /// The encoder's complexity, one of [`voicebridge_audio::opus::COMPLEXITIES`]; any other changes nothing.
-    pub(in crate::session) fn set_complexity(&mut self, complexity: u8) {
+    pub(crate) fn set_complexity(&mut self, complexity: u8) {
         self.apply(EncoderSettings { complexity, ..self.settings });
     }
 
@@ -212,16 +207,16 @@ impl Downlink {
     }
 
     /// Whether packets carry error correction at present.
-    pub(in crate::session) const fn is_protected(&self) -> bool {
+    pub(crate) const fn is_protected(&self) -> bool {
         self.settings.fec
     }
 
-    pub(in crate::session) const fn codec(&self) -> Codec {
+    pub(crate) const fn codec(&self) -> Codec {
         self.codec
     }
 
     /// Of the codec's payloads.
-    pub(in crate::session) const fn bitrate_bps(&self) -> u32 {
+    pub(crate) const fn bitrate_bps(&self) -> u32 {
         match self.codec {
             Codec::Opus => self.settings.bitrate_bps,
             Codec::G711(_) => G711_BITRATE_BPS,
@@ -229,7 +224,7 @@ impl Downlink {
     }
 
     /// Queues keys.
-    pub(in crate::session) fn send_dtmf(&mut self, digits: &str) -> Result<(), String> {
+    pub(crate) fn send_dtmf(&mut self, digits: &str) -> Result<(), String> {
         if self.telephone_event.is_none() {
             return Err("the caller's offer has no telephone-event".to_owned());
         }
@@ -237,12 +232,12 @@ impl Downlink {
     }
 
     /// Queues audio of an item. False when there is no room; nothing of it is taken then.
-    pub(in crate::session) fn push(&mut self, now: Time, item: &str, pcm: &[i16]) -> bool {
+    pub(crate) fn push(&mut self, now: Time, item: &str, pcm: &[i16]) -> bool {
         self.playout.push(now, item, pcm).is_ok()
     }
 
     /// Queues a whole item of ours, at 24 kHz whatever the AI's audio is.
-    pub(in crate::session) fn push_notice(&mut self, now: Time, item: &str, pcm: &[i16]) {
+    pub(crate) fn push_notice(&mut self, now: Time, item: &str, pcm: &[i16]) {
         // There is room: what was queued before was silenced.
         let _fits = match self.format {
             AudioFormat::Pcm => self.push(now, item, pcm),
@@ -251,72 +246,72 @@ impl Downlink {
         self.finish(item);
     }
 
-    pub(in crate::session) fn finish(&mut self, item: &str) {
+    pub(crate) fn finish(&mut self, item: &str) {
         self.playout.finish(item);
     }
 
     /// Silences at once.
-    pub(in crate::session) fn flush(&mut self) -> Vec<Cut> {
+    pub(crate) fn flush(&mut self) -> Vec<Cut> {
         self.playout.flush()
     }
 
     /// Holds back what is being played.
-    pub(in crate::session) fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         self.playout.pause();
     }
 
     /// Goes on with it.
-    pub(in crate::session) fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         self.playout.resume();
     }
 
     /// The item being played or waiting to be, and how many samples of it were sent.
-    pub(in crate::session) fn playing(&self) -> Option<(String, u64)> {
+    pub(crate) fn playing(&self) -> Option<(String, u64)> {
         let item = self.playout.current()?;
         Some((item.to_owned(), self.playout.heard(item)?.heard_samples))
     }
 
     /// When the AI's voice was first sent.
-    pub(in crate::session) const fn first_voice(&self) -> Option<Time> {
+    pub(crate) const fn first_voice(&self) -> Option<Time> {
         self.first_voice
     }
 
     /// Since when the AI's voice is being sent without a pause.
-    pub(in crate::session) const fn voice_since(&self) -> Option<Time> {
+    pub(crate) const fn voice_since(&self) -> Option<Time> {
         self.voice_since
     }
 
-    pub(in crate::session) fn take_completed(&mut self) -> Vec<Cut> {
+    pub(crate) fn take_completed(&mut self) -> Vec<Cut> {
         self.playout.take_completed()
     }
 
     /// Whether any audio of this item ever came.
-    pub(in crate::session) fn knows(&self, item: &str) -> bool {
+    pub(crate) fn knows(&self, item: &str) -> bool {
         self.playout.heard(item).is_some()
     }
 
     /// Audio waiting to be sent, milliseconds.
-    pub(in crate::session) const fn queued_ms(&self) -> u64 {
+    pub(crate) const fn queued_ms(&self) -> u64 {
         self.playout.queued_ms()
     }
 
-    pub(in crate::session) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.playout.is_idle()
     }
 
-    pub(in crate::session) fn deadline(&self) -> Option<Time> {
+    pub(crate) fn deadline(&self) -> Option<Time> {
         self.pacer.map(|pacer| pacer.deadline())
     }
 
-    pub(in crate::session) const fn statistics(&self) -> DownlinkStatistics {
+    pub(crate) const fn statistics(&self) -> DownlinkStatistics {
         self.statistics
     }
 
-    pub(in crate::session) fn played_ms(&self) -> u64 {
+    pub(crate) fn played_ms(&self) -> u64 {
         self.playout.statistics().played_samples * 1_000 / u64::from(SAMPLE_RATE_HZ)
     }
 
-    pub(in crate::session) fn underruns(&self) -> u64 {
+    pub(crate) fn underruns(&self) -> u64 {
         self.playout.statistics().underruns
     }
 }

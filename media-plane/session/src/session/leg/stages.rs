@@ -31,7 +31,7 @@ pub enum State {
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::session) struct Stages {
+pub(crate) struct Stages {
     mode: SignallingMode,
     stage: Option<Stage>,
     /// When ICE and DTLS were allowed to run.
@@ -41,13 +41,13 @@ pub(in crate::session) struct Stages {
 }
 
 impl Stages {
-    pub(in crate::session) fn new(now: Time, mode: SignallingMode) -> Self {
+    pub(crate) fn new(now: Time, mode: SignallingMode) -> Self {
         let connecting_since = (mode == SignallingMode::Immediate).then_some(now);
         Self { mode, stage: None, connecting_since, connected: false, active_since: None }
     }
 
     /// Takes a stage; one already passed changes nothing.
-    pub(in crate::session) fn advance(&mut self, now: Time, stage: Stage) {
+    pub(crate) fn advance(&mut self, now: Time, stage: Stage) {
         if self.stage >= Some(stage) {
             return;
         }
@@ -59,12 +59,12 @@ impl Stages {
         self.connecting_since.get_or_insert(now);
     }
 
-    pub(in crate::session) fn connect(&mut self) {
+    pub(crate) fn connect(&mut self) {
         self.connected = true;
     }
 
     /// Whether audio may begin, for the first time: both sides of the gate are open.
-    pub(in crate::session) fn activate(&mut self, now: Time) -> bool {
+    pub(crate) fn activate(&mut self, now: Time) -> bool {
         let opens = self.active_since.is_none() && self.connected && self.accepted();
         if opens {
             self.active_since = Some(now);
@@ -73,27 +73,27 @@ impl Stages {
     }
 
     /// The call is answered, as far as this session has to wait for that.
-    pub(in crate::session) fn accepted(&self) -> bool {
+    pub(crate) fn accepted(&self) -> bool {
         self.stage == Some(Stage::Accepted) || self.mode == SignallingMode::Immediate
     }
 
-    pub(in crate::session) const fn stage(&self) -> Option<Stage> {
+    pub(crate) const fn stage(&self) -> Option<Stage> {
         self.stage
     }
 
-    pub(in crate::session) const fn connected(&self) -> bool {
+    pub(crate) const fn connected(&self) -> bool {
         self.connected
     }
 
-    pub(in crate::session) const fn connecting_since(&self) -> Option<Time> {
+    pub(crate) const fn connecting_since(&self) -> Option<Time> {
         self.connecting_since
     }
 
-    pub(in crate::session) const fn active_since(&self) -> Option<Time> {
+    pub(crate) const fn active_since(&self) -> Option<Time> {
         self.active_since
     }
 
-    pub(in crate::session) const fn state(&self) -> State {
+    pub(crate) const fn state(&self) -> State {
         match (self.active_since, self.connected, self.connecting_since) {
             (Some(_), ..) => State::Active,
             (None, true, Some(_)) => State::Connected,

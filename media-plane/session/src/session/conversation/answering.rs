@@ -1,0 +1,122 @@
+//! Answers: which turns the AI is asked to answer, and what is done when an answer it owes does not come.
+
+use super::{
+    Conversation, Parts,
+    answer_watch::{Due, What},
+    cue,
+};
+use crate::{
+    ports::Watch,
+    provider::{
+        Failure, ProviderCommand, TextMode,
+        embedded::clips::{self, ClipName},
+    },
+    reason,
+};
+
+/// Item name of our own greeting in events.
+pub(super) const GREETING_ITEM: &str = "greeting";
+
+impl Conversation {
+    /// Gives the AI something that it owes an answer to.
+    pub(super) fn ask(&mut self, command: ProviderCommand<'_>, on: &mut Parts<'_>) {
+        on.command(command);
+        self.expect(What::Answer, on);
+    }
+
+    /// Something is owed from now on, by an AI that owes answers, in a call that goes on.
+    pub(super) fn expect(&mut self, what: What, on: &Parts<'_>) {
+        if self.is_open() && on.connections.capabilities().owes_answer {
+            self.answer.expect(on.now(), what, self.is_responding());
+        }
+    }
+
+    /// The caller's turn is over, or in the conversation: unless interruption is ours it is answered without being asked for.
+    pub(super) fn expect_answer_to_turn(&mut self, on: &Parts<'_>) {
+        if self.hold.is_none() || self.answer.was_spoken_into() {
+            self.expect(What::Answer, on);
+        }
+    }
+
+    /// The caller's turn is in the conversation: when interruption is ours, so is the answer.
+    pub(super) fn on_turn_taken(&mut self, on: &mut Parts<'_>) {
+        let speaking = !on.leg.is_silent() || self.is_responding();
+        let open = self.is_open();
+        let Some(hold) = &mut self.hold else { return };
+        if !open {
+            hold.leave_turn();
+        } else if hold.on_turn_taken(on.now(), speaking) {
+            self.ask(ProviderCommand::Reply, on);
+        }
+    }
+
+    /// Answers what was said shortly before the AI's own reply ended.
+    pub(super) fn answer_late(&mut self, on: &mut Parts<'_>) {
+        let speaking = !on.leg.is_silent() || self.is_responding();
+        let open = self.is_open();
+        let Some(hold) = &mut self.hold else { return };
+        if hold.answer_late(on.now(), speaking, open) {
+            self.ask(ProviderCommand::Reply, on);
+        }
+    }
+
+    /// Does what is due about an answer that does not come.
+    pub(super) fn watch_answer(&mut self, on: &mut Parts<'_>) {
+        if !self.is_open() {
+            self.answer.clear();
+        }
+        let audible = !on.leg.is_silent() && !self.cueing;
+        while let Some((due, what)) = self.answer.poll(on.now(), audible) {
+            match (due, what) {
+                (Due::Cue, _) => self.cue(on),
+                (Due::Ask, _) => self.ask_again(what, on),
+                (Due::GiveUp, What::Greeting) => self.greet_by_clip(on),
+                (Due::GiveUp, What::Answer) => {
+                    let message = format!("the AI gave no answer within {} ms, asked for again", self.limits.answer_ms);
+                    self.on_failed(Failure { code: "no_answer".to_owned(), message }, on);
+                }
+            }
+        }
+        on.watch(if self.answer.is_waiting() { Watch::TurnWaiting } else { Watch::Idle });
+    }
+
+    /// Tells of the silence, and asks for an answer of which nothing is on its way.
+    fn ask_again(&mut self, what: What, on: &mut Parts<'_>) {
+        let limit = self.limits.answer_ask_ms;
+        let (code, message) = if self.is_responding() {
+            ("silent_response", format!("the AI began a reply and is silent after {limit} ms"))
+        } else {
+            ("no_response", format!("the AI began no reply within {limit} ms"))
+        };
+        on.incident(reason::PROVIDER_SILENT, message, code.to_owned());
+        // First words are asked for until they are said or refused; a second time they would be said twice.
+        if what == What::Answer {
+            on.command(ProviderCommand::Interrupt(&[]));
+            on.command(ProviderCommand::Reply);
+        }
+    }
+
+    fn cue(&mut self, on: &mut Parts<'_>) {
+        if on.leg.active_since().is_some() {
+            on.leg.play_notice(on.now(), cue::ITEM, &cue::pcm());
+            self.cueing = true;
+        }
+    }
+
+    /// A cue gives way to whoever speaks.
+    pub(super) fn stop_cue(&mut self, on: &mut Parts<'_>) {
+        if std::mem::take(&mut self.cueing) && on.leg.playing().is_some_and(|(item, _)| item == cue::ITEM) {
+            on.leg.flush();
+        }
+    }
+
+    /// The AI does not say the first words: a clip in the language of the call does, so that the caller is not met by silence.
+    pub(super) fn greet_by_clip(&mut self, on: &mut Parts<'_>) {
+        let clip = clips::clip(&self.agent.primary_language(), ClipName::Greeting);
+        self.stop_cue(on);
+        self.greeted = true;
+        on.leg.play_notice(on.now(), GREETING_ITEM, &clip.pcm);
+        let said = self.transcripts.add(GREETING_ITEM, clip.text, TextMode::Final);
+        self.report_said(said, on);
+    }
+}

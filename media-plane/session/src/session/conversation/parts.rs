@@ -1,0 +1,41 @@
+//! What a conversation acts on: the leg it is heard on, the connections it speaks through, the log of events.
+
+use voicebridge_audio::Time;
+
+use super::super::{connections::Connections, context::Context, leg::Leg};
+use crate::{event::EventKind, ports::Watch, provider::ProviderCommand};
+
+/// See the module.
+pub(crate) struct Parts<'a> {
+    pub(crate) leg: &'a mut Leg,
+    pub(crate) connections: &'a mut Connections,
+    pub(crate) context: Context<'a>,
+}
+
+impl Parts<'_> {
+    pub(crate) const fn now(&self) -> Time {
+        self.context.now()
+    }
+
+    pub(crate) fn emit(&mut self, kind: EventKind) {
+        self.context.emit(kind);
+    }
+
+    pub(crate) fn incident(&mut self, reason: &'static str, message: String, upstream_code: String) {
+        self.context.incident(reason, message, upstream_code);
+    }
+
+    /// Has the AI do this.
+    pub(crate) fn command(&mut self, command: ProviderCommand<'_>) {
+        self.connections.command(self.context.now(), command, self.context.ports());
+    }
+
+    pub(crate) fn watch(&mut self, watch: Watch) {
+        self.connections.watch(watch, self.context.ports());
+    }
+
+    /// Lets go of the AI.
+    pub(crate) fn close_connections(&mut self) {
+        self.connections.close(self.context.ports());
+    }
+}

@@ -1,0 +1,100 @@
+//! What is reported of a conversation: who said what, which responses there were, which AI is there.
+
+use super::{Conversation, Parts, Reply, closing::Life, transcripts::Said};
+use crate::{
+    event::{EventKind, Milestone, Speaker, Usage},
+    provider::{Failure, ProviderCommand, TextMode},
+    reason,
+};
+
+impl Conversation {
+    pub(super) fn on_ready(&mut self, session_id: String, model: String, on: &mut Parts<'_>) {
+        self.report_ready(session_id, model, on);
+        on.emit(EventKind::Milestone(Milestone::ProviderSessionCreated));
+        // Prepared now, played once the call is answered.
+        on.command(ProviderCommand::Greet);
+    }
+
+    fn report_ready(&self, session_id: String, model: String, on: &mut Parts<'_>) {
+        let ready = EventKind::ProviderReady {
+            provider: on.connections.name(),
+            model,
+            provider_session_id: session_id,
+            duration_ms: on.now().since(self.started).as_millis() as u32,
+        };
+        on.emit(ready);
+    }
+
+    /// Another AI speaks from now on. What the one before it was saying ends with what came of it; what it owed is asked of
+    /// the new one.
+    pub(crate) fn on_took_over(&mut self, session_id: String, model: String, on: &mut Parts<'_>) {
+        self.report_ready(session_id, model, on);
+        let owed = self.answer.is_waiting();
+        if let Some(response_id) = self.reply.response_id.take() {
+            on.leg.finish(&self.reply.item);
+            self.on_response_finished(
+                response_id,
+                "incomplete".to_owned(),
+                "connection_replaced".to_owned(),
+                Usage::default(),
+                on,
+            );
+        }
+        self.reply = Reply::default();
+        if let Life::Closing(ending) = &self.life
+            && ending.awaits_farewell()
+        {
+            on.command(ProviderCommand::Farewell);
+        } else if owed {
+            self.ask(ProviderCommand::Reply, on);
+        }
+    }
+
+    /// An AI that was to take over is of no use; the one that speaks goes on.
+    pub(crate) fn on_successor_lost(failure: Failure, on: &mut Parts<'_>) {
+        on.incident(reason::PROVIDER_ERROR, failure.message, failure.code);
+    }
+
+    pub(super) fn on_user_text(&mut self, item_id: String, text: String, mode: TextMode, on: &mut Parts<'_>) {
+        let speaker = Speaker::Caller;
+        match mode {
+            TextMode::Append if text.is_empty() => {}
+            TextMode::Append => on.emit(EventKind::PartialTranscript { speaker, item_id, delta: text }),
+            TextMode::Final => {
+                if let Some(hold) = &mut self.hold {
+                    hold.on_words(&text);
+                }
+                if !text.is_empty() {
+                    let (item_id, text) = (item_id.clone(), text.clone());
+                    on.emit(EventKind::Transcript { speaker, item_id, text, interrupted: false });
+                }
+                self.on_last_words(&item_id, &text, on);
+            }
+        }
+    }
+
+    pub(super) fn on_agent_text(&mut self, item_id: String, text: &str, mode: TextMode, on: &mut Parts<'_>) {
+        let said = self.transcripts.add(&item_id, text, mode);
+        if mode == TextMode::Append && !text.is_empty() {
+            let delta = text.to_owned();
+            on.emit(EventKind::PartialTranscript { speaker: Speaker::Agent, item_id, delta });
+        }
+        self.report_said(said, on);
+    }
+
+    /// Reports what the agent said.
+    pub(super) fn report_said(&mut self, said: impl IntoIterator<Item = Said>, on: &mut Parts<'_>) {
+        for Said { item, text, interrupted } in said {
+            self.transcripts.remember(&text);
+            on.emit(EventKind::Transcript { speaker: Speaker::Agent, item_id: item, text, interrupted });
+        }
+    }
+
+    /// Reports the words of what was played to its end.
+    pub(super) fn on_played(&mut self, on: &mut Parts<'_>) {
+        for cut in on.leg.take_completed() {
+            let said = self.transcripts.heard(&cut.item);
+            self.report_said(said, on);
+        }
+    }
+}
