@@ -29,6 +29,8 @@ pub(crate) struct Connections {
     successor: Option<Connection>,
     /// Why the one that speaks is gone, while a successor may still save the call.
     lost: Option<Failure>,
+    /// One has been ready.
+    has_been_ready: bool,
     next_id: u32,
     ready_within_ms: u64,
 }
@@ -67,7 +69,7 @@ impl Connections {
     /// Of a session whose audio is in `format`.
     pub(crate) fn new(now: Time, provider: Box<dyn Provider>, format: AudioFormat, ready_within_ms: u64) -> Self {
         let speaking = Connection::new(now, ConnectionId(0), provider, format, ready_within_ms);
-        Self { speaking, successor: None, lost: None, next_id: 1, ready_within_ms }
+        Self { speaking, successor: None, lost: None, has_been_ready: false, next_id: 1, ready_within_ms }
     }
 
     /// Dials the first one.
@@ -123,6 +125,7 @@ impl Connections {
                     self.speaking.close(ports);
                     self.speaking = self.successor.take()?;
                     self.lost = None;
+                    self.has_been_ready = true;
                     return Some(Happened::TookOver { session_id, model });
                 }
                 ProviderEvent::Failed(failure) => {
@@ -136,7 +139,9 @@ impl Connections {
                 _ => {}
             }
         }
-        match self.speaking.next_event()? {
+        let event = self.speaking.next_event()?;
+        self.has_been_ready |= self.speaking.is_ready();
+        match event {
             ProviderEvent::Failed(failure) if self.successor.is_some() => {
                 self.speaking.close(ports);
                 self.lost = Some(failure);
@@ -172,6 +177,11 @@ impl Connections {
 
     pub(crate) const fn is_ready(&self) -> bool {
         self.speaking.is_ready()
+    }
+
+    /// Whether an AI was there at any time.
+    pub(crate) const fn have_been_ready(&self) -> bool {
+        self.has_been_ready
     }
 
     const fn is_gone(&self) -> bool {

@@ -56,7 +56,7 @@ fn lost_in_the_middle_of_a_reply_is_an_apology_and_then_the_end() {
     let sent = world.ports.rtp.len();
     world.closed(LOST);
     assert_eq!(world.incidents(), [("PROVIDER_LOST", "closed_1006".to_owned())]);
-    assert_eq!(world.ports.provider_closed, 1);
+    assert_eq!(world.ports.closed.len(), 1);
     world.run_ms(8_000);
     assert_eq!(world.ending(), failed("PROVIDER_LOST", "closed_1006"));
     let voice = world.voice_ms(sent);

@@ -44,18 +44,21 @@ pub(crate) struct Recorder {
     pub(crate) appends: Vec<(u64, usize)>,
     /// What they held, one after the other.
     pub(crate) appended: Vec<u8>,
-    pub(crate) provider_closed: u32,
-    /// Connections that were to be opened.
+    /// Connections that were to be opened, and to be closed.
     pub(crate) opened: Vec<ConnectionId>,
+    pub(crate) closed: Vec<ConnectionId>,
+    /// Which connection each request and each append went to.
+    pub(crate) requested_of: Vec<ConnectionId>,
+    pub(crate) appended_to: Vec<ConnectionId>,
     /// How closely the connection was to be watched, and since when.
     pub(crate) watched: Vec<(u64, Watch)>,
     pub(crate) events: Vec<Event>,
 }
 
 impl Recorder {
-    fn sent(&self, frame: Frame<'_>) -> Value {
+    fn sent(&self, connection: ConnectionId, frame: Frame<'_>) -> Value {
         let Frame::Text(message) = frame else { panic!("the protocol is text") };
-        assert_eq!(self.provider_closed, 0, "nothing is sent after the provider was closed: {message}");
+        assert!(!self.closed.contains(&connection), "nothing is sent after {connection:?} was closed: {message}");
         serde_json::from_str(message).unwrap()
     }
 }
@@ -76,13 +79,15 @@ impl Ports for Recorder {
         self.opened.push(connection);
     }
 
-    fn send_control(&mut self, _connection: ConnectionId, frame: Frame<'_>) {
-        let message = self.sent(frame);
+    fn send_control(&mut self, connection: ConnectionId, frame: Frame<'_>) {
+        let message = self.sent(connection, frame);
+        self.requested_of.push(connection);
         self.requests.push(message);
     }
 
-    fn send_audio(&mut self, _connection: ConnectionId, frame: Frame<'_>) {
-        let message = self.sent(frame);
+    fn send_audio(&mut self, connection: ConnectionId, frame: Frame<'_>) {
+        let message = self.sent(connection, frame);
+        self.appended_to.push(connection);
         assert_eq!(message["type"], "input_audio_buffer.append");
         let bytes = base64_simd::STANDARD.decode_to_vec(message["audio"].as_str().unwrap()).unwrap();
         self.appends.push((self.now_ms, bytes.len() / 2));
@@ -93,8 +98,8 @@ impl Ports for Recorder {
         self.watched.push((self.now_ms, watch));
     }
 
-    fn close_connection(&mut self, _connection: ConnectionId) {
-        self.provider_closed += 1;
+    fn close_connection(&mut self, connection: ConnectionId) {
+        self.closed.push(connection);
     }
 
     fn emit(&mut self, event: Event) {
@@ -221,7 +226,11 @@ impl World {
     }
 
     pub(crate) fn connection(&mut self, input: ConnectionInput<'_>) {
-        self.input(Input::Connection(ConnectionId::default(), input));
+        self.connection_of(ConnectionId::default(), input);
+    }
+
+    pub(crate) fn connection_of(&mut self, id: ConnectionId, input: ConnectionInput<'_>) {
+        self.input(Input::Connection(id, input));
     }
 
     /// The socket to the AI is open.
@@ -236,15 +245,23 @@ impl World {
 
     /// A message of the Realtime server, decoded as a driver does.
     pub(crate) fn server_text(&mut self, text: &str) {
+        self.server_text_of(ConnectionId::default(), text);
+    }
+
+    fn server_text_of(&mut self, id: ConnectionId, text: &str) {
         let frame = Frame::Text(text);
         match (self.decode)(frame) {
-            Decoded::Audio { response_id, item_id, bytes } => self.connection(ConnectionInput::Audio(AudioDelta {
-                response_id: &response_id,
-                item_id: &item_id,
-                bytes: &bytes,
-            })),
-            Decoded::Other => self.connection(ConnectionInput::Message(frame)),
+            Decoded::Audio { response_id, item_id, bytes } => {
+                let delta = AudioDelta { response_id: &response_id, item_id: &item_id, bytes: &bytes };
+                self.connection_of(id, ConnectionInput::Audio(delta));
+            }
+            Decoded::Other => self.connection_of(id, ConnectionInput::Message(frame)),
         }
+    }
+
+    /// An event of the Realtime server on another connection than the first.
+    pub(crate) fn server_of(&mut self, id: ConnectionId, event: &Value) {
+        self.server_text_of(id, &event.to_string());
     }
 
     /// An event of the Realtime server.
@@ -420,7 +437,14 @@ impl World {
         let durable: Vec<u64> =
             self.ports.events.iter().filter(|event| !event.kind.is_transient()).map(|event| event.sequence).collect();
         assert_eq!(durable, (1..=durable.len() as u64).collect::<Vec<_>>(), "gapless");
-        assert_eq!(self.ports.provider_closed, 1, "the provider is let go of once");
+        let mut closed = self.ports.closed.clone();
+        closed.sort();
+        closed.dedup();
+        assert_eq!(closed.len(), self.ports.closed.len(), "each connection is let go of once");
+        assert!(
+            closed.contains(&ConnectionId(0)) && self.ports.opened.iter().all(|id| closed.contains(id)),
+            "and all are"
+        );
         assert_eq!(self.session.deadline(), None);
         match self.kinds().last() {
             Some(EventKind::Ended { termination: Termination { result, reason, upstream_code, .. }, .. }) => {

@@ -24,6 +24,7 @@ mod passthrough;
 mod quality;
 mod reversible;
 mod stages;
+mod takeover;
 mod timeouts;
 mod transcripts;
 mod uplink;

@@ -75,7 +75,7 @@ impl Conversation {
 
     /// The AI is of no use any more.
     pub(super) fn on_failed(&mut self, failure: Failure, on: &mut Parts<'_>) {
-        let was_ready = on.connections.is_ready();
+        let was_ready = on.connections.have_been_ready();
         on.close_connections();
         if let Life::Closing(ending) = &mut self.life {
             // It was about to end anyway: what is there of the last words is still played.
