@@ -27,4 +27,7 @@ pub use ports::{
     AudioDelta, Command, ConnectionId, ConnectionInput, Frame, Input, Ports, ProviderClosed, ReceiverReport, RtpIn,
     RtpOut, Stage, Watch,
 };
-pub use session::{Session, Setup, SetupError, SignallingMode, State, SuccessorError};
+pub use session::{
+    CALLER, End, Gain, LegId, LegPacket, MAX_ROWS, PacketSink, Routing, Row, RowError, RowId, Session, Setup,
+    SetupError, SignallingMode, State, SuccessorError,
+};

@@ -1,8 +1,8 @@
 //! The session: one call from its answer to its end. It owns the four parts of a call and orders their steps, nothing else.
 //!
 //! ```text
-//!   Input ─▶ leg ── the caller's voice ──▶ conversation, connections ─▶ Ports
-//!            connections ── what the AI reports ──▶ conversation ── audio ──▶ leg ─▶ Ports
+//!   Input ─▶ leg ── the caller's voice ── routing ──▶ conversation, connections ─▶ Ports
+//!            connections ── what the AI reports ──▶ conversation ── routing ──▶ leg ─▶ Ports
 //! ```
 //!
 //! Flow of [`Session::handle`]: take the input, let the AI act, then give every part what is due by now (the caller's voice,
@@ -17,9 +17,11 @@ mod context;
 mod conversation;
 mod leg;
 mod log;
+mod routing;
 
 pub use connections::SuccessorError;
 pub use leg::{SignallingMode, State};
+pub use routing::{CALLER, End, Gain, LegId, LegPacket, MAX_ROWS, PacketSink, Routing, Row, RowError, RowId};
 
 use voicebridge_audio::{Time, codec::Codec, opus::OpusError, uplink::UplinkFrame};
 
@@ -80,6 +82,7 @@ pub struct Session {
     leg: Leg,
     conversation: Conversation,
     connections: Connections,
+    routing: Routing,
     log: Log,
 }
 
@@ -96,6 +99,7 @@ impl Session {
             leg: Leg::new(now, &LegSetup { offer, format, mode, limits, seed, elapsed_ms })?,
             connections: Connections::new(now, provider, format, limits.provider_ready_ms),
             conversation: Conversation::new(now, agent, limits, format),
+            routing: Routing::conversation(),
             log: Log::new(limits.incidents),
         };
         let mut context = Context::new(now, ports, &mut session.log);
@@ -165,6 +169,11 @@ impl Session {
         Ok(id)
     }
 
+    /// Who hears whom, to be changed: a recorder is a row more.
+    pub const fn routing_mut(&mut self) -> &mut Routing {
+        &mut self.routing
+    }
+
     /// When to call [`Session::handle`] even if nothing happens; `None` after the end.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
@@ -226,7 +235,7 @@ impl Session {
     fn run(&mut self, now: Time, clock: SendClock, ports: &mut dyn Ports) {
         for _ in 0..MAX_ROUNDS {
             if self.conversation.is_over() {
-                return;
+                break;
             }
             self.round(now, clock, ports);
             let due = match clock {
@@ -234,15 +243,16 @@ impl Session {
                 SendClock::Later => self.deadline_but_sending(),
             };
             if due.is_none_or(|due| due > now) {
-                return;
+                break;
             }
         }
+        self.tell_recorders(now);
     }
 
     fn round(&mut self, now: Time, clock: SendClock, ports: &mut dyn Ports) {
         if self.leg.activate(now) {
             // The first packet leaves before anything else is done.
-            self.leg.send(now, ports);
+            self.send(now, ports);
             self.converse(now, ports, |conversation, on| {
                 on.emit(EventKind::Milestone(Milestone::BridgeActive));
                 conversation.on_active(on);
@@ -268,7 +278,7 @@ impl Session {
         }
         self.report(now, ports);
         if clock == SendClock::Runs {
-            self.leg.send(now, ports);
+            self.send(now, ports);
         }
         self.converse(now, ports, Conversation::after_sending);
     }
@@ -296,19 +306,39 @@ impl Session {
     }
 
     fn on_rtp(&mut self, now: Time, packet: &RtpIn<'_>, ports: &mut dyn Ports) {
-        let Self { leg, conversation, connections, .. } = self;
-        leg.receive(now, packet, &mut |frame| hand_over(now, &frame, conversation, connections, ports));
+        let Self { leg, conversation, connections, routing, .. } = self;
+        if let Some(at) = leg.call_time(now) {
+            routing.packet(CALLER, at, LegPacket::Received(*packet));
+        }
+        leg.receive(now, packet, &mut |frame| hand_over(now, &frame, routing, conversation, connections, ports));
     }
 
     fn poll_leg(&mut self, now: Time, ports: &mut dyn Ports) {
-        let Self { leg, conversation, connections, .. } = self;
-        leg.poll(now, &mut |frame| hand_over(now, &frame, conversation, connections, ports));
+        let Self { leg, conversation, connections, routing, .. } = self;
+        leg.poll(now, &mut |frame| hand_over(now, &frame, routing, conversation, connections, ports));
+    }
+
+    fn send(&mut self, now: Time, ports: &mut dyn Ports) {
+        let Self { leg, routing, .. } = self;
+        let at = leg.call_time(now).unwrap_or_default();
+        leg.send(now, &mut |packet| {
+            routing.packet(CALLER, at, LegPacket::Sent(packet));
+            ports.send_rtp(packet);
+        });
+    }
+
+    fn tell_recorders(&mut self, now: Time) {
+        let at = self.leg.call_time(now).unwrap_or_default();
+        self.leg.take_over().for_each(|item| self.routing.item_heard(CALLER, at, &item));
+        while let Some(span) = self.leg.next_filled() {
+            self.routing.filled(CALLER, &span);
+        }
     }
 
     /// Has the conversation act on the other parts.
     fn converse(&mut self, now: Time, ports: &mut dyn Ports, act: impl FnOnce(&mut Conversation, &mut Parts<'_>)) {
-        let Self { leg, conversation, connections, log } = self;
-        act(conversation, &mut Parts { leg, connections, context: Context::new(now, ports, log) });
+        let Self { leg, conversation, connections, routing, log } = self;
+        act(conversation, &mut Parts { leg, connections, routing, context: Context::new(now, ports, log) });
     }
 }
 
@@ -320,14 +350,16 @@ fn format(agent: &Agent, codec: Codec, provider: &dyn Provider) -> AudioFormat {
     }
 }
 
-/// Gives a piece of the caller's voice to all who listen.
+/// Gives a piece of the caller's voice to the AI, as it is to hear it.
 fn hand_over(
     now: Time,
     frame: &UplinkFrame<'_>,
+    routing: &mut Routing,
     conversation: &mut Conversation,
     connections: &mut Connections,
     ports: &mut dyn Ports,
 ) {
-    conversation.hear(now, frame.pcm);
-    connections.audio(now, frame.pcm, ports);
+    let heard = routing.heard(End::Leg(CALLER), End::Ai, frame.pcm);
+    conversation.hear(now, heard);
+    connections.audio(now, heard, ports);
 }

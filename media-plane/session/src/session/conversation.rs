@@ -190,7 +190,7 @@ impl Conversation {
         self.stop_cue(on);
         self.on_farewell_progress(now);
         on.leg.on_answered(now);
-        if on.leg.play(now, &self.reply.item, pcm) || self.reply.overflowing {
+        if on.play(&self.reply.item, pcm) || self.reply.overflowing {
             return;
         }
         self.reply.overflowing = true;

@@ -21,13 +21,13 @@ use voicebridge_audio::{
     dtmf::Pressed,
     opus::OpusError,
     playout::Cut,
-    uplink::{Sink, Uplink},
+    uplink::{Sink, Span, Uplink},
 };
 
 use crate::{
     event::{Quality, Statistics, Termination},
     limits::Limits,
-    ports::{Ports, ReceiverReport, RtpIn, Stage},
+    ports::{ReceiverReport, RtpIn, RtpOut, Stage},
     provider::AudioFormat,
     reason,
     sdp::Offer,
@@ -57,6 +57,8 @@ pub(crate) struct Leg {
     report_every: Duration,
     next_report: Option<Time>,
     prefill_ms: u32,
+    /// Items that are over and were not taken.
+    over: Vec<Cut>,
 }
 
 /// What a leg begins with.
@@ -93,6 +95,7 @@ impl Leg {
             report_every: Duration::from_millis(limits.statistics_ms.max(1)),
             next_report: None,
             prefill_ms: limits.prefill_ms,
+            over: Vec::new(),
         })
     }
 
@@ -124,6 +127,11 @@ impl Leg {
 
     pub(crate) const fn active_since(&self) -> Option<Time> {
         self.stages.active_since()
+    }
+
+    /// The time of the call, once audio flows.
+    pub(crate) fn call_time(&self, now: Time) -> Option<Duration> {
+        self.stages.active_since().map(|active| now.since(active))
     }
 
     pub(crate) fn state(&self) -> State {
@@ -192,6 +200,11 @@ impl Leg {
         }
     }
 
+    /// The next stretch of the person's voice that its side did not send.
+    pub(crate) fn next_filled(&mut self) -> Option<Span> {
+        self.uplink.next_span()
+    }
+
     pub(crate) fn take_keys(&mut self, now: Time) -> Vec<Pressed> {
         self.keys.take(now)
     }
@@ -210,8 +223,8 @@ impl Leg {
     // To the person.
 
     /// Sends what is due.
-    pub(crate) fn send(&mut self, now: Time, ports: &mut dyn Ports) {
-        self.downlink.run(now, ports);
+    pub(crate) fn send(&mut self, now: Time, out: &mut dyn FnMut(RtpOut<'_>)) {
+        self.downlink.run(now, out);
     }
 
     /// Queues audio of an item. False when there is no room; nothing of it is taken then.
@@ -231,7 +244,9 @@ impl Leg {
 
     /// Silences at once; how far each item got.
     pub(crate) fn flush(&mut self) -> Vec<Cut> {
-        self.downlink.flush()
+        let cuts = self.downlink.flush();
+        self.over.extend_from_slice(&cuts);
+        cuts
     }
 
     /// Holds back what is being played.
@@ -251,7 +266,14 @@ impl Leg {
 
     /// Items played to their end since the last call.
     pub(crate) fn take_completed(&mut self) -> Vec<Cut> {
-        self.downlink.take_completed()
+        let completed = self.downlink.take_completed();
+        self.over.extend_from_slice(&completed);
+        completed
+    }
+
+    /// Items that are over since the last call, whether played to their end or not.
+    pub(crate) fn take_over(&mut self) -> std::vec::Drain<'_, Cut> {
+        self.over.drain(..)
     }
 
     /// Whether any audio of this item ever came.

@@ -23,6 +23,7 @@ mod pacing;
 mod passthrough;
 mod quality;
 mod reversible;
+mod routing;
 mod stages;
 mod takeover;
 mod timeouts;

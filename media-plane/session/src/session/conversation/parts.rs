@@ -1,14 +1,20 @@
-//! What a conversation acts on: the leg it is heard on, the connections it speaks through, the log of events.
+//! What a conversation acts on: the leg it is heard on, the connections it speaks through, who hears whom, the log of events.
 
 use voicebridge_audio::Time;
 
-use super::super::{connections::Connections, context::Context, leg::Leg};
+use super::super::{
+    connections::Connections,
+    context::Context,
+    leg::Leg,
+    routing::{CALLER, End, Routing},
+};
 use crate::{event::EventKind, ports::Watch, provider::ProviderCommand};
 
 /// See the module.
 pub(crate) struct Parts<'a> {
     pub(crate) leg: &'a mut Leg,
     pub(crate) connections: &'a mut Connections,
+    pub(crate) routing: &'a mut Routing,
     pub(crate) context: Context<'a>,
 }
 
@@ -28,6 +34,12 @@ impl Parts<'_> {
     /// Has the AI do this.
     pub(crate) fn command(&mut self, command: ProviderCommand<'_>) {
         self.connections.command(self.context.now(), command, self.context.ports());
+    }
+
+    /// Queues audio of an item of the AI's, as the caller is to hear it. False when there is no room.
+    pub(crate) fn play(&mut self, item: &str, pcm: &[i16]) -> bool {
+        let heard = self.routing.heard(End::Ai, End::Leg(CALLER), pcm);
+        self.leg.play(self.context.now(), item, heard)
     }
 
     pub(crate) fn watch(&mut self, watch: Watch) {

@@ -19,7 +19,7 @@ use voicebridge_audio::{
 
 use crate::{
     limits::Limits,
-    ports::{Ports, RtpOut},
+    ports::RtpOut,
     provider::AudioFormat,
     sdp::{AudioOffer, Offer, OpusOffer},
 };
@@ -129,17 +129,17 @@ impl Downlink {
     }
 
     /// Sends what is due.
-    pub(crate) fn run(&mut self, now: Time, ports: &mut dyn Ports) {
+    pub(crate) fn run(&mut self, now: Time, out: &mut dyn FnMut(RtpOut<'_>)) {
         let due = self.pacer.as_mut().map_or(0, |pacer| pacer.take(now).slots);
         for _ in 0..due {
-            self.send(now, ports);
+            self.send(now, out);
         }
     }
 
-    fn send(&mut self, now: Time, ports: &mut dyn Ports) {
+    fn send(&mut self, now: Time, out: &mut dyn FnMut(RtpOut<'_>)) {
         self.last_sent_at(now);
-        if !self.send_key(ports) {
-            self.send_audio(now, ports);
+        if !self.send_key(out) {
+            self.send_audio(now, out);
         }
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(self.codec.frame_rtp_units());
@@ -147,16 +147,16 @@ impl Downlink {
     }
 
     /// Sends a report on a key in place of this slot's audio, if there is one.
-    fn send_key(&mut self, ports: &mut dyn Ports) -> bool {
+    fn send_key(&mut self, out: &mut dyn FnMut(RtpOut<'_>)) -> bool {
         let (Some(payload_type), Some(key)) = (self.telephone_event, self.keys.next(self.timestamp)) else {
             return false;
         };
         let Outgoing { payload, timestamp, marker } = key;
-        ports.send_rtp(RtpOut { payload_type, sequence: self.sequence, timestamp, marker, payload: &payload });
+        out(RtpOut { payload_type, sequence: self.sequence, timestamp, marker, payload: &payload });
         true
     }
 
-    fn send_audio(&mut self, now: Time, ports: &mut dyn Ports) {
+    fn send_audio(&mut self, now: Time, out: &mut dyn FnMut(RtpOut<'_>)) {
         let mut pcm = [0; FRAME_SAMPLES];
         let pcm = &mut pcm[..FRAME_SAMPLES * self.format.sample_rate_hz() as usize / SAMPLE_RATE_HZ as usize];
         let slot = self.playout.next_frame(now, pcm);
@@ -175,7 +175,7 @@ impl Downlink {
         }
         let payload = encoded.map_or(&self.silence[..], |bytes| &self.packet[..bytes]);
         let (payload_type, sequence, timestamp) = (self.payload_type, self.sequence, self.timestamp);
-        ports.send_rtp(RtpOut { payload_type, sequence, timestamp, marker, payload });
+        out(RtpOut { payload_type, sequence, timestamp, marker, payload });
     }
 
     fn last_sent_at(&mut self, now: Time) {
