@@ -38,9 +38,17 @@ fn show(node: &Node, as_json: bool) -> anyhow::Result<()> {
 }
 
 fn line(node: &Node) -> String {
-    let (style, standing) = if node.draining { (WARN, "draining") } else { (GOOD, "takes calls") };
+    let (style, standing) = match node {
+        Node { media_threads_lost: 1.., .. } => (WARN, "impaired"),
+        Node { draining: true, .. } => (WARN, "draining"),
+        _ => (GOOD, "takes calls"),
+    };
+    let lost = match node.media_threads_lost {
+        0 => String::new(),
+        lost => format!("  {WARN}{lost} of {} media threads lost{WARN:#}", node.media_threads),
+    };
     format!(
-        "{}  {:<9} {style}{standing:<11}{style:#} {:>4} of {:<4} calls  load {:>3.0} %  {:<8} {DIM}{} {}{DIM:#}",
+        "{}  {:<9} {style}{standing:<11}{style:#} {:>4} of {:<4} calls  load {:>3.0} %  {:<8} {DIM}{} {}{DIM:#}{lost}",
         clean(&node.node_id),
         clean(&node.region),
         node.live_sessions,
@@ -73,6 +81,8 @@ mod tests {
         let expect =
             "node-1  sa        takes calls    3 of 80   calls  load  26 %  openai   0.1.0 http://10.0.0.7:3200";
         assert_eq!(shown(&node), expect);
-        assert!(shown(&Node { draining: true, ..node }).contains(" draining "));
+        assert!(shown(&Node { draining: true, ..node.clone() }).contains(" draining "));
+        let impaired = shown(&Node { media_threads: 4, media_threads_lost: 1, ..node });
+        assert!(impaired.contains(" impaired ") && impaired.ends_with("  1 of 4 media threads lost"), "{impaired}");
     }
 }

@@ -3,7 +3,8 @@
 //! Meta's relay is near the *user*, so the node should be too: the rules name regions for the caller's country or number
 //! prefix, and within a region the least loaded node goes first. Nodes that cannot take a call are left out. Nodes of
 //! other regions stay on the list as a last resort: a call far away is better than a call turned down. So do nodes that
-//! were full at their last beat, after all others: a slot may have been given back since, and the node itself decides.
+//! have lost some of their media threads, after all that have not, and after those the nodes that were full at their last
+//! beat: a slot may have been given back since, and the node itself decides.
 //!
 //! Rules, as in `VOICEBRIDGE_PLACEMENT`: `keys=regions` separated by `;`. Keys are ISO 3166 countries (`BR`), number
 //! prefixes (`+1787` or `1787`) or `*` for everybody else; regions are in order of preference:
@@ -32,11 +33,20 @@ pub struct NodeView {
     pub alive: bool,
     /// Busiest media thread, 0 to 1.
     pub media_load: f32,
+    /// Its media threads; 0 when it is too old to say.
+    pub media_threads: u32,
+    /// Of these, how many have died or hang.
+    pub media_threads_lost: u32,
 }
 
 impl NodeView {
     const fn can_take(&self) -> bool {
-        self.alive && !self.draining && self.max_sessions > 0
+        let has_threads = self.media_threads == 0 || self.media_threads_lost < self.media_threads;
+        self.alive && !self.draining && self.max_sessions > 0 && has_threads
+    }
+
+    const fn is_impaired(&self) -> bool {
+        self.media_threads_lost > 0
     }
 
     const fn was_full(&self) -> bool {
@@ -144,14 +154,15 @@ pub fn warm_up() {
     let _ = caller_country(PhoneNumber::parse("12125550123").as_ref(), None);
 }
 
-/// Nodes that may take a call, in the order to try them: those with a free slot first, then by preferred region, load, id.
+/// Nodes that may take a call, in the order to try them: those with a free slot first, of these the unimpaired, then by
+/// preferred region, load, id.
 #[must_use]
 pub fn order<'a>(nodes: &'a [NodeView], regions: &[String]) -> Vec<&'a NodeView> {
     let rank = |node: &NodeView| regions.iter().position(|region| *region == node.region).unwrap_or(regions.len());
     let mut candidates: Vec<&NodeView> = nodes.iter().filter(|node| node.can_take()).collect();
     candidates.sort_by(|a, b| {
-        (a.was_full(), rank(a))
-            .cmp(&(b.was_full(), rank(b)))
+        (a.was_full(), a.is_impaired(), rank(a))
+            .cmp(&(b.was_full(), b.is_impaired(), rank(b)))
             .then(a.load().total_cmp(&b.load()))
             .then_with(|| a.node_id.cmp(&b.node_id))
     });
@@ -172,6 +183,8 @@ mod tests {
             draining: false,
             alive: true,
             media_load: 0.0,
+            media_threads: 4,
+            media_threads_lost: 0,
         }
     }
 
@@ -194,6 +207,12 @@ mod tests {
         let dead = NodeView { alive: false, ..node("c", "sa", 0) };
         let zero = NodeView { max_sessions: 0, ..node("d", "sa", 0) };
         check(&[full, draining, dead, zero, node("e", "us", 9)], &["sa"], &["e", "a"]);
+
+        let full = node("a", "sa", 10);
+        let impaired = NodeView { media_threads_lost: 1, ..node("b", "sa", 0) };
+        let broken = NodeView { media_threads_lost: 4, ..node("c", "sa", 0) };
+        let old = NodeView { media_threads: 0, ..node("d", "eu", 0) };
+        check(&[full, impaired, broken, old, node("e", "us", 9)], &["sa"], &["d", "e", "b", "a"]);
 
         let busy = NodeView { media_load: 0.9, ..node("a", "sa", 0) };
         let odd = NodeView { media_load: f32::NAN, ..node("b", "sa", 5) };

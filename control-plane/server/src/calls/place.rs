@@ -112,6 +112,7 @@ fn label(why: &str) -> &'static str {
     match why {
         "NODE_FULL" => "NODE_FULL",
         "NODE_DRAINING" => "NODE_DRAINING",
+        "MEDIA_THREAD_LOST" => "MEDIA_THREAD_LOST",
         "UNAUTHENTICATED" => "UNAUTHENTICATED",
         "" => "UNREACHABLE",
         _ => "OTHER",

@@ -36,7 +36,7 @@ impl Fleet {
     }
 }
 
-fn to_wire(beat: Beat) -> media::Node {
+pub(super) fn to_wire(beat: Beat) -> media::Node {
     media::Node {
         node_id: beat.node_id,
         region: beat.region,
@@ -47,6 +47,8 @@ fn to_wire(beat: Beat) -> media::Node {
         media_load: beat.media_load,
         version: beat.version,
         provider: beat.provider,
+        media_threads: beat.media_threads,
+        media_threads_lost: beat.media_threads_lost,
     }
 }
 

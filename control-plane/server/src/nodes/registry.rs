@@ -33,6 +33,10 @@ pub struct Beat {
     pub version: String,
     /// Which AI answers there.
     pub provider: String,
+    /// Its media threads; 0 when it is too old to say.
+    pub media_threads: u32,
+    /// Of these, how many have died or hang.
+    pub media_threads_lost: u32,
 }
 
 /// Whether a node is there, as seen by who follows one of its calls.
@@ -136,6 +140,8 @@ impl Registry {
                 draining: entry.beat.draining,
                 alive: entry.stream.is_some(),
                 media_load: entry.beat.media_load,
+                media_threads: entry.beat.media_threads,
+                media_threads_lost: entry.beat.media_threads_lost,
             })
             .collect()
     }
@@ -215,6 +221,8 @@ mod tests {
             media_load: 0.0,
             version: String::new(),
             provider: String::new(),
+            media_threads: 1,
+            media_threads_lost: 0,
         }
     }
 

@@ -64,6 +64,7 @@ impl NodeService for Nodes {
             loopback_only: self.loopback_only,
             arrivals: self.arrivals.clone(),
             node_id: None,
+            threads_lost: 0,
         };
         let stop = self.stop.clone();
         let beats = request.into_inner();
@@ -84,6 +85,8 @@ struct Connection {
     loopback_only: bool,
     arrivals: mpsc::Sender<(String, String)>,
     node_id: Option<String>,
+    /// As its last beat said.
+    threads_lost: u32,
 }
 
 impl Connection {
@@ -123,6 +126,10 @@ impl Connection {
             }
             Some(_) => {}
             None => self.node_id = Some(id.clone()),
+        }
+        let (threads, threads_lost) = (beat.media_threads, beat.media_threads_lost);
+        if threads_lost != std::mem::replace(&mut self.threads_lost, threads_lost) {
+            tracing::warn!(node = id, threads, threads_lost, "media threads of a node died, hang, or go on again");
         }
         let region = beat.region.clone();
         if self.registry.beat(self.stream, beat, Instant::now()) {
@@ -178,6 +185,8 @@ fn read_beat(node: media::Node, loopback_only: bool) -> Result<Beat, Status> {
         media_load: node.media_load,
         version: node.version,
         provider: node.provider,
+        media_threads: node.media_threads,
+        media_threads_lost: node.media_threads_lost,
     })
 }
 
@@ -189,7 +198,7 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::fleet, *};
 
     fn node(id: &str, url: &str) -> media::Node {
         media::Node {
@@ -199,6 +208,28 @@ mod tests {
             max_sessions: 1,
             ..media::Node::default()
         }
+    }
+
+    #[test]
+    fn all_that_a_beat_says_reaches_placement_and_operators() {
+        let beat = Beat {
+            node_id: "n".to_owned(),
+            region: "sa".to_owned(),
+            url: "http://10.0.0.7:3200".to_owned(),
+            live_sessions: 3,
+            max_sessions: 80,
+            draining: true,
+            media_load: 0.5,
+            version: "0.1.0".to_owned(),
+            provider: "openai".to_owned(),
+            media_threads: 4,
+            media_threads_lost: 1,
+        };
+        assert_eq!(read_beat(fleet::to_wire(beat.clone()), false).ok().as_ref(), Some(&beat));
+        let registry = Registry::new(std::time::Duration::from_secs(3));
+        registry.beat(1, beat, Instant::now());
+        let view = registry.views().remove(0);
+        assert_eq!((view.media_threads, view.media_threads_lost, view.draining), (4, 1, true));
     }
 
     #[test]
