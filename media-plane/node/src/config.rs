@@ -283,7 +283,7 @@ impl Config {
     /// Every mistake at once.
     pub fn resolve(raw: RawConfig) -> Result<Self, ConfigErrors> {
         let mut errors = parse::Errors::default();
-        let node_token = parse::text(raw.node_token).map(SecretString::from);
+        let node_token = errors.secret("VOICEBRIDGE_NODE_TOKEN", raw.node_token).map(SecretString::from);
         let listen = parse::text(raw.listen).map(|text| errors.socket_address("VOICEBRIDGE_MEDIA_LISTEN", &text));
         let (listen, loopback_by_default) = match listen {
             Some(address) => {
@@ -330,10 +330,10 @@ impl Config {
             provider: errors.provider(
                 parse::text(raw.provider),
                 parse::OpenAiRaw {
-                    api_key: parse::text(raw.openai_api_key),
-                    organisation: parse::text(raw.openai_org_id),
-                    project: parse::text(raw.openai_project_id),
-                    model: parse::text(raw.openai_model),
+                    api_key: raw.openai_api_key,
+                    organisation: raw.openai_org_id,
+                    project: raw.openai_project_id,
+                    model: raw.openai_model,
                     url: parse::text(raw.openai_url),
                 },
             ),

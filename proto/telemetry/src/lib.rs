@@ -12,6 +12,7 @@ pub mod auth;
 mod context;
 mod logs;
 mod metrics;
+pub mod secret;
 mod settings;
 pub mod status;
 mod tls;

@@ -9,6 +9,7 @@ use std::{
 use http::Uri;
 use secrecy::SecretString;
 use voicebridge_core::placement::Rules;
+use voicebridge_telemetry::secret;
 
 use super::{
     ApiKey, CallbackTarget, Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, GraphAccess, Origins, WhatsApp,
@@ -73,11 +74,13 @@ impl Errors {
     ) -> Result<WhatsApp, Vec<&'static str>> {
         let access_token = self.secret("WHATSAPP_ACCESS_TOKEN", access_token);
         let phone_number_id = text(phone_number_id);
-        if phone_number_id.as_ref().is_some_and(|id| !id.bytes().all(|b| b.is_ascii_alphanumeric())) {
-            self.add(
+        match phone_number_id.as_deref().map(|id| (secret::unquoted(id), id)) {
+            Some((Err(rule), _)) => self.add("WHATSAPP_PHONE_NUMBER_ID", rule),
+            Some((Ok(()), id)) if !id.bytes().all(|b| b.is_ascii_alphanumeric()) => self.add(
                 "WHATSAPP_PHONE_NUMBER_ID",
                 "must be letters and digits only: Meta's id of the number, not the number",
-            );
+            ),
+            _ => {}
         }
         let app_secret = self.secret("WHATSAPP_APP_SECRET", app_secret);
         let verify_token = self.secret("WHATSAPP_VERIFY_TOKEN", verify_token);
@@ -118,6 +121,14 @@ impl Errors {
                 return None;
             }
         };
+        if let Err(rule) = secret::unquoted(&url) {
+            self.add(URL, rule);
+            return None;
+        }
+        if let Err(rule) = secret::check(&secret) {
+            self.add(SECRET, rule);
+            return None;
+        }
         let usable = url.parse::<Uri>().is_ok_and(|uri| {
             let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
             matches!(uri.scheme_str(), Some("http" | "https")) && plain
@@ -137,11 +148,11 @@ impl Errors {
         Some(CallbackTarget { url, key: key.into() })
     }
 
-    /// Goes into an HTTP header or a comparison: visible ASCII. The message never shows it.
+    /// Goes into an HTTP header or a comparison. The message never shows it.
     pub(super) fn secret(&mut self, variable: &'static str, value: Option<String>) -> Option<SecretString> {
         let value = text(value)?;
-        if !value.bytes().all(|b| b.is_ascii_graphic()) {
-            self.add(variable, "must be visible ASCII without spaces");
+        if let Err(rule) = secret::check(&value) {
+            self.add(variable, rule);
         }
         Some(SecretString::from(value))
     }
@@ -188,8 +199,10 @@ impl Errors {
 
     pub(super) fn database(&mut self, variable: &'static str, value: Option<String>, default: &str) -> String {
         let url = text(value).unwrap_or_else(|| default.to_owned());
-        if !url.starts_with("sqlite:") {
-            // The URL may hold a password.
+        // The URL may hold a password.
+        if let Err(rule) = secret::unquoted(&url) {
+            self.add(variable, rule);
+        } else if !url.starts_with("sqlite:") {
             self.add(
                 variable,
                 "must begin with sqlite:// (e.g. sqlite://voicebridge.db), the one database served so far",

@@ -122,6 +122,83 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
     }
 }
 
+/// Values as they come out of env files, shells and dashboards.
+#[test]
+fn what_came_with_a_secret_is_named_or_taken_off() {
+    const URL: &str = "https://holder.example/calls";
+    const KEY: &str = "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0";
+    let resolve =
+        |token: &str, number: &str, app: &str, verify: &str, node: &str, keys: &str, database: &str, key: &str| {
+            Config::resolve(RawConfig {
+                whatsapp_access_token: some(token),
+                whatsapp_phone_number_id: some(number),
+                whatsapp_app_secret: some(app),
+                whatsapp_verify_token: some(verify),
+                node_token: some(node),
+                api_keys: some(keys),
+                database_url: some(database),
+                callback_url: some(URL),
+                callback_secret: some(key),
+                ..Default::default()
+            })
+        };
+    // A line end at the end is the file's, and so are spaces around it.
+    let config = resolve("EAAG\r\n", "106\n", "secret\n", " verify\n", "node\n", "one\n", "sqlite://x.db\n", KEY);
+    let config = config.unwrap();
+    let whatsapp = config.whatsapp.unwrap();
+    assert_eq!(
+        [&whatsapp.access_token, &whatsapp.app_secret, &whatsapp.verify_token, config.node_token.as_ref().unwrap()]
+            .map(|secret| secret.expose_secret().to_owned()),
+        ["EAAG", "secret", "verify", "node"]
+    );
+    assert_eq!((whatsapp.phone_number_id.as_str(), config.database_url.as_str()), ("106", "sqlite://x.db"));
+
+    let all = [
+        "DATABASE_URL",
+        "VOICEBRIDGE_API_KEYS",
+        "VOICEBRIDGE_CALLBACK_SECRET",
+        "VOICEBRIDGE_NODE_TOKEN",
+        "WHATSAPP_ACCESS_TOKEN",
+        "WHATSAPP_APP_SECRET",
+        "WHATSAPP_PHONE_NUMBER_ID",
+        "WHATSAPP_VERIFY_TOKEN",
+    ];
+    let named = |result: Result<Config, ConfigErrors>, word: &str| {
+        let errors = result.unwrap_err();
+        let text = errors.to_string();
+        assert!(!["EAAG", "hunter2", "106", "c2Vj"].iter().any(|value| text.contains(value)), "{text}");
+        assert!(errors.0.iter().all(|error| error.rule.contains(word)), "{text}");
+        let mut named: Vec<_> = errors.0.iter().map(|error| error.variable).collect();
+        named.sort_unstable();
+        named
+    };
+    for quote in ['"', '\''] {
+        let put = |value: &str| format!("{quote}{value}{quote}");
+        let result = resolve(
+            &put("EAAG"),
+            &put("106"),
+            &put("hunter2"),
+            &put("hunter2"),
+            &put("hunter2"),
+            &put("hunter2"),
+            &put("sqlite://x.db"),
+            &put(KEY),
+        );
+        assert_eq!(named(result, "quote"), all);
+    }
+    let two = "hunter2\nhunter2";
+    let result = resolve(two, "106", two, two, two, two, "sqlite://x.db", two);
+    let expect = [
+        "VOICEBRIDGE_API_KEYS",
+        "VOICEBRIDGE_CALLBACK_SECRET",
+        "VOICEBRIDGE_NODE_TOKEN",
+        "WHATSAPP_ACCESS_TOKEN",
+        "WHATSAPP_APP_SECRET",
+        "WHATSAPP_VERIFY_TOKEN",
+    ];
+    assert_eq!(named(result, "line end"), expect);
+}
+
 #[test]
 fn keys_with_and_without_scopes() {
     let keys = |text: &str| {

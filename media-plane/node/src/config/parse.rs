@@ -12,6 +12,7 @@ use http::{Uri, uri::Scheme};
 use secrecy::SecretString;
 use voicebridge_audio::governor::{Governor, GovernorSettings};
 use voicebridge_session::agent::Agent;
+use voicebridge_telemetry::secret;
 
 use super::{Config, ConfigError, ConfigErrors, OpenAiConfig, ProviderConfig};
 
@@ -43,6 +44,15 @@ impl Errors {
 
     pub(super) fn finish(self, config: Config) -> Result<Config, ConfigErrors> {
         if self.0.is_empty() { Ok(config) } else { Err(ConfigErrors(self.0)) }
+    }
+
+    /// Trimmed; empty counts as unset. Other than with settings that are no secret, the message never shows the value.
+    pub(super) fn secret(&mut self, variable: &'static str, value: Option<String>) -> Option<String> {
+        let value = text(value)?;
+        if let Err(rule) = secret::check(&value) {
+            self.add(variable, rule);
+        }
+        Some(value)
     }
 
     pub(super) fn socket_address(&mut self, variable: &'static str, text: &str) -> SocketAddr {
@@ -149,7 +159,7 @@ impl Errors {
     pub(super) fn provider(&mut self, provider: Option<String>, openai: OpenAiRaw) -> ProviderConfig {
         match provider.as_deref() {
             Some("embedded") => ProviderConfig::Embedded,
-            None if openai.api_key.is_none() => ProviderConfig::Embedded,
+            None if text(openai.api_key.clone()).is_none() => ProviderConfig::Embedded,
             Some("openai") | None => self.openai(openai),
             Some(other) => {
                 self.add("VOICEBRIDGE_PROVIDER", format!("is {other:?}; it must be `openai` or `embedded`"));
@@ -159,26 +169,20 @@ impl Errors {
     }
 
     fn openai(&mut self, raw: OpenAiRaw) -> ProviderConfig {
-        let api_key = raw.api_key.unwrap_or_else(|| {
+        let api_key = self.secret("OPENAI_API_KEY", raw.api_key).unwrap_or_else(|| {
             self.add("OPENAI_API_KEY", "is not set, but VOICEBRIDGE_PROVIDER is `openai`");
             String::new()
         });
-        for (variable, value) in [
-            ("OPENAI_API_KEY", Some(&api_key)),
-            ("OPENAI_ORG_ID", raw.organisation.as_ref()),
-            ("OPENAI_PROJECT_ID", raw.project.as_ref()),
-            ("OPENAI_REALTIME_MODEL", raw.model.as_ref()),
-        ] {
-            if value.is_some_and(|value| !value.bytes().all(|byte| byte.is_ascii_graphic())) {
-                self.add(variable, "holds characters that an HTTP header or URL cannot carry; use visible ASCII");
-            }
-        }
+        let organisation = self.secret("OPENAI_ORG_ID", raw.organisation);
+        let project = self.secret("OPENAI_PROJECT_ID", raw.project);
+        // No secret, but it goes into the same request.
+        let model = self.secret("OPENAI_REALTIME_MODEL", raw.model);
         let url = self.websocket_url("OPENAI_REALTIME_URL", raw.url.unwrap_or_else(|| OPENAI_URL.to_owned()));
         ProviderConfig::OpenAi(OpenAiConfig {
             api_key: SecretString::from(api_key),
-            organisation: raw.organisation.unwrap_or_default(),
-            project: raw.project.unwrap_or_default(),
-            model: raw.model.unwrap_or_default(),
+            organisation: organisation.unwrap_or_default(),
+            project: project.unwrap_or_default(),
+            model: model.unwrap_or_default(),
             url,
         })
     }

@@ -25,6 +25,7 @@ fn raw(pairs: &[(&str, &str)]) -> RawConfig {
             "VOICEBRIDGE_AGENT" => &mut raw.agent,
             "OPENAI_API_KEY" => &mut raw.openai_api_key,
             "OPENAI_ORG_ID" => &mut raw.openai_org_id,
+            "OPENAI_PROJECT_ID" => &mut raw.openai_project_id,
             "OPENAI_REALTIME_MODEL" => &mut raw.openai_model,
             "OPENAI_REALTIME_URL" => &mut raw.openai_url,
             "VOICEBRIDGE_DRAIN_S" => &mut raw.drain_s,
@@ -112,6 +113,39 @@ fn the_key_leaves_the_machine_encrypted_only() {
     }
     let errors = wrong(&[("OPENAI_API_KEY", "sk-\u{e9}")], &["OPENAI_API_KEY"]);
     assert!(!errors.to_string().contains("sk-"), "{errors}");
+}
+
+/// Values as they come out of env files, shells and dashboards.
+#[test]
+fn what_came_with_a_secret_is_named_or_taken_off() {
+    const SECRETS: [&str; 4] = ["OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "VOICEBRIDGE_NODE_TOKEN"];
+    let set = |value: &'static str| SECRETS.map(|variable| (variable, value));
+    // A line end at the end is the file's, and so are spaces around it.
+    for around in ["s3cret\n", "s3cret\r\n", " s3cret\t"] {
+        let config = ok(&set(around));
+        let ProviderConfig::OpenAi(openai) = &config.provider else { panic!("{:?}", config.provider) };
+        let taken = [openai.api_key.expose_secret(), &openai.organisation, &openai.project];
+        assert_eq!(taken, ["s3cret"; 3]);
+        assert_eq!(config.node_token.as_ref().unwrap().expose_secret(), "s3cret");
+    }
+    for (value, word) in [
+        ("\"s3cret\"", "quote"),
+        ("'s3cret'", "quote"),
+        ("\"s3cret", "quote"),
+        ("s3cret\ns3cret", "line end"),
+        ("s3cret\rs3cret", "line end"),
+        ("s3cret # of the test account", "space"),
+        ("s\u{e9}cret", "visible ASCII"),
+    ] {
+        let errors = Config::resolve(raw(&set(value))).unwrap_err();
+        let mut named: Vec<&str> = errors.0.iter().map(|error| error.variable).collect();
+        named.sort_unstable();
+        assert_eq!(named, SECRETS, "{value:?}");
+        assert!(errors.0.iter().all(|error| error.rule.contains(word)), "{value:?}: {errors}");
+        assert!(!errors.to_string().contains("cret #") && !errors.to_string().contains("s3cret"), "{errors}");
+    }
+    // Set to quotes only, as an env file does that empties it.
+    wrong(&[("OPENAI_API_KEY", "\"\"")], &["OPENAI_API_KEY"]);
 }
 
 #[test]
