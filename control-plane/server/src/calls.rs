@@ -104,7 +104,9 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, live: Arc::default() }
+        let calls = Self { shared, live: Arc::default() };
+        show_live(&calls.lock());
+        calls
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Handle>> {
@@ -162,7 +164,7 @@ impl Calls {
         let Some(mailbox) = self.reserve(&call_id) else { return Ok(Claim::Duplicate) };
         let claim = self.shared.store.claim(&new).await;
         if !matches!(claim, Ok(Claim::Claimed)) {
-            self.lock().remove(&call_id);
+            self.release(&call_id);
             return claim;
         }
         let signalling = signalling(new.holder);
@@ -187,14 +189,19 @@ impl Calls {
     }
 
     fn reserve(&self, call_id: &CallId) -> Option<Mailbox> {
-        match self.lock().entry(call_id.clone()) {
-            std::collections::hash_map::Entry::Occupied(_) => None,
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                let (handle, mailbox) = handle::channel();
-                entry.insert(handle);
-                Some(mailbox)
-            }
-        }
+        let mut live = self.lock();
+        let std::collections::hash_map::Entry::Vacant(entry) = live.entry(call_id.clone()) else { return None };
+        let (handle, mailbox) = handle::channel();
+        entry.insert(handle);
+        show_live(&live);
+        Some(mailbox)
+    }
+
+    /// It has no task, or no longer.
+    fn release(&self, call_id: &CallId) {
+        let mut live = self.lock();
+        live.remove(call_id);
+        show_live(&live);
     }
 
     /// Runs a call's task. A panic in it ends that call only, with a reason.
@@ -204,13 +211,12 @@ impl Calls {
         let actor = actor::Actor::new(Arc::clone(&self.shared), begun.row, begun.offer, mailbox);
         self.shared.tasks.spawn(async move {
             let ran = AssertUnwindSafe(actor.run(begun.step, begun.first)).catch_unwind().await;
-            calls.lock().remove(&call_id);
+            calls.release(&call_id);
             if ran.is_err() {
                 tracing::error!(%call_id, "the call's task panicked; the call is ended");
                 calls.end_panicked(&call_id).await;
             }
         });
-        metrics::gauge!("voicebridge_control_live_calls").set(self.count() as f64);
     }
 
     /// The task is gone but the call is not: tell Meta and the node from the record. A second panic closes it at once.
@@ -399,6 +405,11 @@ impl Calls {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }
+}
+
+/// Under the lock, at every change: the gauge never shows what was.
+fn show_live(live: &HashMap<CallId, Handle>) {
+    metrics::gauge!("voicebridge_control_live_calls").set(live.len() as f64);
 }
 
 pub(crate) fn signalling(holder: Holder) -> Signalling {

@@ -11,7 +11,7 @@ use tonic::{
 };
 use tonic_health::ServingStatus;
 use voicebridge_core::placement;
-use voicebridge_telemetry::install_tls;
+use voicebridge_telemetry::{install_metrics, install_tls};
 
 use crate::{
     access::{Keyring, TOKEN_KEY},
@@ -48,6 +48,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     install_tls();
+    // Before anything is counted.
+    install_metrics();
     let warm = tokio::task::spawn_blocking(placement::warm_up);
     let store = Sqlite::open(&config.database_url).await.context("DATABASE_URL cannot be used")?;
     let cursor_key = store.own_key(CURSOR_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;

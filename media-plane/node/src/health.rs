@@ -4,7 +4,7 @@
 //! helps. Its other threads take calls all the same, and the node ends itself for none of this: whoever runs it decides, and
 //! those who follow its sessions still read how they ended.
 //!
-//! Flow: [`report`] looks every [`LOOK_EVERY`], says what changed, and logs it. The control plane does not ask here; the
+//! Flow: [`report`] looks every [`LOOK_EVERY`], says what changed, logs it, and brings the gauges up to date. The control plane does not ask here; the
 //! beats of `registration` tell it the same.
 
 use std::{sync::Arc, time::Duration};
@@ -31,9 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The server as a whole, in the health protocol.
 const WHOLE_SERVER: &str = "";
 
-/// Keeps the gRPC health service up to date until `stop`.
+/// Keeps the gRPC health service, which says SERVING, up to date until `stop`.
 pub(crate) async fn report(node: Arc<Node>, reporter: HealthReporter, stop: CancellationToken) {
-    let mut told = None;
+    let mut told = ServingStatus::Serving;
     let mut known = node.threads();
     loop {
         let threads = node.threads();
@@ -41,9 +41,11 @@ pub(crate) async fn report(node: Arc<Node>, reporter: HealthReporter, stop: Canc
             log(known, threads);
             known = threads;
         }
+        // Whoever asks another port of this process for metrics is not to get old ones.
+        node.measure();
         let draining = node.is_draining();
         let status = if draining || threads.lost() > 0 { ServingStatus::NotServing } else { ServingStatus::Serving };
-        if told.replace(status) != Some(status) {
+        if std::mem::replace(&mut told, status) != status {
             reporter.set_service_status(WHOLE_SERVER, status).await;
             match status {
                 ServingStatus::Serving => reporter.set_serving::<MediaPlaneServiceServer<Service>>().await,

@@ -50,6 +50,8 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: Cancella
 
 async fn router(node: Arc<Node>, stop: &CancellationToken) -> anyhow::Result<Router> {
     let (reporter, health_service) = tonic_health::server::health_reporter();
+    // Known before anybody can ask.
+    reporter.set_serving::<MediaPlaneServiceServer<Service>>().await;
     tokio::spawn(health::report(node.clone(), reporter, stop.clone()));
     let reflection = || {
         tonic_reflection::server::Builder::configure()

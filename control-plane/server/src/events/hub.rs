@@ -116,6 +116,7 @@ impl Hub {
     pub(crate) fn new(stored: u64, max_subscribers: usize) -> Self {
         let state =
             State { stored, ring: Ring::new(stored), next_id: 0, count: 0, all: Slots::new(), by_call: HashMap::new() };
+        metrics::gauge!("voicebridge_control_subscribers").set(0.0);
         Self { state: Mutex::new(state), unread: Notify::new(), max_subscribers }
     }
 

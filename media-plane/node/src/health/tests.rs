@@ -138,6 +138,13 @@ async fn a_dead_media_thread_is_told_to_everybody_and_the_others_go_on() {
     let answer = bench.http().await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"media-thread-lost\""), "{answer}");
     bench.start("s3").await.expect("the other thread takes calls");
+    // Asked for at another port of the process: both planes may share one set of metrics.
+    let counted = async {
+        while !voicebridge_telemetry::install_metrics().render().contains("\nvoicebridge_media_threads_lost 1\n") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("the gauge is brought up to date by itself");
     assert_eq!(bench.start("s1").await.unwrap().session_id, "s1", "a start that is repeated finds what there was");
 
     bench.node.shards().kill(1);
