@@ -28,6 +28,11 @@ pub const DEFAULT_PORT: u16 = 3200;
 /// leave two fifths of it for bursts.
 pub const SESSIONS_PER_THREAD: u32 = 80;
 
+/// Seconds a caller may be in silence when `VOICEBRIDGE_MEDIA_TIMEOUT_S` is unset. Some handsets send nothing while they are
+/// muted or hold the call: long enough to look for a document, short enough that a forgotten call does not cost its longest
+/// duration at the AI, which bounds it anyway.
+pub const MEDIA_TIMEOUT_S: u64 = 300;
+
 /// The settings as given. All are strings here, so that one pass can report everything that is wrong with them.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RawConfig {
@@ -146,6 +151,17 @@ pub struct RawConfig {
     )]
     #[arg(help = "Seconds from ANSWER_DELIVERED until ICE and DTLS must be up, 1 to 60 [default: 10]")]
     pub transport_timeout_s: Option<String>,
+    /// Patience with a caller in silence
+    #[arg(
+        id = "media_media_timeout",
+        long = "media-media-timeout",
+        env = "VOICEBRIDGE_MEDIA_TIMEOUT_S",
+        hide_env_values = true
+    )]
+    #[arg(
+        help = "Seconds a caller may send no audio while the transport is alive, 0 to 86400, 0 for as long as the call may last [default: 300]"
+    )]
+    pub media_timeout_s: Option<String>,
     /// Drain time
     #[arg(id = "media_drain", long = "media-drain", env = "VOICEBRIDGE_DRAIN_S", hide_env_values = true)]
     #[arg(help = "Seconds a draining node waits for its calls before it ends them, 0 to 86400 [default: 3600]")]
@@ -245,6 +261,8 @@ pub struct Config {
     pub agent: Agent,
     /// From ANSWER_DELIVERED to ICE and DTLS up.
     pub transport_timeout: Duration,
+    /// How long a caller may send no audio while the transport is alive; zero: as long as the call may last.
+    pub media_timeout: Duration,
     /// How long a draining node waits for its calls.
     pub drain: Duration,
     /// How long a port is left alone after a call.
@@ -343,6 +361,12 @@ impl Config {
                 raw.transport_timeout_s,
                 1..=60,
                 10,
+            )),
+            media_timeout: Duration::from_secs(errors.number(
+                "VOICEBRIDGE_MEDIA_TIMEOUT_S",
+                raw.media_timeout_s,
+                0..=86_400,
+                MEDIA_TIMEOUT_S,
             )),
             drain: Duration::from_secs(errors.number("VOICEBRIDGE_DRAIN_S", raw.drain_s, 0..=86_400, 3_600)),
             port_rest: Duration::from_secs(errors.number("VOICEBRIDGE_PORT_REST_S", raw.port_rest_s, 0..=3_600, 30)),

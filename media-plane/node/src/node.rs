@@ -388,7 +388,11 @@ impl Node {
     }
 
     fn limits(&self) -> Limits {
-        Limits { transport_ms: self.config.transport_timeout.as_millis() as u64, ..Limits::default() }
+        Limits {
+            transport_ms: self.config.transport_timeout.as_millis() as u64,
+            silent_caller_ms: self.config.media_timeout.as_millis() as u64,
+            ..Limits::default()
+        }
     }
 
     fn provider(&self, caller_id: &str) -> (Box<dyn Provider>, Option<Endpoint>) {

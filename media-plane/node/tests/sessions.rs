@@ -233,6 +233,22 @@ async fn a_caller_that_never_connects_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_in_silence_is_waited_for_as_long_as_the_setting_says() {
+    let mut node = TestNode::start(|raw| raw.media_timeout_s = Some("1".into())).await;
+    let phone = Phone::ring(Kind::Browser);
+    let mut request = start_request("s1", &phone.offer);
+    request.signalling_mode = SignallingMode::Immediate.into();
+    let started = node.client.start_session(request).await.unwrap().into_inner();
+    phone.answer(&started.sdp_answer);
+    let mut events = node.events("s1", 0).await;
+    let ended = wait_for(&mut events, |kind| matches!(kind, Event::SessionEnded(_))).await;
+    let Some(Event::SessionEnded(ended)) = ended.kind else { unreachable!() };
+    let termination = ended.termination.unwrap();
+    assert_eq!(termination.reason, "MEDIA_TIMEOUT", "{}", termination.message);
+    assert!(ended.statistics.unwrap().packets_sent > 0, "the transport was up, and the caller heard us");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_refuses_ends_the_session_with_its_code() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let provider = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

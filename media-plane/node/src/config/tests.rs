@@ -28,6 +28,7 @@ fn raw(pairs: &[(&str, &str)]) -> RawConfig {
             "OPENAI_PROJECT_ID" => &mut raw.openai_project_id,
             "OPENAI_REALTIME_MODEL" => &mut raw.openai_model,
             "OPENAI_REALTIME_URL" => &mut raw.openai_url,
+            "VOICEBRIDGE_MEDIA_TIMEOUT_S" => &mut raw.media_timeout_s,
             "VOICEBRIDGE_DRAIN_S" => &mut raw.drain_s,
             other => panic!("no field for {other}"),
         };
@@ -66,6 +67,7 @@ fn nothing_set_is_a_laptop() {
         (config.transport_timeout.as_secs(), config.drain.as_secs(), config.port_rest.as_secs()),
         (10, 3_600, 30)
     );
+    assert_eq!(config.media_timeout.as_secs(), 300);
 }
 
 #[test]
@@ -155,11 +157,14 @@ fn ranges_and_numbers_have_bounds() {
         wrong(&[("VOICEBRIDGE_UDP_PORTS", ports)], &["VOICEBRIDGE_UDP_PORTS"]);
     }
     assert_eq!(ok(&[("VOICEBRIDGE_MAX_SESSIONS", "7")]).max_sessions, 7);
+    assert!(ok(&[("VOICEBRIDGE_MEDIA_TIMEOUT_S", "0")]).media_timeout.is_zero(), "for ever");
     for (variable, value) in [
         ("VOICEBRIDGE_MAX_SESSIONS", "0"),
         ("VOICEBRIDGE_MAX_SESSIONS", "many"),
         ("VOICEBRIDGE_MEDIA_THREADS", "0"),
         ("VOICEBRIDGE_DRAIN_S", "-1"),
+        ("VOICEBRIDGE_MEDIA_TIMEOUT_S", "86401"),
+        ("VOICEBRIDGE_MEDIA_TIMEOUT_S", "never"),
         ("VOICEBRIDGE_PUBLIC_IP", "0.0.0.0"),
         ("VOICEBRIDGE_PUBLIC_IP", "voice.example"),
         ("VOICEBRIDGE_REGION", "eu west"),
