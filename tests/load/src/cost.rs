@@ -4,10 +4,8 @@
 //! Allocations are Rust's, of this thread; libopus allocates its states when they are made and nothing after.
 
 use crate::{
-    pair::Pair,
     speech::Voice,
     table::{Beside, Table, Target},
-    talk::Talk,
 };
 use anyhow::ensure;
 use std::{
@@ -21,6 +19,11 @@ use voicebridge_audio::{
     uplink::Uplink,
     vad::{Vad, VadSettings},
 };
+use voicebridge_load::{
+    pair::Pair,
+    talk::{Counted, Talk},
+};
+use voicebridge_session::Agent;
 
 /// Repetitions of which the best counts.
 const REPETITIONS: usize = 15;
@@ -84,8 +87,8 @@ fn silence(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
     let frames = voice.pcm.len() / FRAME_SAMPLES;
     let (mut silent, mut speaking) = (Duration::MAX, Duration::MAX);
     for _ in 0..REPETITIONS {
-        let mut talk = Talk::begin()?;
-        let pass = |talk: &mut Talk| {
+        let mut talk = Talk::begin(Agent::default(), Counted::default())?;
+        let pass = |talk: &mut Talk<Counted>| {
             let began = Instant::now();
             for _ in 0..frames {
                 talk.pass();
@@ -95,9 +98,9 @@ fn silence(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
         pass(&mut talk);
         silent = silent.min(pass(&mut talk));
         talk.reply(&voice.pcm);
-        let before = talk.counted.rtp;
+        let before = talk.listener.rtp;
         speaking = speaking.min(pass(&mut talk));
-        ensure!(talk.counted.rtp - before == frames, "a packet is sent for every frame");
+        ensure!(talk.listener.rtp - before == frames, "a packet is sent for every frame");
     }
     let per_second = |time: Duration| time.as_secs_f64() * 1_000.0 / (frames as f64 / 50.0);
     let beside = format!("{:.3} ms for a second, speaking {:.3}", per_second(silent), per_second(speaking));
@@ -196,19 +199,22 @@ fn slot_time(slot: usize) -> Time {
 
 /// Both ways at once: a packet in, an append to the AI, a packet out.
 fn session_allocations(voice: &Voice, table: &mut Table) -> anyhow::Result<()> {
-    let mut talk = Talk::begin()?;
+    let mut talk = Talk::begin(Agent::default(), Counted::default())?;
     let reply: Vec<i16> = voice.pcm.iter().copied().cycle().take(SAMPLE_RATE_HZ as usize * REPLY_SECONDS).collect();
     talk.reply(&reply);
     for packet in voice.packets.iter().cycle().take(WARM_UP) {
         talk.packet(packet);
     }
-    let (rtp, provider) = (talk.counted.rtp, talk.counted.provider);
+    let (rtp, provider) = (talk.listener.rtp, talk.listener.provider);
     let info = allocation_counter::measure(|| {
         for packet in voice.packets.iter().cycle().skip(WARM_UP).take(COUNTED) {
             talk.packet(packet);
         }
     });
-    ensure!(talk.counted.rtp - rtp == COUNTED && talk.counted.provider - provider >= COUNTED, "audio flows both ways");
+    ensure!(
+        talk.listener.rtp - rtp == COUNTED && talk.listener.provider - provider >= COUNTED,
+        "audio flows both ways"
+    );
     let each = info.count_total as f64 / COUNTED as f64;
     let beside = format!("{} in {COUNTED} packets each way", info.count_total);
     table.row("allocations per packet: session, both ways", each, Target::AtMost(0.0), (3, ""), beside);

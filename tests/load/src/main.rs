@@ -4,26 +4,21 @@
 //! what the path does, not what a machine adds to it: [`speech`] encodes the fixtures as a caller does, [`journey`] sends
 //! them through a seeded network and the uplink, [`perfect`] through libopus alone; [`quality`] has both judged by the
 //! published PESQ and STOI packages, [`timing`] looks at delays and durations, [`splice`] at tones, [`cost`] at processor
-//! time and allocations ([`talk`] and [`pair`] are whole sessions and peers for it), [`table`] prints.
+//! time and allocations, of whole sessions and peers too; [`table`] prints.
 
-// Of a call's caller, as the node's own tests have it.
-#[path = "../../../media-plane/node/tests/support/caller.rs"]
-mod caller;
 mod cost;
 mod journey;
-mod pair;
 mod perfect;
 mod quality;
 mod real_time;
-mod speech;
 mod splice;
 mod table;
-mod talk;
 mod timing;
 
 use clap::Parser;
 use std::{path::PathBuf, process::ExitCode};
 use table::Table;
+use voicebridge_load::speech;
 
 /// Measures the audio path and compares with its targets.
 #[derive(Parser)]

@@ -1,4 +1,4 @@
-//! The node's peer and a caller, connected over memory in virtual time, to count what the peer allocates for a packet.
+//! The node's peer and a caller, connected over memory in virtual time.
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
@@ -13,17 +13,18 @@ use voicebridge_session::{RtpOut, sdp::DtlsSetup};
 
 use crate::caller::{Caller, Kind, attribute};
 
-const OURS: ([u8; 4], u16) = ([203, 0, 113, 7], 40_000);
-const THEIRS: ([u8; 4], u16) = ([192, 0, 2, 10], 3_480);
-const OPUS: u8 = 111;
+pub const OURS: ([u8; 4], u16) = ([203, 0, 113, 7], 40_000);
+pub const THEIRS: ([u8; 4], u16) = ([192, 0, 2, 10], 3_480);
+pub const OPUS: u8 = 111;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-const STEP: Duration = Duration::from_millis(5);
-const FRAME: Duration = Duration::from_millis(20);
+pub const STEP: Duration = Duration::from_millis(5);
+pub const FRAME: Duration = Duration::from_millis(20);
 
-pub(crate) struct Pair {
-    now: Instant,
-    peer: Engine,
-    caller: Caller,
+/// Counts what the peer allocates for a packet.
+pub struct Pair {
+    pub now: Instant,
+    pub peer: Engine,
+    pub caller: Caller,
     connected: bool,
     received: usize,
     sequence: u16,
@@ -32,7 +33,8 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn connect() -> anyhow::Result<Self> {
+    /// Both ends are connected at `now`.
+    pub fn connect() -> anyhow::Result<Self> {
         let now = Instant::now();
         let (mut caller, offer) = Caller::new(now, THEIRS.into(), Kind::Relay);
         let value = |name: &str| attribute(&offer, name).map(str::to_owned).context("the caller's offer is whole");
@@ -64,7 +66,7 @@ impl Pair {
     }
 
     /// A packet each way every 20 ms; how often the peer allocated.
-    pub(crate) fn exchange<'p>(&mut self, packets: impl Iterator<Item = &'p Vec<u8>>) -> anyhow::Result<u64> {
+    pub fn exchange<'p>(&mut self, packets: impl Iterator<Item = &'p Vec<u8>>) -> anyhow::Result<u64> {
         let (allocations, received) = (self.allocations, self.received);
         let mut sent = 0;
         for payload in packets {

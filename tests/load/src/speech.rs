@@ -7,7 +7,7 @@ use voicebridge_audio::{
 use voicebridge_simulator::speech::{Role, fixtures};
 
 /// The languages judged.
-pub(crate) const LANGUAGES: [&str; 4] = ["en", "pt", "es", "de"];
+pub const LANGUAGES: [&str; 4] = ["en", "pt", "es", "de"];
 /// Silence before, between and after the sentences: the codec and the uplink settle in it.
 const PAUSE_SAMPLES: usize = 12_000;
 /// Makes the encoder spend bits on FEC.
@@ -17,19 +17,19 @@ const COMPLEXITY: u8 = 9;
 
 /// The sentences of the callers of one language.
 #[derive(Debug)]
-pub(crate) struct Voice {
-    pub(crate) language: &'static str,
+pub struct Voice {
+    pub language: &'static str,
     /// 24 kHz, whole frames.
-    pub(crate) pcm: Vec<i16>,
+    pub pcm: Vec<i16>,
     /// One per frame.
-    pub(crate) packets: Vec<Vec<u8>>,
+    pub packets: Vec<Vec<u8>>,
 }
 
-pub(crate) fn voices() -> Result<Vec<Voice>, OpusError> {
+pub fn voices() -> Result<Vec<Voice>, OpusError> {
     LANGUAGES.into_iter().map(voice).collect()
 }
 
-fn voice(language: &'static str) -> Result<Voice, OpusError> {
+pub fn voice(language: &'static str) -> Result<Voice, OpusError> {
     let mut pcm = vec![0; PAUSE_SAMPLES];
     for fixture in fixtures().iter().filter(|fixture| fixture.language == language && fixture.role == Role::Caller) {
         pcm.extend_from_slice(&fixture.pcm);
@@ -41,7 +41,7 @@ fn voice(language: &'static str) -> Result<Voice, OpusError> {
 }
 
 /// Packets of whole frames.
-pub(crate) fn encode(pcm: &[i16]) -> Result<Vec<Vec<u8>>, OpusError> {
+pub fn encode(pcm: &[i16]) -> Result<Vec<Vec<u8>>, OpusError> {
     let mut encoder = Encoder::new(EncoderSettings {
         max_bandwidth: MaxBandwidth::Wideband,
         bitrate_bps: 20_000,

@@ -1,4 +1,4 @@
-//! A session in the middle of a call, driven in virtual time by nothing but packets and ticks.
+//! A session in the middle of a call, driven in virtual time.
 
 use anyhow::Context as _;
 use std::time::Duration;
@@ -26,53 +26,88 @@ const CONNECTION: ConnectionId = ConnectionId(0);
 const FRAME: Duration = Duration::from_millis(20);
 const HOUR_MS: u64 = 3_600_000;
 
-/// Counts what a session does.
-#[derive(Debug, Default)]
-pub(crate) struct Counted {
-    pub(crate) rtp: usize,
-    pub(crate) provider: usize,
+/// To whom a session talks.
+pub trait Listener {
+    /// A packet to the caller.
+    fn rtp(&mut self, packet: RtpOut<'_>);
+
+    /// A message to the provider.
+    fn provider(&mut self, message: &str);
+
+    /// What happened.
+    fn event(&mut self, _event: Event) {}
 }
 
-impl Ports for Counted {
-    fn send_rtp(&mut self, _: RtpOut<'_>) {
-        self.rtp += 1;
+/// The ports of a session as they are today.
+struct Acting<'a, L>(&'a mut L);
+
+impl<L: Listener> Ports for Acting<'_, L> {
+    fn send_rtp(&mut self, packet: RtpOut<'_>) {
+        self.0.rtp(packet);
     }
 
     fn open_connection(&mut self, _: ConnectionId) {}
 
-    fn send_control(&mut self, _: ConnectionId, _: Frame<'_>) {
-        self.provider += 1;
+    fn send_control(&mut self, _: ConnectionId, frame: Frame<'_>) {
+        self.0.provider(text(frame));
     }
 
-    fn send_audio(&mut self, _: ConnectionId, _: Frame<'_>) {
-        self.provider += 1;
+    fn send_audio(&mut self, _: ConnectionId, frame: Frame<'_>) {
+        self.0.provider(text(frame));
     }
 
     fn watch_connection(&mut self, _: ConnectionId, _: Watch) {}
 
     fn close_connection(&mut self, _: ConnectionId) {}
 
-    fn emit(&mut self, _: Event) {}
+    fn emit(&mut self, event: Event) {
+        self.0.event(event);
+    }
+}
+
+/// This provider's messages are text.
+fn text(frame: Frame<'_>) -> &str {
+    match frame {
+        Frame::Text(text) => text,
+        Frame::Binary(_) => "",
+    }
+}
+
+/// Counts what a session does.
+#[derive(Debug, Default)]
+pub struct Counted {
+    pub rtp: usize,
+    pub provider: usize,
+}
+
+impl Listener for Counted {
+    fn rtp(&mut self, _: RtpOut<'_>) {
+        self.rtp += 1;
+    }
+
+    fn provider(&mut self, _: &str) {
+        self.provider += 1;
+    }
 }
 
 /// A call whose audio flows both ways.
-pub(crate) struct Talk {
+pub struct Talk<L> {
     session: Session,
     decode: Decode,
-    pub(crate) counted: Counted,
+    pub listener: L,
     now: Time,
     sequence: u16,
     timestamp: u32,
 }
 
-impl Talk {
-    pub(crate) fn begin() -> anyhow::Result<Self> {
+impl<L: Listener> Talk<L> {
+    /// A call at time 0, accepted and with the provider ready. There is no greeting.
+    pub fn begin(agent: Agent, mut listener: L) -> anyhow::Result<Self> {
         let offer = sdp::lint(OFFER).context("the offer is fine")?;
         let provider = OpenAi::new(OpenAiSettings::default());
         let decode = provider.decode();
-        let agent = Agent { greeting: String::new(), ..Agent::default() };
         let setup = Setup {
-            agent,
+            agent: Agent { greeting: String::new(), ..agent },
             provider: Box::new(provider),
             mode: SignallingMode::Staged,
             offer: &offer,
@@ -88,9 +123,8 @@ impl Talk {
             elapsed_ms: 0,
             answer_ms: 0,
         };
-        let mut counted = Counted::default();
-        let session = Session::new(Time::ZERO, setup, &mut counted)?;
-        let mut talk = Self { session, decode, counted, now: Time::ZERO, sequence: 0, timestamp: 0 };
+        let session = Session::new(Time::ZERO, setup, &mut Acting(&mut listener))?;
+        let mut talk = Self { session, decode, listener, now: Time::ZERO, sequence: 0, timestamp: 0 };
         talk.input(Input::Connection(CONNECTION, ConnectionInput::Opened));
         talk.server(r#"{"type":"session.created","event_id":"e1","session":{"id":"s1","type":"realtime","model":"gpt-realtime-2.1"}}"#);
         talk.server(
@@ -103,7 +137,7 @@ impl Talk {
     }
 
     /// The AI says this, all of it generated at once.
-    pub(crate) fn reply(&mut self, pcm: &[i16]) {
+    pub fn reply(&mut self, pcm: &[i16]) {
         self.server(r#"{"type":"response.created","event_id":"e","response":{"id":"r1","status":"in_progress","metadata":null}}"#);
         for chunk in pcm.chunks(9_600) {
             let bytes: Vec<u8> = chunk.iter().flat_map(|sample| sample.to_le_bytes()).collect();
@@ -119,22 +153,44 @@ impl Talk {
     }
 
     /// The caller's next packet, and the 20 ms until the one after it.
-    pub(crate) fn packet(&mut self, payload: &[u8]) {
+    pub fn packet(&mut self, payload: &[u8]) {
         let (sequence, timestamp) = (self.sequence, self.timestamp);
         self.sequence = sequence.wrapping_add(1);
         self.timestamp = timestamp.wrapping_add(FRAME_RTP_UNITS);
-        self.input(Input::Rtp(RtpIn { payload_type: OPUS, sequence, timestamp, ssrc: 7, marker: false, payload }));
+        self.rtp(self.now, RtpIn { payload_type: OPUS, sequence, timestamp, ssrc: 7, marker: false, payload });
         self.pass();
     }
 
     /// 20 ms in which the caller sends nothing.
-    pub(crate) fn pass(&mut self) {
+    pub fn pass(&mut self) {
         let until = self.now + FRAME;
-        while let Some(due) = self.session.deadline().filter(|due| *due <= until) {
-            self.now = due;
-            self.input(Input::Tick);
+        while let Some(due) = self.due().filter(|due| *due <= until) {
+            self.tick(due);
         }
         self.now = until;
+    }
+
+    /// A packet of the caller.
+    pub fn rtp(&mut self, now: Time, packet: RtpIn<'_>) {
+        self.now = now;
+        self.input(Input::Rtp(packet));
+    }
+
+    /// A message of the provider.
+    pub fn message(&mut self, now: Time, message: &str) {
+        self.now = now;
+        self.server(message);
+    }
+
+    /// Something is due.
+    pub fn tick(&mut self, now: Time) {
+        self.now = now;
+        self.input(Input::Tick);
+    }
+
+    /// When.
+    pub fn due(&self) -> Option<Time> {
+        self.session.deadline()
     }
 
     fn server(&mut self, message: &str) {
@@ -150,6 +206,6 @@ impl Talk {
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.session.handle(self.now, input, &mut self.counted);
+        self.session.handle(self.now, input, &mut Acting(&mut self.listener));
     }
 }
