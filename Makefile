@@ -4,14 +4,14 @@ CALLS ?= 3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo generate test bench-audio bench-clients lint fmt build deps
+.PHONY: help demo generate test bench-audio bench-instructions bench-clients lint fmt build deps
 
 help: ## Show this text
 	@echo "voicebridge: answers WhatsApp calls and lets the caller talk with a realtime AI."
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make demo CALLS=20 the same with 20 calls at once"
+	@echo "  make demo CALLS=20      the same with 20 calls at once"
 
 demo: ## Make real calls through real processes with simulated ends, and prove that both sides heard each other
 	@scripts/install-deps build
@@ -25,6 +25,10 @@ test: ## Run every test: unit, whole system, Chromium and aiortc as callers, cli
 bench-audio: ## Measure sound, delay and cost of the audio path on bad networks against their targets
 	@scripts/install-deps build bench
 	@scripts/bench-audio
+
+bench-instructions: ## Count the instructions and allocations of a packet of a call, by whose code they are
+	@scripts/install-deps build instructions
+	@scripts/bench-instructions
 
 bench-clients: ## Measure what clients and the edge function add, against their targets
 	@scripts/install-deps build clients edge
