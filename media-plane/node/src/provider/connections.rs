@@ -9,10 +9,7 @@ use voicebridge_session::{
     provider::{Decode, PingPolicy, openai::Endpoint},
 };
 
-use super::{
-    outbox::Outbox,
-    socket::{self, Arrival, Closed, Inbox},
-};
+use super::{Arrival, Closed, incoming::Incoming, outgoing::Outgoing, socket};
 use crate::bell::{Alarm, Bell};
 
 /// Connections of a session that are open at a time.
@@ -43,8 +40,8 @@ pub struct Connections {
 #[derive(Debug)]
 struct Connection {
     id: ConnectionId,
-    outbox: Outbox,
-    inbox: Inbox,
+    outgoing: Outgoing,
+    incoming: Incoming,
     /// The session is through with it; what is queued is still sent.
     closing: bool,
 }
@@ -71,8 +68,8 @@ impl Connections {
         match &self.target {
             Some((target, runtime)) if self.open.len() < MAX_CONNECTIONS => {
                 let _inside = runtime.enter();
-                let (outbox, inbox) = socket::open(target.clone(), self.bell.clone());
-                self.open.push(Connection { id, outbox, inbox, closing: false });
+                let (outgoing, incoming) = socket::open(target.clone(), self.bell.clone());
+                self.open.push(Connection { id, outgoing, incoming, closing: false });
             }
             _ => {
                 self.refused.push(id);
@@ -82,25 +79,25 @@ impl Connections {
     }
 
     /// Sends a message that must arrive.
-    pub fn send_control(&self, id: ConnectionId, frame: Frame<'_>) {
-        self.with(id, |outbox| outbox.push_control(frame));
+    pub fn send_control(&mut self, id: ConnectionId, frame: Frame<'_>) {
+        self.with(id, |outgoing| outgoing.send_control(frame));
     }
 
     /// Sends a piece of the caller's voice.
-    pub fn send_audio(&self, id: ConnectionId, frame: Frame<'_>) {
-        self.with(id, |outbox| outbox.push_audio(frame));
+    pub fn send_audio(&mut self, id: ConnectionId, frame: Frame<'_>) {
+        self.with(id, |outgoing| outgoing.send_audio(frame));
     }
 
     /// Asks for signs of life as closely as said.
-    pub fn watch(&self, id: ConnectionId, watch: Watch) {
-        self.with(id, |outbox| outbox.watch(watch));
+    pub fn watch(&mut self, id: ConnectionId, watch: Watch) {
+        self.with(id, |outgoing| outgoing.watch(watch));
     }
 
     /// Closes one once everything queued is sent; nothing of it arrives any more.
     pub fn close(&mut self, id: ConnectionId) {
         for connection in self.open.iter_mut().filter(|connection| connection.id == id) {
             connection.closing = true;
-            connection.outbox.close();
+            connection.outgoing.close();
         }
     }
 
@@ -111,19 +108,20 @@ impl Connections {
             return Some((id, Arrival::Closed(Closed::Unreachable(why))));
         }
         let live = self.open.iter_mut().filter(|connection| !connection.closing);
-        live.filter_map(|connection| Some((connection.id, connection.inbox.take()?))).next()
+        live.filter_map(|connection| Some((connection.id, connection.incoming.take()?))).next()
     }
 
     /// Whether nothing waits to be taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.refused.is_empty() && self.open.iter().all(|connection| connection.closing || connection.inbox.is_empty())
+        self.refused.is_empty()
+            && self.open.iter().all(|connection| connection.closing || connection.incoming.is_empty())
     }
 
     /// Audio messages dropped because a socket was too slow.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.open.iter().map(|connection| connection.outbox.dropped()).sum()
+        self.open.iter().map(|connection| connection.outgoing.dropped()).sum()
     }
 
     /// Has a thread woken whenever something came.
@@ -131,15 +129,15 @@ impl Connections {
         self.bell.connect(alarm);
     }
 
-    fn with(&self, id: ConnectionId, act: impl FnOnce(&Outbox)) {
-        if let Some(connection) = self.open.iter().find(|connection| connection.id == id) {
-            act(&connection.outbox);
+    fn with(&mut self, id: ConnectionId, act: impl FnOnce(&mut Outgoing)) {
+        if let Some(connection) = self.open.iter_mut().find(|connection| connection.id == id) {
+            act(&mut connection.outgoing);
         }
     }
 }
 
 impl Connection {
     fn is_over(&self) -> bool {
-        self.closing && self.inbox.is_over()
+        self.closing && self.incoming.is_over()
     }
 }

@@ -1,235 +1,120 @@
-//! The WebSocket itself (RFC 6455) on tokio-tungstenite.
+//! A provider's WebSocket (RFC 6455) on tokio-tungstenite: one task, which connects within [`CONNECT_TIMEOUT`] and then moves
+//! messages both ways (`exchange`) until either side closes.
 //!
-//! One task: connect within [`CONNECT_TIMEOUT`], then read, write and ping until closed. A message to the session waits
-//! until the session's thread has room (so a provider that floods is slowed down by TCP); a peer that answers neither two
-//! pings nor anything else for [`PING_EVERY`] twice is gone. The task always reports exactly one [`Arrival::Closed`] unless
-//! the session closed first.
+//! The task always reports exactly one [`Arrival::Closed`] unless the session closed first.
 
-use std::{fmt, time::Duration};
+mod exchange;
 
-use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, timeout},
-};
+use std::time::Duration;
+
+use tokio::time::timeout;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{
-        Error, Message, Utf8Bytes,
+        Error, Message,
         client::IntoClientRequest as _,
         http::{HeaderName, HeaderValue},
-        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+        protocol::WebSocketConfig,
     },
 };
 use tracing::Instrument as _;
 use voicebridge_session::{
-    Frame, ProviderClosed,
+    Frame,
     provider::{Decode, Decoded, openai::Endpoint},
 };
 
 use super::{
-    Target,
-    outbox::{Next, Outbox},
+    Arrival, Closed, Target,
+    incoming::{Incoming, IncomingSender, incoming},
+    outgoing::{Next, Outgoing, OutgoingReceiver, outgoing},
 };
 use crate::bell::Bell;
+use exchange::Exchange;
 
 /// DNS, TCP, TLS and the upgrade together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
-/// Time between two pings.
-const PING_EVERY: Duration = Duration::from_secs(15);
-/// Pings without any sign of life until the socket is given up.
-const MAX_MISSED_PINGS: u32 = 2;
 /// Largest message taken. Realtime servers send audio deltas beyond the common limit of 1 MiB.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
-/// Messages waiting for the session's thread, which empties the inbox every tick at the latest.
-const INBOX_MESSAGES: usize = 64;
-/// One message must be on its way within this time.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for the closing handshake.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Kept of the body of a refused upgrade, bytes.
 const MAX_REFUSAL_BODY: usize = 2 * 1024;
-/// The connection broke without a close frame (RFC 6455, section 7.4.1).
-const ABNORMAL_CLOSURE: u16 = 1006;
 
-/// How long to wait for what; [`Timing::default`] but in tests.
-#[derive(Clone, Copy, Debug)]
-struct Timing {
-    connect: Duration,
-    ping_every: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self { connect: CONNECT_TIMEOUT, ping_every: PING_EVERY }
-    }
-}
-
-/// What comes from a provider.
-#[derive(Debug)]
-pub enum Arrival {
-    /// The socket is open.
-    Opened,
-    /// A message that is not audio.
-    Text(Utf8Bytes),
-    /// The same, of bytes.
-    Binary(Bytes),
-    /// A piece of the AI's voice.
-    Audio {
-        /// The response it belongs to.
-        response_id: String,
-        /// The item it belongs to.
-        item_id: String,
-        /// Samples as they came.
-        bytes: Vec<u8>,
-    },
-    /// The socket is gone. Comes last.
-    Closed(Closed),
-}
-
-/// Owned form of [`ProviderClosed`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// The upgrade was answered with something else than 101.
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// Start of the body.
-        body: String,
-    },
-    /// No connection.
-    Unreachable(String),
-    /// Closed after it was open.
-    Closed {
-        /// Close code.
-        code: u16,
-        /// Its text.
-        reason: String,
-    },
-}
-
-impl Closed {
-    /// As the session core takes it.
-    #[must_use]
-    pub fn as_session(&self) -> ProviderClosed<'_> {
-        match self {
-            Self::Refused { status, body } => ProviderClosed::Refused { status: *status, body },
-            Self::Unreachable(why) => ProviderClosed::Unreachable(why),
-            Self::Closed { code, reason } => ProviderClosed::Closed { code: *code, reason },
-        }
-    }
-
-    fn broken(why: impl fmt::Display) -> Self {
-        Self::Closed { code: ABNORMAL_CLOSURE, reason: why.to_string() }
-    }
-}
-
-/// The session's end of the queue from the socket.
-#[derive(Debug)]
-pub(super) struct Inbox {
-    arrivals: mpsc::Receiver<Arrival>,
-}
-
-impl Inbox {
-    /// The next arrival, if one waits.
-    pub(super) fn take(&mut self) -> Option<Arrival> {
-        self.arrivals.try_recv().ok()
-    }
-
-    /// Whether nothing waits.
-    #[must_use]
-    pub(super) fn is_empty(&self) -> bool {
-        self.arrivals.is_empty()
-    }
-
-    /// Waits for the next arrival; none after the last.
-    #[cfg(test)]
-    async fn recv(&mut self) -> Option<Arrival> {
-        self.arrivals.recv().await
-    }
-
-    /// Whether the socket is gone and all it brought is taken.
-    pub(super) fn is_over(&self) -> bool {
-        self.arrivals.is_closed() && self.arrivals.is_empty()
-    }
-}
-
-/// The socket's end of it.
+/// What the task hands its messages to, and how.
 struct Arrivals {
-    queue: mpsc::Sender<Arrival>,
+    queue: IncomingSender,
     decode: Decode,
     bell: Bell,
 }
 
 impl Arrivals {
-    /// Waits for room. False when the session is gone.
-    async fn send(&self, arrival: Arrival) -> bool {
-        let sent = self.queue.send(arrival).await.is_ok();
+    /// Hands it over, or gives it back while there is no room.
+    fn try_send(&mut self, arrival: Arrival) -> Result<(), Arrival> {
+        self.queue.try_send(arrival)?;
         self.bell.ring();
-        sent
+        Ok(())
     }
 
-    /// Reads a message of the provider, and hands it over.
-    async fn message(&self, message: Message) -> bool {
-        let arrival = match message {
-            Message::Text(text) => match (self.decode)(Frame::Text(&text)) {
-                Decoded::Audio { response_id, item_id, bytes } => Arrival::Audio { response_id, item_id, bytes },
-                Decoded::Other => Arrival::Text(text),
-            },
-            Message::Binary(bytes) => match (self.decode)(Frame::Binary(&bytes)) {
-                Decoded::Audio { response_id, item_id, bytes } => Arrival::Audio { response_id, item_id, bytes },
-                Decoded::Other => Arrival::Binary(bytes),
-            },
+    /// Waits for room.
+    async fn send(&mut self, arrival: Arrival) {
+        self.queue.send(arrival).await;
+        self.bell.ring();
+    }
+
+    /// Reads a message of the provider; `None` when there is nothing in it for the session.
+    fn read(&self, message: Message) -> Option<Arrival> {
+        let decoded = match &message {
+            Message::Text(text) => (self.decode)(Frame::Text(text)),
+            Message::Binary(bytes) => (self.decode)(Frame::Binary(bytes)),
             // Pings are answered by tungstenite.
-            _ => return true,
+            _ => return None,
         };
-        self.send(arrival).await
-    }
-
-    async fn closed(&self) {
-        self.queue.closed().await;
+        Some(match (decoded, message) {
+            (Decoded::Audio { response_id, item_id, bytes }, _) => Arrival::Audio { response_id, item_id, bytes },
+            (Decoded::Other, Message::Text(text)) => Arrival::Text(text),
+            (Decoded::Other, message) => Arrival::Binary(message.into_data()),
+        })
     }
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
-/// Starts the task. Dropping the [`Inbox`] or closing the [`Outbox`] ends it.
+/// Starts the task. Dropping or closing the [`Outgoing`] ends it.
 #[must_use]
-pub(super) fn open(target: Target, bell: Bell) -> (Outbox, Inbox) {
-    open_with(target, bell, Timing::default())
+pub(super) fn open(target: Target, bell: Bell) -> (Outgoing, Incoming) {
+    let (sender, receiver) = outgoing();
+    let (queue, taken) = incoming();
+    let arrivals = Arrivals { queue, decode: target.decode, bell };
+    let span = tracing::info_span!("provider", url = %target.endpoint.url);
+    tokio::spawn(run(target, receiver, arrivals).instrument(span));
+    (sender, taken)
 }
 
-fn open_with(target: Target, bell: Bell, timing: Timing) -> (Outbox, Inbox) {
-    let Target { endpoint, decode, .. } = target;
-    let outbox = Outbox::default();
-    let (queue, taken) = mpsc::channel(INBOX_MESSAGES);
-    let (arrivals, inbox) = (Arrivals { queue, decode, bell }, Inbox { arrivals: taken });
-    let span = tracing::info_span!("provider", url = %endpoint.url);
-    tokio::spawn(run(endpoint, timing, outbox.clone(), arrivals).instrument(span));
-    (outbox, inbox)
-}
-
-async fn run(endpoint: Endpoint, timing: Timing, outbox: Outbox, arrivals: Arrivals) {
+async fn run(target: Target, mut outgoing: OutgoingReceiver, mut arrivals: Arrivals) {
     let connected = tokio::select! {
-        connected = timeout(timing.connect, connect(&endpoint)) => connected,
-        // The call is over before the provider answered.
-        () = arrivals.closed() => return,
+        connected = timeout(CONNECT_TIMEOUT, connect(&target.endpoint)) => connected.map(|tried| tried.map_err(Some)),
+        given_up = given_up(&mut outgoing) => Ok(Err(given_up)),
     };
     let closed = match connected {
         Ok(Ok(socket)) => {
-            if !arrivals.send(Arrival::Opened).await {
-                return;
-            }
-            converse(socket, timing, &outbox, &arrivals).await
+            arrivals.send(Arrival::Opened).await;
+            Exchange::new(socket, target.ping, &mut outgoing, &mut arrivals).run().await
         }
-        Ok(Err(closed)) => Some(closed),
-        Err(_) => Some(Closed::Unreachable(format!("no connection within {:?}", timing.connect))),
+        Ok(Err(failed)) => failed,
+        Err(_) => Some(Closed::Unreachable(format!("no connection within {CONNECT_TIMEOUT:?}"))),
     };
     if let Some(closed) = closed {
         tracing::debug!(?closed, "the provider's socket is gone");
-        // False: the session is gone as well.
-        let _ = arrivals.send(Arrival::Closed(closed)).await;
+        arrivals.send(Arrival::Closed(closed)).await;
+    }
+}
+
+/// Waits until the session wants no connection any more; why, unless it is gone itself.
+async fn given_up(outgoing: &mut OutgoingReceiver) -> Option<Closed> {
+    loop {
+        match outgoing.next_urgent().await {
+            Next::Gone => return None,
+            Next::Stuck => return Some(exchange::stuck()),
+            Next::Send(_) | Next::Watch(_) | Next::Close => {}
+        }
     }
 }
 
@@ -242,10 +127,8 @@ async fn connect(endpoint: &Endpoint) -> Result<Socket, Closed> {
         value.set_sensitive(true);
         request.headers_mut().insert(name, value);
     }
-    let config =
-        WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_BYTES)).max_frame_size(Some(MAX_MESSAGE_BYTES));
     // Audio is many small messages: without TCP_NODELAY each would wait for the last one's acknowledgement.
-    match connect_async_with_config(request, Some(config), true).await {
+    match connect_async_with_config(request, Some(settings()), true).await {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) => {
             let body = response.body().as_deref().unwrap_or_default();
@@ -256,81 +139,8 @@ async fn connect(endpoint: &Endpoint) -> Result<Socket, Closed> {
     }
 }
 
-/// `None` when the session closed first.
-async fn converse(mut socket: Socket, timing: Timing, outbox: &Outbox, arrivals: &Arrivals) -> Option<Closed> {
-    let mut ping = interval_at(Instant::now() + timing.ping_every, timing.ping_every);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut missed = 0;
-    loop {
-        tokio::select! {
-            next = outbox.next() => match next {
-                Next::Send(message) => {
-                    if let Err(closed) = send(&mut socket, message).await {
-                        return Some(closed);
-                    }
-                }
-                Next::Close => {
-                    say_goodbye(&mut socket).await;
-                    return None;
-                }
-                Next::Stuck => return Some(Closed::broken("the provider does not read what it is sent")),
-            },
-            message = socket.next() => {
-                missed = 0;
-                match message {
-                    Some(Ok(Message::Close(frame))) => return Some(closed_by(frame.as_ref())),
-                    Some(Ok(message)) => {
-                        if !arrivals.message(message).await {
-                            say_goodbye(&mut socket).await;
-                            return None;
-                        }
-                    }
-                    Some(Err(error)) => return Some(Closed::broken(error)),
-                    None => return Some(Closed::broken("the connection ended")),
-                }
-            }
-            _ = ping.tick() => {
-                if missed == MAX_MISSED_PINGS {
-                    return Some(Closed::broken(format!("no answer to {missed} pings")));
-                }
-                missed += 1;
-                if let Err(closed) = send(&mut socket, Message::Ping(Default::default())).await {
-                    return Some(closed);
-                }
-            }
-            () = arrivals.closed() => {
-                say_goodbye(&mut socket).await;
-                return None;
-            }
-        }
-    }
-}
-
-async fn send(socket: &mut Socket, message: Message) -> Result<(), Closed> {
-    match timeout(SEND_TIMEOUT, socket.send(message)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Closed::broken(error)),
-        Err(_) => Err(Closed::broken("the provider takes nothing any more")),
-    }
-}
-
-fn closed_by(frame: Option<&CloseFrame>) -> Closed {
-    // Without a code: 1005 (RFC 6455, section 7.1.5).
-    frame.map_or_else(
-        || Closed::Closed { code: 1005, reason: String::new() },
-        |frame| Closed::Closed { code: frame.code.into(), reason: frame.reason.to_string() },
-    )
-}
-
-async fn say_goodbye(socket: &mut Socket) {
-    let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
-    let goodbye = async {
-        if socket.close(Some(frame)).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-    };
-    // Whatever comes of it, the socket is dropped next.
-    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+fn settings() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_BYTES)).max_frame_size(Some(MAX_MESSAGE_BYTES))
 }
 
 #[cfg(test)]

@@ -1,0 +1,117 @@
+//! The socket's end: keeps what cannot be sent yet, and drops the oldest audio when too much of it waits.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+};
+
+use rtrb::Consumer;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use voicebridge_session::Watch;
+
+use super::{Class, Ending, Entry, Kind, MAX_AUDIO, Shared};
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::provider) struct OutgoingReceiver {
+    ring: Consumer<Entry>,
+    waiting: VecDeque<Entry>,
+    /// Audio messages among those.
+    audio: usize,
+    shared: Arc<Shared>,
+    /// What was last told.
+    watch: Watch,
+}
+
+/// What the socket is to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::provider) enum Next {
+    Send(Message),
+    /// From now on.
+    Watch(Watch),
+    /// Everything is sent and the session is through: close politely.
+    Close,
+    /// Too much waits.
+    Stuck,
+    /// The session is gone.
+    Gone,
+}
+
+impl OutgoingReceiver {
+    pub(super) fn new(ring: Consumer<Entry>, shared: Arc<Shared>) -> Self {
+        Self { ring, waiting: VecDeque::new(), audio: 0, shared, watch: Watch::Idle }
+    }
+
+    /// How closely the socket is to be watched, as last told.
+    pub(in crate::provider) const fn watch(&self) -> Watch {
+        self.watch
+    }
+
+    /// The next thing for a socket that can send. Cancel safe: nothing is taken before it returns.
+    pub(in crate::provider) async fn next(&mut self) -> Next {
+        poll_fn(|context| {
+            self.shared.waker.register(context.waker());
+            self.urgent().or_else(|| self.take()).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// The next thing for a socket that cannot send: no message, no close. Cancel safe.
+    pub(in crate::provider) async fn next_urgent(&mut self) -> Next {
+        poll_fn(|context| {
+            self.shared.waker.register(context.waker());
+            self.urgent().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    fn urgent(&mut self) -> Option<Next> {
+        self.collect();
+        match self.shared.ending() {
+            Ending::Open | Ending::Closed => {}
+            Ending::Stuck => return Some(Next::Stuck),
+            Ending::Gone => return Some(Next::Gone),
+        }
+        let watch = self.shared.watch();
+        (watch != self.watch).then(|| {
+            self.watch = watch;
+            Next::Watch(watch)
+        })
+    }
+
+    fn take(&mut self) -> Option<Next> {
+        // Looked at first: what was pushed before the session closed is then seen.
+        let ending = self.shared.ending();
+        self.collect();
+        let Some(entry) = self.waiting.pop_front() else { return (ending == Ending::Closed).then_some(Next::Close) };
+        match entry.class {
+            Class::Audio => self.audio -= 1,
+            Class::Control => {
+                self.shared.control.fetch_sub(1, Ordering::AcqRel);
+                self.shared.control_bytes.fetch_sub(entry.bytes.len(), Ordering::AcqRel);
+            }
+        }
+        Some(Next::Send(match entry.kind {
+            Kind::Text => Message::Text(Utf8Bytes::try_from(entry.bytes).expect("a text was copied")),
+            Kind::Binary => Message::Binary(entry.bytes),
+        }))
+    }
+
+    /// Takes over what is in the ring.
+    fn collect(&mut self) {
+        while let Ok(entry) = self.ring.pop() {
+            if entry.class == Class::Audio {
+                if self.audio == MAX_AUDIO {
+                    let oldest = self.waiting.iter().position(|entry| entry.class == Class::Audio);
+                    self.waiting.remove(oldest.expect("some audio waits, it was counted"));
+                    self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    self.audio += 1;
+                }
+            }
+            self.waiting.push_back(entry);
+        }
+    }
+}
