@@ -9,7 +9,6 @@
 
 #![warn(missing_docs)]
 
-mod bell;
 #[cfg(test)]
 #[path = "../tests/support/caller.rs"]
 mod caller;
@@ -29,6 +28,7 @@ pub mod sessions;
 pub mod shard;
 mod story;
 pub mod udp;
+mod waker;
 
 pub use config::{Config, ConfigErrors, RawConfig};
 pub use run::{run, run_until};

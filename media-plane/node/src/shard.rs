@@ -40,7 +40,7 @@ use voicebridge_session::{Command, Stage, Termination};
 pub use call::{Call, Wiring};
 pub use heartbeat::STALLED_AFTER;
 
-use crate::{bell::Alarm, clock::Clock, sessions::Sessions};
+use crate::{clock::Clock, sessions::Sessions, waker::ThreadWaker};
 use heartbeat::{Heartbeat, ThreadState};
 use waiting::Waiting;
 
@@ -146,7 +146,7 @@ impl Load {
 struct Shard {
     orders: mpsc::Sender<Order>,
     load: Arc<Load>,
-    alarm: Arc<Alarm>,
+    waker: Arc<ThreadWaker>,
 }
 
 /// All media threads of a node. They end when this is dropped; sessions still live then are dropped with them.
@@ -171,10 +171,10 @@ impl Shards {
                 let (orders, inbox) = mpsc::channel(ORDERS);
                 let load = Arc::new(Load::new());
                 let waiting = Waiting::new()?;
-                let alarm = waiting.alarm().clone();
+                let waker = waiting.waker().clone();
                 let worker = worker::Worker::new(clock, governor, inbox, load.clone(), sessions.clone(), waiting);
                 thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;
-                Ok(Shard { orders, load, alarm })
+                Ok(Shard { orders, load, waker })
             })
             .collect::<io::Result<_>>()?;
         Ok(Self { shards, clock })
@@ -222,7 +222,7 @@ impl Shards {
             shard.load.calls.fetch_sub(1, Ordering::Relaxed);
             Busy
         })?;
-        shard.alarm.ring();
+        shard.waker.wake();
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl Shards {
             if timeout(ORDER_TIMEOUT, shard.orders.send(order)).await.is_err() {
                 tracing::error!("a media thread takes no orders; its sessions are not ended in order");
             }
-            shard.alarm.ring();
+            shard.waker.wake();
         }
     }
 
@@ -279,7 +279,7 @@ impl Shards {
         timeout(ORDER_TIMEOUT, async {
             let shard = &self.shards[at.0];
             shard.orders.send(order).await.map_err(|_| Busy)?;
-            shard.alarm.ring();
+            shard.waker.wake();
             answer.await.map_err(|_| Busy)
         })
         .await
@@ -291,7 +291,7 @@ impl Shards {
     pub(crate) fn inject(&self, thread: usize, code: impl FnOnce() + Send + 'static) {
         let shard = &self.shards[thread];
         shard.orders.try_send(Order::Run(Injected(Box::new(code)))).expect("the thread takes orders");
-        shard.alarm.ring();
+        shard.waker.wake();
     }
 
     /// Has a thread die.

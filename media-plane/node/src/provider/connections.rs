@@ -10,7 +10,7 @@ use voicebridge_session::{
 };
 
 use super::{Arrival, Closed, incoming::Incoming, outgoing::Outgoing, socket};
-use crate::bell::{Alarm, Bell};
+use crate::waker::{CallWaker, ThreadWaker};
 
 /// Connections of a session that are open at a time.
 const MAX_CONNECTIONS: usize = 3;
@@ -34,7 +34,7 @@ pub struct Connections {
     open: Vec<Connection>,
     /// Connections that could not be tried.
     refused: Vec<ConnectionId>,
-    bell: Bell,
+    waker: CallWaker,
 }
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Connections {
     /// For a provider in process.
     #[must_use]
     pub fn none() -> Self {
-        Self { target: None, open: Vec::new(), refused: Vec::new(), bell: Bell::default() }
+        Self { target: None, open: Vec::new(), refused: Vec::new(), waker: CallWaker::default() }
     }
 
     /// Towards `target`; sockets live on the current async runtime.
@@ -68,12 +68,12 @@ impl Connections {
         match &self.target {
             Some((target, runtime)) if self.open.len() < MAX_CONNECTIONS => {
                 let _inside = runtime.enter();
-                let (outgoing, incoming) = socket::open(target.clone(), self.bell.clone());
+                let (outgoing, incoming) = socket::open(target.clone(), self.waker.clone());
                 self.open.push(Connection { id, outgoing, incoming, closing: false });
             }
             _ => {
                 self.refused.push(id);
-                self.bell.ring();
+                self.waker.wake();
             }
         }
     }
@@ -125,8 +125,8 @@ impl Connections {
     }
 
     /// Has a thread woken whenever something came.
-    pub(crate) fn wake(&self, alarm: &std::sync::Arc<Alarm>) {
-        self.bell.connect(alarm);
+    pub(crate) fn wake_by(&self, waker: &std::sync::Arc<ThreadWaker>) {
+        self.waker.connect(waker);
     }
 
     fn with(&mut self, id: ConnectionId, act: impl FnOnce(&mut Outgoing)) {

@@ -28,7 +28,7 @@ use super::{
     incoming::{Incoming, IncomingSender, incoming},
     outgoing::{Next, Outgoing, OutgoingReceiver, outgoing},
 };
-use crate::bell::Bell;
+use crate::waker::CallWaker;
 use exchange::Exchange;
 
 /// DNS, TCP, TLS and the upgrade together.
@@ -42,21 +42,21 @@ const MAX_REFUSAL_BODY: usize = 2 * 1024;
 struct Arrivals {
     queue: IncomingSender,
     decode: Decode,
-    bell: Bell,
+    waker: CallWaker,
 }
 
 impl Arrivals {
     /// Hands it over, or gives it back while there is no room.
     fn try_send(&mut self, arrival: Arrival) -> Result<(), Arrival> {
         self.queue.try_send(arrival)?;
-        self.bell.ring();
+        self.waker.wake();
         Ok(())
     }
 
     /// Waits for room.
     async fn send(&mut self, arrival: Arrival) {
         self.queue.send(arrival).await;
-        self.bell.ring();
+        self.waker.wake();
     }
 
     /// Reads a message of the provider; `None` when there is nothing in it for the session.
@@ -79,10 +79,10 @@ type Socket = WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// Starts the task. Dropping or closing the [`Outgoing`] ends it.
 #[must_use]
-pub(super) fn open(target: Target, bell: Bell) -> (Outgoing, Incoming) {
+pub(super) fn open(target: Target, waker: CallWaker) -> (Outgoing, Incoming) {
     let (sender, receiver) = outgoing();
     let (queue, taken) = incoming();
-    let arrivals = Arrivals { queue, decode: target.decode, bell };
+    let arrivals = Arrivals { queue, decode: target.decode, waker };
     let span = tracing::info_span!("provider", url = %target.endpoint.url);
     tokio::spawn(run(target, receiver, arrivals).instrument(span));
     (sender, taken)

@@ -22,12 +22,12 @@ use voicebridge_session::{
 
 use super::waiting::Seat;
 use crate::{
-    bell::Alarm,
     clock::Clock,
     entry::{Entry, Picture},
     peer::{Engine, Output, Peer, Received},
     provider::{Arrival, Connections},
     udp::Lease,
+    waker::ThreadWaker,
 };
 
 /// Datagrams taken from one socket in a step; a call brings one or two.
@@ -197,9 +197,9 @@ impl Call {
     }
 
     /// Has the thread woken for it from now on, under this seat.
-    pub(super) fn sit(&mut self, seat: Seat, alarm: &Arc<Alarm>) {
+    pub(super) fn sit(&mut self, seat: Seat, waker: &Arc<ThreadWaker>) {
         self.seat = Some(seat);
-        self.wiring.connections.wake(alarm);
+        self.wiring.connections.wake_by(waker);
     }
 
     /// A datagram came for `seat`; whether that is this call.

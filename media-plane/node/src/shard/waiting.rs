@@ -9,7 +9,7 @@ use std::{io, net::UdpSocket, os::fd::AsRawFd as _, sync::Arc, thread, time::Ins
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
-use crate::bell::Alarm;
+use crate::waker::ThreadWaker;
 
 /// From this share of time spent working on, a thread works by the tick.
 const TICK_FROM: f32 = 0.40;
@@ -17,8 +17,8 @@ const TICK_FROM: f32 = 0.40;
 const PACKET_BELOW: f32 = 0.25;
 /// Sockets reported by one wait; the others are reported by the next.
 const MAX_EVENTS: usize = 128;
-/// The thread's own alarm. Calls count from 0.
-const ALARM: Token = Token(usize::MAX);
+/// The thread's own waker. Calls count from 0.
+const WAKER: Token = Token(usize::MAX);
 
 /// What wakes a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Rhythm {
 pub(super) struct Waiting {
     poll: Poll,
     events: Events,
-    alarm: Arc<Alarm>,
+    waker: Arc<ThreadWaker>,
     rhythm: Rhythm,
     seats: usize,
 }
@@ -57,12 +57,12 @@ impl Waiting {
     /// When the system has no means for it left.
     pub(super) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let alarm = Arc::new(Alarm::new(mio::Waker::new(poll.registry(), ALARM)?));
-        Ok(Self { poll, events: Events::with_capacity(MAX_EVENTS), alarm, rhythm: Rhythm::Packet, seats: 0 })
+        let waker = Arc::new(ThreadWaker::new(mio::Waker::new(poll.registry(), WAKER)?));
+        Ok(Self { poll, events: Events::with_capacity(MAX_EVENTS), waker, rhythm: Rhythm::Packet, seats: 0 })
     }
 
-    pub(super) const fn alarm(&self) -> &Arc<Alarm> {
-        &self.alarm
+    pub(super) const fn waker(&self) -> &Arc<ThreadWaker> {
+        &self.waker
     }
 
     /// Reports datagrams of this socket from now on.
@@ -84,7 +84,7 @@ impl Waiting {
         let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
     }
 
-    /// Waits for `tick` or, by the packet, for whatever comes before it: `due`, the alarm, or datagrams, whose sockets
+    /// Waits for `tick` or, by the packet, for whatever comes before it: `due`, the waker, or datagrams, whose sockets
     /// are given to `readable`.
     pub(super) fn wait(&mut self, tick: Instant, due: Option<Instant>, mut readable: impl FnMut(Seat)) {
         let now = Instant::now();
@@ -101,7 +101,7 @@ impl Waiting {
                 return;
             }
         }
-        self.events.iter().filter(|event| event.token() != ALARM).for_each(|event| readable(Seat(event.token().0)));
+        self.events.iter().filter(|event| event.token() != WAKER).for_each(|event| readable(Seat(event.token().0)));
     }
 
     /// Takes the load of the last second.
@@ -115,7 +115,7 @@ impl Waiting {
 
     fn set(&mut self, rhythm: Rhythm) {
         self.rhythm = rhythm;
-        self.alarm.listen(rhythm == Rhythm::Packet);
+        self.waker.listen(rhythm == Rhythm::Packet);
     }
 }
 
@@ -161,21 +161,21 @@ mod tests {
     }
 
     #[test]
-    fn the_alarm_ends_the_wait_before_and_during_it() {
+    fn the_waker_ends_the_wait_before_and_during_it() {
         let mut waiting = Waiting::new().unwrap();
-        let alarm = waiting.alarm().clone();
-        alarm.ring();
+        let waker = waiting.waker().clone();
+        waker.wake();
         waiting.wait(Instant::now() + LONG, None, |seat| panic!("{seat:?} has no packet"));
-        let ringing = thread::spawn(move || alarm.ring());
+        let waking = thread::spawn(move || waker.wake());
         waiting.wait(Instant::now() + LONG, None, |seat| panic!("{seat:?} has no packet"));
-        ringing.join().unwrap();
+        waking.join().unwrap();
     }
 
     #[test]
     fn by_the_tick_nothing_but_the_tick_wakes() {
         let mut waiting = Waiting::new().unwrap();
         waiting.observe(0.9);
-        waiting.alarm().ring();
+        waiting.waker().wake();
         let tick = Instant::now() + Duration::from_millis(20);
         waiting.wait(tick, Some(Instant::now()), |seat| panic!("{seat:?} has no packet"));
         assert!(Instant::now() >= tick);

@@ -73,7 +73,7 @@ impl Worker {
                 match self.orders.blocking_recv() {
                     Some(order) => {
                         self.load.heartbeat.beat(self.clock.time(Instant::now()));
-                        self.obey(order);
+                        self.apply(order);
                     }
                     None => return,
                 }
@@ -95,7 +95,7 @@ impl Worker {
                     call.paint();
                 }
             }
-            self.bury();
+            self.remove_ended();
             period.worked(began.elapsed());
             if renew {
                 let share = period.close(began, &self.load);
@@ -134,14 +134,14 @@ impl Worker {
     fn take_orders(&mut self) -> Orders {
         loop {
             match self.orders.try_recv() {
-                Ok(order) => self.obey(order),
+                Ok(order) => self.apply(order),
                 Err(mpsc::error::TryRecvError::Empty) => return Orders::Taken,
                 Err(mpsc::error::TryRecvError::Disconnected) => return Orders::Closed,
             }
         }
     }
 
-    fn obey(&mut self, order: Order) {
+    fn apply(&mut self, order: Order) {
         let now = Instant::now();
         match order {
             Order::Add(call) => {
@@ -149,7 +149,7 @@ impl Worker {
                 self.calls.push(*call);
                 let call = self.calls.last_mut().expect("it was pushed");
                 let seat = self.waiting.watch(call.socket());
-                call.sit(seat, self.waiting.alarm());
+                call.sit(seat, self.waiting.waker());
                 let complexity = self.governor.complexity();
                 call.guarded(|call| {
                     call.input(now, Input::Complexity(complexity));
@@ -177,7 +177,7 @@ impl Worker {
                     let termination: Termination = termination.clone();
                     call.guarded(|call| call.input(now, Input::End(termination)));
                 }
-                self.bury();
+                self.remove_ended();
             }
             #[cfg(test)]
             Order::Run(injected) => (injected.0)(),
@@ -190,7 +190,7 @@ impl Worker {
         let call = self.calls.iter_mut().find(|call| call.entry().session_id == session_id)?;
         let result = call.guarded(act);
         call.paint();
-        self.bury();
+        self.remove_ended();
         result
     }
 
@@ -210,11 +210,11 @@ impl Worker {
         for call in &mut self.calls {
             call.guarded(|call| call.input(now, Input::End(thread_lost())));
         }
-        self.bury();
+        self.remove_ended();
     }
 
     /// Lets go of sessions that have ended: socket closed, port rested, slot free.
-    fn bury(&mut self) {
+    fn remove_ended(&mut self) {
         for mut call in self.calls.extract_if(.., |call| call.is_over()) {
             let now = Instant::now();
             // A call that panicked may do so again; it is dropped all the same.

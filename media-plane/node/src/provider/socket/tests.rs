@@ -43,7 +43,7 @@ async fn next(incoming: &mut Incoming) -> Option<Arrival> {
 #[allow(clippy::result_large_err)] // The signature is tungstenite's.
 async fn messages_pass_both_ways_and_closing_is_polite() {
     let (listener, endpoint) = listener().await;
-    let (mut outgoing, mut incoming) = open(target(endpoint), Bell::default());
+    let (mut outgoing, mut incoming) = open(target(endpoint), CallWaker::default());
     outgoing.send_control(Frame::Text("hello"));
     let (stream, _) = listener.accept().await.unwrap();
     let mut authorised = false;
@@ -74,7 +74,7 @@ async fn messages_pass_both_ways_and_closing_is_polite() {
 #[tokio::test]
 async fn close_codes_are_reported() {
     let (listener, endpoint) = listener().await;
-    let (_outgoing, mut incoming) = open(target(endpoint), Bell::default());
+    let (_outgoing, mut incoming) = open(target(endpoint), CallWaker::default());
     let (stream, _) = listener.accept().await.unwrap();
     let mut server = tokio_tungstenite::accept_async(stream).await.unwrap();
     assert!(matches!(next(&mut incoming).await, Some(Arrival::Opened)));
@@ -87,7 +87,7 @@ async fn close_codes_are_reported() {
 #[tokio::test]
 async fn a_broken_connection_is_1006() {
     let (listener, endpoint) = listener().await;
-    let (_outgoing, mut incoming) = open(target(endpoint), Bell::default());
+    let (_outgoing, mut incoming) = open(target(endpoint), CallWaker::default());
     let (stream, _) = listener.accept().await.unwrap();
     let server = tokio_tungstenite::accept_async(stream).await.unwrap();
     assert!(matches!(next(&mut incoming).await, Some(Arrival::Opened)));
@@ -98,7 +98,7 @@ async fn a_broken_connection_is_1006() {
 #[tokio::test]
 async fn a_refused_upgrade_says_status_and_body() {
     let (listener, endpoint) = listener().await;
-    let (_outgoing, mut incoming) = open(target(endpoint), Bell::default());
+    let (_outgoing, mut incoming) = open(target(endpoint), CallWaker::default());
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut request = [0; 2048];
     let _ = stream.read(&mut request).await.unwrap();
@@ -115,14 +115,14 @@ async fn a_refused_upgrade_says_status_and_body() {
 async fn nobody_there_is_unreachable() {
     let (listener, endpoint) = listener().await;
     drop(listener);
-    let (_outgoing, mut incoming) = open(target(endpoint), Bell::default());
+    let (_outgoing, mut incoming) = open(target(endpoint), CallWaker::default());
     assert!(matches!(next(&mut incoming).await, Some(Arrival::Closed(Closed::Unreachable(_)))));
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_the_upgrade_is_unreachable() {
     let (listener, endpoint) = listener().await;
-    let (_outgoing, mut incoming) = open(target(endpoint), Bell::default());
+    let (_outgoing, mut incoming) = open(target(endpoint), CallWaker::default());
     let _stream = listener.accept().await.unwrap();
     tokio::time::pause();
     tokio::time::sleep(CONNECT_TIMEOUT + Duration::from_secs(1)).await;
@@ -132,7 +132,7 @@ async fn a_server_that_does_not_answer_the_upgrade_is_unreachable() {
 #[tokio::test]
 async fn a_session_that_ends_while_connecting_ends_the_task() {
     let (listener, endpoint) = listener().await;
-    let (outgoing, incoming) = open(target(endpoint), Bell::default());
+    let (outgoing, incoming) = open(target(endpoint), CallWaker::default());
     let (mut stream, _) = listener.accept().await.unwrap();
     drop((outgoing, incoming));
     let mut rest = Vec::new();
@@ -142,7 +142,7 @@ async fn a_session_that_ends_while_connecting_ends_the_task() {
 #[tokio::test]
 async fn a_session_that_sends_too_much_before_it_is_connected_is_told() {
     let (listener, endpoint) = listener().await;
-    let (mut outgoing, mut incoming) = open(target(endpoint), Bell::default());
+    let (mut outgoing, mut incoming) = open(target(endpoint), CallWaker::default());
     let _stream = listener.accept().await.unwrap();
     (0..=crate::provider::outgoing::MAX_CONTROL).for_each(|_| outgoing.send_control(Frame::Text("hello")));
     assert!(matches!(next(&mut incoming).await, Some(Arrival::Closed(Closed::Closed { code: 1006, .. }))));

@@ -8,12 +8,12 @@ use voicebridge_session::{Frame, Watch, provider::Decoded};
 
 use super::*;
 use crate::{
-    bell::Bell,
     provider::{
         incoming::{Incoming, MAX_BYTES, incoming},
         outgoing::{Outgoing, outgoing},
         socket::settings,
     },
+    waker::CallWaker,
 };
 
 /// What the stream holds each way.
@@ -39,7 +39,7 @@ async fn open(ping: Option<PingPolicy>) -> Bench {
         tokio::join!(client_async_with_config("ws://localhost/", ours, Some(settings())), accept_async(theirs));
     let (outgoing, mut receiver) = outgoing();
     let (queue, incoming) = incoming();
-    let mut arrivals = Arrivals { queue, decode: |_| Decoded::Other, bell: Bell::default() };
+    let mut arrivals = Arrivals { queue, decode: |_| Decoded::Other, waker: CallWaker::default() };
     let socket = client.unwrap().0;
     let task = tokio::spawn(async move { Exchange::new(socket, ping, &mut receiver, &mut arrivals).run().await });
     Bench { outgoing, incoming, server: server.unwrap(), task, began: Instant::now() }

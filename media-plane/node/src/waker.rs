@@ -1,8 +1,8 @@
 //! Wakes a media thread from outside: for a message of a provider, for an order.
 //!
-//! A thread has one [`Alarm`]; whatever brings it work rings a [`Bell`]. A bell may exist before the thread of its call
-//! is known: rung then, it is not heard, and the thread looks for itself when it takes the call. A thread that works by
-//! the tick does not listen, and ringing costs nothing but looking.
+//! A thread has one [`ThreadWaker`]; whatever brings a call work uses a [`CallWaker`]. That may exist before the thread of
+//! its call is known: used then, it wakes nobody, and the thread looks for itself when it takes the call. A thread that
+//! works by the tick does not listen, and waking it costs nothing but looking.
 
 use std::sync::{
     Arc, OnceLock,
@@ -11,23 +11,23 @@ use std::sync::{
 
 /// A media thread's own.
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(crate) struct ThreadWaker {
     waker: mio::Waker,
     listens: AtomicBool,
 }
 
-impl Alarm {
+impl ThreadWaker {
     pub(crate) const fn new(waker: mio::Waker) -> Self {
         Self { waker, listens: AtomicBool::new(true) }
     }
 
-    /// Whether ringing wakes the thread from now on.
+    /// Whether it can be woken from now on.
     pub(crate) fn listen(&self, listens: bool) {
         self.listens.store(listens, Ordering::Relaxed);
     }
 
     /// Ends the thread's wait, this one or the next.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake(&self) {
         if self.listens.load(Ordering::Relaxed)
             && let Err(error) = self.waker.wake()
         {
@@ -37,21 +37,21 @@ impl Alarm {
     }
 }
 
-/// What rings for one call. Cheap to clone.
+/// Wakes the thread of one call. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bell {
-    alarm: Arc<OnceLock<Arc<Alarm>>>,
+pub(crate) struct CallWaker {
+    waker: Arc<OnceLock<Arc<ThreadWaker>>>,
 }
 
-impl Bell {
+impl CallWaker {
     /// Connects it, once.
-    pub(crate) fn connect(&self, alarm: &Arc<Alarm>) {
-        self.alarm.get_or_init(|| alarm.clone());
+    pub(crate) fn connect(&self, waker: &Arc<ThreadWaker>) {
+        self.waker.get_or_init(|| waker.clone());
     }
 
-    pub(crate) fn ring(&self) {
-        if let Some(alarm) = self.alarm.get() {
-            alarm.ring();
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake();
         }
     }
 }
