@@ -2,8 +2,12 @@
 //!
 //! A digit takes [`DIGIT_MS`], reported every slot under the timestamp of its first one; its end is reported three times
 //! (RFC 4733, section 2.5.1.4), then there is a pause. Audio of those slots is not sent: the far side plays the tone.
+//!
+//! What is reported follows the timestamps, not the count of slots: a digit whose end fell into slots that were never sent
+//! is ended by the next one, with the length it was to have. Its end is reported three times all the same, and the pause
+//! counts from the first of those.
 
-use super::{Digit, UNITS_PER_MS, payload::Report};
+use super::{Digit, EVENT_CLOCK_HZ, UNITS_PER_MS, payload::Report};
 use crate::FRAME_MS;
 use std::collections::VecDeque;
 
@@ -14,11 +18,9 @@ pub const PAUSE_MS: u64 = 100;
 /// Digits that may wait at a time.
 pub const MAX_DIGITS: usize = 64;
 
-const DIGIT_SLOTS: u64 = DIGIT_MS / FRAME_MS;
 /// Reports on the end.
-const END_REPORTS: u64 = 3;
-const SLOTS: u64 = DIGIT_SLOTS + PAUSE_MS / FRAME_MS;
-const _: () = assert!(DIGIT_SLOTS + END_REPORTS - 1 < SLOTS);
+const END_REPORTS: u32 = 3;
+const _: () = assert!(END_REPORTS as u64 * FRAME_MS <= PAUSE_MS);
 
 /// Why digits were not taken; none of them was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +50,9 @@ pub struct Outgoing {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sender {
+    rtp_clock_hz: u32,
     waiting: VecDeque<Digit>,
     current: Option<Current>,
 }
@@ -58,11 +61,19 @@ pub struct Sender {
 struct Current {
     digit: Digit,
     timestamp: u32,
-    /// Slots since it began.
-    slot: u64,
+    reported: bool,
+    /// Timestamp of the slot its end was first reported in.
+    ended: Option<u32>,
+    end_reports: u32,
 }
 
 impl Sender {
+    /// A sender for events whose timestamps count at `rtp_clock_hz`, that of the call's audio.
+    #[must_use]
+    pub const fn new(rtp_clock_hz: u32) -> Self {
+        Self { rtp_clock_hz, waiting: VecDeque::new(), current: None }
+    }
+
     /// Takes digits to send after those that wait.
     ///
     /// # Errors
@@ -81,32 +92,46 @@ impl Sender {
 
     /// Called once a slot with the slot's own timestamp. `None`: send audio.
     pub fn next(&mut self, timestamp: u32) -> Option<Outgoing> {
-        if self.current.is_none_or(|current| current.slot == SLOTS) {
-            self.current = self.waiting.pop_front().map(|digit| Current { digit, timestamp, slot: 0 });
+        if self.current.is_none_or(|current| self.is_over(&current, timestamp)) {
+            let begin = |digit| Current { digit, timestamp, reported: false, ended: None, end_reports: 0 };
+            self.current = self.waiting.pop_front().map(begin);
         }
+        let per_unit = self.rtp_clock_hz / EVENT_CLOCK_HZ;
         let current = self.current.as_mut()?;
-        let slot = current.slot;
-        current.slot += 1;
-        if slot >= DIGIT_SLOTS + END_REPORTS - 1 {
+        if current.end_reports == END_REPORTS {
             return None;
         }
-        let reported = (slot + 1).min(DIGIT_SLOTS);
-        let report = Report {
-            digit: current.digit,
-            end: slot + 1 >= DIGIT_SLOTS,
-            duration: (reported * FRAME_MS) as u16 * UNITS_PER_MS as u16,
-        };
-        Some(Outgoing { payload: report.to_payload(), timestamp: current.timestamp, marker: slot == 0 })
+        let elapsed = timestamp.wrapping_sub(current.timestamp) / per_unit + units(FRAME_MS);
+        let end = elapsed >= units(DIGIT_MS);
+        if end {
+            current.ended.get_or_insert(timestamp);
+            current.end_reports += 1;
+        }
+        let report = Report { digit: current.digit, end, duration: elapsed.min(units(DIGIT_MS)) as u16 };
+        let marker = !std::mem::replace(&mut current.reported, true);
+        Some(Outgoing { payload: report.to_payload(), timestamp: current.timestamp, marker })
     }
 
     /// Whether nothing waits and no digit is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.current.is_none_or(|current| current.slot == SLOTS)
+        self.waiting.is_empty() && self.current.is_none()
+    }
+
+    /// Its end was reported as often as needed, and the pause after it is over.
+    fn is_over(&self, current: &Current, timestamp: u32) -> bool {
+        let pause = (FRAME_MS + PAUSE_MS) as u32 * (self.rtp_clock_hz / 1_000);
+        let paused = |ended: u32| timestamp.wrapping_sub(ended) >= pause;
+        current.end_reports == END_REPORTS && current.ended.is_some_and(paused)
     }
 
     /// Drops what waits; a digit under way is ended properly.
     pub fn clear(&mut self) {
         self.waiting.clear();
     }
+}
+
+/// At the event's clock.
+const fn units(ms: u64) -> u32 {
+    ms as u32 * UNITS_PER_MS
 }

@@ -152,7 +152,7 @@ fn bad_payloads_are_counted() {
 
 #[test]
 fn digits_out_are_as_the_rfc_has_them() {
-    let mut sender = Sender::default();
+    let mut sender = Sender::new(48_000);
     assert!(sender.is_idle() && sender.next(0).is_none());
     sender.push("1#").unwrap();
     let slots: Vec<_> = (0..25u32).map(|slot| sender.next((u32::MAX - 959).wrapping_add(slot * 960))).collect();
@@ -172,8 +172,35 @@ fn digits_out_are_as_the_rfc_has_them() {
 }
 
 #[test]
+fn slots_that_were_never_sent_are_part_of_a_digits_length() {
+    // Reports as (milliseconds since the digit began, their duration, whether they end it), with slots left out.
+    let check = |clock: u32, left_out: std::ops::Range<u32>, expect: &[(u32, u16, bool)]| {
+        let mut sender = Sender::new(clock);
+        sender.push("5").unwrap();
+        let sent = (0..60u32).filter(|slot| !left_out.contains(slot));
+        let reports: Vec<_> = sent
+            .filter_map(|slot| {
+                let packet = sender.next(7 + slot * clock / 50)?;
+                assert_eq!((packet.timestamp, packet.marker), (7, slot == 0));
+                let [_, flags, high, low] = packet.payload;
+                Some((slot * 20, u16::from_be_bytes([high, low]), flags & 0x80 != 0))
+            })
+            .collect();
+        assert_eq!(reports, expect, "without {left_out:?}");
+        assert!(sender.is_idle());
+    };
+    let ends = |at: [u32; 3]| at.map(|ms| (ms, 800, true));
+    for clock in [8_000, 48_000] {
+        check(clock, 1..3, &[&[(0, 160, false), (60, 640, false)][..], &ends([80, 100, 120])].concat());
+        check(clock, 2..40, &[&[(0, 160, false), (20, 320, false)][..], &ends([800, 820, 840])].concat());
+        let whole = [(0, 160, false), (20, 320, false), (40, 480, false), (60, 640, false)];
+        check(clock, 5..30, &[&whole[..], &ends([80, 600, 620])].concat());
+    }
+}
+
+#[test]
 fn what_cannot_be_sent_is_refused_whole() {
-    let mut sender = Sender::default();
+    let mut sender = Sender::new(48_000);
     assert_eq!(sender.push("12x"), Err(Refused::NotAKey('x')));
     assert!(sender.is_idle());
     sender.push(&"1".repeat(60)).unwrap();
@@ -191,7 +218,7 @@ proptest! {
     #[test]
     fn digits_survive_a_bad_network(digits in "[0-9*#A-D]{1,20}", seed in any::<u64>(), first in any::<u32>(), clock in prop::sample::select(vec![8_000u32, 48_000])) {
         let mut numbers = Numbers::new(seed);
-        let mut sender = Sender::default();
+        let mut sender = Sender::new(clock);
         sender.push(&digits).unwrap();
         let mut arrivals = Vec::new();
         for slot in 0..digits.len() as u32 * 10 {
