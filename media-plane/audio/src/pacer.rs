@@ -1,8 +1,8 @@
 //! The clock of the sending side: one slot every 20 ms, never two for one slot.
 //!
-//! A driver that comes late gets the slots it missed at once, so that timestamps and wall clock stay together, but no
-//! more than [`MAX_CATCH_UP`]; slots beyond that are skipped and reported, so that a stalled machine does not burst.
-//! Does not know what is sent.
+//! A driver that comes late gets the slots it missed at once, but no more than [`MAX_CATCH_UP`], so that a stalled machine
+//! does not burst; slots beyond that are skipped and reported. Given and skipped together are the time that passed: a
+//! sender that counts both keeps its timestamps on the wall clock. Does not know what is sent.
 
 use crate::{FRAME_MS, Time};
 use std::time::Duration;

@@ -37,7 +37,8 @@ pub struct RtpOut<'a> {
     pub sequence: u16,
     /// RTP timestamp, on the clock of the codec.
     pub timestamp: u32,
-    /// Set on the first packet after silence (RFC 3551, section 4.1) and on the first report of a key.
+    /// Set on the first packet after silence (RFC 3551, section 4.1) or after time for which nothing was sent, and on the
+    /// first report of a key.
     pub marker: bool,
     /// A packet of the codec, or an event report.
     pub payload: &'a [u8],

@@ -138,6 +138,48 @@ fn keys_are_sent_in_the_slots_of_the_audio() {
     assert_eq!(audio.last().unwrap().timestamp.wrapping_sub(packets[0].timestamp), 50 * 960, "one clock");
 }
 
+/// Of each key sent: its reports as `(duration, end)`, and its timestamp.
+fn events_sent(world: &World) -> Vec<(u32, Vec<(u16, bool)>)> {
+    let mut events: Vec<(u32, Vec<(u16, bool)>)> = Vec::new();
+    for packet in world.ports.rtp.iter().filter(|packet| packet.payload_type == DTMF) {
+        let report = (u16::from_be_bytes([packet.payload[2], packet.payload[3]]), packet.payload[1] & 0x80 != 0);
+        match events.last_mut() {
+            Some((timestamp, reports)) if *timestamp == packet.timestamp => reports.push(report),
+            _ => events.push((packet.timestamp, vec![report])),
+        }
+    }
+    events
+}
+
+/// RFC 4733, sections 2.3.5 and 2.5.1.4: a duration counts from the event's timestamp; its end is reported three times.
+#[test]
+fn a_stall_in_the_midst_of_a_key_neither_stretches_it_nor_shifts_the_clock() {
+    for key_ms in [20, 60, 100, 160] {
+        let mut world = World::active();
+        world.run_ms(100);
+        world.input(Input::Command(Command::SendDtmf("5#".into())));
+        world.run_ms(key_ms);
+        world.stall_ms(1_000);
+        world.run_ms(1_000);
+        let events = events_sent(&world);
+        assert_eq!(events.len(), 2, "after {key_ms} ms: {events:?}");
+        for (_, reports) in &events {
+            assert!(reports.is_sorted(), "after {key_ms} ms: {events:?}");
+            let ends: Vec<u16> = reports.iter().filter(|(_, end)| *end).map(|(duration, _)| *duration).collect();
+            assert_eq!(ends, [800; 3], "after {key_ms} ms: {events:?}");
+        }
+        let markers = world.ports.rtp.iter().filter(|packet| packet.payload_type == DTMF && packet.marker).count();
+        assert_eq!(markers, 2, "a marker is the beginning of a key (section 2.3.1)");
+        let between = events[1].0.wrapping_sub(events[0].0) / 48;
+        assert!(between >= 200, "after {key_ms} ms: {between} ms between the beginnings of two keys");
+        let audio = |packet: &&crate::harness::Sent| packet.payload_type == OPUS;
+        let (first, last) = (&world.ports.rtp[0], world.ports.rtp.iter().rfind(audio).unwrap());
+        assert_eq!(u64::from(last.timestamp.wrapping_sub(first.timestamp) / 48), last.at_ms - first.at_ms);
+        let gap = world.ports.rtp.windows(2).position(|pair| pair[1].at_ms - pair[0].at_ms > 900).unwrap();
+        assert!(world.ports.rtp[gap + 1..].iter().find(audio).unwrap().marker, "the first audio after the gap");
+    }
+}
+
 #[test]
 fn a_reply_waits_while_keys_are_sent() {
     let mut world = World::active();

@@ -4,6 +4,10 @@
 //! as much to encode as speech, so it is encoded once, at the start, and that packet is repeated. After speech one frame
 //! of real silence goes through the encoder, so that its voice fades out and its state is silence when it speaks again.
 //!
+//! Timestamps follow the wall clock whatever the driver does (RFC 3550, section 5.1: they reflect the sampling instant);
+//! sequence numbers count what was sent. Slots given up after a stall are time without a packet: nothing of the AI's voice
+//! is spent on them, and the audio behind them is marked as after silence.
+//!
 //! Opus's error correction is off until the far side reports loss: it takes its bits from the voice.
 
 use voicebridge_audio::{
@@ -11,7 +15,7 @@ use voicebridge_audio::{
     codec::{Codec, Encoder},
     dtmf::{Outgoing, Sender},
     opus::{EncoderSettings, MAX_PAYLOAD_BYTES, MaxBandwidth, OpusError},
-    pacer::Pacer,
+    pacer::{Due, Pacer},
     playout::{Cut, Playout, PlayoutSettings, Slot},
     protection::{Advice, Protection},
     resample,
@@ -54,6 +58,8 @@ pub(crate) struct Downlink {
     silence: Vec<u8>,
     packet: Box<[u8; MAX_PAYLOAD_BYTES]>,
     tone: Tone,
+    /// Slots were given up, and no audio was sent since.
+    after_gap: bool,
     last_sent: Option<Time>,
     /// When the AI's voice was first sent.
     first_voice: Option<Time>,
@@ -106,7 +112,7 @@ impl Downlink {
             settings,
             may_protect,
             protection: Protection::default(),
-            keys: Sender::default(),
+            keys: Sender::new(codec.rtp_clock_hz()),
             payload_type: offer.audio.payload_type(),
             telephone_event: offer.telephone_event.map(|event| event.payload_type),
             pacer: None,
@@ -116,6 +122,7 @@ impl Downlink {
             silence: Encoder::silence(codec, settings)?,
             packet: Box::new([0; MAX_PAYLOAD_BYTES]),
             tone: Tone::Silence,
+            after_gap: false,
             last_sent: None,
             first_voice: None,
             voice_since: None,
@@ -130,10 +137,20 @@ impl Downlink {
 
     /// Sends what is due.
     pub(crate) fn run(&mut self, now: Time, out: &mut dyn FnMut(RtpOut<'_>)) {
-        let due = self.pacer.as_mut().map_or(0, |pacer| pacer.take(now).slots);
-        for _ in 0..due {
+        let Due { slots, skipped } = self.pacer.as_mut().map_or(Due::default(), |pacer| pacer.take(now));
+        if skipped > 0 {
+            self.skip(skipped);
+        }
+        for _ in 0..slots {
             self.send(now, out);
         }
+    }
+
+    /// Lets time pass for which nothing is sent.
+    fn skip(&mut self, slots: u64) {
+        self.timestamp = self.timestamp.wrapping_add((slots as u32).wrapping_mul(self.codec.frame_rtp_units()));
+        self.after_gap = true;
+        self.voice_since = None;
     }
 
     fn send(&mut self, now: Time, out: &mut dyn FnMut(RtpOut<'_>)) {
@@ -163,7 +180,8 @@ impl Downlink {
         let tone = if slot == Slot::Frame { Tone::Speech } else { Tone::Silence };
         self.statistics.dry_slots += u64::from(slot == Slot::Underrun);
         let first = self.statistics.packets_sent == 0;
-        let marker = first || (tone == Tone::Speech && self.tone == Tone::Silence);
+        let after_gap = std::mem::take(&mut self.after_gap);
+        let marker = first || after_gap || (tone == Tone::Speech && self.tone == Tone::Silence);
         // The frame after speech is silence, but goes through the encoder.
         let encode = tone == Tone::Speech || self.tone == Tone::Speech;
         self.tone = tone;
