@@ -32,7 +32,7 @@ use voicebridge_session::{RtpOut, sdp::DtlsSetup};
 use super::{
     Local, Output, Peer, PeerError, Place, Received, Remote,
     flight::Flight,
-    reports::Reports,
+    reports::{Reports, Timestamp},
     same_family,
     source::{Source, Verdict},
 };
@@ -350,7 +350,11 @@ impl Peer for Engine {
             return Err(PeerError::NotConnected);
         };
         let bytes = srtp.write_rtp(self.place.ssrc, packet).map_err(refused("packet"))?;
-        self.reports.sent(now, packet.timestamp, packet.payload.len());
+        let timestamp = match Some(packet.payload_type) == self.remote.telephone_event {
+            true => Timestamp::OfAKey,
+            false => Timestamp::OfItsSlot(packet.timestamp),
+        };
+        self.reports.sent(now, timestamp, packet.payload.len());
         self.outputs.push_back(Output::Transmit { to, bytes });
         Ok(())
     }

@@ -44,10 +44,19 @@ pub(super) struct Reports {
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
-    at: Instant,
-    timestamp: u32,
+    /// When the last packet left that was sent in the slot its timestamp names, and that.
+    clock: Option<(Instant, u32)>,
     packets: u32,
     octets: u32,
+}
+
+/// What a packet's timestamp names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timestamp {
+    /// The moment it was sent in.
+    OfItsSlot(u32),
+    /// The beginning of a key that has been held since (RFC 4733, section 2.3.1).
+    OfAKey,
 }
 
 /// One report.
@@ -107,14 +116,13 @@ impl Reports {
     }
 
     /// A packet of ours left.
-    pub(super) fn sent(&mut self, now: Instant, timestamp: u32, payload_bytes: usize) {
-        let (packets, octets) = self.sent.map_or((0, 0), |sent| (sent.packets, sent.octets));
-        self.sent = Some(Sent {
-            at: now,
-            timestamp,
-            packets: packets.wrapping_add(1),
-            octets: octets.wrapping_add(payload_bytes as u32),
-        });
+    pub(super) fn sent(&mut self, now: Instant, timestamp: Timestamp, payload_bytes: usize) {
+        let sent = self.sent.get_or_insert(Sent { clock: None, packets: 0, octets: 0 });
+        if let Timestamp::OfItsSlot(timestamp) = timestamp {
+            sent.clock = Some((now, timestamp));
+        }
+        sent.packets = sent.packets.wrapping_add(1);
+        sent.octets = sent.octets.wrapping_add(payload_bytes as u32);
         self.spoke[0] = true;
         self.next.get_or_insert(now + FIRST_INTERVAL);
     }
@@ -172,11 +180,10 @@ impl Reports {
         let [lately, before] = self.spoke;
         self.spoke = [false, lately];
         let ntp = self.ntp(now);
-        let sender = self.sent.filter(|_| lately || before).map(|sent| SenderInfo {
-            ntp,
-            rtp: sent.timestamp.wrapping_add(units(now.saturating_duration_since(sent.at), self.clock_hz)),
-            packets: sent.packets,
-            octets: sent.octets,
+        let sender = self.sent.filter(|_| lately || before).and_then(|Sent { clock, packets, octets }| {
+            let (at, timestamp) = clock?;
+            let rtp = timestamp.wrapping_add(units(now.saturating_duration_since(at), self.clock_hz));
+            Some(SenderInfo { ntp, rtp, packets, octets })
         });
         Report { sender, reception: self.stream.as_mut().and_then(|stream| stream.report(now)) }
     }

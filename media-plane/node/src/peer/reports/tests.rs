@@ -17,7 +17,7 @@ fn block(sequences: &[u16]) -> Reception {
     for (step, sequence) in sequences.iter().enumerate() {
         reports.received(start + ms(20) * step as u32, THEIRS, *sequence, step as u32 * 960);
     }
-    reports.sent(start, 0, 1);
+    reports.sent(start, Timestamp::OfItsSlot(0), 1);
     reports.due(start + ms(20_000)).unwrap().reception.unwrap()
 }
 
@@ -43,7 +43,7 @@ fn losses_are_counted_as_the_rfc_does() {
 fn the_fraction_is_of_the_last_interval_and_silence_is_no_block() {
     let start = Instant::now();
     let mut reports = Reports::new(start, NTP, OURS, 48_000);
-    reports.sent(start, 0, 1);
+    reports.sent(start, Timestamp::OfItsSlot(0), 1);
     for sequence in [1, 3] {
         reports.received(start, THEIRS, sequence, 0);
     }
@@ -64,7 +64,7 @@ fn the_fraction_is_of_the_last_interval_and_silence_is_no_block() {
 fn jitter_follows_the_deviation() {
     let start = Instant::now();
     let mut reports = Reports::new(start, NTP, OURS, 48_000);
-    reports.sent(start, 0, 1);
+    reports.sent(start, Timestamp::OfItsSlot(0), 1);
     // Every second packet is 5 ms late: a deviation of 240 units each time.
     for step in 0..500_u32 {
         let late = ms(if step % 2 == 0 { 0 } else { 5 });
@@ -81,7 +81,7 @@ fn the_senders_numbers_are_exact() {
     assert_eq!(reports.deadline(), None, "nothing before the first packet");
     assert_eq!(reports.last(start), None);
     for step in 0..10_u32 {
-        reports.sent(start + ms(20) * step, (u32::MAX - 960).wrapping_add(step * 960), 80);
+        reports.sent(start + ms(20) * step, Timestamp::OfItsSlot((u32::MAX - 960).wrapping_add(step * 960)), 80);
     }
     assert_eq!(reports.due(start + ms(499)), None);
     let report = reports.due(start + ms(500)).unwrap();
@@ -93,11 +93,25 @@ fn the_senders_numbers_are_exact() {
     assert_eq!(report.reception, None);
 }
 
+/// All reports on a key carry the timestamp of its beginning (RFC 4733, section 2.3.1), whenever they are sent.
+#[test]
+fn a_key_being_sent_does_not_shift_the_senders_clock() {
+    let start = Instant::now();
+    let mut reports = Reports::new(start, NTP, OURS, 48_000);
+    reports.sent(start, Timestamp::OfItsSlot(1_000), 80);
+    for step in 1..8_u32 {
+        reports.sent(start + ms(20) * step, Timestamp::OfAKey, 4);
+    }
+    let sender = reports.due(start + ms(500)).unwrap().sender.unwrap();
+    assert_eq!((sender.packets, sender.octets), (8, 108));
+    assert_eq!(sender.rtp, 1_000 + 500 * 48);
+}
+
 #[test]
 fn reports_come_about_once_a_second_and_become_receiver_reports_in_silence() {
     let start = Instant::now();
     let mut reports = Reports::new(start, NTP, OURS, 48_000);
-    reports.sent(start, 0, 1);
+    reports.sent(start, Timestamp::OfItsSlot(0), 1);
     let mut times = vec![];
     let mut kinds = vec![];
     for _ in 0..100 {
@@ -118,7 +132,7 @@ fn reports_come_about_once_a_second_and_become_receiver_reports_in_silence() {
 fn the_far_sides_reports_give_loss_and_round_trip() {
     let start = Instant::now();
     let mut reports = Reports::new(start, NTP, OURS, 48_000);
-    reports.sent(start, 0, 1);
+    reports.sent(start, Timestamp::OfItsSlot(0), 1);
     let sender = reports.due(start + ms(500)).unwrap().sender.unwrap();
     let block = Reception {
         ssrc: OURS,
@@ -145,7 +159,7 @@ fn the_far_sides_reports_give_loss_and_round_trip() {
 fn their_sender_report_is_echoed_with_its_age() {
     let start = Instant::now();
     let mut reports = Reports::new(start, NTP, OURS, 48_000);
-    reports.sent(start, 0, 1);
+    reports.sent(start, Timestamp::OfItsSlot(0), 1);
     reports.received(start, THEIRS, 1, 0);
     reports.sender_report(start + ms(100), THEIRS + 1, u64::MAX);
     reports.sender_report(start + ms(250), THEIRS, 0x1234_5678_9abc_def0);
@@ -157,7 +171,7 @@ fn their_sender_report_is_echoed_with_its_age() {
 fn another_source_is_another_stream() {
     let start = Instant::now();
     let mut reports = Reports::new(start, NTP, OURS, 48_000);
-    reports.sent(start, 0, 1);
+    reports.sent(start, Timestamp::OfItsSlot(0), 1);
     reports.received(start, THEIRS, 1, 0);
     reports.received(start, THEIRS + 1, 40_000, 77);
     let block = reports.due(start + ms(500)).unwrap().reception.unwrap();
