@@ -56,7 +56,7 @@ pub struct Place {
 /// A packet from the caller, decrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// As offered.
+    /// As offered; of the source that is listened to any other as well.
     pub payload_type: u8,
     /// RTP sequence number.
     pub sequence: u16,
@@ -66,7 +66,7 @@ pub struct Received {
     pub ssrc: u32,
     /// Marker bit.
     pub marker: bool,
-    /// Never empty: padding-only packets, with which browsers probe, are filtered.
+    /// Empty for packets of padding only, with which browsers probe: they take up a sequence number all the same.
     pub payload: Bytes,
 }
 

@@ -246,7 +246,8 @@ impl Engine {
         let header = &packet.header;
         let agreed =
             header.payload_type == self.remote.payload_type || Some(header.payload_type) == self.remote.telephone_event;
-        let verdict = self.source.hear(now, header.ssrc, header.sequence_number, header.timestamp, agreed);
+        let media = agreed && !packet.payload.is_empty();
+        let verdict = self.source.hear(now, header.ssrc, header.sequence_number, header.timestamp, media);
         let (sequence, timestamp) = match verdict {
             Verdict::Take { sequence, timestamp } => (sequence, timestamp),
             Verdict::TakeOver { sequence, timestamp } => {
@@ -259,9 +260,6 @@ impl Engine {
             }
         };
         self.reports.received(now, header.ssrc, header.sequence_number, header.timestamp);
-        if packet.payload.is_empty() {
-            return None;
-        }
         Some(Received {
             payload_type: header.payload_type,
             sequence,

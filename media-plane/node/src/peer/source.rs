@@ -48,8 +48,9 @@ impl Source {
         Self { clock_hz, current: None }
     }
 
-    /// A packet came. Only those of payload types that were agreed to may begin or take over the stream.
-    pub(super) fn hear(&mut self, now: Instant, ssrc: u32, sequence: u16, timestamp: u32, agreed: bool) -> Verdict {
+    /// A packet came. Only one that is `media`, of a payload type that was agreed to and not empty, may begin or take over
+    /// the stream.
+    pub(super) fn hear(&mut self, now: Instant, ssrc: u32, sequence: u16, timestamp: u32, media: bool) -> Verdict {
         match &mut self.current {
             Some(current) if current.ssrc == ssrc => {
                 let sequence = sequence.wrapping_add(current.sequence_shift);
@@ -60,7 +61,7 @@ impl Source {
                 }
                 Verdict::Take { sequence, timestamp }
             }
-            _ if !agreed => Verdict::Discard,
+            _ if !media => Verdict::Discard,
             None => {
                 self.current =
                     Some(Current { ssrc, sequence_shift: 0, timestamp_shift: 0, sequence, timestamp, at: now });

@@ -8,7 +8,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     time::Instant,
 };
@@ -63,9 +63,10 @@ pub enum Heard {
     Rtcp(Vec<Box<dyn rtcp::Packet>>),
 }
 
-/// Has `rtc` give out the reports it gets, and send under another SSRC than it knows of.
+/// Has `rtc` give out the reports it gets, and send under another SSRC or payload type than it knows of.
 struct Ears {
     voice: Arc<AtomicU32>,
+    payload_type: Arc<AtomicU8>,
     reads: VecDeque<TaggedPacket>,
     writes: VecDeque<TaggedPacket>,
 }
@@ -92,6 +93,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Ears {
     fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtp(rtp) = &mut packet.message.packet {
             rtp.header.ssrc = self.voice.load(Ordering::Relaxed);
+            rtp.header.payload_type = self.payload_type.load(Ordering::Relaxed);
         }
         self.writes.push_back(packet);
         Ok(())
@@ -115,7 +117,8 @@ pub struct Caller {
     address: SocketAddr,
     transmits: VecDeque<(SocketAddr, Bytes)>,
     voice: Arc<AtomicU32>,
-    /// Of what it sends.
+    sent_type: Arc<AtomicU8>,
+    /// Of the codec it sends.
     pub payload_type: u8,
     pub heard: VecDeque<Heard>,
     pub connected: bool,
@@ -139,7 +142,13 @@ impl Caller {
             .register_codec(RTCRtpCodecParameters { rtp_codec: codec.clone(), payload_type }, RtpCodecKind::Audio)
             .unwrap();
         let voice = Arc::new(AtomicU32::new(CALLER_SSRC));
-        let ears = Ears { voice: voice.clone(), reads: VecDeque::new(), writes: VecDeque::new() };
+        let sent_type = Arc::new(AtomicU8::new(payload_type));
+        let ears = Ears {
+            voice: voice.clone(),
+            payload_type: sent_type.clone(),
+            reads: VecDeque::new(),
+            writes: VecDeque::new(),
+        };
         let settings = SettingEngineBuilder::new()
             .with_lite(kind == Kind::Relay)
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
@@ -185,6 +194,7 @@ impl Caller {
             address,
             transmits: VecDeque::new(),
             voice,
+            sent_type,
             payload_type,
             heard: VecDeque::new(),
             connected: false,
@@ -266,6 +276,13 @@ impl Caller {
         self.voice.store(ssrc, Ordering::Relaxed);
         self.connection.rtp_sender(self.sender).unwrap().write_rtp(now, packet).unwrap();
         self.run(now);
+    }
+
+    /// Sends a packet of another payload type, as part of the same stream.
+    pub fn send_of_type(&mut self, payload_type: u8, now: Instant, sequence: u16, timestamp: u32, payload: &[u8]) {
+        self.sent_type.store(payload_type, Ordering::Relaxed);
+        self.speak(now, sequence, timestamp, payload);
+        self.sent_type.store(self.payload_type, Ordering::Relaxed);
     }
 
     pub fn hang_up(&mut self, now: Instant) {

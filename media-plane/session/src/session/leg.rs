@@ -178,6 +178,7 @@ impl Leg {
         }
         if Some(packet.payload_type) == self.telephone_event {
             self.timeouts.on_media(now);
+            self.ssrc = Some(packet.ssrc);
             self.keys.receive(now, packet.timestamp, packet.payload);
         } else {
             self.packets_unknown += 1;

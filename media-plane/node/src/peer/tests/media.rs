@@ -28,9 +28,10 @@ fn rtp_flows_both_ways_as_numbered() {
             payload: &[0xf8, 0xff, step as u8],
         };
         world.peer.write_rtp(world.now, packet).unwrap();
-        world.caller.speak(world.now, 7 + 2 * step, 960 * u32::from(step), &[0x78, step as u8]);
-        // A probe without payload.
-        world.caller.speak(world.now, 8 + 2 * step, 960 * u32::from(step), &[]);
+        world.caller.speak(world.now, 7 + 3 * step, 960 * u32::from(step), &[0x78, step as u8]);
+        // A probe without payload, and a packet of a type nobody agreed to.
+        world.caller.speak(world.now, 8 + 3 * step, 960 * u32::from(step), &[]);
+        world.caller.send_of_type(97, world.now, 9 + 3 * step, 960 * u32::from(step), &[9]);
         world.run(Duration::from_millis(20));
     }
     world.run(Duration::from_millis(30));
@@ -53,10 +54,16 @@ fn rtp_flows_both_ways_as_numbered() {
         assert!(!packet.header.extension);
         assert_eq!(packet.payload[..], [0xf8, 0xff, step as u8]);
     }
+    // Each takes up a sequence number, so each is told of: what is not would be taken for lost.
     let received = &world.received;
-    assert_eq!(received.len(), 50);
-    assert_eq!((received[3].sequence, received[3].timestamp), (13, 2_880));
-    assert_eq!((received[3].ssrc, received[3].payload_type), (CALLER_SSRC, 111));
+    assert_eq!(received.len(), 150);
+    assert!(received.iter().enumerate().all(|(index, packet)| packet.sequence == 7 + index as u16));
+    let [voice, probe, other] = [&received[9], &received[10], &received[11]];
+    assert_eq!((voice.timestamp, voice.ssrc, voice.payload_type), (2_880, CALLER_SSRC, 111));
+    assert_eq!(voice.payload[..], [0x78, 3]);
+    assert_eq!((probe.payload_type, probe.payload.len()), (111, 0));
+    assert_eq!((other.payload_type, &other.payload[..]), (97, &[9][..]));
+    assert!(!world.outputs.contains(&Output::Discarded));
 }
 
 #[test]
