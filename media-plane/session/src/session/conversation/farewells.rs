@@ -9,307 +9,41 @@ const MAX_WORDS: usize = 32;
 /// Words of the longest phrase.
 const MAX_PHRASE_WORDS: usize = 6;
 
-struct Phrases {
-    /// Primary language tag.
+/// Columns: language (a primary tag), `goodbye` or `filler`, phrase in the form that [`words`] gives. Of the languages there
+/// are clips in. A goodbye is one, or what people say to one; a filler may stand beside it.
+const TABLE: &str = include_str!("../../../assets/goodbyes.tsv");
+
+struct Phrase {
     language: &'static str,
-    /// Each is a goodbye, or what people say to one.
-    goodbyes: &'static [&'static str],
-    /// May stand beside one.
-    fillers: &'static [&'static str],
+    is_goodbye: bool,
+    words: &'static str,
 }
 
-/// In the form that [`words`] gives, of the languages there are clips in.
-const PHRASES: [Phrases; 5] = [
-    Phrases {
-        language: "en",
-        goodbyes: &[
-            "bye",
-            "bye bye",
-            "bye now",
-            "goodbye",
-            "good bye",
-            "cheerio",
-            "ciao",
-            "ok",
-            "okay",
-            "alright",
-            "all right",
-            "great",
-            "perfect",
-            "lovely",
-            "thanks",
-            "thanks a lot",
-            "thanks so much",
-            "many thanks",
-            "thank you",
-            "thank you so much",
-            "thank you very much",
-            "thanks again",
-            "thank you again",
-            "cheers",
-            "you too",
-            "you as well",
-            "and you",
-            "same to you",
-            "likewise",
-            "take care",
-            "see you",
-            "see ya",
-            "see you later",
-            "see you soon",
-            "see you then",
-            "talk to you later",
-            "talk to you soon",
-            "talk soon",
-            "later",
-            "good night",
-            "good day",
-            "have a good day",
-            "have a nice day",
-            "have a great day",
-            "have a lovely day",
-            "have a wonderful day",
-            "have a good one",
-            "have a good evening",
-            "have a nice evening",
-            "have a good night",
-            "have a good weekend",
-            "have a nice weekend",
-            "have a great weekend",
-            "no thanks",
-            "no thank you",
-            "thats all",
-            "that is all",
-            "thats it",
-            "that was all",
-            "until next time",
-        ],
-        fillers: &["yes", "yeah", "then", "for your help", "for the help", "for everything", "very much", "so much"],
-    },
-    Phrases {
-        language: "pt",
-        goodbyes: &[
-            "tchau",
-            "tchau tchau",
-            "xau",
-            "adeus",
-            "ate logo",
-            "ate mais",
-            "ate breve",
-            "ate amanha",
-            "ate a proxima",
-            "ate ja",
-            "obrigado",
-            "obrigada",
-            "muito obrigado",
-            "muito obrigada",
-            "brigado",
-            "brigada",
-            "valeu",
-            "falou",
-            "bom dia",
-            "boa tarde",
-            "boa noite",
-            "um bom dia",
-            "uma boa tarde",
-            "uma boa noite",
-            "tenha um bom dia",
-            "tenha um otimo dia",
-            "tenha uma boa tarde",
-            "tenha uma boa noite",
-            "bom fim de semana",
-            "igualmente",
-            "para voce tambem",
-            "pra voce tambem",
-            "voce tambem",
-            "abraco",
-            "um abraco",
-            "abracos",
-            "ok",
-            "okay",
-            "ta bom",
-            "ta certo",
-            "certo",
-            "beleza",
-            "perfeito",
-            "de nada",
-            "nao obrigado",
-            "nao obrigada",
-            "e so isso",
-            "so isso",
-            "era so isso",
-            "fica com deus",
-            "fique com deus",
-        ],
-        fillers: &["sim", "entao", "ta", "por tudo", "pela ajuda", "pelo atendimento"],
-    },
-    Phrases {
-        language: "es",
-        goodbyes: &[
-            "adios",
-            "chao",
-            "chau",
-            "hasta luego",
-            "hasta pronto",
-            "hasta manana",
-            "hasta la proxima",
-            "nos vemos",
-            "gracias",
-            "muchas gracias",
-            "mil gracias",
-            "muchisimas gracias",
-            "igualmente",
-            "a usted",
-            "a ti",
-            "usted tambien",
-            "tu tambien",
-            "buen dia",
-            "buenos dias",
-            "buenas tardes",
-            "buenas noches",
-            "buena tarde",
-            "buena noche",
-            "que tenga buen dia",
-            "que tenga un buen dia",
-            "que tenga buena tarde",
-            "que le vaya bien",
-            "que te vaya bien",
-            "que este bien",
-            "buen fin de semana",
-            "cuidese",
-            "cuidate",
-            "saludos",
-            "ok",
-            "okay",
-            "vale",
-            "de acuerdo",
-            "perfecto",
-            "muy bien",
-            "listo",
-            "no gracias",
-            "eso es todo",
-            "nada mas",
-            "de nada",
-        ],
-        fillers: &["si", "pues", "entonces", "por todo", "por su ayuda", "por la ayuda"],
-    },
-    Phrases {
-        language: "de",
-        goodbyes: &[
-            "tschuss",
-            "tschau",
-            "ciao",
-            "ade",
-            "servus",
-            "auf wiedersehen",
-            "wiedersehen",
-            "auf wiederhoren",
-            "wiederhoren",
-            "bis dann",
-            "bis bald",
-            "bis spater",
-            "bis morgen",
-            "bis zum nachsten mal",
-            "danke",
-            "danke schon",
-            "danke sehr",
-            "vielen dank",
-            "vielen lieben dank",
-            "herzlichen dank",
-            "besten dank",
-            "gleichfalls",
-            "ebenfalls",
-            "ebenso",
-            "ihnen auch",
-            "dir auch",
-            "schonen tag",
-            "schonen tag noch",
-            "einen schonen tag",
-            "einen schonen tag noch",
-            "schonen abend",
-            "schonen abend noch",
-            "einen schonen abend",
-            "einen schonen abend noch",
-            "schones wochenende",
-            "ein schones wochenende",
-            "gute nacht",
-            "machs gut",
-            "machen sie es gut",
-            "alles klar",
-            "alles gute",
-            "ok",
-            "okay",
-            "in ordnung",
-            "super",
-            "prima",
-            "bitte",
-            "nein danke",
-            "das wars",
-            "das war alles",
-        ],
-        fillers: &["ja", "gut", "dann", "na", "na dann", "fur ihre hilfe", "fur die hilfe", "fur alles"],
-    },
-    Phrases {
-        language: "hi",
-        goodbyes: &[
-            "अलविदा",
-            "नमस्ते",
-            "नमस्कार",
-            "धन्यवाद",
-            "बहुत धन्यवाद",
-            "बहुत बहुत धन्यवाद",
-            "शुक्रिया",
-            "बहुत शुक्रिया",
-            "बहुत बहुत शुक्रिया",
-            "बाय",
-            "बाय बाय",
-            "फिर मिलेंगे",
-            "ठीक है",
-            "अच्छा",
-            "ओके",
-            "शुभ रात्रि",
-            "शुभ दिन",
-            "आपको भी",
-            "आपका दिन शुभ हो",
-            "बस इतना ही",
-            "थैंक यू",
-            "alvida",
-            "namaste",
-            "dhanyavad",
-            "dhanyavaad",
-            "bahut dhanyavad",
-            "shukriya",
-            "bahut shukriya",
-            "phir milenge",
-            "theek hai",
-            "thik hai",
-            "accha",
-        ],
-        fillers: &["जी", "हाँ", "हां", "जी हाँ", "जी हां", "ji", "haan"],
-    },
-];
+fn phrases() -> impl Iterator<Item = Phrase> {
+    TABLE.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split('\t');
+        let (language, kind, words) = (columns.next()?, columns.next()?, columns.next()?);
+        Some(Phrase { language, is_goodbye: kind == "goodbye", words })
+    })
+}
 
 /// Whether the text is a goodbye in this language (a primary tag), or in English, which is said everywhere. A language that
 /// is not in the table, or empty: in any of the table.
 pub(crate) fn is_goodbye(language: &str, text: &str) -> bool {
-    let known = PHRASES.iter().any(|phrases| phrases.language == language);
-    let tables = PHRASES.iter().filter(|phrases| !known || phrases.language == language || phrases.language == "en");
-    let (mut goodbyes, mut fillers) = (Vec::new(), Vec::new());
-    for phrases in tables {
-        goodbyes.extend_from_slice(phrases.goodbyes);
-        fillers.extend_from_slice(phrases.fillers);
-    }
+    let known = phrases().any(|phrase| phrase.language == language);
+    let said_here = |phrase: &Phrase| !known || phrase.language == language || phrase.language == "en";
+    let table: Vec<Phrase> = phrases().filter(said_here).collect();
     let words = words(text);
     let mut rest = &words[..];
     let mut said_goodbye = false;
     while !rest.is_empty() {
         let longest = (1..=rest.len().min(MAX_PHRASE_WORDS)).rev().find_map(|length| {
-            let phrase = rest[..length].join(" ");
-            let goodbye = goodbyes.contains(&&*phrase);
-            (goodbye || fillers.contains(&&*phrase)).then_some((length, goodbye))
+            let said = rest[..length].join(" ");
+            let found = table.iter().find(|phrase| phrase.words == said)?;
+            Some((length, found.is_goodbye))
         });
-        let Some((length, goodbye)) = longest else { return false };
-        said_goodbye |= goodbye;
+        let Some((length, is_goodbye)) = longest else { return false };
+        said_goodbye |= is_goodbye;
         rest = &rest[length..];
     }
     said_goodbye && words.len() <= MAX_WORDS
@@ -367,6 +101,7 @@ const fn without_accent(letter: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::embedded::clips;
 
     #[test]
     fn goodbyes_are_told_from_everything_else() {
@@ -408,10 +143,16 @@ mod tests {
     }
 
     #[test]
-    fn phrases_are_in_the_form_they_are_compared_in() {
-        for phrase in PHRASES.iter().flat_map(|phrases| phrases.goodbyes.iter().chain(phrases.fillers)) {
-            assert_eq!(words(phrase).join(" "), **phrase);
-            assert!(words(phrase).len() <= MAX_PHRASE_WORDS, "{phrase}");
+    fn phrases_are_in_the_form_they_are_compared_in_and_of_every_language_with_clips() {
+        for phrase in phrases() {
+            assert_eq!(words(phrase.words).join(" "), phrase.words);
+            assert!(words(phrase.words).len() <= MAX_PHRASE_WORDS, "{}", phrase.words);
+        }
+        assert_eq!(phrases().count() + 1, TABLE.lines().count(), "every line is read");
+        for language in clips::languages() {
+            let of_it =
+                |is_goodbye| phrases().filter(|it| it.language == language && it.is_goodbye == is_goodbye).count();
+            assert!(of_it(true) > 20 && of_it(false) > 4, "{language}");
         }
     }
 
