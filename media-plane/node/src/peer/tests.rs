@@ -500,6 +500,29 @@ fn an_offer_cannot_aim_our_checks() {
     assert!(in_flight >= Duration::from_millis(180), "five checks within {in_flight:?}");
 }
 
+/// Whoever knows our password can send a check under the address of another. Only an answer of that other proves that he
+/// wants to hear from us.
+#[test]
+fn a_check_under_the_address_of_another_does_not_aim_ours_either() {
+    let stranger = SocketAddr::from(([198, 51, 100, 66], 53));
+    let mut world = World::new(Kind::Browser, |remote| remote.candidates.clear());
+    world.elsewhere = true;
+    world.lose = Box::new(|_, _| true);
+    world.peer.start(world.now);
+    let check = loop {
+        world.now += Duration::from_millis(1);
+        world.caller.run(world.now);
+        if let Some((_, check)) = world.caller.transmit() {
+            break check;
+        }
+    };
+    assert_eq!(world.peer.datagram(world.now, &check, stranger), None);
+    world.run(Duration::from_secs(5));
+    assert!(world.strangers.iter().all(|(_, to)| *to == stranger));
+    let most = 1 + 5 * 20 + 4;
+    assert!((2..=most).contains(&world.strangers.len()), "{} datagrams for one", world.strangers.len());
+}
+
 /// The far end's certificate has one of the fingerprints, in whatever order and case they were offered.
 #[test]
 fn one_of_several_fingerprints_is_enough() {

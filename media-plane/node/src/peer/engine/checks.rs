@@ -4,7 +4,7 @@
 //! To addresses that have not answered at most [`IN_FLIGHT`] checks wait for an answer at a time, taken in turn, which over
 //! [`LIFETIME`] each is the pace of RFC 8445, section 14.2 (one in 50 ms), however many addresses there are; and
 //! [`MAX_UNANSWERED`] in all. At these bounds a check is left out: the agent makes another one 20 ms later. An address
-//! that has answered is checked as the agent likes.
+//! that has answered is checked as the agent likes. A check of its own is no answer: it may claim to come from anywhere.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ pub(super) const IN_FLIGHT: usize = 4;
 pub(super) const LIFETIME: Duration = Duration::from_millis(200);
 /// Checks of a call to addresses that have not answered: a minute of them, longer than any call rings.
 pub(super) const MAX_UNANSWERED: u32 = 1_200;
-/// Addresses told apart: those of the offer, and those that proved by a check of their own that they have our password.
+/// Addresses told apart: those of the offer, and those that checks came from.
 const MAX_ADDRESSES: usize = 32;
 
 /// See the module.
@@ -66,7 +66,7 @@ impl Checks {
         may
     }
 
-    /// An authenticated message came from this address.
+    /// An authenticated answer to a check came from this address.
     pub(super) fn answered(&mut self, from: SocketAddr) {
         self.add(from);
         self.addresses.iter_mut().filter(|address| address.at == from).for_each(|address| address.answered = true);

@@ -127,7 +127,9 @@ impl Ice {
         };
         match self.agent.handle_read(message) {
             Ok(()) => {
-                self.checks.answered(from);
+                if is_success_response(bytes) {
+                    self.checks.answered(from);
+                }
                 true
             }
             Err(error) => {
@@ -179,6 +181,12 @@ fn host(address: SocketAddr) -> Result<Candidate, Error> {
         ..CandidateConfig::default()
     };
     CandidateHostConfig { base_config, ..CandidateHostConfig::default() }.new_candidate_host()
+}
+
+/// A binding success response (RFC 8489, section 5). It names our check's transaction, so that its sender has had it; a
+/// request may claim to come from anywhere.
+fn is_success_response(message: &[u8]) -> bool {
+    message.starts_with(&[1, 1])
 }
 
 /// A binding request (RFC 8489, section 5): what checks are.
