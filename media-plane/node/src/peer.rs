@@ -87,6 +87,9 @@ pub enum Output {
     Discarded,
     /// What the caller's side reports of our stream.
     Report(ReceiverReport),
+    /// The far end is there, whether it sends media or not: a check or a report of its came, authenticated. At most once a
+    /// second.
+    Alive,
     /// ICE and DTLS are up; comes once.
     Connected,
     /// The far side said good-bye (DTLS close_notify); comes once and is the last but for transmits.

@@ -19,7 +19,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use rand::RngExt;
@@ -48,6 +48,8 @@ const NTP_EPOCH: u64 = 2_208_988_800;
 const UFRAG_CHARS: usize = 8;
 /// RFC 8839, section 5.4: at least 22 characters.
 const PWD_CHARS: usize = 24;
+/// The far end is said to be alive this often at most.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// Rounds of "something was said, let it go on" in one poll. Three happen; more would be a loop.
 const MAX_ROUNDS: u32 = 8;
 
@@ -72,6 +74,8 @@ pub struct Engine {
     flight: Flight,
     source: Source,
     reports: Reports,
+    /// When the far end was last said to be alive.
+    alive_said: Option<Instant>,
     outputs: VecDeque<Output>,
 }
 
@@ -119,6 +123,7 @@ impl Engine {
             flight: Flight::default(),
             source: Source::new(remote.codec.rtp_clock_hz()),
             reports: Reports::new(now, ntp(SystemTime::now()), place.ssrc, remote.codec.rtp_clock_hz()),
+            alive_said: None,
             outputs: VecDeque::new(),
         })
     }
@@ -228,7 +233,10 @@ impl Engine {
         let srtp = self.srtp.as_mut()?;
         if is_rtcp(datagram) {
             match srtp.read_rtcp(datagram) {
-                Ok(compound) => self.reported(now, &compound),
+                Ok(compound) => {
+                    self.reported(now, &compound);
+                    self.alive(now);
+                }
                 Err(_) => self.outputs.push_back(Output::Discarded),
             }
             return None;
@@ -268,6 +276,15 @@ impl Engine {
             marker: header.marker,
             payload: packet.payload,
         })
+    }
+
+    /// Something came that only the far end can have sent.
+    fn alive(&mut self, now: Instant) {
+        let due = self.alive_said.is_none_or(|said| said + ALIVE_EVERY <= now);
+        if due && self.phase == Phase::Connected {
+            self.alive_said = Some(now);
+            self.outputs.push_back(Output::Alive);
+        }
     }
 
     fn reported(&mut self, now: Instant, compound: &[Box<dyn rtcp::Packet>]) {
@@ -324,7 +341,9 @@ impl Peer for Engine {
         }
         match Kind::of(bytes)? {
             Kind::Stun => {
-                self.ice.read(now, bytes, from);
+                if self.ice.read(now, bytes, from) {
+                    self.alive(now);
+                }
                 self.dirty = true;
                 None
             }

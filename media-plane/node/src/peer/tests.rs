@@ -523,6 +523,23 @@ fn a_check_under_the_address_of_another_does_not_aim_ours_either() {
     assert!((2..=most).contains(&world.strangers.len()), "{} datagrams for one", world.strangers.len());
 }
 
+/// Muted: no media, but consent and reports.
+#[test]
+fn a_far_end_that_sends_no_media_is_said_to_be_alive_and_one_that_is_gone_is_not() {
+    let mut world = World::new(Kind::Browser, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(3));
+    let alive = |world: &World| world.outputs.iter().filter(|output| **output == Output::Alive).count();
+    let before = alive(&world);
+    world.run(Duration::from_secs(20));
+    assert!((9..=21).contains(&(alive(&world) - before)), "{} in 20 s", alive(&world) - before);
+    world.lose = Box::new(|way, _| way == Way::In);
+    world.run(Duration::from_millis(100));
+    let before = alive(&world);
+    world.run(Duration::from_secs(20));
+    assert_eq!(alive(&world), before);
+}
+
 /// The far end's certificate has one of the fingerprints, in whatever order and case they were offered.
 #[test]
 fn one_of_several_fingerprints_is_enough() {

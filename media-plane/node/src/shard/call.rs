@@ -324,6 +324,7 @@ impl Call {
                     self.input(now, Input::TransportConnected);
                 }
                 Output::Report(report) => self.input(now, Input::ReceiverReport(report)),
+                Output::Alive => self.input(now, Input::TransportAlive),
                 Output::Discarded => self.input(now, Input::RtpDiscarded),
                 Output::SourceChanged => self.source_changed(),
                 Output::Closed => self.input(now, Input::TransportClosed),
