@@ -22,5 +22,8 @@ pub const MAX_OFFER_BYTES: usize = 64 * 1024;
 /// Most media lines looked at; a browser with every feature on offers a handful.
 pub const MAX_MEDIA_LINES: usize = 32;
 
+/// Most sha-256 fingerprints taken from one offer; a far side with two certificates has two.
+pub const MAX_FINGERPRINTS: usize = 8;
+
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,7 @@ impl Remote {
         Self {
             ice_ufrag: offer.ice_ufrag.clone(),
             ice_pwd: offer.ice_pwd.clone(),
-            fingerprints: vec![offer.fingerprint.clone()],
+            fingerprints: offer.fingerprints.clone(),
             ice_lite: offer.ice_lite,
             setup: offer.setup,
             codec: offer.audio.codec(),

@@ -5,7 +5,7 @@
 use voicebridge_audio::{dtmf::EVENT_CLOCK_HZ, g711::Law};
 
 use super::{
-    MAX_MEDIA_LINES, MAX_OFFER_BYTES,
+    MAX_FINGERPRINTS, MAX_MEDIA_LINES, MAX_OFFER_BYTES,
     offer::{AudioOffer, DtlsSetup, Offer, OpusOffer, RejectedMedia, TelephoneEvent},
 };
 
@@ -26,7 +26,7 @@ fn fatal<T>(rule: &'static str, message: &str) -> Result<T, OfferError> {
 /// Reads an offer and judges it.
 ///
 /// # Errors
-/// The first fatal rule it breaks: `too-long`, `not-sdp`, `too-many-media-lines`, `no-audio-line`, `audio-disabled`,
+/// The first fatal rule it breaks: `too-long`, `escaped-line-ends`, `not-sdp`, `too-many-media-lines`, `no-audio-line`, `audio-disabled`,
 /// `not-sendrecv`, `no-ice-ufrag`, `no-ice-pwd`, `no-sha256-fingerprint`, `bad-fingerprint`, `no-known-codec`.
 pub fn lint(offer: &str) -> Result<Offer, OfferError> {
     if offer.len() > MAX_OFFER_BYTES {
@@ -60,7 +60,7 @@ pub fn lint(offer: &str) -> Result<Offer, OfferError> {
     let Some(ice_pwd) = attribute("ice-pwd").filter(|value| !value.is_empty()) else {
         return fatal("no-ice-pwd", "the offer has no a=ice-pwd, neither for the session nor for the audio");
     };
-    let fingerprint = fingerprint(&text, audio, &mut warnings)?;
+    let fingerprints = fingerprints(&text, audio, &mut warnings)?;
     let codec = codec(audio)?;
 
     if text.media.len() > 1 {
@@ -122,8 +122,9 @@ pub fn lint(offer: &str) -> Result<Offer, OfferError> {
         mid,
         ice_ufrag: ice_ufrag.to_owned(),
         ice_pwd: ice_pwd.to_owned(),
-        fingerprint,
-        ice_lite: text.session.has_flag("ice-lite"),
+        fingerprints,
+        // RFC 8839, section 5.3, has it for the session; gateways write it into the media section.
+        ice_lite: text.session.has_flag("ice-lite") || audio.has_flag("ice-lite"),
         setup,
         audio: codec,
         telephone_event,
@@ -149,28 +150,39 @@ pub fn lint(offer: &str) -> Result<Offer, OfferError> {
     })
 }
 
-/// The far side's sha-256 fingerprint; others beside it are left alone (aiortc offers sha-384 and sha-512 as well).
-fn fingerprint(text: &Text<'_>, audio: &Section<'_>, warnings: &mut Warnings) -> Result<String, OfferError> {
-    let mut of_media: Vec<&str> = audio.attributes("fingerprint").collect();
-    if of_media.is_empty() {
-        of_media = text.session.attributes("fingerprint").collect();
+/// The far side's sha-256 fingerprints. Those of other hashes beside them are left alone (aiortc offers sha-384 and sha-512
+/// as well), and so is one that is none, if another is good. Those of the session hold where the audio has none (RFC 8122,
+/// section 5).
+fn fingerprints(text: &Text<'_>, audio: &Section<'_>, warnings: &mut Warnings) -> Result<Vec<String>, OfferError> {
+    let mut all: Vec<&str> = audio.attributes("fingerprint").collect();
+    if all.is_empty() {
+        all = text.session.attributes("fingerprint").collect();
     }
-    if of_media.len() > 1 {
+    if all.len() > 1 {
         warnings.add("several-fingerprints");
     }
-    let sha256 = of_media.iter().find_map(|value| {
-        let (hash, digits) = value.split_once(' ')?;
+    let sha256 = all.iter().filter_map(|value| {
+        let (hash, digits) = value.split_once(char::is_whitespace)?;
         hash.eq_ignore_ascii_case("sha-256").then_some(digits.trim())
     });
-    let Some(digits) = sha256 else {
-        return fatal("no-sha256-fingerprint", "the offer has no a=fingerprint:sha-256 line");
-    };
-    let pairs: Vec<&str> = digits.split(':').collect();
-    let is_pair = |pair: &&str| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
-    if pairs.len() != 32 || !pairs.iter().all(is_pair) {
-        return fatal("bad-fingerprint", "the sha-256 fingerprint is not 32 hex pairs separated by colons");
+    let (good, bad): (Vec<&str>, Vec<&str>) = sha256.partition(|digits| is_sha256(digits));
+    match (good.is_empty(), bad.is_empty()) {
+        (true, true) => return fatal("no-sha256-fingerprint", "the offer has no a=fingerprint:sha-256 line"),
+        (true, false) => {
+            return fatal("bad-fingerprint", "the sha-256 fingerprint is not 32 hex pairs separated by colons");
+        }
+        (false, false) => warnings.add("bad-fingerprint"),
+        (false, true) => {}
     }
-    Ok(digits.to_ascii_uppercase())
+    if good.len() > MAX_FINGERPRINTS {
+        warnings.add("too-many-fingerprints");
+    }
+    Ok(good.into_iter().take(MAX_FINGERPRINTS).map(str::to_ascii_uppercase).collect())
+}
+
+fn is_sha256(digits: &str) -> bool {
+    let is_pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
+    digits.split(':').count() == 32 && digits.split(':').all(is_pair)
 }
 
 /// Opus wherever it stands among the formats; without it the first of PCMU and PCMA.
@@ -242,6 +254,11 @@ fn telephone_event(audio: &Section<'_>, warnings: &mut Warnings) -> Option<Telep
     ours
 }
 
+/// Whether a first line is a whole text that was put into a JSON string once more than it was taken out.
+fn is_escaped(first: &str) -> bool {
+    first.trim_start_matches('"').strip_prefix("v=0").is_some_and(|rest| rest.starts_with('\\'))
+}
+
 fn line_ends_are_bare(text: &str) -> bool {
     text.split_inclusive('\n').any(|line| line.ends_with('\n') && !line.ends_with("\r\n"))
 }
@@ -277,8 +294,16 @@ struct Section<'a> {
 impl<'a> Text<'a> {
     fn parse(text: &'a str) -> Result<Self, OfferError> {
         let mut lines = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
-        if lines.next() != Some("v=0") {
-            return fatal("not-sdp", "the offer does not begin with v=0 (RFC 8866)");
+        match lines.next() {
+            Some("v=0") => {}
+            Some(first) if is_escaped(first) => {
+                return fatal(
+                    "escaped-line-ends",
+                    "the offer's line ends are a backslash and a letter: its text was escaped twice on the way. Look at \
+                     what passes Meta's webhook on, or makes the request: it encodes as JSON what is encoded already",
+                );
+            }
+            _ => return fatal("not-sdp", "the offer does not begin with v=0 (RFC 8866)"),
         }
         let mut session = Section::default();
         let mut media: Vec<Section<'a>> = Vec::new();

@@ -11,8 +11,9 @@ pub struct Offer {
     pub ice_ufrag: String,
     /// ICE password of the far side. A secret of the call. Meta's end in `==`, which RFC 8839 does not allow.
     pub ice_pwd: String,
-    /// The sha-256 fingerprint, upper-case hex pairs with colons.
-    pub fingerprint: String,
+    /// sha-256 fingerprints, upper-case hex pairs with colons, at least one: the certificate has one of them (RFC 8122,
+    /// section 5).
+    pub fingerprints: Vec<String>,
     /// The far side is ICE-lite: we must be controlling (RFC 8445, section 6.1.1).
     pub ice_lite: bool,
     /// Its DTLS role.

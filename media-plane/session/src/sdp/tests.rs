@@ -140,7 +140,8 @@ fn metas_offer_is_read_without_a_finding() {
     assert_eq!(offer.warnings, [""; 0]);
     assert_eq!(offer.mid.as_deref(), Some("audio"));
     assert_eq!((offer.ice_ufrag.as_str(), offer.ice_pwd.as_str()), ("AbCdEfGhIjKlMnOp", "AAAAAAAAAAAAAAAAAAAAAA=="));
-    assert!(offer.fingerprint.contains("99:AA:BB:CC:DD:EE:FF:00"), "upper case: {}", offer.fingerprint);
+    let [fingerprint] = &offer.fingerprints[..] else { panic!("{:?}", offer.fingerprints) };
+    assert!(fingerprint.contains("99:AA:BB:CC:DD:EE:FF:00"), "upper case: {fingerprint}");
     assert!(offer.ice_lite && offer.rtcp_mux && offer.bundle);
     assert_eq!(offer.setup, DtlsSetup::Actpass);
     let AudioOffer::Opus(opus) = &offer.audio else { panic!("not Opus: {:?}", offer.audio) };
@@ -213,7 +214,7 @@ fn a_browsers_offer_is_answered_line_for_line() {
 fn aiortcs_offer_is_answered_with_its_numbers() {
     let offer = lint(&crlf(AIORTC)).unwrap();
     assert_eq!(offer.warnings, ["several-fingerprints", "no-telephone-event", "no-ptime"]);
-    assert!(offer.fingerprint.starts_with("01:02:03"));
+    assert!(offer.fingerprints.len() == 1 && offer.fingerprints[0].starts_with("01:02:03"));
     assert!(!offer.ice_lite);
     let answer = answer(&offer, &local());
     assert!(answer.contains("m=audio 40000 UDP/TLS/RTP/SAVPF 96\r\n"), "{answer}");
@@ -315,6 +316,52 @@ fn credentials_direction_and_fingerprint_may_stand_in_the_session_part() {
     assert_eq!(offer.warnings, [""; 0]);
     let inactive = rest.replace("a=ice-lite\r\n", &format!("{session}a=inactive\r\n"));
     assert_eq!(lint(&inactive).unwrap_err().rule, "not-sendrecv");
+}
+
+/// RFC 8839, section 5.3, has it for the session; for the audio it means the same.
+#[test]
+fn ice_lite_counts_at_either_level() {
+    let full = without(META, &["a=ice-lite"]);
+    assert!(!lint(&full).unwrap().ice_lite);
+    let of_the_audio = full.replace("a=mid:audio\r\n", "a=mid:audio\r\na=ice-lite\r\n");
+    assert!(lint(&of_the_audio).unwrap().ice_lite);
+}
+
+/// RFC 8122, section 5: several may stand there, of one hash too; which one is right only the certificate tells.
+#[test]
+fn every_sha256_fingerprint_counts_and_no_other() {
+    let line = META.lines().find(|line| line.starts_with("a=fingerprint")).unwrap();
+    let digits = ["AB:", "CD:", "EF:"].map(|pair| pair.repeat(32).trim_end_matches(':').to_owned());
+    let check = |lines: &[String], expect: &[&String], warning: &str| {
+        let lines: String = lines.iter().map(|line| format!("a=fingerprint:{line}\n")).collect();
+        let offer = lint(&crlf(&META.replace(&format!("{line}\n"), &lines))).unwrap();
+        assert_eq!(offer.fingerprints.iter().collect::<Vec<_>>(), expect, "{lines}");
+        assert_eq!(offer.warnings.contains(&"several-fingerprints"), !warning.is_empty());
+        assert!(warning.is_empty() || offer.warnings.contains(&warning), "{:?}", offer.warnings);
+    };
+    let [ab, cd, ef] = &digits;
+    check(&[format!("SHA-256 {}", ab.to_lowercase())], &[ab], "");
+    check(&[format!("sha-1 {ab}"), format!("Sha-256 {cd}"), format!("sha-384 {ef}")], &[cd], "several-fingerprints");
+    check(&[format!("sha-256 {ab}"), format!("sha-256 {cd}")], &[ab, cd], "several-fingerprints");
+    check(&["sha-256 AB:CD".to_owned(), format!("sha-256 {ef}")], &[ef], "bad-fingerprint");
+    let nine: Vec<String> = (0..9).map(|_| format!("sha-256 {ab}")).collect();
+    check(&nine, &[ab; MAX_FINGERPRINTS], "too-many-fingerprints");
+}
+
+#[test]
+fn an_offer_that_was_escaped_twice_is_named_as_such() {
+    let check = |offer: &str| {
+        let error = lint(offer).unwrap_err();
+        assert_eq!(error.rule, "escaped-line-ends", "{offer}");
+        assert!(error.message.contains("twice"), "{error}");
+    };
+    check(&META.replace('\n', r"\r\n"));
+    check(&META.replace('\n', r"\n"));
+    check(&META.replace('\n', r"\\n"));
+    check(&META.replace('\n', "\\r\n"));
+    check(&format!("\"{}\"", META.replace('\n', r"\r\n")));
+    // A backslash elsewhere is none of that.
+    assert!(lint(&crlf(&META.replace("s=-", r"s=a\nb"))).is_ok());
 }
 
 #[test]
