@@ -21,6 +21,8 @@ use secrecy::SecretString;
 use voicebridge_audio::governor::Governor;
 use voicebridge_session::agent::Agent;
 
+use crate::peer::CandidatePolicy;
+
 /// gRPC port when `VOICEBRIDGE_MEDIA_LISTEN` is unset.
 pub const DEFAULT_PORT: u16 = 3200;
 /// Live sessions per media thread when `VOICEBRIDGE_MAX_SESSIONS` is unset. A call costs about 7 ms of CPU per second
@@ -162,6 +164,12 @@ pub struct RawConfig {
         help = "Seconds a caller may send no audio while the transport is alive, 0 to 86400, 0 for as long as the call may last [default: 300]"
     )]
     pub media_timeout_s: Option<String>,
+    /// Candidates checked
+    #[arg(id = "media_candidates", long = "media-candidates", env = "VOICEBRIDGE_CANDIDATES", hide_env_values = true)]
+    #[arg(
+        help = "Addresses of an offer that ICE checks: `auto` (public ones, and those of the kind of this node's own address: loopback, private or link-local), `public` or `any` [default: auto]"
+    )]
+    pub candidates: Option<String>,
     /// Drain time
     #[arg(id = "media_drain", long = "media-drain", env = "VOICEBRIDGE_DRAIN_S", hide_env_values = true)]
     #[arg(help = "Seconds a draining node waits for its calls before it ends them, 0 to 86400 [default: 3600]")]
@@ -263,6 +271,8 @@ pub struct Config {
     pub transport_timeout: Duration,
     /// How long a caller may send no audio while the transport is alive; zero: as long as the call may last.
     pub media_timeout: Duration,
+    /// Which addresses of an offer are checked.
+    pub candidates: CandidatePolicy,
     /// How long a draining node waits for its calls.
     pub drain: Duration,
     /// How long a port is left alone after a call.
@@ -368,6 +378,7 @@ impl Config {
                 0..=86_400,
                 MEDIA_TIMEOUT_S,
             )),
+            candidates: errors.candidates("VOICEBRIDGE_CANDIDATES", raw.candidates),
             drain: Duration::from_secs(errors.number("VOICEBRIDGE_DRAIN_S", raw.drain_s, 0..=86_400, 3_600)),
             port_rest: Duration::from_secs(errors.number("VOICEBRIDGE_PORT_REST_S", raw.port_rest_s, 0..=3_600, 30)),
         };

@@ -30,7 +30,7 @@ use crate::{
     clock::Clock,
     config::{Config, OpenAiConfig, ProviderConfig},
     entry::{Entry, Opening},
-    peer::{Engine, Peer as _, PeerError, Place, Remote},
+    peer::{Engine, Peer as _, PeerError, Place, Reach, Remote},
     provider::{Connections, Target},
     sessions::{Claim, Ended, Held, Refused, Reservation, Sessions},
     shard::{Busy, Call, NoThread, Shards, ThreadHealth, Wiring},
@@ -206,7 +206,8 @@ impl Node {
             // The session core gives up first, and says better why.
             connect_within: self.config.transport_timeout + Duration::from_secs(1),
         };
-        let peer = Engine::accept(now, &Remote::from_offer(&offer, &start.sdp_offer, place.announced.ip()), place)?;
+        let reach = Reach { ours: place.announced.ip(), policy: self.config.candidates };
+        let peer = Engine::accept(now, &Remote::from_offer(&offer, reach), place)?;
         let local = peer.local();
         let sdp_answer = sdp::answer(
             &offer,

@@ -9,6 +9,7 @@
 
 mod engine;
 mod flight;
+mod reach;
 mod remote;
 mod reports;
 mod source;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use voicebridge_session::{ReceiverReport, RtpOut};
 
 pub use engine::Engine;
+pub use reach::{CandidatePolicy, Reach};
 pub use remote::Remote;
 
 /// What the answer must say about us, besides address and port.

@@ -22,6 +22,9 @@ pub const MAX_OFFER_BYTES: usize = 64 * 1024;
 /// Most media lines looked at; a browser with every feature on offers a handful.
 pub const MAX_MEDIA_LINES: usize = 32;
 
+/// Most candidates read of one offer. Meta offers two, a browser rarely more than a dozen.
+pub const MAX_CANDIDATES: usize = 64;
+
 /// Most sha-256 fingerprints taken from one offer; a far side with two certificates has two.
 pub const MAX_FINGERPRINTS: usize = 8;
 

@@ -7,9 +7,9 @@ use std::{
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
-use voicebridge_audio::{FRAME_RTP_UNITS, codec::Codec};
-use voicebridge_node::peer::{Engine, Local, Output, Peer as _, Place, Remote};
-use voicebridge_session::{RtpOut, sdp::DtlsSetup};
+use voicebridge_audio::FRAME_RTP_UNITS;
+use voicebridge_node::peer::{CandidatePolicy, Engine, Local, Output, Peer as _, Place, Reach, Remote};
+use voicebridge_session::{RtpOut, sdp};
 
 use crate::caller::{Caller, Kind, attribute};
 
@@ -37,24 +37,13 @@ impl Pair {
     pub fn connect() -> anyhow::Result<Self> {
         let now = Instant::now();
         let (mut caller, offer) = Caller::new(now, THEIRS.into(), Kind::Relay);
-        let value = |name: &str| attribute(&offer, name).map(str::to_owned).context("the caller's offer is whole");
-        let fingerprint = value("fingerprint")?;
-        let remote = Remote {
-            ice_ufrag: value("ice-ufrag")?,
-            ice_pwd: value("ice-pwd")?,
-            fingerprint: fingerprint.strip_prefix("sha-256 ").context("SHA-256")?.to_owned(),
-            ice_lite: true,
-            setup: DtlsSetup::Actpass,
-            codec: Codec::Opus,
-            payload_type: OPUS,
-            encoding: "opus/48000/2",
-            telephone_event: None,
-            candidates: Remote::candidates_in(&offer, IpAddr::from(OURS.0)),
-        };
+        let mid = attribute(&offer, "mid").context("the caller's offer is whole")?.to_owned();
+        let reach = Reach { ours: IpAddr::from(OURS.0), policy: CandidatePolicy::Auto };
+        let remote = Remote::from_offer(&sdp::lint(&offer)?, reach);
         let place =
             Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within: CONNECT_WITHIN };
         let mut peer = Engine::accept(now, &remote, place)?;
-        caller.answer(now, &answer(&value("mid")?, peer.local()));
+        caller.answer(now, &answer(&mid, peer.local()));
         peer.start(now);
         let mut pair =
             Self { now, peer, caller, connected: false, received: 0, sequence: 0, timestamp: 0, allocations: 0 };

@@ -15,6 +15,7 @@ use voicebridge_session::agent::Agent;
 use voicebridge_telemetry::secret;
 
 use super::{Config, ConfigError, ConfigErrors, OpenAiConfig, ProviderConfig};
+use crate::peer::CandidatePolicy;
 
 /// OpenAI's own endpoint.
 const OPENAI_URL: &str = "wss://api.openai.com/v1/realtime";
@@ -144,6 +145,18 @@ impl Errors {
                     format!("is {text:?}; it must be one address that callers can reach, e.g. 203.0.113.7"),
                 );
                 Ipv4Addr::LOCALHOST.into()
+            }
+        }
+    }
+
+    pub(super) fn candidates(&mut self, variable: &'static str, value: Option<String>) -> CandidatePolicy {
+        match text(value).as_deref() {
+            None | Some("auto") => CandidatePolicy::Auto,
+            Some("public") => CandidatePolicy::Public,
+            Some("any") => CandidatePolicy::Any,
+            Some(other) => {
+                self.add(variable, format!("is {other:?}; it must be `auto`, `public` or `any`"));
+                CandidatePolicy::Auto
             }
         }
     }

@@ -29,6 +29,7 @@ fn raw(pairs: &[(&str, &str)]) -> RawConfig {
             "OPENAI_REALTIME_MODEL" => &mut raw.openai_model,
             "OPENAI_REALTIME_URL" => &mut raw.openai_url,
             "VOICEBRIDGE_MEDIA_TIMEOUT_S" => &mut raw.media_timeout_s,
+            "VOICEBRIDGE_CANDIDATES" => &mut raw.candidates,
             "VOICEBRIDGE_DRAIN_S" => &mut raw.drain_s,
             other => panic!("no field for {other}"),
         };
@@ -68,6 +69,18 @@ fn nothing_set_is_a_laptop() {
         (10, 3_600, 30)
     );
     assert_eq!(config.media_timeout.as_secs(), 300);
+}
+
+#[test]
+fn which_candidates_are_checked_is_one_of_three_words() {
+    use crate::peer::CandidatePolicy;
+    assert_eq!(ok(&[]).candidates, CandidatePolicy::Auto);
+    for (word, policy) in
+        [("auto", CandidatePolicy::Auto), ("public", CandidatePolicy::Public), ("any", CandidatePolicy::Any)]
+    {
+        assert_eq!(ok(&[("VOICEBRIDGE_CANDIDATES", word)]).candidates, policy);
+    }
+    wrong(&[("VOICEBRIDGE_CANDIDATES", "private")], &["VOICEBRIDGE_CANDIDATES"]);
 }
 
 #[test]

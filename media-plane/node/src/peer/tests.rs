@@ -17,7 +17,7 @@ use rtc::rtcp::{
     source_description::{SdesType, SourceDescription},
 };
 use voicebridge_audio::codec::Codec;
-use voicebridge_session::sdp::DtlsSetup;
+use voicebridge_session::sdp::{self, DtlsSetup};
 
 use super::*;
 use crate::caller::{CALLER_SSRC, Caller, Heard, Kind, OTHER_SSRC, attribute};
@@ -74,22 +74,14 @@ impl World {
     ) -> Self {
         let now = Instant::now();
         let (mut caller, offer) = Caller::with_codec(now, THEIRS.into(), kind, payload_type);
-        let mut remote = Remote {
-            ice_ufrag: attribute(&offer, "ice-ufrag").unwrap().to_owned(),
-            ice_pwd: attribute(&offer, "ice-pwd").unwrap().to_owned(),
-            fingerprints: vec![attribute(&offer, "fingerprint").unwrap().strip_prefix("sha-256 ").unwrap().to_owned()],
-            ice_lite: kind == Kind::Relay,
-            setup: DtlsSetup::Actpass,
-            codec,
-            payload_type,
-            encoding,
-            telephone_event: Some(126),
-            candidates: Remote::candidates_in(&offer, IpAddr::from(OURS.0)),
-        };
+        let reach = Reach { ours: IpAddr::from(OURS.0), policy: CandidatePolicy::Auto };
+        let mut remote = Remote::from_offer(&sdp::lint(&offer).unwrap(), reach);
+        remote.telephone_event = Some(126);
+        assert_eq!((remote.ice_lite, remote.codec, remote.payload_type), (kind == Kind::Relay, codec, payload_type));
         tweak(&mut remote);
         let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
         let peer = Engine::accept(now, &remote, place).unwrap();
-        caller.answer(now, &answer(&offer, &remote, peer.local()));
+        caller.answer(now, &answer(&offer, encoding, payload_type, peer.local()));
         Self {
             start: now,
             now,
@@ -167,7 +159,7 @@ impl World {
 }
 
 /// What the node sends as answer, in short.
-fn answer(offer: &str, remote: &Remote, local: &Local) -> String {
+fn answer(offer: &str, encoding: &str, payload_type: u8, local: &Local) -> String {
     let mid = attribute(offer, "mid").unwrap();
     format!(
         "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mid}\r\n\
@@ -178,10 +170,9 @@ fn answer(offer: &str, remote: &Remote, local: &Local) -> String {
         local.ice_ufrag,
         local.ice_pwd,
         local.fingerprint,
-        remote.encoding,
+        encoding,
         local.ssrc,
         port = OURS.1,
-        payload_type = remote.payload_type,
     )
 }
 

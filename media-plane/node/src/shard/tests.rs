@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     caller::{Caller, Kind},
     entry::{Entry, Opening},
-    peer::{Engine, Place, Remote},
+    peer::{CandidatePolicy, Engine, Place, Reach, Remote},
     provider::Connections,
     sessions::Claim,
     udp::PortPool,
@@ -108,13 +108,14 @@ impl Bench {
         let offer = sdp::lint(&sdp_offer).unwrap();
         let lease = self.ports.open(now).unwrap();
         let home = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let reach = Reach { ours: home, policy: CandidatePolicy::Auto };
         let place = Place {
             announced: SocketAddr::new(home, lease.port),
             ssrc: 1,
             cname: "bridge",
             connect_within: Duration::from_secs(10),
         };
-        let peer = Engine::accept(now, &Remote::from_offer(&offer, &sdp_offer, home), place).unwrap();
+        let peer = Engine::accept(now, &Remote::from_offer(&offer, reach), place).unwrap();
         let time = self.clock.time(now);
         let entry = Arc::new(Entry::new(Opening {
             session_id: session_id.into(),

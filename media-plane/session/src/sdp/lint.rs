@@ -2,10 +2,12 @@
 //!
 //! Fatal are only the things without which no call can come about. Everything else a real caller may get away with.
 
+use std::net::{IpAddr, SocketAddr};
+
 use voicebridge_audio::{dtmf::EVENT_CLOCK_HZ, g711::Law};
 
 use super::{
-    MAX_FINGERPRINTS, MAX_MEDIA_LINES, MAX_OFFER_BYTES,
+    MAX_CANDIDATES, MAX_FINGERPRINTS, MAX_MEDIA_LINES, MAX_OFFER_BYTES,
     offer::{AudioOffer, DtlsSetup, Offer, OpusOffer, RejectedMedia, TelephoneEvent},
 };
 
@@ -126,6 +128,7 @@ pub fn lint(offer: &str) -> Result<Offer, OfferError> {
         // RFC 8839, section 5.3, has it for the session; gateways write it into the media section.
         ice_lite: text.session.has_flag("ice-lite") || audio.has_flag("ice-lite"),
         setup,
+        candidates: candidates(&text),
         audio: codec,
         telephone_event,
         ptime,
@@ -183,6 +186,28 @@ fn fingerprints(text: &Text<'_>, audio: &Section<'_>, warnings: &mut Warnings) -
 fn is_sha256(digits: &str) -> bool {
     let is_pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
     digits.split(':').count() == 32 && digits.split(':').all(is_pair)
+}
+
+/// The candidates that UDP can reach. TCP, mDNS names, the second component and what cannot be read are left out. Those of a
+/// bundle may stand in any of its sections (RFC 8843, section 7.1.3).
+fn candidates(text: &Text<'_>) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for candidate in text.media.iter().flat_map(|media| media.attributes("candidate")).filter_map(candidate) {
+        if found.len() < MAX_CANDIDATES && !found.contains(&candidate) {
+            found.push(candidate);
+        }
+    }
+    found
+}
+
+fn candidate(value: &str) -> Option<SocketAddr> {
+    // foundation component transport priority address port "typ" ... (RFC 8839, section 5.1)
+    let mut fields = value.split_ascii_whitespace().skip(1);
+    let mut next = || fields.next();
+    let (component, transport, _priority) = (next()?, next()?, next()?);
+    let (address, port) = (next()?.parse::<IpAddr>().ok()?, next()?.parse::<u16>().ok()?);
+    let usable = component == "1" && transport.eq_ignore_ascii_case("udp") && port != 0;
+    usable.then(|| SocketAddr::new(address, port))
 }
 
 /// Opus wherever it stands among the formats; without it the first of PCMU and PCMA.

@@ -1,5 +1,7 @@
 //! What we keep of an offer.
 
+use std::net::SocketAddr;
+
 use voicebridge_audio::{codec::Codec, g711::Law};
 
 /// An offer that passed the lint: only what the answer, the codec and the log need.
@@ -18,6 +20,8 @@ pub struct Offer {
     pub ice_lite: bool,
     /// Its DTLS role.
     pub setup: DtlsSetup,
+    /// Where it says it can be reached: UDP addresses, each once, in its order. It may have named anybody's.
+    pub candidates: Vec<SocketAddr>,
     /// The codec we agree to.
     pub audio: AudioOffer,
     /// Its DTMF, if it has any whose durations count as ours do.

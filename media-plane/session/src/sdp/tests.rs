@@ -327,6 +327,27 @@ fn ice_lite_counts_at_either_level() {
     assert!(lint(&of_the_audio).unwrap().ice_lite);
 }
 
+#[test]
+fn candidates_that_udp_can_reach_are_read_once_each_and_are_bounded() {
+    let read = |candidates: &str| {
+        let offer = without(META, &["a=candidate"]).replace("a=mid:audio\r\n", &format!("a=mid:audio\r\n{candidates}"));
+        lint(&offer).unwrap().candidates
+    };
+    let sdp = "a=candidate:1 1 udp 2122260223 192.0.2.10 3480 typ host generation 0 network-cost 50\r\n\
+               a=candidate:1 1 UDP 2122260223 192.0.2.10 3480 typ host\r\n\
+               a=candidate:2 1 udp 2122262783 2001:db8::1 3480 typ host\r\n\
+               a=candidate:3 1 tcp 1518280447 192.0.2.10 9 typ host tcptype active\r\n\
+               a=candidate:4 1 udp 2113937151 0b6f7c2e.local 50000 typ host\r\n\
+               a=candidate:5 2 udp 2113937151 192.0.2.10 3481 typ host\r\n\
+               a=candidate:6 1 udp 1 192.0.2.11 0 typ host\r\n\
+               a=candidate:7 1 udp\r\n\
+               a=candidate:8 1 udp 1 198.51.100.7 4000 typ srflx raddr 10.0.0.1 rport 5000\r\n";
+    let expect = ["192.0.2.10:3480", "[2001:db8::1]:3480", "198.51.100.7:4000"].map(|text| text.parse().unwrap());
+    assert_eq!(read(sdp), expect);
+    let many: String = (1..200).map(|port| format!("a=candidate:1 1 udp 1 192.0.2.1 {port} typ host\r\n")).collect();
+    assert_eq!(read(&many).len(), MAX_CANDIDATES);
+}
+
 /// RFC 8122, section 5: several may stand there, of one hash too; which one is right only the certificate tells.
 #[test]
 fn every_sha256_fingerprint_counts_and_no_other() {
