@@ -3,7 +3,8 @@
 //!
 //! Flow: [`Shards::start`] spawns the threads; [`Shards::choose`] names the least loaded
 //! one and [`Shards::add`] hands it a finished [`Call`];
-//! requests reach it through a bounded channel of [`Order`]s. The loop itself is in `worker`, one session's tick in `call`.
+//! requests reach it through a bounded channel of [`Order`]s. The loop itself is in `worker`, whose turn it is in `calls`, one
+//! session's step in `call`.
 //!
 //! At the bound: [`ORDERS`] orders wait per thread, which empties the channel every tick. A sender waits for room up to
 //! [`ORDER_TIMEOUT`], then the request fails with [`Busy`]: a thread that takes nothing for that long is broken.
@@ -14,9 +15,13 @@
 //! killed it is a fault of ours, and the node's health says that it wants a restart.
 
 mod call;
+mod calls;
+mod datagrams;
+mod deadlines;
 mod heartbeat;
 #[cfg(test)]
 mod tests;
+mod ticks;
 mod waiting;
 mod worker;
 
@@ -170,7 +175,7 @@ impl Shards {
             .map(|index| {
                 let (orders, inbox) = mpsc::channel(ORDERS);
                 let load = Arc::new(Load::new());
-                let waiting = Waiting::new()?;
+                let waiting = Waiting::new(sessions.max() as usize)?;
                 let waker = waiting.waker().clone();
                 let worker = worker::Worker::new(clock, governor, inbox, load.clone(), sessions.clone(), waiting);
                 thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;

@@ -3,6 +3,8 @@
 //! At the bound: [`MAX_CONNECTIONS`] are open at a time, one that speaks and one that takes over from it, with one to spare
 //! for a predecessor that is still closing; a further one is told to the session as unreachable.
 
+use std::sync::Arc;
+
 use tokio::runtime::Handle;
 use voicebridge_session::{
     ConnectionId, Frame, Watch,
@@ -124,9 +126,9 @@ impl Connections {
         self.open.iter().map(|connection| connection.outgoing.dropped()).sum()
     }
 
-    /// Has a thread woken whenever something came.
-    pub(crate) fn wake_by(&self, waker: &std::sync::Arc<ThreadWaker>) {
-        self.waker.connect(waker);
+    /// Has the thread woken for its call of this index whenever something came.
+    pub(crate) fn wake_by(&self, thread: &Arc<ThreadWaker>, call: usize) {
+        self.waker.connect(thread, call);
     }
 
     fn with(&mut self, id: ConnectionId, act: impl FnOnce(&mut Outgoing)) {

@@ -1,13 +1,13 @@
-//! One session on its media thread: socket, peer, session core and provider queues, and the tick that connects them.
+//! One session on its media thread: socket, peer, session core and provider queues, and the step that connects them.
 //!
-//! Flow of a step: provider messages -> session; datagrams -> peer -> session; due deadlines; what the peer has to
-//! send -> socket. The session core acts through [`Wiring`].
+//! Flow of a step: provider messages -> session; datagrams -> peer -> session; due deadlines; what there is to send ->
+//! socket. The session core acts through [`Wiring`]. After it the call says what it wants next ([`Call::next`]).
 //!
 //! Bounds per step: [`MAX_DATAGRAMS`] and [`MAX_ARRIVALS`], so that one flooded session delays its neighbours by no more
-//! than that; the rest waits in the kernel's buffer and in the provider's inbox for the next one.
+//! than that; the rest waits in the kernel's buffer and in the provider's queue for the next one.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::UdpSocket,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -20,7 +20,7 @@ use voicebridge_session::{
     SignallingMode, Stage, State, Termination, TerminationResult, Watch,
 };
 
-use super::waiting::Seat;
+use super::{calls::Next, datagrams::Datagrams, ticks::Ticks};
 use crate::{
     clock::Clock,
     entry::{Entry, Picture},
@@ -82,16 +82,27 @@ impl Ports for Wiring {
     }
 }
 
+/// What is known of datagrams that wait in a call's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SocketState {
+    /// None; the next is reported.
+    Empty,
+    /// Some may.
+    Readable,
+    /// It could not be read, or none is ever reported: it is read at the next tick.
+    AtTick,
+}
+
 /// One session and all it owns.
 pub struct Call {
     session: Session,
     wiring: Wiring,
     lease: Lease,
     clock: Clock,
-    /// Where its thread reports datagrams for it; none before it is there.
-    seat: Option<Seat>,
-    /// A datagram may wait.
-    readable: bool,
+    socket: SocketState,
+    /// Whether its thread is told of datagrams.
+    reported: bool,
+    datagrams: Datagrams,
     /// Connect at once, without waiting for ANSWER_DELIVERED.
     immediate: bool,
     /// Its code panicked: it is dropped as it is.
@@ -121,8 +132,9 @@ impl Call {
             wiring,
             lease,
             clock,
-            seat: None,
-            readable: false,
+            socket: SocketState::Empty,
+            reported: true,
+            datagrams: Datagrams::default(),
             immediate,
             broken: false,
             connecting: tracing::Span::none(),
@@ -184,9 +196,10 @@ impl Call {
     /// Takes what came and does what is due. The provider first, and all it sent: a frame that is due is to find what is
     /// there for it.
     pub(super) fn step(&mut self, now: Instant, buffer: &mut [u8]) {
-        self.readable = false;
-        self.hear_provider(now);
-        self.receive(now, buffer);
+        self.take_arrivals(now);
+        if self.socket != SocketState::Empty {
+            self.receive(now, buffer);
+        }
         if self.session.deadline().is_some_and(|deadline| deadline <= self.now(now)) {
             self.input(now, Input::Tick);
         }
@@ -196,27 +209,33 @@ impl Call {
         }
     }
 
-    /// Has the thread woken for it from now on, under this seat.
-    pub(super) fn sit(&mut self, seat: Seat, waker: &Arc<ThreadWaker>) {
-        self.seat = Some(seat);
-        self.wiring.connections.wake_by(waker);
+    /// What it wants after a step. What its peer wants to do may wait for a tick, and then what others' want is done too.
+    pub(super) fn next(&mut self, now: Instant, ticks: Ticks) -> Next {
+        let due = self.guarded(|call| {
+            let session = call.session.deadline().map(|deadline| call.clock.instant(deadline));
+            let peer = call.wiring.peer.deadline().map(|deadline| ticks.after(deadline.max(now)));
+            let socket = (call.socket == SocketState::AtTick).then(|| ticks.after(now));
+            [session, peer, socket].into_iter().flatten().min()
+        });
+        match due {
+            _ if self.is_over() => Next::Over,
+            _ if self.socket == SocketState::Readable || !self.wiring.connections.is_empty() => Next::Again,
+            due => Next::At(due.flatten()),
+        }
     }
 
-    /// A datagram came for `seat`; whether that is this call.
-    pub(super) fn came_for(&mut self, seat: Seat) -> bool {
-        let mine = self.seat == Some(seat);
-        self.readable |= mine;
-        mine
+    /// Has the thread woken for it from now on, under this index.
+    pub(super) fn wake_by(&mut self, thread: &Arc<ThreadWaker>, index: usize) {
+        self.wiring.connections.wake_by(thread, index);
     }
 
-    /// Whether there is something to do before the next tick.
-    pub(super) fn is_wanted(&mut self, now: Instant) -> bool {
-        self.readable || !self.wiring.connections.is_empty() || self.due().is_some_and(|due| due <= now)
-    }
-
-    /// When the session core wants to be told the time. The peer's own deadlines may wait for a tick.
-    pub(super) fn due(&mut self) -> Option<Instant> {
-        self.guarded(|call| call.session.deadline().map(|deadline| call.clock.instant(deadline))).flatten()
+    /// Datagrams came for it, or are not reported to it.
+    pub(super) fn readable(&mut self, reported: io::Result<()>) {
+        self.socket = SocketState::Readable;
+        if let Err(error) = reported {
+            tracing::warn!(%error, "a call's packets are looked for at every tick only");
+            self.reported = false;
+        }
     }
 
     pub(super) const fn socket(&self) -> &UdpSocket {
@@ -254,24 +273,29 @@ impl Call {
     }
 
     fn receive(&mut self, now: Instant, buffer: &mut [u8]) {
+        self.socket = SocketState::Readable;
         for _ in 0..MAX_DATAGRAMS {
             match self.lease.socket.recv_from(buffer) {
                 Ok((length, from)) => {
                     if let Some(packet) = self.wiring.peer.datagram(now, &buffer[..length], from) {
-                        self.hear(now, &packet);
+                        self.take_packet(now, &packet);
                     }
                     self.drain_peer(now);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.socket = if self.reported { SocketState::Empty } else { SocketState::AtTick };
+                    return;
+                }
                 Err(error) => {
                     tracing::debug!(%error, "receiving");
+                    self.socket = SocketState::AtTick;
                     return;
                 }
             }
         }
     }
 
-    fn hear(&mut self, now: Instant, packet: &Received) {
+    fn take_packet(&mut self, now: Instant, packet: &Received) {
         let packet = RtpIn {
             payload_type: packet.payload_type,
             sequence: packet.sequence,
@@ -283,7 +307,7 @@ impl Call {
         self.input(now, Input::Rtp(packet));
     }
 
-    fn hear_provider(&mut self, now: Instant) {
+    fn take_arrivals(&mut self, now: Instant) {
         for _ in 0..MAX_ARRIVALS {
             let Some((connection, arrival)) = self.wiring.connections.take() else { return };
             let input = match &arrival {
@@ -302,6 +326,7 @@ impl Call {
     /// Does what the peer and the session core have to send; the core's packets come out of the peer.
     fn flush(&mut self, now: Instant) {
         self.drain_peer(now);
+        self.datagrams.send(&self.lease.socket);
         let dropped = self.wiring.connections.dropped();
         if dropped > self.dropped {
             metrics::counter!("voicebridge_media_provider_audio_dropped_total").increment(dropped - self.dropped);
@@ -312,13 +337,7 @@ impl Call {
     fn drain_peer(&mut self, now: Instant) {
         while let Some(output) = self.wiring.peer.poll(now) {
             match output {
-                Output::Transmit { to, bytes } => {
-                    // A full buffer or a lost route drops the datagram, as the network might.
-                    if let Err(error) = self.lease.socket.send_to(&bytes, to) {
-                        metrics::counter!("voicebridge_media_datagrams_unsent_total").increment(1);
-                        tracing::debug!(%error, "sending");
-                    }
-                }
+                Output::Transmit { to, bytes } => self.datagrams.push(to, bytes),
                 Output::Connected => {
                     self.connecting = tracing::Span::none();
                     self.input(now, Input::TransportConnected);

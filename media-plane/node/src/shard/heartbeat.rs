@@ -13,8 +13,9 @@ use std::{
 
 use voicebridge_audio::Time;
 
-/// Without a turn of its loop for this long, a thread with calls is stalled. Turns are 5 ms apart; the worst pauses of a
-/// crowded machine are of some hundred, and a caller who hears nothing for 5 s takes the call for dead.
+/// Without a turn of its loop for this long, a thread with calls is stalled. Turns are a second apart at most; the worst
+/// pauses of a crowded machine are of some hundred milliseconds, and a caller who hears nothing for 5 s takes the call for
+/// dead.
 pub const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// In place of a time: there is nothing to do, and an order ends that.

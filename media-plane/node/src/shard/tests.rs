@@ -209,8 +209,9 @@ async fn a_panic_between_two_steps_ends_its_own_session_only() {
     let deadlines = Arc::new(AtomicU32::new(u32::MAX));
     let (fragile, shard) = bench.add_with("fragile", Fragile { deadlines: deadlines.clone() });
     let (_sturdy, _) = bench.add("sturdy");
-    // One for a step, or for whether there is one to do; the next is asked for when the thread is about to wait.
+    // One for the step that an order brings about; the next is asked for when the thread is about to wait.
     deadlines.store(1, Ordering::Relaxed);
+    let _ = bench.shards.act(shard, "fragile".into(), Command::Interrupt).await;
     assert_eq!(ending(&fragile).await, "INTERNAL");
     let stage = bench.shards.advance(shard, "sturdy".into(), Stage::Accepted).await;
     assert_eq!(stage, Ok(Some(Stage::Accepted)), "the neighbour goes on");

@@ -1,11 +1,18 @@
 //! How a media thread waits for its next work: by the packet while it has time, by the tick when it has none.
 //!
 //! By the packet it wakes for every datagram, every message of a provider and every packet that is due, and nothing
-//! waits; that costs a wake-up each. By the tick it looks at everything every 5 ms, which at many calls is a third less
+//! waits; that costs a wake-up each. By the tick it looks every 5 ms at what has come, which at many calls is a third less
 //! work for transport, for some 3 ms of mean delay each way. The load of the last second decides, with a distance
 //! between the two thresholds larger than what changing saves, so that one change does not cause the next.
 
-use std::{io, net::UdpSocket, os::fd::AsRawFd as _, sync::Arc, thread, time::Instant};
+use std::{
+    io,
+    net::UdpSocket,
+    os::fd::AsRawFd as _,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
@@ -15,7 +22,7 @@ use crate::waker::ThreadWaker;
 const TICK_FROM: f32 = 0.40;
 /// Below this share it works by the packet again.
 const PACKET_BELOW: f32 = 0.25;
-/// Sockets reported by one wait; the others are reported by the next.
+/// Sockets reported at a time; the others are reported next.
 const MAX_EVENTS: usize = 128;
 /// The thread's own waker. Calls count from 0.
 const WAKER: Token = Token(usize::MAX);
@@ -45,37 +52,33 @@ pub(super) struct Waiting {
     events: Events,
     waker: Arc<ThreadWaker>,
     rhythm: Rhythm,
-    seats: usize,
+    /// It has begun to listen: something may have come before.
+    look_again: bool,
 }
 
-/// Under which a socket is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seat(usize);
-
 impl Waiting {
+    /// For a thread with at most so many calls.
+    ///
     /// # Errors
     /// When the system has no means for it left.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(max_calls: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Arc::new(ThreadWaker::new(mio::Waker::new(poll.registry(), WAKER)?));
-        Ok(Self { poll, events: Events::with_capacity(MAX_EVENTS), waker, rhythm: Rhythm::Packet, seats: 0 })
+        let waker = Arc::new(ThreadWaker::new(mio::Waker::new(poll.registry(), WAKER)?, max_calls));
+        let events = Events::with_capacity(MAX_EVENTS);
+        Ok(Self { poll, events, waker, rhythm: Rhythm::Packet, look_again: false })
     }
 
     pub(super) const fn waker(&self) -> &Arc<ThreadWaker> {
         &self.waker
     }
 
-    /// Reports datagrams of this socket from now on.
-    pub(super) fn watch(&mut self, socket: &UdpSocket) -> Seat {
-        let seat = Seat(self.seats);
-        // Not within the life of a process.
-        self.seats += 1;
-        let registered =
-            self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), Token(seat.0), Interest::READABLE);
-        if let Err(error) = registered {
-            tracing::warn!(%error, "a call's packets are looked for at every tick only");
-        }
-        seat
+    /// Reports datagrams of this socket under its call's index from now on: once for those that came since it was last
+    /// read empty.
+    ///
+    /// # Errors
+    /// When the system has no means for it left.
+    pub(super) fn watch(&self, socket: &UdpSocket, call: usize) -> io::Result<()> {
+        self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), Token(call), Interest::READABLE)
     }
 
     /// Ends that, before the socket is closed.
@@ -84,24 +87,34 @@ impl Waiting {
         let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
     }
 
-    /// Waits for `tick` or, by the packet, for whatever comes before it: `due`, the waker, or datagrams, whose sockets
-    /// are given to `readable`.
-    pub(super) fn wait(&mut self, tick: Instant, due: Option<Instant>, mut readable: impl FnMut(Seat)) {
+    /// Waits for `tick` or, by the packet, for whatever comes first: `due`, the waker, or datagrams. Calls whose sockets have
+    /// datagrams are given to `readable`. Returns the time it waited for.
+    pub(super) fn wait(&mut self, tick: Instant, due: Instant, mut readable: impl FnMut(usize)) -> Instant {
         let now = Instant::now();
-        if self.rhythm == Rhythm::Tick {
-            return thread::sleep(tick.saturating_duration_since(now));
-        }
-        let until = due.map_or(tick, |due| due.min(tick));
-        match self.poll.poll(&mut self.events, Some(until.saturating_duration_since(now))) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
-            Err(error) => {
-                tracing::error!(%error, "a media thread cannot wait for packets and works by the tick");
-                self.set(Rhythm::Tick);
-                return;
+        let (until, timeout) = match self.rhythm {
+            Rhythm::Packet if std::mem::take(&mut self.look_again) => (now, Duration::ZERO),
+            Rhythm::Packet => (due, due.saturating_duration_since(now)),
+            Rhythm::Tick => {
+                thread::sleep(tick.saturating_duration_since(now));
+                (tick, Duration::ZERO)
             }
+        };
+        self.poll(timeout, &mut readable);
+        // By the tick all that has come is looked at.
+        while self.rhythm == Rhythm::Tick && self.events.iter().count() == MAX_EVENTS {
+            self.poll(Duration::ZERO, &mut readable);
         }
-        self.events.iter().filter(|event| event.token() != WAKER).for_each(|event| readable(Seat(event.token().0)));
+        until
+    }
+
+    fn poll(&mut self, timeout: Duration, readable: &mut impl FnMut(usize)) {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.events.clear(),
+            // Not with a poll of our own and memory of our own: without it no packet would be heard.
+            Err(error) => panic!("a media thread cannot wait for packets: {error}"),
+        }
+        self.events.iter().filter(|event| event.token() != WAKER).for_each(|event| readable(event.token().0));
     }
 
     /// Takes the load of the last second.
@@ -115,6 +128,7 @@ impl Waiting {
 
     fn set(&mut self, rhythm: Rhythm) {
         self.rhythm = rhythm;
+        self.look_again = true;
         self.waker.listen(rhythm == Rhythm::Packet);
     }
 }
@@ -123,10 +137,11 @@ impl Waiting {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{net::Ipv4Addr, time::Duration};
+    use std::net::Ipv4Addr;
 
     use super::*;
 
+    const NONE: [usize; 0] = [];
     /// Longer than any test waits.
     const LONG: Duration = Duration::from_secs(60);
 
@@ -146,38 +161,79 @@ mod tests {
         check(0.3, Rhythm::Packet);
     }
 
-    #[test]
-    fn a_datagram_ends_the_wait_and_names_its_socket() {
-        let mut waiting = Waiting::new().unwrap();
-        let sockets: Vec<UdpSocket> = (0..3).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-        let seats: Vec<Seat> = sockets.iter().map(|socket| waiting.watch(socket)).collect();
-        sockets[0].send_to(b"packet", sockets[2].local_addr().unwrap()).unwrap();
+    fn sockets(count: usize) -> Vec<UdpSocket> {
+        (0..count)
+            .map(|_| {
+                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                socket
+            })
+            .collect()
+    }
+
+    /// Who is readable when it has waited until `due` at the latest.
+    fn waited(waiting: &mut Waiting, due: Instant) -> Vec<usize> {
         let mut readable = Vec::new();
-        waiting.wait(Instant::now() + LONG, None, |seat| readable.push(seat));
-        assert_eq!(readable, [seats[2]]);
+        waiting.wait(Instant::now(), due, |call| readable.push(call));
+        readable
+    }
+
+    #[test]
+    fn a_datagram_ends_the_wait_and_names_its_call() {
+        let mut waiting = Waiting::new(64).unwrap();
+        let sockets = sockets(3);
+        (5..).zip(&sockets).for_each(|(call, socket)| waiting.watch(socket, call).unwrap());
+        let send = || sockets[0].send_to(b"packet", sockets[2].local_addr().unwrap()).unwrap();
+        send();
+        assert_eq!(waited(&mut waiting, Instant::now() + LONG), [7]);
+        assert_eq!(waited(&mut waiting, Instant::now()), NONE, "told once");
         waiting.forget(&sockets[2]);
-        sockets[0].send_to(b"packet", sockets[2].local_addr().unwrap()).unwrap();
-        waiting.wait(Instant::now() + LONG, Some(Instant::now()), |seat| panic!("{seat:?} is forgotten"));
+        send();
+        assert_eq!(waited(&mut waiting, Instant::now()), NONE, "forgotten");
+        waiting.watch(&sockets[2], 1).unwrap();
+        assert_eq!(waited(&mut waiting, Instant::now() + LONG), [1], "what came before it was watched is told too");
     }
 
     #[test]
     fn the_waker_ends_the_wait_before_and_during_it() {
-        let mut waiting = Waiting::new().unwrap();
+        let mut waiting = Waiting::new(64).unwrap();
         let waker = waiting.waker().clone();
         waker.wake();
-        waiting.wait(Instant::now() + LONG, None, |seat| panic!("{seat:?} has no packet"));
+        assert_eq!(waited(&mut waiting, Instant::now() + LONG), NONE);
+        waker.look(|_| {});
         let waking = thread::spawn(move || waker.wake());
-        waiting.wait(Instant::now() + LONG, None, |seat| panic!("{seat:?} has no packet"));
+        assert_eq!(waited(&mut waiting, Instant::now() + LONG), NONE);
         waking.join().unwrap();
     }
 
     #[test]
-    fn by_the_tick_nothing_but_the_tick_wakes() {
-        let mut waiting = Waiting::new().unwrap();
+    fn by_the_tick_nothing_but_the_tick_wakes_and_then_all_that_came_is_told() {
+        let mut waiting = Waiting::new(64).unwrap();
+        let sockets = sockets(MAX_EVENTS + 40);
+        (0..).zip(&sockets).for_each(|(call, socket)| waiting.watch(socket, call).unwrap());
         waiting.observe(0.9);
         waiting.waker().wake();
+        for socket in &sockets {
+            socket.send_to(b"packet", socket.local_addr().unwrap()).unwrap();
+        }
         let tick = Instant::now() + Duration::from_millis(20);
-        waiting.wait(tick, Some(Instant::now()), |seat| panic!("{seat:?} has no packet"));
+        let mut readable = Vec::new();
+        let until = waiting.wait(tick, Instant::now(), |call| readable.push(call));
         assert!(Instant::now() >= tick);
+        assert_eq!(until, tick);
+        readable.sort_unstable();
+        assert_eq!(readable, (0..MAX_EVENTS + 40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_begins_to_listen_looks_once_more_before_it_waits() {
+        let mut waiting = Waiting::new(64).unwrap();
+        waiting.observe(0.9);
+        waiting.waker().wake_for(3);
+        waiting.observe(0.1);
+        assert_eq!(waited(&mut waiting, Instant::now() + LONG), NONE);
+        let mut marked = Vec::new();
+        waiting.waker().look(|call| marked.push(call));
+        assert_eq!(marked, [3]);
     }
 }

@@ -1,9 +1,10 @@
 //! One media thread: a loop over the sessions it owns.
 //!
-//! Every 5 ms, at a tick, it takes orders and lets every session work; between two ticks, while the load allows it, those
-//! sessions for which something came or is due (see `waiting`). With no session it waits for an order instead. Once a
-//! second its load decides on that and on the complexity of all its encoders. A panic inside a session ends that session
-//! with `INTERNAL`, and nobody else notices; one anywhere else is the end of the thread, and of its sessions.
+//! In a round it takes orders and lets those sessions work for which something came or is due (`calls`); then it waits for
+//! that, or for the next tick when it has no time to wake for each (`waiting`). With no session it waits for an order
+//! instead. Once a second its load decides on how it waits and on the complexity of all its encoders. A panic inside a
+//! session ends that session with `INTERNAL`, and nobody else notices; one anywhere else is the end of the thread, and of
+//! its sessions.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,11 +16,14 @@ use tokio::sync::mpsc;
 use voicebridge_audio::governor::Governor;
 use voicebridge_session::{Input, Termination, TerminationResult};
 
-use super::{Call, Load, Order, waiting::Waiting};
+use super::{
+    Call, Load, Order,
+    calls::Calls,
+    ticks::{TICK, Ticks},
+    waiting::Waiting,
+};
 use crate::{clock::Clock, sessions::Sessions};
 
-/// Longest time between two looks at everything.
-pub(crate) const TICK: Duration = Duration::from_millis(5);
 /// Over which time the busy share is taken, and how often a session's picture is renewed.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Largest datagram taken; RTP is a tenth of it, and DTLS flights are cut to the path's MTU.
@@ -32,7 +36,7 @@ pub(super) struct Worker {
     sessions: Arc<Sessions>,
     governor: Governor,
     waiting: Waiting,
-    calls: Vec<Call>,
+    calls: Calls<Call>,
 }
 
 /// What becomes of the loop after taking orders.
@@ -51,7 +55,7 @@ impl Worker {
         sessions: Arc<Sessions>,
         waiting: Waiting,
     ) -> Self {
-        Self { clock, orders, load, sessions, governor, waiting, calls: Vec::new() }
+        Self { clock, orders, load, sessions, governor, waiting, calls: Calls::new() }
     }
 
     /// Runs until the node is gone.
@@ -64,8 +68,9 @@ impl Worker {
 
     fn serve(&mut self) {
         let mut buffer = [0; DATAGRAM_BYTES];
-        let mut tick = Instant::now();
-        let mut period = Period::new(tick);
+        let mut wanted_at = Instant::now();
+        let ticks = Ticks::new(wanted_at);
+        let mut period = Period::new(wanted_at);
         loop {
             if self.calls.is_empty() {
                 period.idle(&self.load);
@@ -77,44 +82,43 @@ impl Worker {
                     }
                     None => return,
                 }
-                tick = Instant::now();
-                period = Period::new(tick);
+                wanted_at = Instant::now();
+                period = Period::new(wanted_at);
             }
             let began = Instant::now();
             self.load.heartbeat.beat(self.clock.time(began));
+            if began >= wanted_at + TICK {
+                metrics::counter!("voicebridge_media_ticks_missed_total").increment(1);
+            }
+            self.waiting.waker().look(|index| _ = self.calls.want(index));
             if matches!(self.take_orders(), Orders::Closed) {
                 return;
             }
-            let at_tick = began >= tick;
-            let renew = period.is_over(began);
-            for call in &mut self.calls {
-                if at_tick || call.is_wanted(began) {
+            self.calls.work(began, |call| {
+                if !call.is_over() {
                     call.guarded(|call| call.step(began, &mut buffer));
                 }
-                if renew {
-                    call.paint();
-                }
-            }
+                call.next(began, ticks)
+            });
             self.remove_ended();
+            let renew = period.is_over(began);
+            if renew {
+                self.calls.iter_mut().for_each(|(_, call)| call.paint());
+            }
             period.worked(began.elapsed());
             if renew {
                 let share = period.close(began, &self.load);
                 self.govern(began, share);
                 self.waiting.observe(share);
             }
-            if at_tick {
-                tick += TICK;
-                let now = Instant::now();
-                if tick <= now {
-                    // Overloaded: begin the next tick at once, but do not try to make up for those missed.
-                    metrics::counter!("voicebridge_media_ticks_missed_total").increment(1);
-                    tick = now;
-                }
-            }
-            let due = self.calls.iter_mut().filter_map(Call::due).min();
+            let now = Instant::now();
+            let due = if self.calls.any_wanted() { Some(now) } else { self.calls.due() };
+            let due = due.map_or(period.end(), |due| due.min(period.end()));
             let calls = &mut self.calls;
-            self.waiting.wait(tick, due, |seat| {
-                calls.iter_mut().any(|call| call.came_for(seat));
+            wanted_at = self.waiting.wait(ticks.after(now), due, |index| {
+                if let Some(call) = calls.want(index) {
+                    call.readable(Ok(()));
+                }
             });
         }
     }
@@ -125,7 +129,7 @@ impl Worker {
         let complexity = self.governor.observe(self.clock.time(now), share);
         if complexity != before {
             tracing::debug!(complexity, share, "encoders change their complexity");
-            for call in &mut self.calls {
+            for (_, call) in self.calls.iter_mut() {
                 call.guarded(|call| call.input(now, Input::Complexity(complexity)));
             }
         }
@@ -146,10 +150,9 @@ impl Worker {
         match order {
             Order::Add(call) => {
                 // First of all, so that it is among those that end with the thread.
-                self.calls.push(*call);
-                let call = self.calls.last_mut().expect("it was pushed");
-                let seat = self.waiting.watch(call.socket());
-                call.sit(seat, self.waiting.waker());
+                let (index, call) = self.calls.insert(call.entry().session_id.clone(), *call);
+                call.wake_by(self.waiting.waker(), index);
+                call.readable(self.waiting.watch(call.socket(), index));
                 let complexity = self.governor.complexity();
                 call.guarded(|call| {
                     call.input(now, Input::Complexity(complexity));
@@ -172,13 +175,7 @@ impl Worker {
                 let done = self.with(&session_id, |call| call.input(now, Input::Command(command)));
                 let _ = reply.send(done);
             }
-            Order::EndAll { termination } => {
-                for call in &mut self.calls {
-                    let termination: Termination = termination.clone();
-                    call.guarded(|call| call.input(now, Input::End(termination)));
-                }
-                self.remove_ended();
-            }
+            Order::EndAll { termination } => self.end_all(now, &termination),
             #[cfg(test)]
             Order::Run(injected) => (injected.0)(),
         }
@@ -187,11 +184,25 @@ impl Worker {
     /// Lets a live session do something; `None` if it is not here or panicked. If it ends by that, its slot is free
     /// before anybody is answered.
     fn with<R>(&mut self, session_id: &str, act: impl FnOnce(&mut Call) -> R) -> Option<R> {
-        let call = self.calls.iter_mut().find(|call| call.entry().session_id == session_id)?;
+        let index = self.calls.find(session_id)?;
+        let call = self.calls.get_mut(index)?;
         let result = call.guarded(act);
         call.paint();
-        self.remove_ended();
+        if call.is_over() {
+            self.calls.remove(index);
+            self.remove_ended();
+        } else {
+            self.calls.want(index);
+        }
         result
+    }
+
+    /// Tells every session to end; each says in the next round whether it has.
+    fn end_all(&mut self, now: Instant, termination: &Termination) {
+        for (_, call) in self.calls.iter_mut() {
+            call.guarded(|call| call.input(now, Input::End(termination.clone())));
+        }
+        self.calls.want_all();
     }
 
     /// The loop is over although the node is not: its calls end with a reason, those too that it had not yet taken.
@@ -202,20 +213,19 @@ impl Worker {
         self.orders.close();
         while let Some(order) = self.orders.blocking_recv() {
             if let Order::Add(call) = order {
-                self.calls.push(*call);
+                self.calls.insert(call.entry().session_id.clone(), *call);
             }
         }
         tracing::error!(calls = self.calls.len(), "a media thread died; its calls are ended, the node wants a restart");
         let now = Instant::now();
-        for call in &mut self.calls {
-            call.guarded(|call| call.input(now, Input::End(thread_lost())));
-        }
+        self.end_all(now, &thread_lost());
+        self.calls.remove_all();
         self.remove_ended();
     }
 
     /// Lets go of sessions that have ended: socket closed, port rested, slot free.
     fn remove_ended(&mut self) {
-        for mut call in self.calls.extract_if(.., |call| call.is_over()) {
+        while let Some(mut call) = self.calls.take_removed() {
             let now = Instant::now();
             // A call that panicked may do so again; it is dropped all the same.
             let _ = catch_unwind(AssertUnwindSafe(|| call.hang_up(now)));
@@ -252,8 +262,12 @@ impl Period {
         self.worked += time;
     }
 
+    fn end(&self) -> Instant {
+        self.began + PERIOD
+    }
+
     fn is_over(&self, now: Instant) -> bool {
-        now.duration_since(self.began) >= PERIOD
+        now >= self.end()
     }
 
     fn close(&mut self, now: Instant, load: &Load) -> f32 {
