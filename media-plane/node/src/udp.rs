@@ -115,39 +115,48 @@ mod tests {
 
     use super::*;
 
-    /// A range of `count` ports that were free a moment ago, below the ephemeral ones.
-    fn free_range(count: u16) -> RangeInclusive<u16> {
-        (0..200)
-            .map(|attempt| 21_000 + attempt * 40 + (std::process::id() % 40) as u16)
-            .map(|first| first..=first + count - 1)
-            .find(|range| range.clone().all(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()))
-            .expect("some ports are free")
+    /// A port that nobody else gets while this lives, and a range that begins with it.
+    fn held(ports: u16) -> (UdpSocket, RangeInclusive<u16>) {
+        loop {
+            let held = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let first = held.local_addr().unwrap().port();
+            if let Some(last) = first.checked_add(ports - 1) {
+                return (held, first..=last);
+            }
+        }
     }
 
     #[test]
     fn a_port_taken_by_another_program_is_passed_over() {
-        let range = free_range(3);
-        let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, *range.start())).unwrap();
-        let pool = PortPool::new(range.clone(), Ipv4Addr::LOCALHOST.into(), Duration::from_secs(30));
+        let (other, range) = held(40);
+        let first = *range.start();
+        let pool = PortPool::new(range, Ipv4Addr::LOCALHOST.into(), Duration::from_secs(30));
         let now = Instant::now();
-        let first = pool.open(now).unwrap();
-        assert_eq!(first.port, range.start() + 1);
-        assert_eq!(first.socket.local_addr().unwrap(), SocketAddr::from((Ipv4Addr::LOCALHOST, first.port)));
-        let second = pool.open(now).unwrap();
-        assert_eq!(second.port, *range.end());
+        let mut leases = Vec::new();
+        while let Ok(lease) = pool.open(now) {
+            assert_eq!(lease.socket.local_addr().unwrap(), SocketAddr::from((Ipv4Addr::LOCALHOST, lease.port)));
+            leases.push(lease);
+        }
+        let ports: Vec<u16> = leases.iter().map(|lease| lease.port).collect();
+        assert!(
+            ports.is_sorted_by(|one, next| one < next) && ports.first().is_some_and(|&port| port > first),
+            "{ports:?}"
+        );
         assert!(matches!(pool.open(now), Err(PortError::Exhausted)));
         drop(other);
-        assert_eq!(pool.open(now).unwrap().port, *range.start());
+        assert_eq!(pool.open(now).unwrap().port, first);
     }
 
     #[test]
     fn a_port_rests_after_use() {
-        let range = free_range(1);
-        let pool = PortPool::new(range.clone(), Ipv4Addr::LOCALHOST.into(), Duration::from_secs(30));
+        let (other, range) = held(1);
+        let first = *range.start();
+        drop(other);
+        let pool = PortPool::new(range, Ipv4Addr::LOCALHOST.into(), Duration::from_secs(30));
         let began = Instant::now();
         drop(pool.open(began).unwrap());
         assert!(matches!(pool.open(began + Duration::from_secs(20)), Err(PortError::Exhausted)));
-        assert_eq!(pool.open(began + Duration::from_secs(60)).unwrap().port, *range.start());
+        assert_eq!(pool.open(Instant::now() + Duration::from_secs(30)).unwrap().port, first);
     }
 
     #[test]

@@ -4,13 +4,10 @@
 
 mod support;
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use support::{
-    Phone, TestNode,
+    PATIENCE, Phone, TestNode,
     caller::{Kind, attribute},
     next_event, start_request, wait_for,
 };
@@ -21,7 +18,7 @@ use voicebridge_proto::{
         ListSessionsRequest, SendCommandRequest, StartSessionRequest, StreamEventsRequest, command,
     },
     types::v1::{
-        Caller, SessionState, SignallingMode, SignallingStage, Stage, Termination, TerminationResult,
+        Caller, MediaStatistics, SessionState, SignallingMode, SignallingStage, Stage, Termination, TerminationResult,
         event::Kind as Event,
     },
 };
@@ -43,8 +40,11 @@ fn hangup(session_id: &str) -> EndSessionRequest {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_like_meta_s_carries_the_greeting() {
     let mut node = TestNode::start(|_| {}).await;
-    let phone = Phone::ring(Kind::Relay);
-    let started = node.client.start_session(start_request("s1", &phone.offer)).await.unwrap().into_inner();
+    let mut phone = Phone::ring(Kind::Relay);
+    let mut request = start_request("s1", &phone.offer);
+    // Much longer than the test takes: what is counted from elsewhere is less.
+    request.elapsed_ms = 25_000;
+    let started = node.client.start_session(request).await.unwrap().into_inner();
     assert!(started.sdp_answer.contains("a=setup:active\r\n"));
     assert!(!started.sdp_answer.contains("transport-cc"));
     phone.answer(&started.sdp_answer);
@@ -58,7 +58,6 @@ async fn a_call_like_meta_s_carries_the_greeting() {
     let session = node.client.get_session(GetSessionRequest { session_id: "s1".into() }).await.unwrap().into_inner();
     assert_eq!(session.session.unwrap().state(), SessionState::Connected);
 
-    let accepted = Instant::now();
     let stage = node.client.advance_session(advance("s1", SignallingStage::Accepted)).await.unwrap().into_inner();
     assert_eq!(stage.stage(), SignallingStage::Accepted);
     // Going back changes nothing.
@@ -70,11 +69,12 @@ async fn a_call_like_meta_s_carries_the_greeting() {
         |kind| matches!(kind, Event::StageReached(reached) if reached.stage() == Stage::MediaBridgeActive),
     )
     .await;
-    assert!(active.elapsed_ms >= 600, "counted from the webhook: {}", active.elapsed_ms);
+    assert!((25_000..60_000).contains(&active.elapsed_ms), "counted from the webhook: {}", active.elapsed_ms);
 
-    let heard = phone.listen(Duration::from_secs(3)).await;
-    assert!(heard.len() >= 140, "{} packets in three seconds", heard.len());
-    assert!(heard[0].0 - accepted < Duration::from_millis(60), "{:?}", heard[0].0 - accepted);
+    // Three seconds of them, and not sooner: at most a few frames at a time make up for a late tick.
+    let heard = phone.hear(150).await;
+    let took = heard[149].0 - heard[0].0;
+    assert!(took > Duration::from_millis(2_800), "three seconds of audio in {took:?}");
     let ssrcs: BTreeSet<u32> = heard.iter().map(|(_, packet)| packet.header.ssrc).collect();
     let announced: u32 = attribute(&started.sdp_answer, "ssrc").unwrap().split(' ').next().unwrap().parse().unwrap();
     assert_eq!(ssrcs, BTreeSet::from([announced]));
@@ -89,7 +89,7 @@ async fn a_call_like_meta_s_carries_the_greeting() {
     assert_eq!(standing.reason, "USER_HANGUP");
     let ended = wait_for(&mut events, |kind| matches!(kind, Event::SessionEnded(_))).await;
     let Some(Event::SessionEnded(ended)) = ended.kind else { unreachable!() };
-    assert!(ended.statistics.unwrap().packets_sent >= 140);
+    assert!(ended.statistics.unwrap().packets_sent >= 150);
     assert!(next_event(&mut events).await.is_none(), "the stream closes after the last event");
     // Idempotent, and the first ending stands.
     let mut other = hangup("s1");
@@ -101,7 +101,7 @@ async fn a_call_like_meta_s_carries_the_greeting() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_that_never_advances_connects_at_once() {
     let mut node = TestNode::start(|_| {}).await;
-    let phone = Phone::ring(Kind::Browser);
+    let mut phone = Phone::ring(Kind::Browser);
     let mut request = start_request("s1", &phone.offer);
     request.signalling_mode = SignallingMode::Immediate.into();
     let started = node.client.start_session(request).await.unwrap().into_inner();
@@ -112,7 +112,7 @@ async fn a_browser_that_never_advances_connects_at_once() {
         |kind| matches!(kind, Event::StageReached(reached) if reached.stage() == Stage::MediaBridgeActive),
     )
     .await;
-    assert!(phone.listen(Duration::from_millis(500)).await.len() >= 20);
+    phone.hear(20).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,12 +204,13 @@ async fn requests_that_make_no_sense_are_told_why() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ports_run_out_as_node_full() {
-    let mut node = TestNode::start(|raw| {
-        let first = raw.udp_ports.as_ref().unwrap().split('-').next().unwrap().to_owned();
-        raw.udp_ports = Some(format!("{first}-{first}"));
-    })
-    .await;
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut node = TestNode::start(|raw| raw.udp_ports = Some(format!("{port}-{port}"))).await;
     let phone = Phone::ring(Kind::Relay);
+    let error = node.client.start_session(start_request("s1", &phone.offer)).await.unwrap_err();
+    assert_eq!(reason(&error).as_deref(), Some("NODE_FULL"), "somebody else has it");
+    drop(taken);
     node.client.start_session(start_request("s1", &phone.offer)).await.unwrap();
     let error = node.client.start_session(start_request("s2", &phone.offer)).await.unwrap_err();
     assert_eq!(reason(&error).as_deref(), Some("NODE_FULL"));
@@ -286,7 +287,7 @@ async fn a_provider_that_refuses_ends_the_session_with_its_code() {
     assert!(termination.message.contains("gpt-realtime-2.1"), "{}", termination.message);
 }
 
-/// What is no media of its caller's, sent to the port of a call from elsewhere: a thousand datagrams in two seconds.
+/// What is no media of its caller's, sent to the port of a call from elsewhere: a thousand datagrams.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_is_counted_where_it_comes_and_heard_by_nobody() {
     let mut node = TestNode::start(|_| {}).await;
@@ -315,28 +316,44 @@ async fn garbage_is_counted_where_it_comes_and_heard_by_nobody() {
         &[255; 60],
     ];
     calls.iter().for_each(|(_, phone, ..)| phone.speak(vec![vec![0xf8, 0xff, 0xfe]; 100]));
-    for _ in 0..100 {
-        for _ in 0..2 {
-            for bytes in garbage {
-                stranger.send_to(bytes, &calls[0].3).unwrap();
-            }
+    // No more at a time than the kernel holds for a node that is late.
+    for round in 1..=4_u64 {
+        for bytes in garbage.into_iter().cycle().take(250) {
+            stranger.send_to(bytes, &calls[0].3).unwrap();
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        counted(&mut node, "s1", |counters| counters.packets_discarded >= 250 * round).await;
     }
-    for (session_id, phone, mut events, _) in calls {
-        let heard = phone.listen(Duration::from_millis(200)).await;
-        assert!(heard.len() >= 100, "{session_id}: {} packets", heard.len());
-        for pair in heard.windows(2) {
+    for (session_id, mut phone, mut events, _) in calls {
+        for pair in phone.hear(100).await.windows(2) {
             assert_eq!(pair[1].1.header.sequence_number, pair[0].1.header.sequence_number.wrapping_add(1));
         }
+        // A busy machine may be late with some; none is missing.
+        counted(&mut node, session_id, |counters| counters.packets_received + counters.packets_late >= 100).await;
         node.client.end_session(hangup(session_id)).await.unwrap();
         let ended = wait_for(&mut events, |kind| matches!(kind, Event::SessionEnded(_))).await;
         let Some(Event::SessionEnded(ended)) = ended.kind else { unreachable!() };
         let statistics = ended.statistics.unwrap();
-        // A busy machine may be late with some; none is missing.
         let came = statistics.packets_received + statistics.packets_late;
-        assert!((95..=100).contains(&came) && statistics.packets_lost == 0, "{session_id}: {statistics:?}");
-        let counted = if session_id == "s1" { 900..=1_000 } else { 0..=0 };
-        assert!(counted.contains(&statistics.packets_discarded), "{session_id}: {statistics:?}");
+        assert_eq!((came, statistics.packets_lost), (100, 0), "{session_id}: {statistics:?}");
+        let garbage = if session_id == "s1" { 1_000 } else { 0 };
+        assert_eq!(statistics.packets_discarded, garbage, "{session_id}: {statistics:?}");
     }
+}
+
+/// Waits until the counters of a session show this; they are renewed once a second.
+async fn counted(node: &mut TestNode, session_id: &str, mut enough: impl FnMut(&MediaStatistics) -> bool) {
+    let mut last = None;
+    let looking = async {
+        loop {
+            let request = GetSessionRequest { session_id: session_id.into() };
+            let session = node.client.get_session(request).await.unwrap().into_inner().session.unwrap();
+            if session.statistics.as_ref().is_some_and(&mut enough) {
+                return;
+            }
+            last = session.statistics;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, looking).await.is_ok();
+    assert!(in_time, "{session_id}: {last:?}");
 }

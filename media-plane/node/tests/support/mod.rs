@@ -30,16 +30,18 @@ pub struct TestNode {
     pub drain: Option<oneshot::Sender<()>>,
     pub force: Option<oneshot::Sender<()>>,
     pub ended: JoinHandle<anyhow::Result<()>>,
+    _ports: Ports,
 }
 
 impl TestNode {
     pub async fn start(tweak: impl FnOnce(&mut RawConfig)) -> Self {
         // Nobody is at the control URL; the node goes on trying.
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let ports = Ports::new();
         let mut raw = RawConfig {
             control_url: Some(format!("http://{nobody}")),
             public_ip: Some("127.0.0.1".into()),
-            udp_ports: Some(udp_ports()),
+            udp_ports: Some(ports.range()),
             threads: Some("1".into()),
             ..RawConfig::default()
         };
@@ -57,7 +59,7 @@ impl TestNode {
         let ended = tokio::spawn(voicebridge_node::run_until(config, listener, wait(draining), wait(forced)));
         let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
         let client = Client::new(channel);
-        Self { url, client, drain: Some(drain), force: Some(force), ended }
+        Self { url, client, drain: Some(drain), force: Some(force), ended, _ports: ports }
     }
 
     pub async fn events(&mut self, session_id: &str, after: u64) -> tonic::Streaming<EventResponse> {
@@ -68,14 +70,25 @@ impl TestNode {
 
 pub type EventResponse = voicebridge_proto::media::v1::StreamEventsResponse;
 
-/// A range of its own for every node of every test process, below the ephemeral ports; a port that somebody else has is
-/// passed over by the node.
-fn udp_ports() -> String {
-    use std::sync::atomic::{AtomicU16, Ordering};
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let slot = (std::process::id() as u16 % 64) * 8 + NEXT.fetch_add(1, Ordering::Relaxed) % 8;
-    let first = 22_000 + slot * 16;
-    format!("{first}-{}", first + 15)
+/// UDP ports for a node: above one that the system gives to nobody else while this lives. A port of them that somebody
+/// else has is passed over by the node.
+pub struct Ports {
+    first: u16,
+    _held: UdpSocket,
+}
+
+impl Ports {
+    const COUNT: u16 = 16;
+
+    fn new() -> Self {
+        let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let first = held.local_addr().unwrap().port().min(u16::MAX - Self::COUNT) + 1;
+        Self { first, _held: held }
+    }
+
+    fn range(&self) -> String {
+        format!("{}-{}", self.first, self.first + Self::COUNT - 1)
+    }
 }
 
 pub fn start_request(session_id: &str, offer: &str) -> StartSessionRequest {
@@ -89,7 +102,7 @@ pub fn start_request(session_id: &str, offer: &str) -> StartSessionRequest {
 }
 
 pub async fn next_event(stream: &mut tonic::Streaming<EventResponse>) -> Option<types::Event> {
-    let next = tokio::time::timeout(Duration::from_secs(20), stream.message()).await.expect("an event in time");
+    let next = tokio::time::timeout(PATIENCE, stream.message()).await.expect("an event in time");
     next.unwrap().map(|response| response.event.unwrap())
 }
 
@@ -105,6 +118,9 @@ pub async fn wait_for(
         }
     }
 }
+
+/// What is to happen happens within it, on any machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A caller on a socket, driven by a thread. It speaks what [`Phone::speak`] queues, one packet every 20 ms.
 pub struct Phone {
@@ -138,16 +154,33 @@ impl Phone {
         self.orders.send(PhoneOrder::Speak(packets)).unwrap();
     }
 
-    /// Packets heard within `time`, with the moments they came.
-    pub async fn listen(&self, time: Duration) -> Vec<(Instant, rtp::Packet)> {
+    /// Packets heard within `time`: for what must not come. For what must, [`Phone::hear`].
+    pub async fn listen(&mut self, time: Duration) -> Vec<(Instant, rtp::Packet)> {
         tokio::time::sleep(time).await;
-        self.heard
-            .try_iter()
-            .filter_map(|(at, heard)| match heard {
-                Heard::Rtp(packet) => Some((at, packet)),
-                Heard::Connected | Heard::Closed | Heard::Rtcp(_) => None,
-            })
-            .collect()
+        std::iter::from_fn(|| self.next_packet()).collect()
+    }
+
+    /// The next packets, with the moments they came; however long it takes a busy machine, within [`PATIENCE`].
+    pub async fn hear(&mut self, packets: usize) -> Vec<(Instant, rtp::Packet)> {
+        let mut heard = Vec::new();
+        let hearing = async {
+            while heard.len() < packets {
+                match self.next_packet() {
+                    Some(packet) => heard.push(packet),
+                    None => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, hearing).await.is_ok();
+        assert!(in_time, "{} packets of {packets}", heard.len());
+        heard
+    }
+
+    fn next_packet(&mut self) -> Option<(Instant, rtp::Packet)> {
+        self.heard.try_iter().find_map(|(at, heard)| match heard {
+            Heard::Rtp(packet) => Some((at, packet)),
+            Heard::Connected | Heard::Closed | Heard::Rtcp(_) => None,
+        })
     }
 }
 
