@@ -15,7 +15,7 @@ use std::{
     net::SocketAddr,
     time::{Duration, Instant},
 };
-use voicebridge_audio::FRAME_RTP_UNITS;
+use voicebridge_audio::{FRAME_RTP_UNITS, Time};
 use voicebridge_load::{
     caller::{Caller, Heard},
     pair::{FRAME, OURS, Pair, STEP, THEIRS},
@@ -24,7 +24,7 @@ use voicebridge_load::{
 };
 use voicebridge_node::{
     clock::Clock,
-    peer::{Engine, Output, Peer as _},
+    peer::{Engine, Output, Peer as _, Received},
 };
 use voicebridge_session::{
     Agent as Settings, Event, EventKind, RtpIn, RtpOut,
@@ -116,7 +116,10 @@ impl Node {
         }
         for datagram in datagrams {
             let peer = &mut self.talk.listener.peer;
-            tally::measured(Part::PeerIn, || peer.datagram(now, datagram, SocketAddr::from(THEIRS)));
+            let packet = tally::measured(Part::PeerIn, || peer.datagram(now, datagram, SocketAddr::from(THEIRS)));
+            if let Some(packet) = packet {
+                self.hear(time, &packet);
+            }
             self.drain(now, Part::PeerIn);
         }
         if self.talk.due().is_some_and(|due| due <= time) {
@@ -125,24 +128,24 @@ impl Node {
         self.drain(now, Part::PeerOut);
     }
 
+    fn hear(&mut self, time: Time, packet: &Received) {
+        self.talk.listener.outcome.packets_in += 1;
+        let packet = RtpIn {
+            payload_type: packet.payload_type,
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            ssrc: packet.ssrc,
+            marker: packet.marker,
+            payload: &packet.payload,
+        };
+        tally::measured(Part::SessionIn, || self.talk.rtp(time, packet));
+    }
+
     fn drain(&mut self, now: Instant, part: Part) {
-        let time = self.clock.time(now);
         loop {
             let peer = &mut self.talk.listener.peer;
             match tally::measured(part, || peer.poll(now)) {
                 Some(Output::Transmit { bytes, .. }) => self.sent.push(bytes),
-                Some(Output::Rtp(packet)) => {
-                    self.talk.listener.outcome.packets_in += 1;
-                    let packet = RtpIn {
-                        payload_type: packet.payload_type,
-                        sequence: packet.sequence,
-                        timestamp: packet.timestamp,
-                        ssrc: packet.ssrc,
-                        marker: packet.marker,
-                        payload: &packet.payload,
-                    };
-                    tally::measured(Part::SessionIn, || self.talk.rtp(time, packet));
-                }
                 Some(_) => {}
                 None => return,
             }
