@@ -21,7 +21,7 @@ pub struct Limits {
     /// `MEDIA_TIMEOUT`. 0: never.
     pub silent_caller_ms: u64,
     /// For the AI to be heard, from the end of the caller's turn. At the limit a soft sound tells the caller that somebody is
-    /// there, and once more after as long from the second.
+    /// there, and once more half-way between the two limits below.
     pub answer_cue_ms: u64,
     /// The same. At the limit an incident tells of the silence, and the answer is asked for.
     pub answer_ask_ms: u64,

@@ -169,7 +169,9 @@ fn catastrophe(world: &mut World, dice: &mut Dice) {
 }
 
 /// What a call was, for the sum over all.
-fn check(seed: u64) -> (Kind, Vec<&'static str>) {
+type Was = (Kind, Vec<&'static str>);
+
+fn check(seed: u64) -> Was {
     let mut dice = Dice(seed);
     let kind = Kind::of(&mut dice);
     let start = kind.start(&mut dice);
@@ -226,9 +228,9 @@ const fn name(kind: &EventKind) -> &'static str {
 
 #[test]
 fn whatever_happens() {
-    let calls: Vec<_> = (0..80).map(check).collect();
+    let calls: Vec<Was> = (0..80).map(check).collect();
     // A test of everything that happens to leave something out is none of it.
-    let some = |what: &str, was: &dyn Fn(&(Kind, Vec<&'static str>)) -> bool| {
+    let some = |what: &str, was: &dyn Fn(&Was) -> bool| {
         assert!(calls.iter().filter(|call| was(call)).count() >= 3, "{what} too seldom");
     };
     some("G.711", &|(kind, events)| kind.g711 && events.contains(&"interruption"));

@@ -7,6 +7,7 @@ mod chaos;
 mod collision;
 mod commands;
 mod dead_air;
+mod dialogues;
 mod dtmf;
 mod dtx;
 mod embedded;

@@ -1,7 +1,7 @@
 //! An answer the AI owes the caller: how long it has been silent, and what is to be done about it.
 //!
 //! ```text
-//! the caller's turn is over ──1.5 s──▶ cue ──4 s──▶ told, asked for ──5.5 s──▶ cue ──10 s──▶ given up
+//! the caller's turn is over ──1.5 s──▶ cue ──4 s──▶ told, asked for ──7 s──▶ cue ──10 s──▶ given up
 //! ```
 //!
 //! Counted from the end of the turn, or of what the AI is still saying. It is over with any audio of the answer, with a tool
@@ -57,7 +57,8 @@ pub(crate) enum Due {
 impl AnswerWatch {
     pub(crate) const fn new(limits: &Limits) -> Self {
         let (cue, ask) = (Duration::from_millis(limits.answer_cue_ms), Duration::from_millis(limits.answer_ask_ms));
-        let second_cue = Duration::from_millis(limits.answer_ask_ms + limits.answer_cue_ms);
+        // Half-way, so that no wait between two sounds is long.
+        let second_cue = Duration::from_millis((limits.answer_ask_ms + limits.answer_ms) / 2);
         let give_up = Duration::from_millis(limits.answer_ms);
         let steps = [(cue, Due::Cue), (ask, Due::Ask), (second_cue, Due::Cue), (give_up, Due::GiveUp)];
         Self { waiting: None, spoken_into: false, steps }
