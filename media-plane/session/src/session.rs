@@ -18,20 +18,19 @@ mod conversation;
 mod leg;
 mod log;
 mod routing;
+mod setup;
 
 pub use connections::SuccessorError;
 pub use leg::{SignallingMode, State};
 pub use routing::{CALLER, End, Gain, LegId, LegPacket, MAX_ROWS, PacketSink, Routing, Row, RowError, RowId};
+pub use setup::{Setup, SetupError};
 
-use voicebridge_audio::{Time, codec::Codec, opus::OpusError, uplink::UplinkFrame};
+use voicebridge_audio::{Time, uplink::UplinkFrame};
 
 use crate::{
-    agent::Agent,
     event::{EventKind, Milestone, Statistics, Termination, Usage},
-    limits::Limits,
     ports::{ConnectionId, ConnectionInput, Input, Ports, RtpIn, Stage},
-    provider::{AudioFormat, Provider},
-    sdp::Offer,
+    provider::Provider,
 };
 use connections::{Connections, Happened};
 use context::Context;
@@ -47,34 +46,6 @@ const MAX_ROUNDS: usize = 32;
 enum SendClock {
     Runs,
     Later,
-}
-
-/// What a session begins with.
-pub struct Setup<'a> {
-    /// How the AI behaves.
-    pub agent: Agent,
-    /// The AI.
-    pub provider: Box<dyn Provider>,
-    /// What to do before being told of a stage.
-    pub mode: SignallingMode,
-    /// The caller's offer.
-    pub offer: &'a Offer,
-    /// Bounds.
-    pub limits: Limits,
-    /// Random; RTP numbers begin with it.
-    pub seed: u64,
-    /// Since the connect webhook, milliseconds: the time to accept counts from there.
-    pub elapsed_ms: u64,
-    /// What linting and answering took, milliseconds; for the event only.
-    pub answer_ms: u32,
-}
-
-/// A session that could not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The codec could not be set up.
-    #[error("the audio codec could not be set up")]
-    Opus(#[from] OpusError),
 }
 
 /// One call.
@@ -94,7 +65,7 @@ impl Session {
     /// [`SetupError`], without any event.
     pub fn new(now: Time, setup: Setup<'_>, ports: &mut dyn Ports) -> Result<Self, SetupError> {
         let Setup { agent, provider, mode, offer, limits, seed, elapsed_ms, answer_ms } = setup;
-        let format = format(&agent, offer.audio.codec(), &*provider);
+        let format = setup::format(&agent, offer.audio.codec(), &*provider);
         let mut session = Self {
             leg: Leg::new(now, &LegSetup { offer, format, mode, limits, seed, elapsed_ms })?,
             connections: Connections::new(now, provider, format, limits.provider_ready_ms),
@@ -339,14 +310,6 @@ impl Session {
     fn converse(&mut self, now: Time, ports: &mut dyn Ports, act: impl FnOnce(&mut Conversation, &mut Parts<'_>)) {
         let Self { leg, conversation, connections, routing, log } = self;
         act(conversation, &mut Parts { leg, connections, routing, context: Context::new(now, ports, log) });
-    }
-}
-
-/// How audio goes to the AI and comes from it: the caller's G.711 as it is when the agent wants that and the AI can.
-fn format(agent: &Agent, codec: Codec, provider: &dyn Provider) -> AudioFormat {
-    match codec {
-        Codec::G711(law) if agent.g711.passthrough && provider.capabilities().speaks_g711 => AudioFormat::G711(law),
-        Codec::G711(_) | Codec::Opus => AudioFormat::Pcm,
     }
 }
 
