@@ -33,7 +33,7 @@ use crate::{
     peer::{Engine, Peer as _, PeerError, Place, Reach, Remote},
     provider::{Connections, Target},
     sessions::{Claim, Ended, Held, Refused, Reservation, Sessions},
-    shard::{Busy, Call, NoThread, Shards, ThreadHealth, Wiring},
+    shard::{Busy, Call, Datagrams, NoThread, Shards, ThreadHealth, Wiring},
     udp::{PortError, PortPool},
 };
 
@@ -237,7 +237,14 @@ impl Node {
             sdp_answer,
             warnings: offer.warnings.clone(),
         }));
-        let mut wiring = Wiring { peer, connections, entry: entry.clone(), now, span: span.clone() };
+        let mut wiring = Wiring {
+            peer,
+            datagrams: Datagrams::default(),
+            connections,
+            entry: entry.clone(),
+            now,
+            span: span.clone(),
+        };
         let setup = Setup {
             agent,
             provider,

@@ -120,11 +120,11 @@ pub trait Peer {
     /// Takes a datagram from the socket: a packet of the caller's comes back at once, whatever else it brings by
     /// [`Peer::poll`]. Garbage is dropped.
     fn datagram(&mut self, now: Instant, bytes: &[u8], from: SocketAddr) -> Option<Received>;
-    /// Encrypts and queues a packet as numbered, with our SSRC.
+    /// Encrypts a packet as numbered, with our SSRC, into a datagram to be sent there.
     ///
     /// # Errors
     /// [`PeerError::NotConnected`] when the transport is not up; the packet is dropped.
-    fn write_rtp(&mut self, now: Instant, packet: RtpOut<'_>) -> Result<(), PeerError>;
+    fn write_rtp(&mut self, now: Instant, packet: RtpOut<'_>) -> Result<(SocketAddr, Bytes), PeerError>;
     /// The next thing to do; call until `None` after every other call and at every deadline.
     fn poll(&mut self, now: Instant) -> Option<Output>;
     /// When to poll again if nothing happens. `None` before `start` and after `Closed` or `Failed`.

@@ -43,6 +43,7 @@ use voicebridge_audio::governor::Governor;
 use voicebridge_session::{Command, Stage, Termination};
 
 pub use call::{Call, Wiring};
+pub use datagrams::Datagrams;
 pub use heartbeat::STALLED_AFTER;
 
 use crate::{clock::Clock, sessions::Sessions, waker::ThreadWaker};

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 use voicebridge_audio::FRAME_RTP_UNITS;
-use voicebridge_node::peer::{CandidatePolicy, Engine, Local, Output, Peer as _, Place, Reach, Remote};
+use voicebridge_node::peer::{CandidatePolicy, Engine, Local, Output, Peer as _, PeerError, Place, Reach, Remote};
 use voicebridge_session::{RtpOut, sdp};
 
 use crate::caller::{Caller, Kind, attribute};
@@ -63,9 +63,10 @@ impl Pair {
             let (sequence, timestamp) = (self.sequence, self.timestamp);
             let packet = RtpOut { payload_type: OPUS, sequence, timestamp, marker: false, payload };
             let (peer, now) = (&mut self.peer, self.now);
-            let mut written = Ok(());
+            let mut written = Err(PeerError::NotConnected);
             self.allocations += allocation_counter::measure(|| written = peer.write_rtp(now, packet)).count_total;
-            written?;
+            let (_, bytes) = written?;
+            self.caller.datagram(now, &bytes, OURS.into());
             self.sequence = sequence.wrapping_add(1);
             self.timestamp = timestamp.wrapping_add(FRAME_RTP_UNITS);
             let next = self.now + FRAME;

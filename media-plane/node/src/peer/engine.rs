@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use rand::RngExt;
 use rtc::{
     crypto::{self, RTCCryptoProvider},
@@ -362,7 +363,7 @@ impl Peer for Engine {
         }
     }
 
-    fn write_rtp(&mut self, now: Instant, packet: RtpOut<'_>) -> Result<(), PeerError> {
+    fn write_rtp(&mut self, now: Instant, packet: RtpOut<'_>) -> Result<(SocketAddr, Bytes), PeerError> {
         let (Some(srtp), Some(to), Phase::Connected) = (&mut self.srtp, self.selected, self.phase) else {
             return Err(PeerError::NotConnected);
         };
@@ -372,8 +373,7 @@ impl Peer for Engine {
             false => Timestamp::OfItsSlot(packet.timestamp),
         };
         self.reports.sent(now, timestamp, packet.payload.len());
-        self.outputs.push_back(Output::Transmit { to, bytes });
-        Ok(())
+        Ok((to, bytes))
     }
 
     fn poll(&mut self, now: Instant) -> Option<Output> {

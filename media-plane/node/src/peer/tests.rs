@@ -106,16 +106,24 @@ impl World {
         }
     }
 
+    fn transmit(&mut self, to: SocketAddr, bytes: Bytes) {
+        if self.elsewhere {
+            return self.strangers.push((self.now - self.start, to));
+        }
+        assert_eq!(to, SocketAddr::from(THEIRS));
+        self.left.push((self.now - self.start, bytes.clone()));
+        self.put(Way::Out, bytes);
+    }
+
+    fn send(&mut self, packet: RtpOut<'_>) {
+        let (to, bytes) = self.peer.write_rtp(self.now, packet).unwrap();
+        self.transmit(to, bytes);
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.peer.poll(self.now) {
             if let Output::Transmit { to, bytes } = output {
-                if self.elsewhere {
-                    self.strangers.push((self.now - self.start, to));
-                    continue;
-                }
-                assert_eq!(to, SocketAddr::from(THEIRS));
-                self.left.push((self.now - self.start, bytes.clone()));
-                self.put(Way::Out, bytes);
+                self.transmit(to, bytes);
             } else {
                 self.outputs.push(output);
             }
@@ -306,7 +314,7 @@ fn talk(world: &mut World, ssrc: u32, first: u16, packets: u16) {
         let timestamp = u32::from(step) * 960;
         let packet =
             RtpOut { payload_type: 111, sequence: step, timestamp, marker: false, payload: &[0xf8, 0xff, 0xfe] };
-        world.peer.write_rtp(world.now, packet).unwrap();
+        world.send(packet);
         // Every tenth one is lost on its way.
         if step % 10 != 9 {
             world.caller.speak_as(ssrc, world.now, step, timestamp, &[0x78, 1]);

@@ -39,6 +39,8 @@ const MAX_ARRIVALS: usize = 64;
 pub struct Wiring {
     /// Towards the caller.
     pub peer: Engine,
+    /// To be sent to the caller at the end of the step.
+    pub datagrams: Datagrams,
     /// Towards the provider.
     pub connections: Connections,
     /// Where events go.
@@ -51,9 +53,10 @@ pub struct Wiring {
 
 impl Ports for Wiring {
     fn send_rtp(&mut self, packet: RtpOut<'_>) {
-        if let Err(error) = self.peer.write_rtp(self.now, packet) {
+        match self.peer.write_rtp(self.now, packet) {
+            Ok((to, bytes)) => self.datagrams.push(to, bytes),
             // The session sends only while the transport is up; it learns of the end from the peer's own report.
-            tracing::debug!(%error, "packet not sent");
+            Err(error) => tracing::debug!(%error, "packet not sent"),
         }
     }
 
@@ -102,7 +105,6 @@ pub struct Call {
     socket: SocketState,
     /// Whether its thread is told of datagrams.
     reported: bool,
-    datagrams: Datagrams,
     /// Connect at once, without waiting for ANSWER_DELIVERED.
     immediate: bool,
     /// Its code panicked: it is dropped as it is.
@@ -134,7 +136,6 @@ impl Call {
             clock,
             socket: SocketState::Empty,
             reported: true,
-            datagrams: Datagrams::default(),
             immediate,
             broken: false,
             connecting: tracing::Span::none(),
@@ -326,7 +327,7 @@ impl Call {
     /// Does what the peer and the session core have to send; the core's packets come out of the peer.
     fn flush(&mut self, now: Instant) {
         self.drain_peer(now);
-        self.datagrams.send(&self.lease.socket);
+        self.wiring.datagrams.send(&self.lease.socket);
         let dropped = self.wiring.connections.dropped();
         if dropped > self.dropped {
             metrics::counter!("voicebridge_media_provider_audio_dropped_total").increment(dropped - self.dropped);
@@ -337,7 +338,7 @@ impl Call {
     fn drain_peer(&mut self, now: Instant) {
         while let Some(output) = self.wiring.peer.poll(now) {
             match output {
-                Output::Transmit { to, bytes } => self.datagrams.push(to, bytes),
+                Output::Transmit { to, bytes } => self.wiring.datagrams.push(to, bytes),
                 Output::Connected => {
                     self.connecting = tracing::Span::none();
                     self.input(now, Input::TransportConnected);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Datagrams {
+pub struct Datagrams {
     waiting: Vec<(SocketAddr, Bytes)>,
 }
 

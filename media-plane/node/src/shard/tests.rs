@@ -125,8 +125,14 @@ impl Bench {
             sdp_answer: String::new(),
             warnings: Vec::new(),
         }));
-        let mut wiring =
-            Wiring { peer, connections: Connections::none(), entry: entry.clone(), now, span: tracing::Span::none() };
+        let mut wiring = Wiring {
+            peer,
+            datagrams: Datagrams::default(),
+            connections: Connections::none(),
+            entry: entry.clone(),
+            now,
+            span: tracing::Span::none(),
+        };
         let setup = Setup {
             agent: Agent::default(),
             provider: Box::new(provider),

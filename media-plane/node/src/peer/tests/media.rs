@@ -27,7 +27,7 @@ fn rtp_flows_both_ways_as_numbered() {
             marker: step == 0,
             payload: &[0xf8, 0xff, step as u8],
         };
-        world.peer.write_rtp(world.now, packet).unwrap();
+        world.send(packet);
         world.caller.speak(world.now, 7 + 3 * step, 960 * u32::from(step), &[0x78, step as u8]);
         // A probe without payload, and a packet of a type nobody agreed to.
         world.caller.speak(world.now, 8 + 3 * step, 960 * u32::from(step), &[]);
@@ -77,7 +77,7 @@ fn g711_flows_both_ways_on_its_own_clock() {
         for step in 0..150_u16 {
             let timestamp = u32::from(step) * 160;
             let packet = RtpOut { payload_type, sequence: step, timestamp, marker: false, payload: &[0xd5; 160] };
-            world.peer.write_rtp(world.now, packet).unwrap();
+            world.send(packet);
             world.caller.speak(world.now, step, timestamp, &[0x55; 160]);
             world.run(Duration::from_millis(20));
         }

@@ -60,6 +60,8 @@ struct Sides {
     now: Instant,
     peer: Engine,
     outcome: Outcome,
+    /// Packets to the caller.
+    sent: Vec<Bytes>,
     /// Of the messages to the provider those that are not audio, until the server takes them.
     control: Vec<String>,
     interrupted: usize,
@@ -68,9 +70,12 @@ struct Sides {
 
 impl Listener for Sides {
     fn rtp(&mut self, packet: RtpOut<'_>) {
-        let Self { peer, now, outcome, incidents, .. } = self;
+        let Self { peer, now, outcome, sent, incidents, .. } = self;
         match tally::measured(Part::PeerOut, || peer.write_rtp(*now, packet)) {
-            Ok(()) => outcome.packets_out += 1,
+            Ok((_, bytes)) => {
+                outcome.packets_out += 1;
+                sent.push(bytes);
+            }
             Err(error) => incidents.push(error.to_string()),
         }
     }
@@ -161,6 +166,7 @@ pub(crate) fn run(agent: Agent, counts_allocations: bool) -> anyhow::Result<Outc
         now: began,
         peer,
         outcome: Outcome::default(),
+        sent: Vec::new(),
         control: Vec::new(),
         interrupted: 0,
         incidents: Vec::new(),
@@ -203,7 +209,7 @@ pub(crate) fn run(agent: Agent, counts_allocations: bool) -> anyhow::Result<Outc
                 node.step(now, &messages, &datagrams);
             }
         }
-        for bytes in node.sent.drain(..) {
+        for bytes in node.talk.listener.sent.drain(..).chain(node.sent.drain(..)) {
             caller.datagram(now, &bytes, OURS.into());
         }
         heard += rtp_heard(&mut caller);
