@@ -89,6 +89,12 @@ pub enum ProviderEvent {
         /// JSON.
         arguments: String,
     },
+    /// What was asked for will not come: it was refused for good, or failed before anything of it was heard. An
+    /// [`Self::Error`] with the reason came before.
+    CreateRefused {
+        /// What it was for.
+        purpose: Purpose,
+    },
     /// Cost outside a response, e.g. of transcription.
     Usage(Usage),
     /// Something went wrong; the session goes on.

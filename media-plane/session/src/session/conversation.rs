@@ -173,6 +173,8 @@ impl Conversation {
                 self.on_response_finished(response_id, status, status_reason, usage, on);
             }
             ProviderEvent::ToolCall { call_id, name, arguments } => self.on_tool_call(call_id, name, arguments, on),
+            // Reported by the error that came before.
+            ProviderEvent::CreateRefused { .. } => {}
             ProviderEvent::Usage(usage) => self.usage += usage,
             ProviderEvent::Error { code, message } => on.incident(reason::PROVIDER_ERROR, message, code),
             ProviderEvent::Failed(failure) => self.on_failed(failure, on),
