@@ -19,10 +19,13 @@ mod endpoint;
 mod error;
 mod events;
 mod fence;
+mod half_samples;
+mod lenient;
 mod request;
 mod server;
 mod slot;
 mod sounding;
+mod surrogates;
 
 pub use endpoint::{Connection, Endpoint, endpoint};
 
@@ -39,6 +42,7 @@ use crate::{
 };
 use append::Append;
 use fence::Fence;
+use half_samples::HalfSamples;
 use request::{Create, Ids};
 use slot::Slot;
 use sounding::Sounding;
@@ -90,11 +94,14 @@ pub struct OpenAi {
     slot: Slot,
     fence: Fence,
     sounding: Sounding,
+    half_samples: HalfSamples,
     append: Append,
     /// Replies in a row that failed or never came.
     failures: u32,
     /// From the last report of the rate limits.
     rate_limit_reset: Duration,
+    /// The beta protocol was named as what the server speaks.
+    told_of_beta: bool,
 }
 
 /// How far the session is.
@@ -125,9 +132,11 @@ impl OpenAi {
             slot: Slot::default(),
             fence: Fence::default(),
             sounding: Sounding::default(),
+            half_samples: HalfSamples::default(),
             append: Append::default(),
             failures: 0,
             rate_limit_reset: Duration::ZERO,
+            told_of_beta: false,
         }
     }
 
@@ -251,6 +260,7 @@ impl Provider for OpenAi {
             }
             ProviderCommand::Interrupt(cuts) => {
                 let response_active = self.slot.is_active();
+                self.half_samples.clear();
                 self.cancel_active(now, out);
                 for cut in cuts {
                     self.cut(cut, response_active, out);

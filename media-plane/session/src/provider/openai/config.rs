@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use voicebridge_audio::g711::Law;
 
-use super::OpenAiSettings;
+use super::{OpenAiSettings, lenient};
 use crate::{
     agent::{Agent, BargeIn, END_CALL_TOOL, TurnDetection},
     provider::AudioFormat,
@@ -19,6 +19,14 @@ const fn format_type(format: AudioFormat) -> &'static str {
         AudioFormat::Pcm => "audio/pcm",
         AudioFormat::G711(Law::Mu) => "audio/pcmu",
         AudioFormat::G711(Law::A) => "audio/pcma",
+    }
+}
+
+const fn beta_format(format: AudioFormat) -> &'static str {
+    match format {
+        AudioFormat::Pcm => "pcm16",
+        AudioFormat::G711(Law::Mu) => "g711_ulaw",
+        AudioFormat::G711(Law::A) => "g711_alaw",
     }
 }
 
@@ -119,20 +127,26 @@ fn tools(agent: &Agent) -> Value {
     }])
 }
 
-/// The part of the effective configuration that must be as asked: a wrong format is static in the caller's ear.
+/// The part of the effective configuration that must be as asked: a wrong format is static in the caller's ear. So what
+/// is odd here is an error; null is as good as missing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Effective {
+    #[serde(deserialize_with = "lenient::or_default")]
     pub(super) id: String,
+    #[serde(deserialize_with = "lenient::or_default")]
     pub(super) model: String,
-    audio: EffectiveAudio,
+    audio: Option<EffectiveAudio>,
+    /// Where the beta protocol names the formats.
+    input_audio_format: Option<String>,
+    output_audio_format: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct EffectiveAudio {
-    input: EffectiveSide,
-    output: EffectiveSide,
+    input: Option<EffectiveSide>,
+    output: Option<EffectiveSide>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,19 +159,27 @@ struct EffectiveSide {
 struct EffectiveFormat {
     #[serde(rename = "type")]
     kind: String,
-    rate: Option<u32>,
+    rate: Option<f64>,
 }
 
 impl Effective {
     /// What is in force and was not asked for. A server that leaves out a format has nothing to contradict 24 kHz PCM,
     /// its default; anything else it has to confirm.
     pub(super) fn mismatch(&self, asked: AudioFormat) -> Option<String> {
-        let sides = [("input", &self.audio.input), ("output", &self.audio.output)];
-        sides.into_iter().find_map(|(side, effective)| match &effective.format {
-            None if asked == AudioFormat::Pcm => None,
-            None => Some(format!("audio.{side}.format is not {}, as far as it says", format_type(asked))),
-            Some(format) if format.is(asked) => None,
-            Some(format) => Some(format!("audio.{side}.format is {format} instead of {}", format_type(asked))),
+        let audio = self.audio.as_ref();
+        let sides = [
+            ("input", audio.and_then(|audio| audio.input.as_ref()), &self.input_audio_format),
+            ("output", audio.and_then(|audio| audio.output.as_ref()), &self.output_audio_format),
+        ];
+        sides.into_iter().find_map(|(side, effective, beta)| {
+            match (effective.and_then(|effective| effective.format.as_ref()), beta) {
+                (None, None) if asked == AudioFormat::Pcm => None,
+                (None, None) => Some(format!("audio.{side}.format is not {}, as far as it says", format_type(asked))),
+                (Some(format), _) if format.is(asked) => None,
+                (Some(format), _) => Some(format!("audio.{side}.format is {format} instead of {}", format_type(asked))),
+                (None, Some(beta)) if beta == beta_format(asked) => None,
+                (None, Some(beta)) => Some(format!("{side}_audio_format is {beta} instead of {}", beta_format(asked))),
+            }
         })
     }
 }
@@ -168,7 +190,7 @@ impl EffectiveFormat {
             AudioFormat::Pcm => PCM_RATE_HZ,
             AudioFormat::G711(_) => G711_RATE_HZ,
         };
-        self.kind == format_type(asked) && self.rate.is_none_or(|rate| rate == rate_hz)
+        self.kind == format_type(asked) && self.rate.is_none_or(|rate| rate == f64::from(rate_hz))
     }
 }
 

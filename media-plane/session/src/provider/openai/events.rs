@@ -5,7 +5,7 @@ use std::time::Duration;
 use voicebridge_audio::Time;
 
 use super::{
-    OpenAi, Phase, append,
+    OpenAi, Phase,
     config::Effective,
     error::{self, Class},
     request::{self, Create},
@@ -25,17 +25,40 @@ const MAX_RATE_LIMIT_PAUSE: Duration = Duration::from_secs(10);
 
 impl OpenAi {
     pub(super) fn on_message(&mut self, now: Time, text: &str, out: &mut Outbox<'_>) {
-        match server::parse(text) {
-            Ok(event) => self.on_event(now, event, out),
-            Err(error) => out.event(ProviderEvent::Error {
-                code: "malformed_message".to_owned(),
-                // The position only: the message may hold the caller's words.
-                message: format!("a message could not be read at line {} column {}", error.line(), error.column()),
-            }),
+        let error = match server::parse(text) {
+            Ok(message) => {
+                if message.beta {
+                    self.tell_of_beta(out);
+                }
+                return self.on_event(now, message.event, out);
+            }
+            Err(error) => error,
+        };
+        // The position only: the message may hold the caller's words.
+        let message = format!("could not be read at line {} column {}", error.line(), error.column());
+        if matches!(self.phase, Phase::Configuring { .. }) && text.contains(server::SESSION_UPDATED) {
+            let message = format!("what configuration is in force is not known: session.updated {message}");
+            return self.fail(Failure { code: "session_unreadable".to_owned(), message }, out);
+        }
+        out.event(ProviderEvent::Error {
+            code: "malformed_message".to_owned(),
+            message: format!("a message {message}"),
+        });
+    }
+
+    /// Once: it is understood, but the deployment will miss what the protocol of today has.
+    fn tell_of_beta(&mut self, out: &mut Outbox<'_>) {
+        if !std::mem::replace(&mut self.told_of_beta, true) {
+            out.event(ProviderEvent::Error {
+                code: "beta_event_names".to_owned(),
+                message: "the server speaks the beta protocol (response.audio.delta for response.output_audio.delta); \
+                    its events are understood as far as their names go"
+                    .to_owned(),
+            });
         }
     }
 
-    fn on_event(&mut self, now: Time, event: ServerEvent<'_>, out: &mut Outbox<'_>) {
+    fn on_event(&mut self, now: Time, event: ServerEvent, out: &mut Outbox<'_>) {
         match event {
             ServerEvent::SessionCreated(session) => self.session_id = session.id,
             ServerEvent::SessionUpdated(session) => self.on_updated(now, session, out),
@@ -44,17 +67,11 @@ impl OpenAi {
             }
             ServerEvent::SpeechStopped { audio_ms } => out.event(ProviderEvent::SpeechStopped { audio_ms }),
             ServerEvent::Committed => out.event(ProviderEvent::TurnTaken),
-            ServerEvent::UserDelta(piece) => out.event(ProviderEvent::UserText {
-                item: piece.item_id.into_owned(),
-                text: piece.delta.into_owned(),
-                mode: TextMode::Append,
-            }),
+            ServerEvent::UserDelta(piece) => {
+                out.event(ProviderEvent::UserText { item: piece.item_id, text: piece.delta, mode: TextMode::Append })
+            }
             ServerEvent::UserCompleted { item_id, transcript, usage } => {
-                out.event(ProviderEvent::UserText {
-                    item: item_id.into_owned(),
-                    text: transcript.into_owned(),
-                    mode: TextMode::Final,
-                });
+                out.event(ProviderEvent::UserText { item: item_id, text: transcript, mode: TextMode::Final });
                 out.event(ProviderEvent::Usage(usage));
             }
             ServerEvent::UserFailed { code, message } => out.event(ProviderEvent::Error {
@@ -71,8 +88,8 @@ impl OpenAi {
                 self.slot.touch(now, &piece.response_id);
                 if !self.fence.blocks(&piece.response_id, &piece.item_id) {
                     out.event(ProviderEvent::AgentText {
-                        item: piece.item_id.into_owned(),
-                        text: piece.delta.into_owned(),
+                        item: piece.item_id,
+                        text: piece.delta,
                         mode: TextMode::Append,
                     });
                 }
@@ -80,8 +97,8 @@ impl OpenAi {
             ServerEvent::TextDone(piece) => {
                 if !self.fence.blocks(&piece.response_id, &piece.item_id) {
                     out.event(ProviderEvent::AgentText {
-                        item: piece.item_id.into_owned(),
-                        text: piece.transcript.into_owned(),
+                        item: piece.item_id,
+                        text: piece.transcript,
                         mode: TextMode::Final,
                     });
                 }
@@ -101,13 +118,9 @@ impl OpenAi {
         if self.fence.blocks(delta.response_id, delta.item_id) {
             return;
         }
-        match append::samples(self.format, delta.bytes) {
-            Some(pcm) => {
-                self.sounding.insert(delta.item_id);
-                out.event(ProviderEvent::AudioOut { item: delta.item_id.to_owned(), pcm });
-            }
-            None => malformed_audio(out),
-        }
+        let pcm = self.half_samples.join(self.format, delta.item_id, delta.bytes);
+        self.sounding.insert(delta.item_id);
+        out.event(ProviderEvent::AudioOut { item: delta.item_id.to_owned(), pcm });
     }
 
     fn on_updated(&mut self, now: Time, session: Effective, out: &mut Outbox<'_>) {
@@ -137,6 +150,7 @@ impl OpenAi {
     }
 
     fn on_audio_done(&mut self, response_id: &str, item_id: &str, out: &mut Outbox<'_>) {
+        self.half_samples.end(item_id);
         if self.sounding.remove(item_id) && !self.fence.blocks(response_id, item_id) {
             out.event(ProviderEvent::AudioDone { item: item_id.to_owned() });
         }
@@ -152,6 +166,7 @@ impl OpenAi {
     }
 
     fn on_done(&mut self, now: Time, response: &Response, out: &mut Outbox<'_>) {
+        self.half_samples.clear();
         // A cancelled response may end without `output_audio.done`.
         for item in self.sounding.drain() {
             if !self.fence.blocks(&response.id, &item) {
@@ -238,6 +253,6 @@ impl OpenAi {
 fn malformed_audio(out: &mut Outbox<'_>) {
     out.event(ProviderEvent::Error {
         code: "malformed_audio".to_owned(),
-        message: "a piece of audio was not base64 of whole samples and was dropped".to_owned(),
+        message: "a piece of audio was not base64 and was dropped".to_owned(),
     });
 }

@@ -1,18 +1,24 @@
 //! Server events, read. The type is read first and only then the fields of the types we act on, so that an unknown event
-//! of any shape is ignored instead of refused.
+//! of any shape is ignored instead of refused; odd fields are read as well as can be ([`lenient`]).
+//!
+//! Names of the beta protocol are taken for those of today: deployments of other makers still use them.
+
+mod shapes;
 
 use std::borrow::Cow;
 
 use base64_simd::STANDARD;
 use serde::Deserialize;
 
-use super::{config::Effective, request::METADATA_KEY};
+use super::{config::Effective, lenient, surrogates};
 use crate::{event::Usage, ports::Frame, provider::Decoded};
+use shapes::{Completed, Offsets, RateLimits, WithCreated, WithError, WithItem, WithResponse, WithSession};
+pub(super) use shapes::{Created, ErrorBody, Item, Piece, Response};
 
 /// The events we act on.
 #[derive(Debug)]
-pub(super) enum ServerEvent<'a> {
-    SessionCreated(Effective),
+pub(super) enum ServerEvent {
+    SessionCreated(Created),
     SessionUpdated(Effective),
     SpeechStarted {
         item_id: String,
@@ -23,10 +29,10 @@ pub(super) enum ServerEvent<'a> {
     },
     /// What the caller said is an item of the conversation now; voice detection commits by itself.
     Committed,
-    UserDelta(Piece<'a>),
+    UserDelta(Piece),
     UserCompleted {
-        item_id: Cow<'a, str>,
-        transcript: Cow<'a, str>,
+        item_id: String,
+        transcript: String,
         usage: Usage,
     },
     UserFailed {
@@ -34,9 +40,11 @@ pub(super) enum ServerEvent<'a> {
         message: String,
     },
     ResponseCreated(Response),
-    AudioDone(Piece<'a>),
-    TextDelta(Piece<'a>),
-    TextDone(Piece<'a>),
+    /// Audio that is none: the rest is decoded off the media thread.
+    BadAudio,
+    AudioDone(Piece),
+    TextDelta(Piece),
+    TextDone(Piece),
     ItemDone {
         response_id: String,
         item: Item,
@@ -46,182 +54,89 @@ pub(super) enum ServerEvent<'a> {
         reset_seconds: f64,
     },
     Error(ErrorBody),
-    /// A piece of audio that is not base64.
-    BadAudio,
     /// Known and of no interest, or unknown.
     Other,
 }
 
-/// A piece of an item of a response.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Piece<'a> {
-    #[serde(borrow)]
-    pub(super) response_id: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) item_id: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) delta: Cow<'a, str>,
-    #[serde(borrow)]
-    pub(super) transcript: Cow<'a, str>,
-}
-
-/// A conversation item, as far as tools need it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Item {
-    pub(super) id: String,
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) status: String,
-    pub(super) call_id: String,
-    pub(super) name: String,
-    pub(super) arguments: String,
-}
-
-/// A response.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Response {
-    pub(super) id: String,
-    pub(super) status: String,
-    status_details: Option<StatusDetails>,
-    metadata: Option<serde_json::Map<String, serde_json::Value>>,
-    usage: Option<ResponseUsage>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct StatusDetails {
-    reason: Option<String>,
-    error: Option<ErrorBody>,
-}
-
-/// The body of an error, here and in `status_details`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ErrorBody {
-    #[serde(rename = "type")]
-    pub(super) kind: Option<String>,
-    pub(super) code: Option<String>,
-    pub(super) message: Option<String>,
-    pub(super) event_id: Option<String>,
-}
-
-impl ErrorBody {
-    /// The code, else the type, else `unknown`.
-    pub(super) fn name(&self) -> &str {
-        let filled = |text: &'_ Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        match (&self.code, &self.kind) {
-            (Some(code), _) if filled(&self.code) => code,
-            (_, Some(kind)) if filled(&self.kind) => kind,
-            _ => "unknown",
-        }
-    }
-
-    pub(super) fn text(&self) -> &str {
-        self.message.as_deref().unwrap_or_default()
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ResponseUsage {
-    input_token_details: InputTokens,
-    output_token_details: OutputTokens,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct InputTokens {
-    text_tokens: u64,
-    audio_tokens: u64,
-    cached_tokens: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct OutputTokens {
-    text_tokens: u64,
-    audio_tokens: u64,
-}
-
-impl Response {
-    /// The event id of ours that asked for it.
-    pub(super) fn tag(&self) -> Option<&str> {
-        self.metadata.as_ref()?.get(METADATA_KEY)?.as_str()
-    }
-
-    /// Why it did not complete: the error's code, else the reason.
-    pub(super) fn reason(&self) -> &str {
-        let details = self.status_details.as_ref();
-        let error = details.and_then(|details| details.error.as_ref()).map(ErrorBody::name);
-        error.or_else(|| details.and_then(|details| details.reason.as_deref())).unwrap_or_default()
-    }
-
-    pub(super) fn error_text(&self) -> &str {
-        let details = self.status_details.as_ref();
-        details.and_then(|details| details.error.as_ref()).map(ErrorBody::text).unwrap_or_default()
-    }
-
-    pub(super) fn usage(&self) -> Usage {
-        let Some(usage) = &self.usage else { return Usage::default() };
-        Usage {
-            input_text_tokens: usage.input_token_details.text_tokens,
-            input_audio_tokens: usage.input_token_details.audio_tokens,
-            cached_tokens: usage.input_token_details.cached_tokens,
-            output_text_tokens: usage.output_token_details.text_tokens,
-            output_audio_tokens: usage.output_token_details.audio_tokens,
-            ..Usage::default()
-        }
-    }
-}
-
-/// The event that carries audio.
+/// The events that carry audio.
 const AUDIO_DELTA: &str = "response.output_audio.delta";
+const BETA_AUDIO_DELTA: &str = "response.audio.delta";
 
 /// Tells audio from the rest, and decodes it.
 pub(super) fn decode(frame: Frame<'_>) -> Decoded {
+    let Frame::Text(text) = frame else { return Decoded::Other };
+    let audio = match read_audio(text) {
+        Err(_) => surrogates::mended(text).and_then(|mended| read_audio(&mended).ok()?),
+        Ok(audio) => audio,
+    };
+    audio.unwrap_or(Decoded::Other)
+}
+
+fn read_audio(text: &str) -> Result<Option<Decoded>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Delta<'a> {
         #[serde(borrow, rename = "type")]
         kind: Cow<'a, str>,
-        #[serde(borrow, default)]
-        response_id: Cow<'a, str>,
-        #[serde(borrow, default)]
-        item_id: Cow<'a, str>,
+        #[serde(default, deserialize_with = "lenient::or_default")]
+        response_id: String,
+        #[serde(default, deserialize_with = "lenient::or_default")]
+        item_id: String,
         #[serde(borrow, default)]
         delta: Cow<'a, str>,
     }
-    let Frame::Text(text) = frame else { return Decoded::Other };
-    let Ok(message) = serde_json::from_str::<Delta<'_>>(text) else { return Decoded::Other };
-    if message.kind != AUDIO_DELTA {
-        return Decoded::Other;
+    let Delta { kind, response_id, item_id, delta } = serde_json::from_str(text)?;
+    if kind != AUDIO_DELTA && kind != BETA_AUDIO_DELTA {
+        return Ok(None);
     }
-    match STANDARD.decode_to_vec(message.delta.as_bytes()) {
-        Ok(bytes) => Decoded::Audio {
-            response_id: message.response_id.into_owned(),
-            item_id: message.item_id.into_owned(),
-            bytes,
-        },
-        Err(_) => Decoded::Other,
-    }
+    let bytes = STANDARD.decode_to_vec(delta.as_bytes()).ok();
+    Ok(bytes.map(|bytes| Decoded::Audio { response_id, item_id, bytes }))
 }
 
+/// The name of today for one of the beta protocol.
+fn renamed(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        BETA_AUDIO_DELTA => AUDIO_DELTA,
+        "response.audio.done" => "response.output_audio.done",
+        "response.audio_transcript.delta" => "response.output_audio_transcript.delta",
+        "response.audio_transcript.done" => "response.output_audio_transcript.done",
+        _ => return None,
+    })
+}
+
+/// A message that was read.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) event: ServerEvent,
+    /// It bears a name of the beta protocol.
+    pub(super) beta: bool,
+}
+
+/// The type of the message that says what configuration is in force.
+pub(super) const SESSION_UPDATED: &str = "session.updated";
+
 /// Reads a message.
-pub(super) fn parse(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
+pub(super) fn parse(text: &str) -> Result<Message, serde_json::Error> {
+    read_message(text).or_else(|error| surrogates::mended(text).map_or(Err(error), |mended| read_message(&mended)))
+}
+
+fn read_message(text: &str) -> Result<Message, serde_json::Error> {
     #[derive(Deserialize)]
     struct Head<'a> {
         #[serde(borrow, rename = "type")]
         kind: Cow<'a, str>,
     }
-    let head: Head<'_> = serde_json::from_str(text)?;
-    Ok(match &*head.kind {
+    let Head { kind } = serde_json::from_str(text)?;
+    let renamed = renamed(&kind);
+    Ok(Message { event: read_event(renamed.unwrap_or(&kind), text)?, beta: renamed.is_some() })
+}
+
+fn read_event(kind: &str, text: &str) -> Result<ServerEvent, serde_json::Error> {
+    Ok(match kind {
         // One that could be decoded came another way: see `decode`.
         AUDIO_DELTA => ServerEvent::BadAudio,
-        "response.output_audio.done" => ServerEvent::AudioDone(serde_json::from_str(text)?),
-        "response.output_audio_transcript.delta" => ServerEvent::TextDelta(serde_json::from_str(text)?),
-        "response.output_audio_transcript.done" => ServerEvent::TextDone(serde_json::from_str(text)?),
+        "response.output_audio.done" => ServerEvent::AudioDone(read(text)?),
+        "response.output_audio_transcript.delta" => ServerEvent::TextDelta(read(text)?),
+        "response.output_audio_transcript.done" => ServerEvent::TextDone(read(text)?),
         "input_audio_buffer.speech_started" => {
             let Offsets { item_id, audio_start_ms, .. } = read(text)?;
             ServerEvent::SpeechStarted { item_id, audio_ms: audio_start_ms }
@@ -230,14 +145,10 @@ pub(super) fn parse(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
             ServerEvent::SpeechStopped { audio_ms: read::<Offsets>(text)?.audio_end_ms }
         }
         "input_audio_buffer.committed" => ServerEvent::Committed,
-        "conversation.item.input_audio_transcription.delta" => ServerEvent::UserDelta(serde_json::from_str(text)?),
+        "conversation.item.input_audio_transcription.delta" => ServerEvent::UserDelta(read(text)?),
         "conversation.item.input_audio_transcription.completed" => {
-            let completed: Completed<'_> = serde_json::from_str(text)?;
-            ServerEvent::UserCompleted {
-                usage: completed.usage.map(TranscriptionUsage::into_usage).unwrap_or_default(),
-                item_id: completed.item_id,
-                transcript: completed.transcript,
-            }
+            let Completed { item_id, transcript, usage } = read(text)?;
+            ServerEvent::UserCompleted { item_id, transcript, usage: usage.into_usage() }
         }
         "conversation.item.input_audio_transcription.failed" => {
             let error = read::<WithError>(text)?.error;
@@ -249,10 +160,11 @@ pub(super) fn parse(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
             let WithItem { response_id, item } = read(text)?;
             ServerEvent::ItemDone { response_id, item }
         }
-        "session.created" => ServerEvent::SessionCreated(read::<WithSession>(text)?.session),
-        "session.updated" => ServerEvent::SessionUpdated(read::<WithSession>(text)?.session),
+        "session.created" => ServerEvent::SessionCreated(read::<WithCreated>(text)?.session),
+        SESSION_UPDATED => ServerEvent::SessionUpdated(read::<WithSession>(text)?.session),
         "rate_limits.updated" => {
-            let exhausted = read::<RateLimits>(text)?.rate_limits.into_iter().filter(|limit| limit.remaining <= 0.0);
+            let limits = read::<RateLimits>(text)?.rate_limits.into_iter();
+            let exhausted = limits.filter(|limit| limit.remaining.is_some_and(|remaining| remaining <= 0.0));
             ServerEvent::RateLimits { reset_seconds: exhausted.map(|limit| limit.reset_seconds).fold(0.0, f64::max) }
         }
         "error" => ServerEvent::Error(read::<WithError>(text)?.error),
@@ -262,78 +174,4 @@ pub(super) fn parse(text: &str) -> Result<ServerEvent<'_>, serde_json::Error> {
 
 fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(text)
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Offsets {
-    item_id: String,
-    audio_start_ms: u64,
-    audio_end_ms: u64,
-}
-
-#[derive(Deserialize)]
-struct Completed<'a> {
-    #[serde(borrow, default)]
-    item_id: Cow<'a, str>,
-    #[serde(borrow, default)]
-    transcript: Cow<'a, str>,
-    usage: Option<TranscriptionUsage>,
-}
-
-/// By tokens or by time, depending on the model.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct TranscriptionUsage {
-    total_tokens: u64,
-    seconds: f64,
-}
-
-impl TranscriptionUsage {
-    fn into_usage(self) -> Usage {
-        Usage {
-            transcription_tokens: self.total_tokens,
-            // Saturates; negative and absurd values become 0 and the maximum.
-            transcription_ms: (self.seconds * 1_000.0).round() as u64,
-            ..Usage::default()
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct WithError {
-    #[serde(default)]
-    error: ErrorBody,
-}
-
-#[derive(Deserialize)]
-struct WithResponse {
-    #[serde(default)]
-    response: Response,
-}
-
-#[derive(Deserialize)]
-struct WithSession {
-    #[serde(default)]
-    session: Effective,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct WithItem {
-    response_id: String,
-    item: Item,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RateLimits {
-    rate_limits: Vec<RateLimit>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RateLimit {
-    remaining: f64,
-    reset_seconds: f64,
 }

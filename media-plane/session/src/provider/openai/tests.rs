@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+mod audio;
+mod odd_events;
+
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
@@ -30,41 +33,99 @@ impl Wire for Sent {
     }
 }
 
-/// A provider on its own, with what it sent and reported.
+/// A provider on its own, with what it sent and reported, and a clock.
 struct Bench {
     provider: OpenAi,
     sent: Sent,
     events: VecDeque<ProviderEvent>,
+    now: Time,
 }
 
 impl Bench {
-    fn ready() -> Self {
+    fn opened() -> Self {
+        let provider = OpenAi::new(OpenAiSettings::default());
         let mut bench =
-            Self { provider: OpenAi::new(OpenAiSettings::default()), sent: Sent::default(), events: VecDeque::new() };
-        bench.with(|provider, out| provider.open(Time::ZERO, &Agent::default(), AudioFormat::Pcm, out));
+            Self { provider, sent: Sent::default(), events: VecDeque::new(), now: Time::from_millis(5_000) };
+        bench.with(|now, provider, out| provider.open(now, &Agent::default(), AudioFormat::Pcm, out));
+        bench
+    }
+
+    fn ready() -> Self {
+        let mut bench = Self::opened();
         bench.server(json!({"type": "session.updated", "session": {"id": "s"}}));
         bench.sent.0.clear();
         bench.events.clear();
         bench
     }
 
-    fn with(&mut self, act: impl FnOnce(&mut OpenAi, &mut Outbox<'_>)) {
-        act(&mut self.provider, &mut Outbox::new(&mut self.sent, &mut self.events));
+    fn with(&mut self, act: impl FnOnce(Time, &mut OpenAi, &mut Outbox<'_>)) {
+        act(self.now, &mut self.provider, &mut Outbox::new(&mut self.sent, &mut self.events));
     }
 
     fn server(&mut self, message: Value) {
-        let text = message.to_string();
-        self.with(|provider, out| match provider.decode()(Frame::Text(&text)) {
+        self.server_text(&message.to_string());
+    }
+
+    fn server_text(&mut self, text: &str) {
+        self.with(|now, provider, out| match provider.decode()(Frame::Text(text)) {
             Decoded::Audio { response_id, item_id, bytes } => {
                 let delta = AudioDelta { response_id: &response_id, item_id: &item_id, bytes: &bytes };
-                provider.audio_delta(Time::ZERO, delta, out);
+                provider.audio_delta(now, delta, out);
             }
-            Decoded::Other => provider.message(Time::ZERO, Frame::Text(&text), out),
+            Decoded::Other => provider.message(now, Frame::Text(text), out),
         });
     }
 
     fn command(&mut self, command: ProviderCommand<'_>) {
-        self.with(|provider, out| provider.command(Time::ZERO, command, out));
+        self.with(|now, provider, out| provider.command(now, command, out));
+    }
+
+    /// The server begins a response; with `create` it is that one's, and says so.
+    fn created(&mut self, id: &str, create: Option<&Value>) {
+        let metadata = create.map_or(Value::Null, |create| create["response"]["metadata"].clone());
+        self.server(json!({"type": "response.created", "response": {"id": id, "metadata": metadata}}));
+    }
+
+    fn done(&mut self, id: &str, status: &str) {
+        self.server(json!({"type": "response.done", "response": {"id": id, "status": status}}));
+    }
+
+    fn delta(&mut self, response: &str, item: &str, bytes: &[u8]) {
+        let base64 = base64_simd::STANDARD.encode_to_string(bytes);
+        self.server(
+            json!({"type": "response.output_audio.delta", "response_id": response, "item_id": item, "delta": base64}),
+        );
+    }
+
+    /// Codes and messages of errors reported so far.
+    fn errors(&self) -> Vec<(String, String)> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                ProviderEvent::Error { code, message } => Some((code.clone(), message.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Why the provider gave up.
+    fn failure(&self) -> Option<Failure> {
+        self.events.iter().find_map(|event| match event {
+            ProviderEvent::Failed(failure) => Some(failure.clone()),
+            _ => None,
+        })
+    }
+
+    /// Samples reported so far.
+    fn heard(&self) -> Vec<i16> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                ProviderEvent::AudioOut { pcm, .. } => Some(pcm.clone()),
+                _ => None,
+            })
+            .flatten()
+            .collect()
     }
 }
 
@@ -177,6 +238,6 @@ fn nothing_is_sent_before_it_is_ready_or_after_it_failed() {
     bench.server(json!({"type": "error", "error": {"code": "insufficient_quota"}}));
     bench.server(json!({"type": "error", "error": {"code": "insufficient_quota"}}));
     bench.command(ProviderCommand::Say("hello"));
-    bench.with(|provider, out| provider.audio(Time::ZERO, &[0; 480], out));
+    bench.with(|now, provider, out| provider.audio(now, &[0; 480], out));
     assert_eq!((bench.sent.len(), bench.events.len()), (0, 1));
 }
