@@ -1,8 +1,8 @@
 //! OpenAI Realtime, GA protocol, over a WebSocket that the driver owns.
 //!
 //! Flow: socket open -> `session.update` with the whole configuration -> `session.updated`, checked -> [`Ready`]; then
-//! one append per 20 ms of the caller, and the server's events normalised. One response at a time ([`slot`]); what an
-//! interrupted response still sends is kept out ([`fence`]).
+//! one append per 20 ms of the caller, and the server's events normalised. One response at a time and never over the
+//! caller ([`queue`]); what an interrupted response still sends is kept out ([`fence`]).
 //!
 //! Audio is 24 kHz PCM, or G.711 in one law both ways. A server that confirms another format than was asked for fails the
 //! session: it would be static in the caller's ear.
@@ -21,11 +21,14 @@ mod events;
 mod fence;
 mod half_samples;
 mod lenient;
+mod lifetime;
+mod queue;
 mod request;
+mod responses;
 mod server;
-mod slot;
 mod sounding;
 mod surrogates;
+mod tool_calls;
 
 pub use endpoint::{Connection, Endpoint, endpoint};
 
@@ -37,15 +40,18 @@ use super::{
     AfterTool, AudioFormat, Capabilities, Decode, Failure, Outbox, PingPolicy, Provider, ProviderCommand, ProviderEvent,
 };
 use crate::{
-    agent::Agent,
+    agent::{Agent, BargeIn},
     ports::{AudioDelta, Frame, ProviderClosed},
 };
 use append::Append;
 use fence::Fence;
 use half_samples::HalfSamples;
+use lifetime::Lifetime;
+use queue::{Answerer, ResponseQueue};
 use request::{Create, Ids};
-use slot::Slot;
+use responses::{Goodbye, RateLimit};
 use sounding::Sounding;
+use tool_calls::ToolCalls;
 
 /// Model when none is configured.
 pub const DEFAULT_MODEL: &str = "gpt-realtime-2.1";
@@ -91,17 +97,19 @@ pub struct OpenAi {
     instructions: String,
     greeting: String,
     ids: Ids,
-    slot: Slot,
+    queue: ResponseQueue,
+    tool_calls: ToolCalls,
     fence: Fence,
     sounding: Sounding,
     half_samples: HalfSamples,
     append: Append,
     /// Replies in a row that failed or never came.
     failures: u32,
-    /// From the last report of the rate limits.
-    rate_limit_reset: Duration,
+    rate_limit: RateLimit,
+    goodbye: Goodbye,
     /// The beta protocol was named as what the server speaks.
     told_of_beta: bool,
+    lifetime: Lifetime,
 }
 
 /// How far the session is.
@@ -129,53 +137,32 @@ impl OpenAi {
             instructions: String::new(),
             greeting: String::new(),
             ids: Ids::default(),
-            slot: Slot::default(),
+            queue: ResponseQueue::default(),
+            tool_calls: ToolCalls::default(),
             fence: Fence::default(),
             sounding: Sounding::default(),
             half_samples: HalfSamples::default(),
             append: Append::default(),
             failures: 0,
-            rate_limit_reset: Duration::ZERO,
+            rate_limit: RateLimit::default(),
+            goodbye: Goodbye::default(),
             told_of_beta: false,
+            lifetime: Lifetime::default(),
         }
+    }
+
+    /// What time it is when the conversation is made, in seconds since 1970: so that an end at the session's longest
+    /// duration is known for one.
+    #[must_use]
+    pub const fn made_at_unix_s(mut self, unix_s: u64) -> Self {
+        self.lifetime.unix_s = Some(unix_s);
+        self
     }
 
     fn fail(&mut self, failure: Failure, out: &mut Outbox<'_>) {
         if self.phase != Phase::Dead {
             self.phase = Phase::Dead;
             out.event(ProviderEvent::Failed(failure));
-        }
-    }
-
-    /// Asks for a reply, now or when the slot is free.
-    fn create(&mut self, now: Time, create: Create, out: &mut Outbox<'_>) {
-        if self.slot.enqueue(create) {
-            self.release(now, out);
-        } else {
-            out.event(ProviderEvent::Error {
-                code: "response_queue_full".to_owned(),
-                message: "too many replies are waiting to be spoken; this one was dropped".to_owned(),
-            });
-        }
-    }
-
-    /// Sends the next waiting `response.create` if the slot is free.
-    fn release(&mut self, now: Time, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Ready {
-            return;
-        }
-        if let Some((event_id, create)) = self.slot.take_due(now, &mut self.ids) {
-            let message = request::response_create(event_id, create, &self.instructions);
-            out.send(&message);
-        }
-    }
-
-    /// Stops the response being generated, if there is one. Unless interruption is ours alone, the server cancels by
-    /// itself when its voice detection fired; a second cancel is answered with an error that is ignored.
-    fn cancel_active(&mut self, now: Time, out: &mut Outbox<'_>) {
-        if let Some(response_id) = self.slot.cancel(now) {
-            self.fence.response(&response_id);
-            out.send(&request::response_cancel(&self.ids.next("cancel"), &response_id));
         }
     }
 
@@ -206,11 +193,14 @@ impl Provider for OpenAi {
         Capabilities { needs_socket: true, says_any_text: true, speaks_g711: true, owes_answer: true, ping: Some(PING) }
     }
 
-    fn open(&mut self, _now: Time, agent: &Agent, format: AudioFormat, out: &mut Outbox<'_>) {
+    fn open(&mut self, now: Time, agent: &Agent, format: AudioFormat, out: &mut Outbox<'_>) {
         if self.phase != Phase::Unopened {
             return;
         }
+        self.lifetime.open(now);
         self.format = format;
+        let answerer = if agent.barge_in == BargeIn::Immediate { Answerer::Server } else { Answerer::Us };
+        self.queue = ResponseQueue::new(answerer);
         self.instructions = config::instructions(agent);
         self.greeting.clone_from(&agent.greeting);
         let event_id = self.ids.next("session");
@@ -223,6 +213,7 @@ impl Provider for OpenAi {
     }
 
     fn message(&mut self, now: Time, frame: Frame<'_>, out: &mut Outbox<'_>) {
+        self.lifetime.latest = now;
         match frame {
             Frame::Text(text) if self.phase != Phase::Dead => self.on_message(now, text, out),
             // Binary messages are not part of the protocol.
@@ -236,7 +227,8 @@ impl Provider for OpenAi {
         }
     }
 
-    fn audio(&mut self, _now: Time, pcm: &[i16], out: &mut Outbox<'_>) {
+    fn audio(&mut self, now: Time, pcm: &[i16], out: &mut Outbox<'_>) {
+        self.lifetime.latest = now;
         if self.phase == Phase::Ready && !pcm.is_empty() {
             out.send_audio(Frame::Text(self.append.message(self.format, pcm)));
         }
@@ -252,46 +244,56 @@ impl Provider for OpenAi {
                     self.create(now, Create::Greeting(self.greeting.clone()), out);
                 }
             }
-            ProviderCommand::Say(text) => self.create(now, Create::Say(text.to_owned()), out),
-            ProviderCommand::Reply => self.create(now, Create::Reply, out),
+            ProviderCommand::Say(text) => {
+                self.goodbye = Goodbye::None;
+                self.create(now, Create::Say(text.to_owned()), out);
+            }
+            ProviderCommand::Reply => {
+                self.goodbye = Goodbye::None;
+                self.create(now, Create::Answer, out);
+            }
             ProviderCommand::InjectText(text) => {
+                self.goodbye = Goodbye::None;
                 out.send(&request::user_text(&self.ids.next("item"), text));
                 self.create(now, Create::Reply, out);
             }
             ProviderCommand::Interrupt(cuts) => {
-                let response_active = self.slot.is_active();
-                self.half_samples.clear();
-                self.cancel_active(now, out);
+                let response_active = self.queue.is_active();
+                self.interrupt(now, out);
                 for cut in cuts {
                     self.cut(cut, response_active, out);
                 }
             }
             ProviderCommand::ToolResult { call_id, output, then } => {
+                self.goodbye.on_outcome(call_id);
                 out.send(&request::tool_output(&self.ids.next("item"), call_id, output));
-                if then == AfterTool::Reply {
-                    self.create(now, Create::Reply, out);
+                if self.tool_calls.outcome(now, call_id, then == AfterTool::Reply) {
+                    self.create(now, Create::AfterTools, out);
                 }
             }
-            ProviderCommand::Farewell => self.create(now, Create::Farewell, out),
+            ProviderCommand::Farewell => {
+                self.goodbye = Goodbye::Asked;
+                self.create(now, Create::Farewell, out);
+            }
         }
     }
 
     fn tick(&mut self, now: Time, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Ready {
-            return;
+        if self.phase == Phase::Ready {
+            self.on_time(now, out);
         }
-        if let Some(stuck) = self.slot.expire(now) {
-            self.on_stuck(stuck, out);
-        }
-        self.release(now, out);
     }
 
     fn deadline(&self) -> Option<Time> {
-        if self.phase == Phase::Ready { self.slot.deadline() } else { None }
+        if self.phase == Phase::Ready {
+            [self.queue.deadline(), self.tool_calls.deadline()].into_iter().flatten().min()
+        } else {
+            None
+        }
     }
 
     fn closed(&self, closed: ProviderClosed<'_>) -> Failure {
-        error::of_closed(closed, &self.settings.model)
+        error::of_closed(closed, self.lifetime.is_over(), &self.settings.model)
     }
 }
 

@@ -91,7 +91,7 @@ fn server_event(kind: Kind, dice: &mut Dice) -> serde_json::Value {
         11 => speech_started(dice.roll(100_000)),
         12 => speech_stopped(dice.roll(100_000)),
         13 => tool_call(&response, ["end_call", "other"][dice.roll(2) as usize]),
-        14 => server_error("conversation_already_has_active_response", "busy", Some("vb_response_2")),
+        14 => server_error("conversation_already_has_active_response", "busy", Some("vb_response_2_1")),
         15 => server_error("whatever", "Something", None),
         16 | 17 => committed(),
         18 => user_words(["", "Bye!", "Wait, please.", "some words"][dice.roll(4) as usize]),

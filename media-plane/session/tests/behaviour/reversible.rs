@@ -231,7 +231,7 @@ fn a_word_right_before_the_end_of_a_reply_is_answered_after_it() {
         world.server(&committed());
         assert!(world.requests("response.create").is_empty(), "the AI is still speaking");
         world.server(&user_words(words));
-        world.run_ms(4_000);
+        world.run_ms(3_000);
         assert_eq!(world.requests("response.create").len(), answers, "{words:?}, {remaining_ms} ms before the end");
     };
     check("Yes.", 1_200, 1);

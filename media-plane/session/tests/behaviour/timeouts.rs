@@ -16,9 +16,14 @@ fn check(world: &World, result: TerminationResult, reason: &str, at_ms: u64) {
     assert_eq!(ended_at(world), at_ms);
 }
 
+/// Nobody answers what it asks for.
+fn without_greeting() -> Agent {
+    Agent::parse("greeting: \"\"\n").unwrap()
+}
+
 #[test]
 fn the_transport_has_ten_seconds_from_the_answers_delivery() {
-    let mut world = World::ready();
+    let mut world = World::ready_with(Start { agent: without_greeting(), ..Start::default() });
     world.run_ms(3_000);
     world.input(Input::Advance(Stage::AnswerDelivered));
     world.run_ms(20_000);
@@ -27,15 +32,15 @@ fn the_transport_has_ten_seconds_from_the_answers_delivery() {
 
 #[test]
 fn in_immediate_mode_from_the_start() {
-    let mut world = World::ready_with(Start { mode: SignallingMode::Immediate, ..Start::default() });
+    let mut world =
+        World::ready_with(Start { agent: without_greeting(), mode: SignallingMode::Immediate, ..Start::default() });
     world.run_ms(20_000);
     check(&world, TerminationResult::Failed, "MEDIA_CONNECTION_TIMEOUT", 10_000);
 }
 
 #[test]
 fn an_unanswered_call_ends_a_minute_after_its_webhook() {
-    let agent = Agent::parse("greeting: \"\"\n").unwrap();
-    let mut world = World::ready_with(Start { agent, elapsed_ms: 1_500, ..Start::default() });
+    let mut world = World::ready_with(Start { agent: without_greeting(), elapsed_ms: 1_500, ..Start::default() });
     world.input(Input::Advance(Stage::AnswerDelivered));
     world.input(Input::TransportConnected);
     world.run_ms(100_000);
@@ -232,9 +237,12 @@ fn a_reply_that_goes_on_after_the_longest_duration_is_cut_for_the_goodbye() {
 
 #[test]
 fn a_goodbye_that_does_not_come_is_not_waited_for_for_ever() {
-    let mut world = with_a_limit_of_5_s();
+    let agent = Agent::parse("max_duration_s: 5\n").unwrap();
+    let limits = Limits { farewell_ms: 2_500, ..Limits::default() };
+    let mut world = World::active_with(Start { agent, limits, ..Start::default() });
+    world.caller_speaks_ms(5_000);
     world.run_ms(20_000);
-    check(&world, TerminationResult::Completed, "MAX_DURATION_REACHED", 15_000);
+    check(&world, TerminationResult::Completed, "MAX_DURATION_REACHED", 7_500);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Errors told apart: most leave the session open, some mean that no session will ever work.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::{KNOWN_MODELS, server::ErrorBody};
@@ -12,8 +14,18 @@ pub(super) enum Class {
     Ignore,
     /// Another response is active: ours has to wait.
     Collision,
+    /// A rate is used up, which passes by itself.
+    RateLimited,
+    /// Calls grow too fast; which passes as well.
+    SlowDown,
+    /// The service has too much to do.
+    Overloaded,
+    /// The service failed.
+    ServerError,
     /// Worth reporting; the session goes on.
     Recoverable,
+    /// The account may spend nothing more until somebody raises its limit, or the month ends.
+    SpendLimit,
     /// The session is of no use any more.
     Fatal,
 }
@@ -24,22 +36,17 @@ const FATAL: [&str; 12] = [
     "invalid_authentication",
     "insufficient_quota",
     "account_deactivated",
-    "billing_hard_limit_reached",
+    HARD_LIMIT,
     "billing_not_active",
     "organization_deactivated",
     "model_not_found",
     "beta_api_shape_disabled",
-    "session_expired",
+    SESSION_EXPIRED,
     "unsupported_country_region_territory",
     "authentication_error",
 ];
-
-/// Codes about rates, which pass by themselves.
-const RATE_LIMITS: [&str; 2] = ["rate_limit_exceeded", "inference_rate_limit_exceeded"];
-
-pub(super) fn is_rate_limit(code: &str) -> bool {
-    RATE_LIMITS.contains(&code)
-}
+const HARD_LIMIT: &str = "billing_hard_limit_reached";
+const SESSION_EXPIRED: &str = "session_expired";
 
 pub(super) fn is_fatal(code: &str) -> bool {
     FATAL.contains(&code)
@@ -47,22 +54,74 @@ pub(super) fn is_fatal(code: &str) -> bool {
 
 /// Judges an `error` event.
 pub(super) fn classify(error: &ErrorBody) -> Class {
-    let code = error.name();
-    if is_fatal(code) {
-        return Class::Fatal;
-    }
+    class_of(error.name(), error.text())
+}
+
+/// Judges a code and its text.
+pub(super) fn class_of(code: &str, text: &str) -> Class {
     match code {
+        HARD_LIMIT => Class::SpendLimit,
+        "insufficient_quota" if names_spend_limit(text) => Class::SpendLimit,
+        _ if is_fatal(code) => Class::Fatal,
         // The server's own voice detection was faster than our cancel, or its commit faster than ours.
         "response_cancel_not_active" | "input_audio_buffer_commit_empty" => Class::Ignore,
         "conversation_already_has_active_response" => Class::Collision,
-        _ if error.text().starts_with("Cancellation failed") => Class::Ignore,
+        "rate_limit_exceeded" | "inference_rate_limit_exceeded" | "rate_limit_error" => Class::RateLimited,
+        "slow_down" => Class::SlowDown,
+        "server_is_overloaded" => Class::Overloaded,
+        "server_error" | "internal_error" | "inference_service_unavailable_error" => Class::ServerError,
+        _ if text.starts_with("Cancellation failed") => Class::Ignore,
         _ => Class::Recoverable,
     }
 }
 
+fn names_spend_limit(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.contains("spend limit") || text.contains("hard limit")
+}
+
+/// The pause in a text such as `Please try again in 1m2.5s.` Units are those of Go: h, m, s, ms.
+pub(super) fn pause_asked_for(text: &str) -> Option<Duration> {
+    let mut rest = text.split_once("try again in ")?.1;
+    let mut seconds = None;
+    while rest.starts_with(|next: char| next.is_ascii_digit()) {
+        let length = rest.find(|next: char| !next.is_ascii_digit() && next != '.')?;
+        let number: f64 = rest[..length].parse().ok()?;
+        let unit: &str = &rest[length..];
+        let (each, unit) = if unit.starts_with("ms") {
+            (0.001, 2)
+        } else if unit.starts_with('s') {
+            (1.0, 1)
+        } else if unit.starts_with('m') {
+            (60.0, 1)
+        } else if unit.starts_with('h') {
+            (3_600.0, 1)
+        } else {
+            break;
+        };
+        *seconds.get_or_insert(0.0) += number * each;
+        rest = &rest[length + unit..];
+    }
+    Duration::try_from_secs_f64(seconds?).ok()
+}
+
 /// A failure by code, with what to do about it where that is known.
 pub(super) fn failure(code: &str, upstream: &str, model: &str) -> Failure {
-    let message = match code {
+    let message = match class_of(code, upstream) {
+        Class::SpendLimit => {
+            "the OpenAI account reached its hard spend limit; raise it, or nothing works until the month ends"
+                .to_owned()
+        }
+        Class::RateLimited => "the rate limit of the OpenAI account is used up; let fewer calls in".to_owned(),
+        Class::SlowDown => "OpenAI asks to slow down: calls grow too fast; let fewer begin at once".to_owned(),
+        Class::Overloaded => "OpenAI is overloaded at present".to_owned(),
+        _ => explained(code, upstream, model),
+    };
+    Failure { code: code.to_owned(), message }
+}
+
+fn explained(code: &str, upstream: &str, model: &str) -> String {
+    match code {
         "model_not_found" => format!(
             "the model {model} does not exist or this key may not use it; models that exist are {}",
             KNOWN_MODELS.join(", ")
@@ -70,28 +129,28 @@ pub(super) fn failure(code: &str, upstream: &str, model: &str) -> Failure {
         "invalid_api_key" | "invalid_authentication" | "authentication_error" => {
             "OpenAI refused the API key; check OPENAI_API_KEY, OPENAI_ORG_ID and OPENAI_PROJECT_ID".to_owned()
         }
-        "insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active" => {
+        "insufficient_quota" | "billing_not_active" => {
             "the OpenAI account has no quota left; check its plan and billing".to_owned()
         }
         "beta_api_shape_disabled" => {
             "the service took our messages for the beta protocol, which is switched off; this is a bug".to_owned()
         }
-        "session_expired" | "closed_1001" => "OpenAI ended the session at its longest duration".to_owned(),
+        SESSION_EXPIRED => "OpenAI ended the session at its longest duration".to_owned(),
         _ if upstream.is_empty() => format!("OpenAI failed with {code}"),
         _ => format!("OpenAI failed with {code}: {}", shortened(upstream)),
-    };
-    Failure { code: code.to_owned(), message }
+    }
 }
 
-/// Why the socket is gone.
-pub(super) fn of_closed(closed: ProviderClosed<'_>, model: &str) -> Failure {
+/// Why the socket is gone. `expired`: the session has reached the end the service had named, if it had.
+pub(super) fn of_closed(closed: ProviderClosed<'_>, expired: Option<bool>, model: &str) -> Failure {
     match closed {
         ProviderClosed::Refused { status, body } => {
             let error = body_error(body);
-            let code = match (status, error.code.as_deref().filter(|code| !code.is_empty())) {
+            let code = match (status, error.code.as_deref()) {
                 (_, Some(code)) => code.to_owned(),
                 (401, None) => "invalid_api_key".to_owned(),
                 (404, None) if error.text().contains("model") => "model_not_found".to_owned(),
+                (429, None) if names_spend_limit(error.text()) => HARD_LIMIT.to_owned(),
                 (status, None) => format!("http_{status}"),
             };
             failure(&code, error.text(), model)
@@ -100,12 +159,30 @@ pub(super) fn of_closed(closed: ProviderClosed<'_>, model: &str) -> Failure {
             code: "unreachable".to_owned(),
             message: format!("OpenAI could not be reached: {}", shortened(why)),
         },
-        ProviderClosed::Closed { code, reason } => {
-            // Some refusals come as a close frame whose text is `<type>.<code>` or a sentence around the code.
-            let named = FATAL.into_iter().find(|known| reason.contains(known));
-            let code = named.map_or_else(|| format!("closed_{code}"), str::to_owned);
-            failure(&code, reason, model)
+        ProviderClosed::Closed { code, reason } => of_close_frame(code, reason, expired, model),
+    }
+}
+
+/// Codes of RFC 6455, section 7.4.1, and of IANA's registry of WebSocket close codes.
+fn of_close_frame(code: u16, reason: &str, expired: Option<bool>, model: &str) -> Failure {
+    // Some refusals come as a close frame whose text is `<type>.<code>` or a sentence around the code.
+    if let Some(named) = FATAL.into_iter().find(|known| reason.contains(known)) {
+        return failure(named, reason, model);
+    }
+    let what = match code {
+        1001 if expired.unwrap_or_else(|| reason.contains("maximum duration")) => {
+            return failure(SESSION_EXPIRED, reason, model);
         }
+        1001 => "is going away",
+        1011 => "had an error of its own",
+        1012 => "restarts",
+        1013 => "has too much to do at present",
+        _ => return failure(&format!("closed_{code}"), reason, model),
+    };
+    let told = if reason.is_empty() { String::new() } else { format!(": {}", shortened(reason)) };
+    Failure {
+        code: format!("closed_{code}"),
+        message: format!("OpenAI closed the connection, its server {what}{told}"),
     }
 }
 
@@ -127,66 +204,4 @@ pub(super) fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_are_told_apart() {
-        let check = |code: &str, message: &str, expected: Class| {
-            let error = ErrorBody {
-                kind: Some("invalid_request_error".into()),
-                code: (!code.is_empty()).then(|| code.into()),
-                message: Some(message.into()),
-                event_id: None,
-            };
-            assert_eq!(classify(&error), expected, "{code} {message}");
-        };
-        check("response_cancel_not_active", "", Class::Ignore);
-        check("", "Cancellation failed: no active response found", Class::Ignore);
-        check("input_audio_buffer_commit_empty", "", Class::Ignore);
-        check("conversation_already_has_active_response", "", Class::Collision);
-        check("", "Audio content of 900ms is already shorter than 1200ms", Class::Recoverable);
-        check("unsupported_content_type", "Only model output audio messages can be truncated", Class::Recoverable);
-        check("rate_limit_exceeded", "", Class::Recoverable);
-        check("model_not_found", "", Class::Fatal);
-        check("invalid_api_key", "", Class::Fatal);
-        check("insufficient_quota", "", Class::Fatal);
-        check("session_expired", "", Class::Fatal);
-        check("beta_api_shape_disabled", "", Class::Fatal);
-    }
-
-    #[test]
-    fn a_closed_socket_says_why() {
-        let check = |closed: ProviderClosed<'_>, code: &str, words: &str| {
-            let failure = of_closed(closed, "gpt-5-realtime");
-            assert_eq!(failure.code, code);
-            assert!(failure.message.contains(words), "{}", failure.message);
-        };
-        let refused = |status, body| ProviderClosed::Refused { status, body };
-        check(refused(401, ""), "invalid_api_key", "OPENAI_API_KEY");
-        check(
-            refused(404, r#"{"error":{"type":"invalid_request_error","code":"model_not_found","message":"no"}}"#),
-            "model_not_found",
-            "gpt-realtime-2.1-mini",
-        );
-        check(
-            refused(404, r#"{"error":{"message":"The model `gpt-5-realtime` does not exist","code":null}}"#),
-            "model_not_found",
-            "gpt-5-realtime",
-        );
-        check(refused(403, "<html>"), "http_403", "http_403");
-        check(refused(429, r#"{"error":{"code":"insufficient_quota"}}"#), "insufficient_quota", "quota");
-        check(refused(503, ""), "http_503", "http_503");
-        check(ProviderClosed::Unreachable("no route to host"), "unreachable", "no route");
-        let close = |code, reason| ProviderClosed::Closed { code, reason };
-        check(close(1001, "Your session hit the maximum duration of 60 minutes."), "closed_1001", "longest duration");
-        check(close(1006, ""), "closed_1006", "closed_1006");
-        check(close(4000, "invalid_request_error.model_not_found"), "model_not_found", "gpt-realtime-1.5");
-    }
-
-    #[test]
-    fn texts_of_the_far_side_are_bounded() {
-        assert_eq!(shortened("short"), "short");
-        assert_eq!(shortened(&"é".repeat(1_000)).chars().count(), 303);
-    }
-}
+mod tests;

@@ -1,27 +1,19 @@
 //! What each server event means.
 
-use std::time::Duration;
-
 use voicebridge_audio::Time;
 
 use super::{
     OpenAi, Phase,
     config::Effective,
-    error::{self, Class},
-    request::{self, Create},
-    server::{self, ErrorBody, Item, Response, ServerEvent},
-    slot::Stuck,
+    error,
+    responses::Goodbye,
+    server::{self, Item, ServerEvent},
 };
 use crate::{
+    agent::END_CALL_TOOL,
     ports::AudioDelta,
     provider::{Failure, Outbox, ProviderEvent, TextMode},
 };
-
-/// Failures of responses in a row that are tried again; one more means that the service is not working.
-const MAX_RETRIES: u32 = 2;
-/// Wait after a rate limit, when the service did not say how long, and at most.
-const RATE_LIMIT_PAUSE: Duration = Duration::from_secs(2);
-const MAX_RATE_LIMIT_PAUSE: Duration = Duration::from_secs(10);
 
 impl OpenAi {
     pub(super) fn on_message(&mut self, now: Time, text: &str, out: &mut Outbox<'_>) {
@@ -60,13 +52,24 @@ impl OpenAi {
 
     fn on_event(&mut self, now: Time, event: ServerEvent, out: &mut Outbox<'_>) {
         match event {
-            ServerEvent::SessionCreated(session) => self.session_id = session.id,
+            ServerEvent::SessionCreated(session) => {
+                self.session_id = session.id;
+                self.lifetime.expires_at(session.expires_at);
+            }
             ServerEvent::SessionUpdated(session) => self.on_updated(now, session, out),
             ServerEvent::SpeechStarted { item_id: item, audio_ms } => {
+                self.queue.speech_started(now);
                 out.event(ProviderEvent::SpeechStarted { item, audio_ms });
             }
-            ServerEvent::SpeechStopped { audio_ms } => out.event(ProviderEvent::SpeechStopped { audio_ms }),
-            ServerEvent::Committed => out.event(ProviderEvent::TurnTaken),
+            ServerEvent::SpeechStopped { audio_ms } => {
+                self.queue.speech_stopped(now);
+                out.event(ProviderEvent::SpeechStopped { audio_ms });
+            }
+            ServerEvent::Committed => {
+                self.queue.committed(now);
+                out.event(ProviderEvent::TurnTaken);
+                self.release(now, out);
+            }
             ServerEvent::UserDelta(piece) => {
                 out.event(ProviderEvent::UserText { item: piece.item_id, text: piece.delta, mode: TextMode::Append })
             }
@@ -85,7 +88,7 @@ impl OpenAi {
             ServerEvent::BadAudio => malformed_audio(out),
             ServerEvent::AudioDone(piece) => self.on_audio_done(&piece.response_id, &piece.item_id, out),
             ServerEvent::TextDelta(piece) => {
-                self.slot.touch(now, &piece.response_id);
+                self.queue.alive(now, &piece.response_id);
                 if !self.fence.blocks(&piece.response_id, &piece.item_id) {
                     out.event(ProviderEvent::AgentText {
                         item: piece.item_id,
@@ -106,7 +109,7 @@ impl OpenAi {
             ServerEvent::ItemDone { response_id, item } => self.on_item_done(now, &response_id, item, out),
             ServerEvent::ResponseDone(response) => self.on_done(now, &response, out),
             ServerEvent::RateLimits { reset_seconds } => {
-                self.rate_limit_reset = Duration::try_from_secs_f64(reset_seconds).unwrap_or_default();
+                self.rate_limit.set(now, reset_seconds);
             }
             ServerEvent::Error(error) => self.on_error(now, &error, out),
             ServerEvent::Other => {}
@@ -114,7 +117,7 @@ impl OpenAi {
     }
 
     pub(super) fn on_audio_delta(&mut self, now: Time, delta: AudioDelta<'_>, out: &mut Outbox<'_>) {
-        self.slot.touch(now, delta.response_id);
+        self.queue.heard(now, delta.response_id);
         if self.fence.blocks(delta.response_id, delta.item_id) {
             return;
         }
@@ -140,15 +143,6 @@ impl OpenAi {
         self.release(now, out);
     }
 
-    fn on_created(&mut self, now: Time, response: &Response, out: &mut Outbox<'_>) {
-        let started = self.slot.started(now, &response.id, response.tag());
-        out.event(ProviderEvent::ResponseStarted { response_id: response.id.clone(), purpose: started.purpose });
-        if started.cancel {
-            self.fence.response(&response.id);
-            out.send(&request::response_cancel(&self.ids.next("cancel"), &response.id));
-        }
-    }
-
     fn on_audio_done(&mut self, response_id: &str, item_id: &str, out: &mut Outbox<'_>) {
         self.half_samples.end(item_id);
         if self.sounding.remove(item_id) && !self.fence.blocks(response_id, item_id) {
@@ -158,95 +152,17 @@ impl OpenAi {
 
     /// The only safe place to run a tool from: arguments are also reported "done" for cancelled responses.
     fn on_item_done(&mut self, now: Time, response_id: &str, item: Item, out: &mut Outbox<'_>) {
-        self.slot.touch(now, response_id);
+        self.queue.alive(now, response_id);
         let is_call = item.kind == "function_call" && item.status == "completed";
-        if is_call && !self.fence.blocks(response_id, &item.id) {
-            out.event(ProviderEvent::ToolCall { call_id: item.call_id, name: item.name, arguments: item.arguments });
+        if !is_call || self.fence.blocks(response_id, &item.id) {
+            return;
         }
-    }
-
-    fn on_done(&mut self, now: Time, response: &Response, out: &mut Outbox<'_>) {
-        self.half_samples.clear();
-        // A cancelled response may end without `output_audio.done`.
-        for item in self.sounding.drain() {
-            if !self.fence.blocks(&response.id, &item) {
-                out.event(ProviderEvent::AudioDone { item });
-            }
+        self.queue.heard(now, response_id);
+        self.tool_calls.called(response_id, &item.call_id, self.queue.has_finished(response_id));
+        if item.name == END_CALL_TOOL {
+            self.goodbye = Goodbye::Called(item.call_id.clone());
         }
-        let ours = self.slot.finished(&response.id, response.tag());
-        out.event(ProviderEvent::ResponseFinished {
-            response_id: response.id.clone(),
-            status: response.status.clone(),
-            status_reason: response.reason().to_owned(),
-            usage: response.usage(),
-        });
-        if response.status == "failed" {
-            self.on_failed(now, response, ours.unwrap_or(Create::Reply), out);
-        } else {
-            self.failures = 0;
-        }
-        self.release(now, out);
-    }
-
-    /// A reply that failed leaves the caller in silence: tried again, after a pause if it was for the rate.
-    fn on_failed(&mut self, now: Time, response: &Response, create: Create, out: &mut Outbox<'_>) {
-        let code = response.reason();
-        self.failures += 1;
-        if error::is_fatal(code) || self.failures > MAX_RETRIES {
-            let code = if code.is_empty() { "response_failed" } else { code };
-            return self.fail(error::failure(code, response.error_text(), &self.settings.model), out);
-        }
-        out.event(ProviderEvent::Error {
-            code: if code.is_empty() { "response_failed".to_owned() } else { code.to_owned() },
-            message: format!("a reply failed and is tried again: {}", error::shortened(response.error_text())),
-        });
-        let pause = if error::is_rate_limit(code) {
-            let asked = self.rate_limit_reset;
-            Some(if asked.is_zero() { RATE_LIMIT_PAUSE } else { asked.min(MAX_RATE_LIMIT_PAUSE) })
-        } else {
-            None
-        };
-        self.slot.retry(create, pause.map(|pause| now + pause));
-    }
-
-    /// The service does not answer. Once is bad luck; twice in a row means that the session is dead.
-    pub(super) fn on_stuck(&mut self, stuck: Stuck, out: &mut Outbox<'_>) {
-        self.failures += 1;
-        let message = match &stuck {
-            Stuck::NeverStarted(_) => "a reply was asked for and did not begin",
-            Stuck::NeverEnded => "a reply began and did not end",
-        };
-        if self.failures > 1 {
-            let message = format!("the service does not respond any more: {message}");
-            return self.fail(Failure { code: "response_timeout".to_owned(), message }, out);
-        }
-        out.event(ProviderEvent::Error { code: "response_timeout".to_owned(), message: message.to_owned() });
-        if let Stuck::NeverStarted(create) = stuck {
-            self.slot.retry(create, None);
-        }
-    }
-
-    fn on_error(&mut self, now: Time, error: &ErrorBody, out: &mut Outbox<'_>) {
-        let event_id = error.event_id.as_deref().unwrap_or_default();
-        if matches!(&self.phase, Phase::Configuring { event_id: ours } if ours == event_id) {
-            // A configuration that is refused is a bug or a bad setting: fail before the caller hears anything.
-            return self.fail(error::failure(error.name(), error.text(), &self.settings.model), out);
-        }
-        match error::classify(error) {
-            Class::Ignore => {}
-            Class::Collision => {
-                self.slot.collided(now, event_id);
-            }
-            Class::Fatal => self.fail(error::failure(error.name(), error.text(), &self.settings.model), out),
-            Class::Recoverable => {
-                self.slot.refused(event_id);
-                out.event(ProviderEvent::Error {
-                    code: error.name().to_owned(),
-                    message: error::shortened(error.text()),
-                });
-                self.release(now, out);
-            }
-        }
+        out.event(ProviderEvent::ToolCall { call_id: item.call_id, name: item.name, arguments: item.arguments });
     }
 }
 

@@ -19,10 +19,14 @@ impl Ids {
 }
 
 /// A response to ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Create {
-    /// Whatever the conversation calls for.
+    /// What the caller's turn calls for.
+    Answer,
+    /// What a text given calls for.
     Reply,
+    /// What the outcomes of tools call for.
+    AfterTools,
     /// These words first.
     Greeting(String),
     /// These words.
@@ -34,11 +38,21 @@ pub(super) enum Create {
 impl Create {
     pub(super) const fn purpose(&self) -> Purpose {
         match self {
-            Self::Reply => Purpose::Reply,
+            Self::Answer | Self::Reply | Self::AfterTools => Purpose::Reply,
             Self::Greeting(_) => Purpose::Greeting,
             Self::Say(_) => Purpose::Say,
             Self::Farewell => Purpose::Farewell,
         }
+    }
+
+    /// Whether it is left to the model what is said: one such response answers all there is.
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self, Self::Answer | Self::Reply | Self::AfterTools)
+    }
+
+    /// Whether a caller who interrupts does not want it any more.
+    pub(super) const fn is_dropped_by_interruption(&self) -> bool {
+        matches!(self, Self::Answer | Self::Reply)
     }
 }
 
@@ -46,7 +60,7 @@ impl Create {
 pub(super) fn response_create(event_id: &str, create: &Create, instructions: &str) -> String {
     let told = |what: String| json!({"instructions": format!("{instructions}\n\n{what}"), "tool_choice": "none"});
     let mut response = match create {
-        Create::Reply => json!({}),
+        Create::Answer | Create::Reply | Create::AfterTools => json!({}),
         Create::Greeting(words) => told(format!("The call has just begun. Say exactly this and nothing else: {words}")),
         Create::Say(words) => told(format!("Say exactly this and nothing else: {words}")),
         Create::Farewell => told(
@@ -57,9 +71,13 @@ pub(super) fn response_create(event_id: &str, create: &Create, instructions: &st
     json!({"type": "response.create", "event_id": event_id, "response": response}).to_string()
 }
 
-/// `response.cancel`.
-pub(super) fn response_cancel(event_id: &str, response_id: &str) -> String {
-    json!({"type": "response.cancel", "event_id": event_id, "response_id": response_id}).to_string()
+/// `response.cancel`; without an id of the response that is active.
+pub(super) fn response_cancel(event_id: &str, response_id: Option<&str>) -> String {
+    let mut cancel = json!({"type": "response.cancel", "event_id": event_id});
+    if let Some(response_id) = response_id {
+        cancel["response_id"] = response_id.into();
+    }
+    cancel.to_string()
 }
 
 /// `conversation.item.truncate`: the item ends after this much of its audio.

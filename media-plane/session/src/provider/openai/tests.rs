@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod audio;
+mod creates;
 mod odd_events;
+mod refusals;
+mod tools;
 
 use std::collections::VecDeque;
 
@@ -80,6 +83,30 @@ impl Bench {
         self.with(|now, provider, out| provider.command(now, command, out));
     }
 
+    /// Lets time pass, waking the provider when it asked for it.
+    fn wait_ms(&mut self, ms: u64) {
+        let target = self.now + Duration::from_millis(ms);
+        let mut steps = 0;
+        while let Some(due) = self.provider.deadline().filter(|due| *due <= target) {
+            self.now = due.max(self.now);
+            self.with(|now, provider, out| provider.tick(now, out));
+            steps += 1;
+            assert!(steps < 1_000, "the provider asks to be woken for ever");
+        }
+        self.now = target;
+    }
+
+    /// Messages sent of this type.
+    fn sent(&self, kind: &str) -> Vec<Value> {
+        self.sent.iter().filter(|message| message["type"] == kind).cloned().collect()
+    }
+
+    /// The latest `response.create`, and how many there were.
+    fn create(&self) -> (Value, usize) {
+        let creates = self.sent("response.create");
+        (creates.last().cloned().unwrap_or_default(), creates.len())
+    }
+
     /// The server begins a response; with `create` it is that one's, and says so.
     fn created(&mut self, id: &str, create: Option<&Value>) {
         let metadata = create.map_or(Value::Null, |create| create["response"]["metadata"].clone());
@@ -90,11 +117,36 @@ impl Bench {
         self.server(json!({"type": "response.done", "response": {"id": id, "status": status}}));
     }
 
+    fn failed(&mut self, id: &str) {
+        self.server(json!({"type": "response.done", "response": {"id": id, "status": "failed", "status_details":
+            {"type": "failed", "error": {"type": "server_error", "code": null, "message": "no luck"}}}}));
+    }
+
     fn delta(&mut self, response: &str, item: &str, bytes: &[u8]) {
         let base64 = base64_simd::STANDARD.encode_to_string(bytes);
         self.server(
             json!({"type": "response.output_audio.delta", "response_id": response, "item_id": item, "delta": base64}),
         );
+    }
+
+    fn tool_call(&mut self, response: &str, call: &str, name: &str) {
+        self.server(json!({"type": "response.output_item.done", "response_id": response, "item": {"id": "F",
+            "type": "function_call", "status": "completed", "call_id": call, "name": name, "arguments": "{}"}}));
+    }
+
+    fn error(&mut self, code: &str, message: &str, about: Option<&Value>) {
+        let event_id = about.map_or(Value::Null, |about| about["event_id"].clone());
+        self.server(json!({"type": "error", "error": {"type": "invalid_request_error", "code": code,
+            "message": message, "event_id": event_id}}));
+    }
+
+    fn caller_speaks(&mut self) {
+        self.server(json!({"type": "input_audio_buffer.speech_started", "audio_start_ms": 100, "item_id": "U"}));
+    }
+
+    fn caller_stops(&mut self) {
+        self.server(json!({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 900, "item_id": "U"}));
+        self.server(json!({"type": "input_audio_buffer.committed", "item_id": "U"}));
     }
 
     /// Codes and messages of errors reported so far.
