@@ -53,7 +53,7 @@ impl OutgoingReceiver {
     pub(in crate::provider) async fn next(&mut self) -> Next {
         poll_fn(|context| {
             self.shared.waker.register(context.waker());
-            self.urgent().or_else(|| self.take()).map_or(Poll::Pending, Poll::Ready)
+            self.told().or_else(|| self.take()).map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
@@ -62,13 +62,14 @@ impl OutgoingReceiver {
     pub(in crate::provider) async fn next_urgent(&mut self) -> Next {
         poll_fn(|context| {
             self.shared.waker.register(context.waker());
-            self.urgent().map_or(Poll::Pending, Poll::Ready)
+            self.collect();
+            self.told().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 
-    fn urgent(&mut self) -> Option<Next> {
-        self.collect();
+    /// What the session says of the connection.
+    fn told(&mut self) -> Option<Next> {
         match self.shared.ending() {
             Ending::Open | Ending::Closed => {}
             Ending::Stuck => return Some(Next::Stuck),
@@ -84,19 +85,26 @@ impl OutgoingReceiver {
     fn take(&mut self) -> Option<Next> {
         // Looked at first: what was pushed before the session closed is then seen.
         let ending = self.shared.ending();
-        self.collect();
-        let Some(entry) = self.waiting.pop_front() else { return (ending == Ending::Closed).then_some(Next::Close) };
-        match entry.class {
-            Class::Audio => self.audio -= 1,
-            Class::Control => {
-                self.shared.control.fetch_sub(1, Ordering::AcqRel);
-                self.shared.control_bytes.fetch_sub(entry.bytes.len(), Ordering::AcqRel);
-            }
+        let Some(entry) = self.oldest() else { return (ending == Ending::Closed).then_some(Next::Close) };
+        if entry.class == Class::Control {
+            self.shared.control.fetch_sub(1, Ordering::AcqRel);
+            self.shared.control_bytes.fetch_sub(entry.bytes.len(), Ordering::AcqRel);
         }
         Some(Next::Send(match entry.kind {
             Kind::Text => Message::Text(Utf8Bytes::try_from(entry.bytes).expect("a text was copied")),
             Kind::Binary => Message::Binary(entry.bytes),
         }))
+    }
+
+    /// The oldest message. In the usual case it comes straight from the ring.
+    fn oldest(&mut self) -> Option<Entry> {
+        if self.waiting.is_empty() && self.ring.slots() <= MAX_AUDIO {
+            return self.ring.pop().ok();
+        }
+        self.collect();
+        let entry = self.waiting.pop_front()?;
+        self.audio -= usize::from(entry.class == Class::Audio);
+        Some(entry)
     }
 
     /// Takes over what is in the ring.
