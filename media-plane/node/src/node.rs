@@ -23,7 +23,7 @@ use voicebridge_session::{
         embedded::Embedded,
         openai::{self, Connection, Endpoint, OpenAi, OpenAiSettings},
     },
-    sdp::{self, OfferError},
+    sdp::{self, SdpError},
 };
 
 use crate::{
@@ -85,7 +85,7 @@ pub enum StartError {
     Refused(#[from] Refused),
     /// No node will do.
     #[error(transparent)]
-    Offer(#[from] OfferError),
+    Offer(#[from] SdpError),
     /// The request's agent breaks a rule.
     #[error(transparent)]
     Agent(#[from] AgentErrors),
@@ -207,7 +207,7 @@ impl Node {
             connect_within: self.config.transport_timeout + Duration::from_secs(1),
         };
         let reach = Reach { ours: place.announced.ip(), policy: self.config.candidates };
-        let peer = Engine::accept(now, &Remote::from_offer(&offer, reach), place)?;
+        let peer = Engine::accept(now, &Remote::new(&offer.negotiated, reach), place)?;
         let local = peer.local();
         let sdp_answer = sdp::answer(
             &offer,
@@ -235,7 +235,7 @@ impl Node {
             started: time,
             elapsed_ms: start.elapsed_ms,
             sdp_answer,
-            warnings: offer.warnings.clone(),
+            warnings: offer.negotiated.warnings.clone(),
         }));
         let mut wiring = Wiring {
             peer,
@@ -249,7 +249,7 @@ impl Node {
             agent,
             provider,
             mode: start.mode,
-            offer: &offer,
+            negotiated: &offer.negotiated,
             limits: self.limits(),
             seed: random.random(),
             elapsed_ms: start.elapsed_ms,

@@ -24,7 +24,7 @@ use std::{
 use bytes::Bytes;
 use voicebridge_session::{ReceiverReport, RtpOut};
 
-pub use engine::Engine;
+pub use engine::{Engine, Offered};
 pub use reach::{CandidatePolicy, Reach};
 pub use remote::Remote;
 

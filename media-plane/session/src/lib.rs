@@ -4,7 +4,7 @@
 //! [`Ports`] to act on; [`Session::deadline`] says when it wants to be called next even if nothing happens.
 //!
 //! ```text
-//! offer ─▶ sdp::lint ─▶ sdp::answer          Input ─▶ Session ─▶ Ports: RTP, provider messages, events
+//! offer ─▶ sdp ─▶ answer, or the other way     Input ─▶ Session ─▶ Ports: RTP, provider messages, events
 //!                 └───────▶ Setup ─▶ Session::new       │
 //!                                     provider::{openai, embedded}
 //! ```

@@ -58,16 +58,16 @@ pub struct Session {
 }
 
 impl Session {
-    /// Begins a session whose offer was answered: reports that, and opens the provider: has its
+    /// Begins a session of which SDP is agreed on: reports that, and opens the provider: has its
     /// socket opened, if it needs one.
     ///
     /// # Errors
     /// [`SetupError`], without any event.
     pub fn new(now: Time, setup: Setup<'_>, ports: &mut dyn Ports) -> Result<Self, SetupError> {
-        let Setup { agent, provider, mode, offer, limits, seed, elapsed_ms, answer_ms } = setup;
-        let format = setup::format(&agent, offer.audio.codec(), &*provider);
+        let Setup { agent, provider, mode, negotiated, limits, seed, elapsed_ms, answer_ms } = setup;
+        let format = setup::format(&agent, negotiated.audio.codec(), &*provider);
         let mut session = Self {
-            leg: Leg::new(now, &LegSetup { offer, format, mode, limits, seed, elapsed_ms })?,
+            leg: Leg::new(now, &LegSetup { negotiated, format, mode, limits, seed, elapsed_ms })?,
             connections: Connections::new(now, provider, format, limits.provider_ready_ms),
             conversation: Conversation::new(now, agent, limits, format),
             routing: Routing::conversation(),
@@ -75,8 +75,8 @@ impl Session {
         };
         let mut context = Context::new(now, ports, &mut session.log);
         context.emit(EventKind::OfferAnswered {
-            warnings: offer.warnings.clone(),
-            codec: offer.audio.encoding().to_owned(),
+            warnings: negotiated.warnings.clone(),
+            codec: negotiated.audio.encoding().to_owned(),
             duration_ms: answer_ms,
         });
         context.emit(EventKind::Milestone(Milestone::SessionCreated));

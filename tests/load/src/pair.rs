@@ -39,7 +39,7 @@ impl Pair {
         let (mut caller, offer) = Caller::new(now, THEIRS.into(), Kind::Relay);
         let mid = attribute(&offer, "mid").context("the caller's offer is whole")?.to_owned();
         let reach = Reach { ours: IpAddr::from(OURS.0), policy: CandidatePolicy::Auto };
-        let remote = Remote::from_offer(&sdp::lint(&offer)?, reach);
+        let remote = Remote::new(&sdp::lint(&offer)?.negotiated, reach);
         let place =
             Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within: CONNECT_WITHIN };
         let mut peer = Engine::accept(now, &remote, place)?;

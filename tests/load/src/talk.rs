@@ -103,14 +103,14 @@ pub struct Talk<L> {
 impl<L: Listener> Talk<L> {
     /// A call at time 0, accepted and with the provider ready. There is no greeting.
     pub fn begin(agent: Agent, mut listener: L) -> anyhow::Result<Self> {
-        let offer = sdp::lint(OFFER).context("the offer is fine")?;
+        let negotiated = sdp::lint(OFFER).context("the offer is fine")?.negotiated;
         let provider = OpenAi::new(OpenAiSettings::default());
         let decode = provider.decode();
         let setup = Setup {
             agent: Agent { greeting: String::new(), ..agent },
             provider: Box::new(provider),
             mode: SignallingMode::Staged,
-            offer: &offer,
+            negotiated: &negotiated,
             // Statistics are of the call, not of a packet.
             limits: Limits {
                 statistics_ms: HOUR_MS,

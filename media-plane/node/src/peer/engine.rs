@@ -1,7 +1,8 @@
 //! The peer, on the sans-IO parts of webrtc-rs: its ICE agent, its DTLS endpoint and its SRTP contexts. The only module that
 //! names them.
 //!
-//! Flow: [`Engine::accept`] takes what the offer says and waits; [`Peer::start`] lets ICE look for a way to the far end, on
+//! Flow: [`Engine::accept`] takes what the far end's offer says, or [`Engine::offer`] gives what ours has to say and
+//! [`Offered::apply_answer`] takes the answer; then it waits. [`Peer::start`] lets ICE look for a way to the far end, on
 //! which DTLS then proves who it is and gives the keys for media. From there on a datagram of media is its packet and a
 //! packet its datagram, with nothing between but SRTP.
 //!
@@ -13,6 +14,7 @@ mod checks;
 mod compound;
 mod dtls;
 mod ice;
+mod offered;
 mod srtp;
 
 use std::{
@@ -23,12 +25,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use rand::RngExt;
-use rtc::{
-    crypto::{self, RTCCryptoProvider},
-    rtcp, rtp,
-};
-use voicebridge_session::{RtpOut, sdp::DtlsSetup};
+use rtc::{crypto::RTCCryptoProvider, rtcp, rtp};
+use voicebridge_session::RtpOut;
 
 use super::{
     Local, Output, Peer, PeerError, Place, Received, Remote,
@@ -39,16 +37,14 @@ use super::{
 };
 
 use compound::Then;
-use dtls::{Dtls, DtlsEvent, DtlsRole, Identity};
-use ice::{Ice, IceEvent, Role};
+use dtls::{Dtls, DtlsEvent, Identity};
+use ice::{Ice, IceEvent};
 use srtp::Srtp;
+
+pub use offered::Offered;
 
 /// Between the epochs of NTP and Unix (RFC 5905, section 6), seconds.
 const NTP_EPOCH: u64 = 2_208_988_800;
-/// RFC 8839, section 5.4: at least 4 characters.
-const UFRAG_CHARS: usize = 8;
-/// RFC 8839, section 5.4: at least 22 characters.
-const PWD_CHARS: usize = 24;
 /// The far end is said to be alive this often at most.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// Rounds of "something was said, let it go on" in one poll. Three happen; more would be a loop.
@@ -95,46 +91,26 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Builds the peer that answers `remote`, held until [`Peer::start`].
+    /// The peer that answers `remote`, held until [`Peer::start`].
     ///
     /// # Errors
     /// [`PeerError::Refused`] when ICE or DTLS take neither the offer's facts nor ours; the source says why.
     pub fn accept(now: Instant, remote: &Remote, place: Place) -> Result<Self, PeerError> {
-        let crypto = crypto::default_provider().map_err(refused("crypto provider"))?;
-        let identity = Identity::generate(&crypto)?;
-        let local = Local {
-            ice_ufrag: ice_chars(UFRAG_CHARS),
-            ice_pwd: ice_chars(PWD_CHARS),
-            fingerprint: identity.fingerprint().to_owned(),
-            ssrc: place.ssrc,
-        };
-        Ok(Self {
-            ice: Ice::new(now, &crypto, place.announced, &local.ice_ufrag, &local.ice_pwd)?,
-            dtls: Dtls::new(&crypto, &identity, dtls_role(remote), &remote.fingerprints)?,
-            crypto,
-            identity,
-            remote: remote.clone(),
-            local,
-            place,
-            phase: Phase::Held,
-            srtp: None,
-            selected: None,
-            connect_by: None,
-            dirty: false,
-            flight: Flight::default(),
-            source: Source::new(remote.codec.rtp_clock_hz()),
-            reports: Reports::new(now, ntp(SystemTime::now()), place.ssrc, remote.codec.rtp_clock_hz()),
-            alive_said: None,
-            outputs: VecDeque::new(),
-        })
+        Offered::new(place)?.apply_answer(now, remote)
+    }
+
+    /// Our side of a call that begins with an offer of ours.
+    ///
+    /// # Errors
+    /// [`PeerError::Refused`] when no certificate can be made; the source says why.
+    pub fn offer(place: Place) -> Result<Offered, PeerError> {
+        Offered::new(place)
     }
 
     /// Lets ICE look for a way from here on.
     fn connect(&mut self, now: Instant) -> Result<(), PeerError> {
-        // A lite end never controls; of two full ones the offerer does (RFC 8445, section 6.1.1).
-        let role = if self.remote.ice_lite { Role::Controlling } else { Role::Controlled };
         let credentials = (self.remote.ice_ufrag.as_str(), self.remote.ice_pwd.as_str());
-        self.ice.start(now, role, credentials, &self.remote.candidates)
+        self.ice.start(now, self.remote.ice_role, credentials, &self.remote.candidates)
     }
 
     /// Lets ICE and DTLS do what is due, until they have nothing more to say: a way that was found lets DTLS speak.
@@ -222,7 +198,7 @@ impl Engine {
     fn begin_again(&mut self, now: Instant) -> Result<(), PeerError> {
         let Self { crypto, identity, remote, local, place, .. } = &*self;
         let ice = Ice::new(now, crypto, place.announced, &local.ice_ufrag, &local.ice_pwd)?;
-        let dtls = Dtls::new(crypto, identity, dtls_role(remote), &remote.fingerprints)?;
+        let dtls = Dtls::new(crypto, identity, remote.dtls_role, &remote.fingerprints)?;
         self.ice = self.ice.succeeded_by(ice);
         self.dtls = dtls;
         self.flight = Flight::default();
@@ -416,14 +392,6 @@ impl Peer for Engine {
     }
 }
 
-/// The client unless the far end insists on it: Meta never starts DTLS.
-fn dtls_role(remote: &Remote) -> DtlsRole {
-    match remote.setup {
-        DtlsSetup::Active => DtlsRole::Server,
-        DtlsSetup::Actpass | DtlsSetup::Passive => DtlsRole::Client,
-    }
-}
-
 /// What a datagram is, by its first byte (RFC 7983, section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -457,12 +425,6 @@ fn ntp(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
     ((since.as_secs() + NTP_EPOCH) << 32) | fraction
-}
-
-/// Random letters and digits, some 5.9 bits each.
-fn ice_chars(count: usize) -> String {
-    let mut random = rand::rng();
-    std::iter::repeat_with(|| char::from(random.sample(rand::distr::Alphanumeric))).take(count).collect()
 }
 
 fn refused<E: std::error::Error + Send + Sync + 'static>(what: &'static str) -> impl FnOnce(E) -> PeerError {

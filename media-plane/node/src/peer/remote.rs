@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 
 use voicebridge_audio::codec::Codec;
-use voicebridge_session::sdp::{DtlsSetup, Offer};
+use voicebridge_session::sdp::{DtlsRole, IceRole, Negotiated};
 
 use super::reach::Reach;
 
 /// Candidates checked; more are ignored. Meta offers two, a browser rarely more than a dozen.
 const MAX_CANDIDATES: usize = 16;
 
-/// The caller, as its offer describes it.
+/// The far side of a call, as its offer or answer describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
     /// ICE user name fragment.
@@ -19,10 +19,10 @@ pub struct Remote {
     pub ice_pwd: String,
     /// SHA-256 fingerprints, one of which its certificate has.
     pub fingerprints: Vec<String>,
-    /// It answers checks and sends none (RFC 8445, section 2.5): we are controlling.
-    pub ice_lite: bool,
-    /// DTLS role (RFC 5763, section 5). We are the client unless they insist on it: Meta never starts DTLS.
-    pub setup: DtlsSetup,
+    /// Our part in ICE.
+    pub ice_role: IceRole,
+    /// Our part in the handshake.
+    pub dtls_role: DtlsRole,
     /// The codec agreed to.
     pub codec: Codec,
     /// Its payload type.
@@ -34,19 +34,19 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The caller of a linted offer, with those of its candidates that we check.
+    /// The far side of a negotiation, with those of its candidates that we check.
     #[must_use]
-    pub fn from_offer(offer: &Offer, reach: Reach) -> Self {
-        let allowed = offer.candidates.iter().copied().filter(|candidate| reach.allows(candidate.ip()));
+    pub fn new(negotiated: &Negotiated, reach: Reach) -> Self {
+        let allowed = negotiated.candidates.iter().copied().filter(|candidate| reach.allows(candidate.ip()));
         Self {
-            ice_ufrag: offer.ice_ufrag.clone(),
-            ice_pwd: offer.ice_pwd.clone(),
-            fingerprints: offer.fingerprints.clone(),
-            ice_lite: offer.ice_lite,
-            setup: offer.setup,
-            codec: offer.audio.codec(),
-            payload_type: offer.audio.payload_type(),
-            telephone_event: offer.telephone_event.map(|event| event.payload_type),
+            ice_ufrag: negotiated.ice_ufrag.clone(),
+            ice_pwd: negotiated.ice_pwd.clone(),
+            fingerprints: negotiated.fingerprints.clone(),
+            ice_role: negotiated.ice_role,
+            dtls_role: negotiated.dtls_role,
+            codec: negotiated.audio.codec(),
+            payload_type: negotiated.audio.payload_type(),
+            telephone_event: negotiated.telephone_event.map(|event| event.payload_type),
             candidates: allowed.take(MAX_CANDIDATES).collect(),
         }
     }
@@ -71,8 +71,8 @@ mod tests {
         let candidate = |address: &str, port| format!("a=candidate:1 1 udp 1 {address} {port} typ host\r\n");
         let aimed: String =
             (1..=20).flat_map(|port| [candidate("10.0.0.1", port), candidate("8.8.8.8", port)]).collect();
-        let offer = sdp::lint(&offer.replace("a=ice-ufrag", &format!("{aimed}a=ice-ufrag"))).unwrap();
-        let from = |ours: [u8; 4], policy| Remote::from_offer(&offer, Reach { ours: ours.into(), policy }).candidates;
+        let negotiated = sdp::lint(&offer.replace("a=ice-ufrag", &format!("{aimed}a=ice-ufrag"))).unwrap().negotiated;
+        let from = |ours: [u8; 4], policy| Remote::new(&negotiated, Reach { ours: ours.into(), policy }).candidates;
         let public: Vec<SocketAddr> = (1..=16).map(|port| ([8, 8, 8, 8], port).into()).collect();
         assert_eq!(from([203, 0, 113, 7], CandidatePolicy::Auto), public);
         assert_eq!(from([10, 9, 9, 9], CandidatePolicy::Public), public);

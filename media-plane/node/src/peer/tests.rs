@@ -17,7 +17,7 @@ use rtc::rtcp::{
     source_description::{SdesType, SourceDescription},
 };
 use voicebridge_audio::codec::Codec;
-use voicebridge_session::sdp::{self, DtlsSetup};
+use voicebridge_session::sdp::{self, DtlsRole};
 
 use super::*;
 use crate::caller::{CALLER_SSRC, Caller, Heard, Kind, OTHER_SSRC, attribute};
@@ -75,9 +75,9 @@ impl World {
         let now = Instant::now();
         let (mut caller, offer) = Caller::with_codec(now, THEIRS.into(), kind, payload_type);
         let reach = Reach { ours: IpAddr::from(OURS.0), policy: CandidatePolicy::Auto };
-        let mut remote = Remote::from_offer(&sdp::lint(&offer).unwrap(), reach);
+        let mut remote = Remote::new(&sdp::lint(&offer).unwrap().negotiated, reach);
         remote.telephone_event = Some(126);
-        assert_eq!((remote.ice_lite, remote.codec, remote.payload_type), (kind == Kind::Relay, codec, payload_type));
+        assert_eq!((remote.codec, remote.payload_type), (codec, payload_type));
         tweak(&mut remote);
         let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
         let peer = Engine::accept(now, &remote, place).unwrap();
@@ -218,7 +218,7 @@ fn browser_connects() {
 
 #[test]
 fn passive_answer_to_an_active_offer_waits_for_the_client_hello() {
-    let mut world = World::new(Kind::Browser, |remote| remote.setup = DtlsSetup::Active);
+    let mut world = World::new(Kind::Browser, |remote| remote.dtls_role = DtlsRole::Server);
     world.peer.start(world.now);
     world.run(Duration::from_millis(1_500));
     assert!(!world.left.iter().any(|(_, bytes)| is_client_hello(bytes)));

@@ -105,7 +105,7 @@ impl Bench {
     fn add_at(&self, shard: ShardIndex, session_id: &str, provider: Fragile) -> Arc<Entry> {
         let now = Instant::now();
         let (_, sdp_offer) = Caller::new(now, SocketAddr::from(([127, 0, 0, 1], 9)), Kind::Relay);
-        let offer = sdp::lint(&sdp_offer).unwrap();
+        let negotiated = sdp::lint(&sdp_offer).unwrap().negotiated;
         let lease = self.ports.open(now).unwrap();
         let home = IpAddr::from(Ipv4Addr::LOCALHOST);
         let reach = Reach { ours: home, policy: CandidatePolicy::Auto };
@@ -115,7 +115,7 @@ impl Bench {
             cname: "bridge",
             connect_within: Duration::from_secs(10),
         };
-        let peer = Engine::accept(now, &Remote::from_offer(&offer, reach), place).unwrap();
+        let peer = Engine::accept(now, &Remote::new(&negotiated, reach), place).unwrap();
         let time = self.clock.time(now);
         let entry = Arc::new(Entry::new(Opening {
             session_id: session_id.into(),
@@ -137,7 +137,7 @@ impl Bench {
             agent: Agent::default(),
             provider: Box::new(provider),
             mode: SignallingMode::Staged,
-            offer: &offer,
+            negotiated: &negotiated,
             limits: Limits::default(),
             seed: 1,
             elapsed_ms: 0,

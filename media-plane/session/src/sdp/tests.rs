@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod our_offer;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
@@ -137,21 +139,25 @@ fn answered(offer: &str) -> String {
 #[test]
 fn metas_offer_is_read_without_a_finding() {
     let offer = lint(&crlf(META)).unwrap();
-    assert_eq!(offer.warnings, [""; 0]);
+    assert_eq!(offer.negotiated.warnings, [""; 0]);
     assert_eq!(offer.mid.as_deref(), Some("audio"));
-    assert_eq!((offer.ice_ufrag.as_str(), offer.ice_pwd.as_str()), ("AbCdEfGhIjKlMnOp", "AAAAAAAAAAAAAAAAAAAAAA=="));
-    let [fingerprint] = &offer.fingerprints[..] else { panic!("{:?}", offer.fingerprints) };
+    assert_eq!(
+        (offer.negotiated.ice_ufrag.as_str(), offer.negotiated.ice_pwd.as_str()),
+        ("AbCdEfGhIjKlMnOp", "AAAAAAAAAAAAAAAAAAAAAA==")
+    );
+    let [fingerprint] = &offer.negotiated.fingerprints[..] else { panic!("{:?}", offer.negotiated.fingerprints) };
     assert!(fingerprint.contains("99:AA:BB:CC:DD:EE:FF:00"), "upper case: {fingerprint}");
-    assert!(offer.ice_lite && offer.rtcp_mux && offer.bundle);
+    assert!(offer.rtcp_mux && offer.bundle);
+    assert_eq!((offer.negotiated.ice_role, offer.negotiated.dtls_role), (IceRole::Controlling, DtlsRole::Client));
     assert_eq!(offer.setup, DtlsSetup::Actpass);
-    let AudioOffer::Opus(opus) = &offer.audio else { panic!("not Opus: {:?}", offer.audio) };
+    let AudioCodec::Opus(opus) = &offer.negotiated.audio else { panic!("not Opus: {:?}", offer.negotiated.audio) };
     assert_eq!(
         (opus.payload_type, opus.max_average_bitrate, opus.max_playback_rate),
         (111, Some(20_000), Some(16_000))
     );
     assert!(opus.in_band_fec);
-    assert_eq!(offer.telephone_event, Some(TelephoneEvent { payload_type: 126 }));
-    assert_eq!((offer.ptime, offer.maxptime), (Some(20), Some(20)));
+    assert_eq!(offer.negotiated.telephone_event, Some(TelephoneEvent { payload_type: 126 }));
+    assert_eq!((offer.negotiated.ptime, offer.negotiated.maxptime), (Some(20), Some(20)));
 }
 
 #[test]
@@ -188,8 +194,11 @@ a=ssrc:330000001 cname:bridge
 #[test]
 fn a_browsers_offer_is_answered_line_for_line() {
     let offer = lint(&crlf(CHROMIUM)).unwrap();
-    assert_eq!(offer.warnings, ["several-media-lines", "no-ptime", "no-candidates"]);
-    assert_eq!((offer.audio.payload_type(), offer.telephone_event.unwrap().payload_type), (111, 126));
+    assert_eq!(offer.negotiated.warnings, ["several-media-lines", "no-ptime", "no-candidates"]);
+    assert_eq!(
+        (offer.negotiated.audio.payload_type(), offer.negotiated.telephone_event.unwrap().payload_type),
+        (111, 126)
+    );
     let answer = answer(&offer, &local());
     let lines: Vec<&str> = answer.split("\r\n").collect();
     let media: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("m=")).collect();
@@ -213,9 +222,9 @@ fn a_browsers_offer_is_answered_line_for_line() {
 #[test]
 fn aiortcs_offer_is_answered_with_its_numbers() {
     let offer = lint(&crlf(AIORTC)).unwrap();
-    assert_eq!(offer.warnings, ["several-fingerprints", "no-telephone-event", "no-ptime"]);
-    assert!(offer.fingerprints.len() == 1 && offer.fingerprints[0].starts_with("01:02:03"));
-    assert!(!offer.ice_lite);
+    assert_eq!(offer.negotiated.warnings, ["several-fingerprints", "no-telephone-event", "no-ptime"]);
+    assert!(offer.negotiated.fingerprints.len() == 1 && offer.negotiated.fingerprints[0].starts_with("01:02:03"));
+    assert_eq!(offer.negotiated.ice_role, IceRole::Controlled);
     let answer = answer(&offer, &local());
     assert!(answer.contains("m=audio 40000 UDP/TLS/RTP/SAVPF 96\r\n"), "{answer}");
     assert!(answer.contains("a=rtpmap:96 opus/48000/2\r\n"));
@@ -253,7 +262,10 @@ fn opus_is_agreed_to_wherever_it_stands_and_g711_by_the_order_of_the_offer() {
 fn keys_are_agreed_to_at_8_khz_only() {
     let at_48 = META.replace("a=rtpmap:126 telephone-event/8000", "a=rtpmap:126 telephone-event/48000");
     let offer = lint(&crlf(&at_48)).unwrap();
-    assert_eq!((offer.telephone_event, offer.warnings.as_slice()), (None, &["telephone-event-clock"][..]));
+    assert_eq!(
+        (offer.negotiated.telephone_event, offer.negotiated.warnings.as_slice()),
+        (None, &["telephone-event-clock"][..])
+    );
     let text = answer(&offer, &local());
     assert!(text.contains("SAVPF 111\r\n") && !text.contains("telephone-event"), "{text}");
 }
@@ -286,7 +298,7 @@ fn fatal_offers_name_their_rule() {
 fn lesser_findings_warn() {
     let check = |offer: &str, warning: &str| {
         let offer = lint(offer).unwrap();
-        assert!(offer.warnings.contains(&warning), "{warning}: {:?}", offer.warnings);
+        assert!(offer.negotiated.warnings.contains(&warning), "{warning}: {:?}", offer.negotiated.warnings);
     };
     check(META, "lf-line-ends");
     check(&without(META, &["a=rtcp-mux"]), "no-rtcp-mux");
@@ -312,8 +324,8 @@ fn credentials_direction_and_fingerprint_may_stand_in_the_session_part() {
     let rest = without(META, &["a=ice-ufrag", "a=ice-pwd", "a=setup", "a=fingerprint", "a=sendrecv"]);
     let session = format!("{}\r\n{fingerprint}\r\na=ice-lite\r\n", moved.join("\r\n"));
     let offer = lint(&rest.replace("a=ice-lite\r\n", &session)).unwrap();
-    assert_eq!(offer.ice_ufrag, "AbCdEfGhIjKlMnOp");
-    assert_eq!(offer.warnings, [""; 0]);
+    assert_eq!(offer.negotiated.ice_ufrag, "AbCdEfGhIjKlMnOp");
+    assert_eq!(offer.negotiated.warnings, [""; 0]);
     let inactive = rest.replace("a=ice-lite\r\n", &format!("{session}a=inactive\r\n"));
     assert_eq!(lint(&inactive).unwrap_err().rule, "not-sendrecv");
 }
@@ -322,16 +334,16 @@ fn credentials_direction_and_fingerprint_may_stand_in_the_session_part() {
 #[test]
 fn ice_lite_counts_at_either_level() {
     let full = without(META, &["a=ice-lite"]);
-    assert!(!lint(&full).unwrap().ice_lite);
+    assert_eq!(lint(&full).unwrap().negotiated.ice_role, IceRole::Controlled);
     let of_the_audio = full.replace("a=mid:audio\r\n", "a=mid:audio\r\na=ice-lite\r\n");
-    assert!(lint(&of_the_audio).unwrap().ice_lite);
+    assert_eq!(lint(&of_the_audio).unwrap().negotiated.ice_role, IceRole::Controlling);
 }
 
 #[test]
 fn candidates_that_udp_can_reach_are_read_once_each_and_are_bounded() {
     let read = |candidates: &str| {
         let offer = without(META, &["a=candidate"]).replace("a=mid:audio\r\n", &format!("a=mid:audio\r\n{candidates}"));
-        lint(&offer).unwrap().candidates
+        lint(&offer).unwrap().negotiated.candidates
     };
     let sdp = "a=candidate:1 1 udp 2122260223 192.0.2.10 3480 typ host generation 0 network-cost 50\r\n\
                a=candidate:1 1 UDP 2122260223 192.0.2.10 3480 typ host\r\n\
@@ -356,9 +368,9 @@ fn every_sha256_fingerprint_counts_and_no_other() {
     let check = |lines: &[String], expect: &[&String], warning: &str| {
         let lines: String = lines.iter().map(|line| format!("a=fingerprint:{line}\n")).collect();
         let offer = lint(&crlf(&META.replace(&format!("{line}\n"), &lines))).unwrap();
-        assert_eq!(offer.fingerprints.iter().collect::<Vec<_>>(), expect, "{lines}");
-        assert_eq!(offer.warnings.contains(&"several-fingerprints"), !warning.is_empty());
-        assert!(warning.is_empty() || offer.warnings.contains(&warning), "{:?}", offer.warnings);
+        assert_eq!(offer.negotiated.fingerprints.iter().collect::<Vec<_>>(), expect, "{lines}");
+        assert_eq!(offer.negotiated.warnings.contains(&"several-fingerprints"), !warning.is_empty());
+        assert!(warning.is_empty() || offer.negotiated.warnings.contains(&warning), "{:?}", offer.negotiated.warnings);
     };
     let [ab, cd, ef] = &digits;
     check(&[format!("SHA-256 {}", ab.to_lowercase())], &[ab], "");

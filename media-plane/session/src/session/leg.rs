@@ -31,7 +31,7 @@ use crate::{
     ports::{ReceiverReport, RtpIn, Stage},
     provider::AudioFormat,
     reason,
-    sdp::Offer,
+    sdp::Negotiated,
 };
 use downlink::Downlink;
 use keys::Keys;
@@ -64,7 +64,7 @@ pub(crate) struct Leg {
 
 /// What a leg begins with.
 pub(crate) struct LegSetup<'a> {
-    pub(crate) offer: &'a Offer,
+    pub(crate) negotiated: &'a Negotiated,
     /// Of the audio that is given to it and taken from it.
     pub(crate) format: AudioFormat,
     pub(crate) mode: SignallingMode,
@@ -77,8 +77,8 @@ pub(crate) struct LegSetup<'a> {
 
 impl Leg {
     pub(crate) fn new(now: Time, setup: &LegSetup<'_>) -> Result<Self, OpusError> {
-        let LegSetup { offer, format, mode, limits, seed, elapsed_ms } = *setup;
-        let codec = offer.audio.codec();
+        let LegSetup { negotiated, format, mode, limits, seed, elapsed_ms } = *setup;
+        let codec = negotiated.audio.codec();
         Ok(Self {
             stages: Stages::new(now, mode),
             timeouts: Timeouts::new(now, elapsed_ms, limits),
@@ -86,11 +86,11 @@ impl Leg {
                 AudioFormat::Pcm => Uplink::with_codec(codec)?,
                 AudioFormat::G711(_) => Uplink::native(codec)?,
             },
-            downlink: Downlink::new(offer, format, &limits, seed)?,
+            downlink: Downlink::new(negotiated, format, &limits, seed)?,
             keys: Keys::new(codec.rtp_clock_hz()),
             meter: Meter::default(),
-            telephone_event: offer.telephone_event.map(|event| event.payload_type),
-            payload_type: offer.audio.payload_type(),
+            telephone_event: negotiated.telephone_event.map(|event| event.payload_type),
+            payload_type: negotiated.audio.payload_type(),
             ssrc: None,
             packets_unknown: 0,
             report_every: Duration::from_millis(limits.statistics_ms.max(1)),

@@ -7,7 +7,7 @@ use crate::{
     agent::Agent,
     limits::Limits,
     provider::{AudioFormat, Provider},
-    sdp::Offer,
+    sdp::Negotiated,
 };
 
 /// What a session begins with.
@@ -18,8 +18,8 @@ pub struct Setup<'a> {
     pub provider: Box<dyn Provider>,
     /// What to do before being told of a stage.
     pub mode: SignallingMode,
-    /// The caller's offer.
-    pub offer: &'a Offer,
+    /// What was agreed on with the caller.
+    pub negotiated: &'a Negotiated,
     /// Bounds.
     pub limits: Limits,
     /// Random; RTP numbers begin with it.

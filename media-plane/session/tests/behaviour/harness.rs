@@ -155,14 +155,14 @@ pub(crate) const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\
 impl World {
     pub(crate) fn new(start: Start) -> Self {
         let mut ports = Recorder::default();
-        let offer = sdp::lint(&start.offer).unwrap();
-        let codec = offer.audio.codec();
+        let negotiated = sdp::lint(&start.offer).unwrap().negotiated;
+        let codec = negotiated.audio.codec();
         let decode = start.provider.decode();
         let setup = Setup {
             agent: start.agent,
             provider: start.provider,
             mode: start.mode,
-            offer: &offer,
+            negotiated: &negotiated,
             limits: start.limits,
             seed: 0x1234_5678_9abc_def0,
             elapsed_ms: start.elapsed_ms,
@@ -170,7 +170,7 @@ impl World {
         };
         let session = Session::new(Time::ZERO, setup, &mut ports).unwrap();
         let caller = Encoder::new(codec, EncoderSettings::default()).unwrap();
-        let payload_type = offer.audio.payload_type();
+        let payload_type = negotiated.audio.payload_type();
         let (caller_sequence, caller_timestamp) = (65_530, 4_294_960_000);
         Self { session, ports, decode, codec, payload_type, caller, caller_sequence, caller_timestamp }
     }

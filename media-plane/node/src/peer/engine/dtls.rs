@@ -24,18 +24,13 @@ use rtc::{
     srtp::{config::Config as SrtpConfig, config::LABEL_EXTRACTOR_DTLS_SRTP, protection_profile::ProtectionProfile},
 };
 
+use voicebridge_session::sdp::DtlsRole;
+
 use super::refused;
 use crate::peer::PeerError;
 
 /// Both ends of the association, as the endpoint knows them.
 const PLACEHOLDER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 65_535);
-
-/// Who speaks first (RFC 5763, section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DtlsRole {
-    Client,
-    Server,
-}
 
 /// What came of it.
 pub(super) enum DtlsEvent {

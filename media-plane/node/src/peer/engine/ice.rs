@@ -23,6 +23,8 @@ use rtc::{
     shared::{TaggedBytesMut, TransportContext, TransportProtocol, error::Error},
 };
 
+use voicebridge_session::sdp::IceRole;
+
 use super::{checks::Checks, refused};
 use crate::peer::PeerError;
 
@@ -36,14 +38,6 @@ const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
 const FAILED_AFTER: Duration = Duration::from_secs(25);
 /// Time between two consent checks on the selected pair.
 const CONSENT_EVERY: Duration = Duration::from_secs(2);
-
-/// Who nominates (RFC 8445, section 6.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// We do: the far end is lite, or answers our offer.
-    Controlling,
-    Controlled,
-}
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,11 +91,11 @@ impl Ice {
     pub(super) fn start(
         &mut self,
         now: Instant,
-        role: Role,
+        role: IceRole,
         (ufrag, password): (&str, &str),
         candidates: &[SocketAddr],
     ) -> Result<(), PeerError> {
-        let controlling = role == Role::Controlling;
+        let controlling = role == IceRole::Controlling;
         self.agent
             .start_connectivity_checks(now, controlling, ufrag.to_owned(), password.to_owned())
             .map_err(refused("ICE credentials"))?;

@@ -25,10 +25,10 @@ use crate::{
     limits::Limits,
     ports::RtpOut,
     provider::AudioFormat,
-    sdp::{AudioOffer, Offer, OpusOffer},
+    sdp::{AudioCodec, Negotiated, OpusParameters},
 };
 
-/// Bit rate when the offer names none: good wideband speech.
+/// Bit rate when the far side names none: good wideband speech.
 const DEFAULT_BITRATE_BPS: u32 = 24_000;
 /// More than this buys nothing for a voice at 24 kHz.
 const MAX_BITRATE_BPS: u32 = 40_000;
@@ -87,11 +87,16 @@ pub(crate) struct DownlinkStatistics {
 
 impl Downlink {
     /// The AI's audio comes in `format`: 24 kHz, or the law of the call itself. `seed` gives sequence number and timestamp their beginnings (RFC 3550, section 5.1: random).
-    pub(crate) fn new(offer: &Offer, format: AudioFormat, limits: &Limits, seed: u64) -> Result<Self, OpusError> {
-        let codec = offer.audio.codec();
-        let (settings, may_protect) = match &offer.audio {
-            AudioOffer::Opus(opus) => (encoder_settings(opus), opus.in_band_fec),
-            AudioOffer::G711 { .. } => (EncoderSettings::default(), false),
+    pub(crate) fn new(
+        negotiated: &Negotiated,
+        format: AudioFormat,
+        limits: &Limits,
+        seed: u64,
+    ) -> Result<Self, OpusError> {
+        let codec = negotiated.audio.codec();
+        let (settings, may_protect) = match &negotiated.audio {
+            AudioCodec::Opus(opus) => (encoder_settings(opus), opus.in_band_fec),
+            AudioCodec::G711 { .. } => (EncoderSettings::default(), false),
         };
         let playout = PlayoutSettings {
             prefill_ms: limits.prefill_ms,
@@ -113,8 +118,8 @@ impl Downlink {
             may_protect,
             protection: Protection::default(),
             keys: Sender::new(codec.rtp_clock_hz()),
-            payload_type: offer.audio.payload_type(),
-            telephone_event: offer.telephone_event.map(|event| event.payload_type),
+            payload_type: negotiated.audio.payload_type(),
+            telephone_event: negotiated.telephone_event.map(|event| event.payload_type),
             pacer: None,
             // Half the range: SRTP may lose its roll-over counter when the first packets wrap (RFC 3711, section 3.3.1).
             sequence: seed as u16 & 0x7fff,
@@ -244,7 +249,7 @@ impl Downlink {
     /// Queues keys.
     pub(crate) fn send_dtmf(&mut self, digits: &str) -> Result<(), String> {
         if self.telephone_event.is_none() {
-            return Err("the caller's offer has no telephone-event".to_owned());
+            return Err("no telephone-event was agreed on with the caller".to_owned());
         }
         self.keys.push(digits).map_err(|refused| refused.to_string())
     }
@@ -335,10 +340,10 @@ impl Downlink {
 }
 
 /// What the far side can use, and not more (RFC 7587, section 6.1).
-fn encoder_settings(offer: &OpusOffer) -> EncoderSettings {
+fn encoder_settings(opus: &OpusParameters) -> EncoderSettings {
     EncoderSettings {
-        max_bandwidth: offer.max_playback_rate.map_or(MaxBandwidth::Superwideband, MaxBandwidth::for_playback_rate),
-        bitrate_bps: offer.max_average_bitrate.unwrap_or(DEFAULT_BITRATE_BPS).min(MAX_BITRATE_BPS),
+        max_bandwidth: opus.max_playback_rate.map_or(MaxBandwidth::Superwideband, MaxBandwidth::for_playback_rate),
+        bitrate_bps: opus.max_average_bitrate.unwrap_or(DEFAULT_BITRATE_BPS).min(MAX_BITRATE_BPS),
         ..EncoderSettings::default()
     }
 }

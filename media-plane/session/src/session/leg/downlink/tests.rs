@@ -2,13 +2,13 @@
 
 use super::*;
 
-fn offer(max_playback_rate: Option<u32>, max_average_bitrate: Option<u32>, in_band_fec: bool) -> OpusOffer {
-    OpusOffer { payload_type: 111, fmtp: None, max_average_bitrate, max_playback_rate, in_band_fec }
+fn offer(max_playback_rate: Option<u32>, max_average_bitrate: Option<u32>, in_band_fec: bool) -> OpusParameters {
+    OpusParameters { payload_type: 111, fmtp: None, max_average_bitrate, max_playback_rate, in_band_fec }
 }
 
 #[test]
 fn the_encoder_follows_the_offer() {
-    let check = |offer: OpusOffer, bandwidth: MaxBandwidth, bitrate_bps: u32| {
+    let check = |offer: OpusParameters, bandwidth: MaxBandwidth, bitrate_bps: u32| {
         let settings = encoder_settings(&offer);
         assert_eq!(
             (settings.max_bandwidth, settings.bitrate_bps, settings.fec, settings.expected_loss_percent),
