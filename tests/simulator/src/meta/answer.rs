@@ -1,4 +1,4 @@
-//! What Meta accepts as an SDP answer to its offer, as a pure check of the text.
+//! What Meta accepts as an SDP answer to its offer, and as an offer of the business's, as a pure check of the text.
 //!
 //! Rules a live Graph API enforces, and four it does not refuse but punishes with a silent call (`setup:passive`,
 //! `ice-lite`, a direction other than sendrecv, a wrong payload type): here these are refused as well, because a
@@ -37,17 +37,54 @@ pub(crate) struct Answer {
 ///
 /// The refusal Meta would send, with the cause in its details.
 pub(crate) fn check(sdp: &str, offered: Offered<'_>) -> Result<Answer, GraphError> {
+    examine(sdp, offered, Kind::Answer)
+}
+
+/// Checks `sdp` as an offer of the business's to somebody whose relay speaks what `expected` says.
+///
+/// # Errors
+///
+/// The refusal Meta would send, with the cause in its details.
+pub(crate) fn check_offer(sdp: &str, expected: Offered<'_>) -> Result<Answer, GraphError> {
+    examine(sdp, expected, Kind::Offer)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Answer,
+    /// May list more codecs than one, and leaves the DTLS role open.
+    Offer,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "an answer",
+            Self::Offer => "an offer",
+        }
+    }
+
+    const fn setup(self) -> &'static str {
+        match self {
+            Self::Answer => "active",
+            Self::Offer => "actpass",
+        }
+    }
+}
+
+fn examine(sdp: &str, offered: Offered<'_>, kind: Kind) -> Result<Answer, GraphError> {
     let lines = split(sdp)?;
     let media_at = skeleton(&lines)?;
     let attributes = Attributes(&lines);
     fingerprint(&attributes)?;
     let (ice_ufrag, ice_password) = credentials(&attributes)?;
     if attributes.all("ice-lite").next().is_some() {
-        return Err(GraphError::invalid("ice-lite is not allowed in an answer: the business runs full ICE"));
+        let name = kind.name();
+        return Err(GraphError::invalid(format!("ice-lite is not allowed in {name}: the business runs full ICE")));
     }
     match attributes.single("setup") {
-        Ok("active") => {}
-        Ok(other) => return Err(GraphError::invalid(format!("setup must be active, not {other}"))),
+        Ok(setup) if setup == kind.setup() => {}
+        Ok(other) => return Err(GraphError::invalid(format!("setup must be {}, not {other}", kind.setup()))),
         Err(count) => return Err(GraphError::invalid(format!("expected one setup attribute, found {count}"))),
     }
     for direction in ["recvonly", "sendonly", "inactive"] {
@@ -59,7 +96,7 @@ pub(crate) fn check(sdp: &str, offered: Offered<'_>) -> Result<Answer, GraphErro
         return Err(GraphError::invalid("rtcp-mux is missing"));
     }
     bundle(&attributes, offered)?;
-    codecs(lines[media_at], &attributes, offered)?;
+    codecs(lines[media_at], &attributes, offered, kind)?;
     let ssrc = ssrc(&attributes)?;
     Ok(Answer { ice_ufrag: ice_ufrag.to_owned(), ice_password: ice_password.to_owned(), ssrc })
 }
@@ -156,7 +193,7 @@ fn bundle(attributes: &Attributes<'_>, offered: Offered<'_>) -> Result<(), Graph
     Ok(())
 }
 
-fn codecs(media: &str, attributes: &Attributes<'_>, offered: Offered<'_>) -> Result<(), GraphError> {
+fn codecs(media: &str, attributes: &Attributes<'_>, offered: Offered<'_>, kind: Kind) -> Result<(), GraphError> {
     let mut fields = media.split(' ').skip(1);
     match fields.next().and_then(|port| port.parse::<u16>().ok()) {
         None => return Err(GraphError::new(SDP_VALIDATION, "the media port is not a number")),
@@ -169,7 +206,8 @@ fn codecs(media: &str, attributes: &Attributes<'_>, offered: Offered<'_>) -> Res
     let types: Vec<&str> = fields.collect();
     let (codec, event) = (offered.codec.to_string(), offered.telephone_event.to_string());
     let encoding = offered.encoding;
-    if let Some(other) = types.iter().find(|&&t| t != codec && t != event) {
+    let other = types.iter().find(|&&t| t != codec && t != event);
+    if let (Some(other), Kind::Answer) = (other, kind) {
         return Err(GraphError::invalid(format!("payload type {other} was not offered")));
     }
     if !types.contains(&codec.as_str()) {
@@ -364,6 +402,20 @@ a=ssrc:330000001 cname:bridge
             let sdp = good().replace(from, to);
             let error = check(&sdp, OFFERED).unwrap_err();
             assert_eq!((error.code, error.details.as_str()), (code, details), "{from:?} -> {to:?}");
+        }
+    }
+
+    #[test]
+    fn an_offer_of_the_business_lists_codecs_and_leaves_the_role_open() {
+        let offer = good().replace("SAVPF 111 126", "SAVPF 111 0 8 126").replace("setup:active", "setup:actpass");
+        assert!(check_offer(&offer, OFFERED).is_ok());
+        for (from, to, details) in [
+            ("setup:actpass", "setup:active", "setup must be actpass, not active"),
+            ("111 0 8 126", "0 8 126", "payload type 111 (opus/48000/2) is missing"),
+            ("t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n", "ice-lite is not allowed in an offer: the business runs full ICE"),
+            ("\r\n", "\\r\\n", "SDP line ends are escaped twice"),
+        ] {
+            assert_eq!(check_offer(&offer.replace(from, to), OFFERED).unwrap_err().details, details);
         }
     }
 

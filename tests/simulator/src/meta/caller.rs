@@ -22,7 +22,7 @@ use tokio::{
     task::JoinHandle,
     time::sleep_until,
 };
-use voicebridge_audio::FRAME_MS;
+use voicebridge_audio::{FRAME_MS, codec::Codec};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::{
@@ -34,7 +34,7 @@ use super::{
     observe::Departure,
     offer,
     order::{self, Action, Phase},
-    peer::{Marker, Peer, PeerEvent},
+    peer::{AnsweredRole, Marker, Peer, PeerEvent},
     record::{CallRecord, EndedBy, GraphExchange, Moment, SentPacket, Spoken, Timeline},
     script::{Script, Slot},
     utterance,
@@ -69,11 +69,30 @@ pub(crate) struct GraphRequest {
     pub(crate) biz_opaque_callback_data: Option<String>,
 }
 
+/// How a call hears from others, and they of it.
+pub(crate) struct Channels {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) progress: watch::Sender<Timeline>,
+}
+
+/// Somebody the business calls.
+#[derive(Clone, Debug)]
+pub struct Called {
+    /// The business's offer.
+    pub offer: String,
+    /// They pick up so long after it rings.
+    pub picks_up_after: Duration,
+    /// What their relay answers.
+    pub role: AnsweredRole,
+}
+
 pub(crate) struct Caller {
     parties: Parties,
     business: Business,
     limits: Limits,
     settings: CallerSettings,
+    /// The business called them; none if they call.
+    picks_up_after: Option<Duration>,
     delivery: Arc<Delivery>,
     peer: Peer,
     commands: mpsc::Receiver<Command>,
@@ -112,12 +131,20 @@ impl Caller {
         business: Business,
         limits: Limits,
         settings: CallerSettings,
+        called: Option<Called>,
         delivery: Arc<Delivery>,
-        commands: mpsc::Receiver<Command>,
-        progress: watch::Sender<Timeline>,
+        Channels { commands, progress }: Channels,
     ) -> Result<Self, super::CallError> {
         let codec = settings.codec;
-        let peer = Peer::new(codec, settings.network).await?;
+        let picks_up_after = called.as_ref().map(|called| called.picks_up_after);
+        let (peer, business_ssrc) = match called {
+            None => (Peer::new(codec, settings.network).await?, None),
+            Some(Called { offer, role, .. }) => {
+                let checked = answer::check_offer(&offer, spoken(codec))?;
+                let ssrc = checked.ssrc;
+                (Peer::answering(codec, settings.network, &offer, checked, role).await?, Some(ssrc))
+            }
+        };
         Ok(Self {
             peer,
             ear: Arc::new(Mutex::new(Ear::new(codec)?)),
@@ -127,13 +154,14 @@ impl Caller {
             business,
             limits,
             settings,
+            picks_up_after,
             delivery,
             commands,
             progress,
             phase: Phase::Ringing,
             sdp_pre_accept: None,
             sdp_accept: None,
-            answer_ssrc: None,
+            answer_ssrc: business_ssrc,
             accepted_unix: None,
             biz_opaque_callback_data: None,
             graph: Vec::new(),
@@ -144,6 +172,11 @@ impl Caller {
             spoken: Vec::new(),
             worst_own_delay: Duration::ZERO,
         })
+    }
+
+    /// Its own text: the offer, or the answer to the business's.
+    pub(crate) fn sdp(&self) -> &str {
+        &self.peer.offer
     }
 
     /// The `value` of this call's connect webhook, stamped `timestamp`.
@@ -256,13 +289,7 @@ impl Caller {
         if self.sdp_pre_accept.as_ref().is_some_and(|earlier| *earlier != sdp) {
             return Err(GraphError::invalid("session.sdp differs from the one given in pre_accept"));
         }
-        let offered = Offered {
-            mid: offer::MID,
-            codec: offer::payload_type(self.settings.codec),
-            encoding: offer::encoding(self.settings.codec),
-            telephone_event: offer::TELEPHONE_EVENT,
-        };
-        let answer = answer::check(&sdp, offered)?;
+        let answer = answer::check(&sdp, spoken(self.settings.codec))?;
         self.answer_ssrc = Some(answer.ssrc);
         self.peer.deliver_answer(&sdp, answer).await.map_err(|error| {
             tracing::debug!(%error, "the relay cannot use the answer");
@@ -290,6 +317,13 @@ impl Caller {
         }
     }
 
+    /// Answers a call of the business's.
+    fn pick_up(&mut self, now: Instant) {
+        self.phase = Phase::InProgress;
+        self.peer.relay.accept();
+        self.mark(Moment::AcceptAnswered, now);
+    }
+
     fn hang_up(&self) -> EndedBy {
         self.mark(Moment::CallerHungUp, Instant::now());
         if self.phase == Phase::InProgress { EndedBy::Caller } else { EndedBy::CallerAbandoned }
@@ -298,6 +332,9 @@ impl Caller {
     async fn tick(&mut self, now: Instant, begun: Instant, late: Duration) -> Option<EndedBy> {
         if let Some(ended_by) = self.overdue(now, begun) {
             return Some(ended_by);
+        }
+        if self.phase == Phase::Ringing && self.picks_up_after.is_some_and(|after| now.duration_since(begun) >= after) {
+            self.pick_up(now);
         }
         let spoken_to = self.peer.relay.observed(|seen| seen.packets.first().map(|packet| packet.at));
         let (Some(first), true, Phase::InProgress) = (spoken_to, self.connected, self.phase) else {
@@ -389,7 +426,11 @@ impl Caller {
         if let Some(listening) = self.listening.take() {
             listening.abort();
         }
-        let terminate = self.tell_ending(ended_by).await;
+        // Calls of the business's have no webhooks here.
+        let terminate = match self.picks_up_after {
+            None => Some(self.tell_ending(ended_by).await),
+            Some(_) => None,
+        };
         self.record(ended_by, terminate)
     }
 
@@ -413,7 +454,7 @@ impl Caller {
         report
     }
 
-    fn record(self, ended_by: EndedBy, terminate: WebhookReport) -> CallRecord {
+    fn record(self, ended_by: EndedBy, terminate: Option<WebhookReport>) -> CallRecord {
         let seen = self.peer.relay.observed(Clone::clone);
         for (moment, at) in [
             (Moment::FirstCheck, seen.first_check),
@@ -455,7 +496,7 @@ impl Caller {
             worst_own_delay: self.worst_own_delay,
             ended_by,
             biz_opaque_callback_data: self.biz_opaque_callback_data,
-            terminate: Some(terminate),
+            terminate,
             network,
             violations,
         }
@@ -468,6 +509,16 @@ fn note_departures(sent: &mut [SentPacket], departures: &[Departure]) {
     for packet in sent {
         packet.left =
             departures.next_if(|departure| departure.sequence == packet.sequence).map(|departure| departure.at);
+    }
+}
+
+/// What the relay of a caller with this codec speaks.
+const fn spoken(codec: Codec) -> Offered<'static> {
+    Offered {
+        mid: offer::MID,
+        codec: offer::payload_type(codec),
+        encoding: offer::encoding(codec),
+        telephone_event: offer::TELEPHONE_EVENT,
     }
 }
 

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! As strict as the real one on tokens, order of actions and SDP; silent until spoken to; deaf to DTLS before it has the
-//! answer; unforgiving after 20 s without media. Only calls a user starts; no business-initiated calls, no SIP.
+//! answer; unforgiving after 20 s without media. Calls a user starts; of calls a business starts only the media (an offer is
+//! answered, somebody picks up), neither Graph's `connect` nor webhooks. No SIP.
 
 mod answer;
 mod caller;
@@ -49,13 +50,8 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use voicebridge_audio::opus::OpusError;
 
-use self::{
-    caller::{COMMAND_QUEUE, Caller, Command},
-    delivery::Delivery,
-    thread::RelayThread,
-    webhook::{Business, Parties},
-};
 pub use self::{
+    caller::Called,
     delivery::{Signing, Verification, WebhookPolicy, WebhookReport},
     faults::{Faults, GraphFault},
     graph::VERSION,
@@ -64,12 +60,18 @@ pub use self::{
     network::{Network, NetworkReport},
     observe::ReceivedPacket,
     order::Action,
-    peer::PeerError,
+    peer::{AnsweredRole, PeerError},
     record::{CallRecord, Continuity, EndedBy, Gap, GraphExchange, Moment, SentPacket, Spoken, Timeline},
     script::Step,
     settings::{CallerSettings, ConnectDelivery, Limits, MetaSettings},
     utterance::Utterance,
     webhook::signature,
+};
+use self::{
+    caller::{COMMAND_QUEUE, Caller, Channels, Command},
+    delivery::Delivery,
+    thread::RelayThread,
+    webhook::{Business, Parties},
 };
 pub use voicebridge_audio::{codec::Codec, g711::Law};
 
@@ -101,6 +103,9 @@ pub enum CallError {
     /// The caller has no codec.
     #[error("the caller has no codec")]
     Codec(#[from] OpusError),
+    /// Meta refuses the business's offer.
+    #[error("the offer is refused")]
+    Refused(#[from] GraphError),
     /// This Meta has made too many calls.
     #[error("{MAX_CALLS} calls were made, the limit")]
     TooMany,
@@ -234,7 +239,7 @@ impl Meta {
     /// If the caller's WebRTC engine or codec cannot be set up.
     pub async fn call(&self, settings: CallerSettings) -> Result<CallHandle, CallError> {
         let delivery = settings.connect;
-        let mut handle = self.dial(settings).await?;
+        let (mut handle, _offer) = self.dial(settings, None).await?;
         let connect = vec![handle.connect.clone()];
         let (copies, signing) = match delivery {
             ConnectDelivery::Withheld => (0, Signing::Valid),
@@ -267,7 +272,7 @@ impl Meta {
     pub async fn call_batch(&self, settings: Vec<CallerSettings>) -> Result<Vec<CallHandle>, CallError> {
         let mut handles = Vec::with_capacity(settings.len());
         for settings in settings {
-            handles.push(self.dial(settings).await?);
+            handles.push(self.dial(settings, None).await?.0);
         }
         let values = handles.iter().map(|handle| handle.connect.clone()).collect();
         let inner = Arc::clone(&self.inner);
@@ -278,20 +283,32 @@ impl Meta {
         Ok(handles)
     }
 
-    /// Sets a caller up and starts its task, without a webhook.
-    async fn dial(&self, settings: CallerSettings) -> Result<CallHandle, CallError> {
+    /// The business calls somebody: it rings there, and their relay's answer comes back. Nothing is told by webhooks.
+    ///
+    /// # Errors
+    ///
+    /// If the offer is none Meta accepts, or the WebRTC engine or codec cannot be set up.
+    pub async fn ring(&self, settings: CallerSettings, called: Called) -> Result<(CallHandle, String), CallError> {
+        self.dial(settings, Some(called)).await
+    }
+
+    /// Sets a caller up, or somebody who is called, and starts its task, without a webhook. Gives its SDP as well.
+    async fn dial(&self, settings: CallerSettings, called: Option<Called>) -> Result<(CallHandle, String), CallError> {
         let call_id = new_call_id();
         let parties = self.inner.parties(call_id.clone(), &settings);
         let (commands, received) = mpsc::channel(COMMAND_QUEUE);
         let (progress_in, progress) = watch::channel(Timeline::default());
+        let channels = Channels { commands: received, progress: progress_in };
         let age = if let ConnectDelivery::Stale(age) = settings.connect { age.as_secs() } else { 0 };
         let faults = settings.faults.clone();
         let inner = Arc::clone(&self.inner);
         let caller = self.thread.run(async move {
             let (business, delivery) = (inner.business.clone(), Arc::clone(&inner.delivery));
-            Caller::new(parties, business, inner.settings.limits, settings, delivery, received, progress_in).await
+            let limits = inner.settings.limits;
+            Caller::new(parties, business, limits, settings, called, delivery, channels).await
         });
         let caller = caller.await?;
+        let sdp = caller.sdp().to_owned();
         let connect = caller.connect(unix_seconds().saturating_sub(age));
         {
             let mut calls = lock(&self.inner.calls);
@@ -302,7 +319,8 @@ impl Meta {
         }
         let call = self.thread.spawn(caller.run());
         let thread = Arc::clone(&self.thread);
-        Ok(CallHandle { call_id, connect, commands, progress, call, deliveries: Vec::new(), _thread: thread })
+        let handle = CallHandle { call_id, connect, commands, progress, call, deliveries: Vec::new(), _thread: thread };
+        Ok((handle, sdp))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The SDP offer of a caller, with the lines and the order of offers captured from live calls.
+//! The SDP offer of a caller, or the answer of somebody who is called, with the lines and the order of offers captured from live calls.
 //!
 //! Only the values that belong to the call differ: address, port, ICE credentials, fingerprint, SSRC. The IPv6 candidate
 //! has the higher priority, as on the real relay, and answers nobody.
@@ -46,12 +46,15 @@ pub(crate) struct Offer<'a> {
     pub(crate) fingerprint: &'a str,
     pub(crate) ssrc: u32,
     pub(crate) codec: Codec,
+    /// `actpass` in an offer, one of the two roles in an answer.
+    pub(crate) setup: &'a str,
 }
 
 impl Offer<'_> {
     /// The text, every line ending in CRLF.
     pub(crate) fn text(&self) -> String {
-        let Self { session_id, stream_id, address, port, ice_ufrag, ice_password, fingerprint, ssrc, codec } = self;
+        let Self { session_id, stream_id, address, port, ice_ufrag, ice_password, fingerprint, ssrc, codec, setup } =
+            self;
         let payload_type = payload_type(*codec);
         let mut lines = vec![
             "v=0".to_owned(),
@@ -71,7 +74,7 @@ impl Offer<'_> {
             format!("a=ice-ufrag:{ice_ufrag}"),
             format!("a=ice-pwd:{ice_password}"),
             format!("a=fingerprint:sha-256 {fingerprint}"),
-            "a=setup:actpass".to_owned(),
+            format!("a=setup:{setup}"),
             format!("a=mid:{MID}"),
             "a=sendrecv".to_owned(),
             format!("a=msid:{stream_id} WhatsAppTrack1"),
@@ -107,6 +110,7 @@ mod tests {
             fingerprint: "00:11",
             ssrc: 1_234_567_890,
             codec,
+            setup: "actpass",
         }
         .text()
     }

@@ -1,6 +1,7 @@
-//! A caller's WebRTC connection: the `webrtc` engine as an ICE-lite, controlled relay that offers one audio stream.
+//! A caller's WebRTC connection: the `webrtc` engine as an ICE-lite, controlled relay that offers one audio stream, or answers
+//! the business's offer of one.
 //!
-//! The engine's own offer stays inside: the business gets a text of the live shape (see `offer`) with the engine's port,
+//! The engine's own text stays inside: the business gets a text of the live shape (see `offer`) with the engine's port,
 //! credentials and fingerprint in it. Knows nothing of calls, scripts or time limits.
 
 use std::{
@@ -13,8 +14,9 @@ use bytes::Bytes;
 use rand::RngExt as _;
 use rtc::{
     media_stream::MediaStreamTrack,
-    peer_connection::configuration::media_engine::{
-        MIME_TYPE_OPUS, MIME_TYPE_PCMA, MIME_TYPE_PCMU, MIME_TYPE_TELEPHONE_EVENT,
+    peer_connection::{
+        configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_PCMA, MIME_TYPE_PCMU, MIME_TYPE_TELEPHONE_EVENT},
+        transport::RTCDtlsRole,
     },
     rtp,
     rtp_transceiver::rtp_sender::{
@@ -96,11 +98,21 @@ pub(crate) enum PeerEvent {
     Track(Arc<dyn TrackRemote>),
 }
 
+/// The DTLS role of somebody who is called (RFC 5763, section 5). Meta's sample answer is active; passive is seen as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnsweredRole {
+    /// They say hello.
+    Active,
+    /// The business does.
+    Passive,
+}
+
 pub(crate) struct Peer {
     connection: Arc<dyn PeerConnection>,
     track: Arc<TrackLocalStaticRTP>,
     pub(crate) relay: Arc<Relay>,
     pub(crate) events: mpsc::Receiver<PeerEvent>,
+    /// Of its side: its offer, or its answer to the business's.
     pub(crate) offer: String,
     /// The engine's own name for what the offer calls [`offer::MID`].
     mid: String,
@@ -112,61 +124,33 @@ pub(crate) struct Peer {
 impl Peer {
     /// Binds a socket on loopback and writes the offer, of this one codec.
     pub(crate) async fn new(codec: Codec, network: Option<Network>) -> Result<Self, PeerError> {
-        let crypto = rtc::crypto::default_provider().map_err(|_| PeerError::Crypto)?;
-        let (ufrag, password) = credentials();
-        let wires = network.map(Wires::new).transpose()?;
-        let relay = Relay::new(Responder::new(ufrag.clone(), password.clone(), Arc::clone(&crypto)), wires);
-        let (events_in, events) = mpsc::channel(EVENT_QUEUE);
-        let (gathered_in, mut gathered) = watch::channel(false);
+        let mut engine = Engine::start(codec, network, RTCDtlsRole::Auto).await?;
+        let description = engine.connection.create_offer(None).await.map_err(failed("write an offer"))?;
+        engine.apply(description).await?;
+        engine.into_peer(codec, "actpass").await
+    }
 
-        let settings = SettingEngineBuilder::new()
-            .with_crypto_provider(crypto)
-            .with_lite(true)
-            .with_ice_credentials(ufrag.clone(), password.clone())
-            .with_include_loopback_candidate(true)
-            .with_ice_timeouts(Some(ENGINE_PATIENCE), Some(ENGINE_PATIENCE), None)
-            .build();
-        let connection = PeerConnectionBuilder::new()
-            .with_configuration(RTCConfigurationBuilder::default().build())
-            .with_setting_engine(settings)
-            .with_media_engine(media_engine(codec)?)
-            .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
-            .with_runtime(Arc::new(RelayRuntime(Arc::clone(&relay))))
-            .with_handler(Arc::new(Handler { events: events_in, gathered: gathered_in }))
-            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
-            .build()
-            .await
-            .map_err(failed("start"))?;
-        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-
-        let ssrc = rand::rng().random();
-        let stream_id = uuid::Uuid::new_v4().to_string();
-        let track = Arc::new(TrackLocalStaticRTP::new(track(&stream_id, ssrc, codec)));
-        let local: Arc<dyn TrackLocal> = Arc::clone(&track) as _;
-        connection.add_track(local).await.map_err(failed("add the audio track"))?;
-        let description = connection.create_offer(None).await.map_err(failed("write an offer"))?;
-        connection.set_local_description(description).await.map_err(failed("apply its own offer"))?;
-        let waited =
-            tokio::time::timeout(GATHERING_LIMIT, gathered.wait_for(|done| *done)).await.is_ok_and(|w| w.is_ok());
-        if !waited {
-            return Err(PeerError::Incomplete("candidate"));
-        }
-        let description = connection.local_description().await.ok_or(PeerError::Incomplete("text"))?;
-        let Facts { port, fingerprint, mid } = Facts::of(&description.sdp)?;
-        let text = Offer {
-            session_id: rand::rng().random_range(1_790_000_000_000..1_800_000_000_000),
-            stream_id: &stream_id,
-            address: Ipv4Addr::LOCALHOST,
-            port,
-            ice_ufrag: &ufrag,
-            ice_password: &password,
-            fingerprint,
-            ssrc,
-            codec,
-        }
-        .text();
-        let (mid, payload_type) = (mid.to_owned(), offer::payload_type(codec));
-        Ok(Self { connection, track, relay, events, offer: text, mid, ssrc, payload_type, answered: false })
+    /// Binds a socket on loopback and answers an offer of the business's, in this one codec.
+    pub(crate) async fn answering(
+        codec: Codec,
+        network: Option<Network>,
+        offer: &str,
+        checked: Answer,
+        role: AnsweredRole,
+    ) -> Result<Self, PeerError> {
+        let (engine_role, setup) = match role {
+            AnsweredRole::Active => (RTCDtlsRole::Client, "active"),
+            AnsweredRole::Passive => (RTCDtlsRole::Server, "passive"),
+        };
+        let mut engine = Engine::start(codec, network, engine_role).await?;
+        let offer = RTCSessionDescription::offer(offer.to_owned()).map_err(failed("read the offer"))?;
+        engine.connection.set_remote_description(offer).await.map_err(failed("apply the offer"))?;
+        let description = engine.connection.create_answer(None).await.map_err(failed("write an answer"))?;
+        engine.apply(description).await?;
+        let mut peer = engine.into_peer(codec, setup).await?;
+        peer.relay.deliver_answer(checked.ice_password);
+        peer.answered = true;
+        Ok(peer)
     }
 
     /// Gives the engine the business's answer; from then on DTLS passes. A second time it does nothing.
@@ -201,6 +185,87 @@ impl Peer {
         if let Err(error) = self.connection.close().await {
             tracing::debug!(%error, "the WebRTC engine did not close cleanly");
         }
+    }
+}
+
+/// An engine that has not said anything yet.
+struct Engine {
+    connection: Arc<dyn PeerConnection>,
+    track: Arc<TrackLocalStaticRTP>,
+    relay: Arc<Relay>,
+    events: mpsc::Receiver<PeerEvent>,
+    gathered: watch::Receiver<bool>,
+    ufrag: String,
+    password: String,
+    stream_id: String,
+    ssrc: u32,
+}
+
+impl Engine {
+    async fn start(codec: Codec, network: Option<Network>, role: RTCDtlsRole) -> Result<Self, PeerError> {
+        let crypto = rtc::crypto::default_provider().map_err(|_| PeerError::Crypto)?;
+        let (ufrag, password) = credentials();
+        let wires = network.map(Wires::new).transpose()?;
+        let relay = Relay::new(Responder::new(ufrag.clone(), password.clone(), Arc::clone(&crypto)), wires);
+        let (events_in, events) = mpsc::channel(EVENT_QUEUE);
+        let (gathered_in, gathered) = watch::channel(false);
+
+        let settings = SettingEngineBuilder::new()
+            .with_crypto_provider(crypto)
+            .with_lite(true)
+            .with_answering_dtls_role(role)
+            .with_ice_credentials(ufrag.clone(), password.clone())
+            .with_include_loopback_candidate(true)
+            .with_ice_timeouts(Some(ENGINE_PATIENCE), Some(ENGINE_PATIENCE), None)
+            .build();
+        let connection = PeerConnectionBuilder::new()
+            .with_configuration(RTCConfigurationBuilder::default().build())
+            .with_setting_engine(settings)
+            .with_media_engine(media_engine(codec)?)
+            .with_interceptor_registry(configure_rtcp_reports(Registry::new()))
+            .with_runtime(Arc::new(RelayRuntime(Arc::clone(&relay))))
+            .with_handler(Arc::new(Handler { events: events_in, gathered: gathered_in }))
+            .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
+            .build()
+            .await
+            .map_err(failed("start"))?;
+        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+
+        let ssrc = rand::rng().random();
+        let stream_id = uuid::Uuid::new_v4().to_string();
+        let track = Arc::new(TrackLocalStaticRTP::new(track(&stream_id, ssrc, codec)));
+        let local: Arc<dyn TrackLocal> = Arc::clone(&track) as _;
+        connection.add_track(local).await.map_err(failed("add the audio track"))?;
+        Ok(Self { connection, track, relay, events, gathered, ufrag, password, stream_id, ssrc })
+    }
+
+    /// Applies what the engine wrote, and waits for its candidate.
+    async fn apply(&mut self, description: RTCSessionDescription) -> Result<(), PeerError> {
+        self.connection.set_local_description(description).await.map_err(failed("apply its own description"))?;
+        let gathered = tokio::time::timeout(GATHERING_LIMIT, self.gathered.wait_for(|done| *done)).await;
+        if gathered.is_ok_and(|gathered| gathered.is_ok()) { Ok(()) } else { Err(PeerError::Incomplete("candidate")) }
+    }
+
+    /// The peer, with the text the business gets.
+    async fn into_peer(self, codec: Codec, setup: &str) -> Result<Peer, PeerError> {
+        let Self { connection, track, relay, events, ufrag, password, stream_id, ssrc, .. } = self;
+        let description = connection.local_description().await.ok_or(PeerError::Incomplete("text"))?;
+        let Facts { port, fingerprint, mid } = Facts::of(&description.sdp)?;
+        let text = Offer {
+            session_id: rand::rng().random_range(1_790_000_000_000..1_800_000_000_000),
+            stream_id: &stream_id,
+            address: Ipv4Addr::LOCALHOST,
+            port,
+            ice_ufrag: &ufrag,
+            ice_password: &password,
+            fingerprint,
+            ssrc,
+            codec,
+            setup,
+        }
+        .text();
+        let (mid, payload_type) = (mid.to_owned(), offer::payload_type(codec));
+        Ok(Peer { connection, track, relay, events, offer: text, mid, ssrc, payload_type, answered: false })
     }
 }
 
