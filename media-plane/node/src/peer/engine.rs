@@ -45,6 +45,8 @@ pub use offered::Offered;
 
 /// Between the epochs of NTP and Unix (RFC 5905, section 6), seconds.
 const NTP_EPOCH: u64 = 2_208_988_800;
+/// Datagrams of DTLS kept until the pair is settled: a ClientHello and its repetition. Further ones are lost, as on the way.
+const MAX_EARLY: usize = 4;
 /// The far end is said to be alive this often at most.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// Rounds of "something was said, let it go on" in one poll. Three happen; more would be a loop.
@@ -64,6 +66,8 @@ pub struct Engine {
     srtp: Option<Srtp>,
     /// Where the far end is: the selected pair's other end.
     selected: Option<SocketAddr>,
+    /// DTLS that came from where the pair may be about to be, before that was settled.
+    early: Vec<(SocketAddr, Vec<u8>)>,
     /// When connecting is given up.
     connect_by: Option<Instant>,
     /// Something happened since ICE and DTLS last had their say.
@@ -149,7 +153,12 @@ impl Engine {
             IceEvent::Selected(address) => {
                 self.selected = Some(address);
                 if let Err(error) = self.dtls.start(now) {
-                    self.broken(now, &format!("DTLS: {error}"));
+                    return self.broken(now, &format!("DTLS: {error}"));
+                }
+                for (from, bytes) in std::mem::take(&mut self.early) {
+                    if from == address {
+                        self.on_dtls(now, &bytes);
+                    }
                 }
             }
             IceEvent::Failed => self.broken(now, "ICE: the far side does not answer"),
@@ -203,6 +212,7 @@ impl Engine {
         self.dtls = dtls;
         self.flight = Flight::default();
         self.selected = None;
+        self.early.clear();
         self.connect(now)
     }
 
@@ -328,6 +338,13 @@ impl Peer for Engine {
             Kind::Dtls if self.selected == Some(from) => {
                 self.on_dtls(now, bytes);
                 self.dirty = true;
+                None
+            }
+            // A far end that speaks first does so as soon as it was nominated, which may be before we know that it was.
+            Kind::Dtls if self.selected.is_none() && self.ice.has_answered(from) => {
+                if self.early.len() < MAX_EARLY {
+                    self.early.push((from, bytes.to_vec()));
+                }
                 None
             }
             Kind::Media if self.phase == Phase::Connected => self.media(now, bytes),

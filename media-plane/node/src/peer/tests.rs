@@ -82,6 +82,34 @@ impl World {
         let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
         let peer = Engine::accept(now, &remote, place).unwrap();
         caller.answer(now, &answer(&offer, encoding, payload_type, peer.local()));
+        Self::of(now, peer, caller)
+    }
+
+    /// A call that begins with an offer of ours.
+    fn called(kind: Kind) -> (Self, sdp::Negotiated) {
+        let now = Instant::now();
+        let connect_within = Duration::from_secs(10);
+        let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
+        let offered = Engine::offer(place).unwrap();
+        let local = offered.local();
+        let offer = sdp::offer(&sdp::Local {
+            address: IpAddr::from(OURS.0),
+            port: OURS.1,
+            ice_ufrag: &local.ice_ufrag,
+            ice_pwd: &local.ice_pwd,
+            fingerprint: &local.fingerprint,
+            ssrc: local.ssrc,
+            cname: "bridge",
+            origin_id: 1,
+        });
+        let (caller, answer) = Caller::called(now, THEIRS.into(), kind, offer.sdp());
+        let negotiated = sdp::read_answer(&offer, &answer).unwrap();
+        let reach = Reach { ours: IpAddr::from(OURS.0), policy: CandidatePolicy::Auto };
+        let peer = offered.apply_answer(now, &Remote::new(&negotiated, reach)).unwrap();
+        (Self::of(now, peer, caller), negotiated)
+    }
+
+    fn of(now: Instant, peer: Engine, caller: Caller) -> Self {
         Self {
             start: now,
             now,
@@ -550,6 +578,27 @@ fn one_of_several_fingerprints_is_enough() {
         });
         world.peer.start(world.now);
         world.run_until_connected(Duration::from_secs(2));
+    }
+}
+
+#[test]
+fn an_offer_of_ours_connects_to_who_answers_it_lite_or_full() {
+    for kind in [Kind::Relay, Kind::Browser] {
+        let (mut world, negotiated) = World::called(kind);
+        assert_eq!(negotiated.ice_role, sdp::IceRole::Controlling);
+        world.run(Duration::from_millis(500));
+        assert!(world.left.is_empty(), "nothing leaves before start");
+        world.peer.start(world.now);
+        let took = world.run_until_connected(Duration::from_secs(3));
+        assert!(took <= Duration::from_millis(1_000), "{kind:?}: {took:?}");
+        let hello = world.left.iter().any(|(_, bytes)| is_client_hello(bytes));
+        assert_eq!(hello, negotiated.dtls_role == DtlsRole::Client, "{kind:?}");
+        world.run(Duration::from_millis(40));
+        world.caller.heard.clear();
+        talk(&mut world, CALLER_SSRC, 0, 50);
+        world.run(Duration::from_millis(40));
+        let heard = world.caller.heard.iter().filter(|heard| matches!(heard, Heard::Rtp(_))).count();
+        assert_eq!((heard, world.received.len()), (50, 45), "{kind:?}");
     }
 }
 

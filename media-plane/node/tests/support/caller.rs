@@ -131,6 +131,15 @@ impl Caller {
 
     /// A caller of one codec, by its payload type: 111 Opus, 0 PCMU, 8 PCMA.
     pub fn with_codec(now: Instant, address: SocketAddr, kind: Kind, payload_type: u8) -> (Self, String) {
+        Self::begin(now, address, kind, payload_type, None)
+    }
+
+    /// Somebody who is called in Opus, and the answer.
+    pub fn called(now: Instant, address: SocketAddr, kind: Kind, offer: &str) -> (Self, String) {
+        Self::begin(now, address, kind, 111, Some(offer))
+    }
+
+    fn begin(now: Instant, address: SocketAddr, kind: Kind, payload_type: u8, offer: Option<&str>) -> (Self, String) {
         let (mime_type, clock_rate, channels) = match payload_type {
             0 => (MIME_TYPE_PCMU, 8_000, 1),
             8 => (MIME_TYPE_PCMA, 8_000, 1),
@@ -185,8 +194,15 @@ impl Caller {
         .new_candidate_host()
         .unwrap();
         connection.add_local_candidate(RTCIceCandidate::from(&candidate).to_json().unwrap()).unwrap();
-        let offer = connection.create_offer(None).unwrap();
-        connection.set_local_description(now, offer).unwrap();
+        let ours = match offer {
+            None => connection.create_offer(None).unwrap(),
+            Some(offer) => {
+                let offer = RTCSessionDescription::offer(offer.to_owned()).unwrap();
+                connection.set_remote_description(now, offer).unwrap();
+                connection.create_answer(None).unwrap()
+            }
+        };
+        connection.set_local_description(now, ours).unwrap();
         let sdp = connection.local_description().unwrap().sdp;
         let caller = Self {
             connection,

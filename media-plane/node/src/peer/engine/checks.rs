@@ -66,6 +66,11 @@ impl Checks {
         may
     }
 
+    /// Whether this address has answered a check.
+    pub(super) fn has_answered(&self, from: SocketAddr) -> bool {
+        self.addresses.iter().any(|address| address.at == from && address.answered)
+    }
+
     /// An authenticated answer to a check came from this address.
     pub(super) fn answered(&mut self, from: SocketAddr) {
         self.add(from);

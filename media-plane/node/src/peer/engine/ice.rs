@@ -133,6 +133,11 @@ impl Ice {
         }
     }
 
+    /// Whether this address has answered a check.
+    pub(super) fn has_answered(&self, from: SocketAddr) -> bool {
+        self.checks.has_answered(from)
+    }
+
     /// Does what is due.
     pub(super) fn advance(&mut self, now: Instant) {
         if let Err(error) = self.agent.handle_timeout(now) {

@@ -73,6 +73,7 @@ impl Offered {
             phase: Phase::Held,
             srtp: None,
             selected: None,
+            early: Vec::new(),
             connect_by: None,
             dirty: false,
             flight: Flight::default(),
