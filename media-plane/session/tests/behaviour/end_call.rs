@@ -90,7 +90,8 @@ fn the_wait_for_the_farewell_is_bounded() {
     world.server(&tool_call("R1", "end_call"));
     world.run_ms(9_900);
     assert!(world.session.termination().is_none());
-    world.run_ms(200);
+    assert_eq!(world.requests("response.create").len(), 1, "the silent response is given up, a farewell asked for");
+    world.run_ms(4_000);
     assert_eq!(world.ending(), hung_up());
 }
 

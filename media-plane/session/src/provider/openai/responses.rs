@@ -192,7 +192,8 @@ impl OpenAi {
         self.release(now, out);
     }
 
-    /// The service does not answer. Now and then is bad luck; in a row it means that the session is dead.
+    /// The service does not answer. A request that is not taken up has its attempts; responses that begin and go silent one
+    /// after the other mean that the session is dead.
     fn on_lapse(&mut self, now: Time, lapse: Lapse, out: &mut Outbox<'_>) {
         let message = match lapse {
             Lapse::NotTakenUp => "a reply was asked for and did not begin; it is asked for again",
@@ -200,7 +201,7 @@ impl OpenAi {
             Lapse::NotEnded(_) => "a reply began and did not go on; it is cancelled",
             Lapse::NotCancelled { response_id } => return self.on_not_cancelled(now, response_id.as_deref(), out),
         };
-        self.failures += 1;
+        self.failures += u32::from(matches!(lapse, Lapse::NotEnded(_)));
         if self.failures > MAX_RETRIES {
             let message = format!("the service does not respond any more: {message}");
             return self.fail(Failure { code: TIMEOUT.to_owned(), message }, out);

@@ -73,6 +73,16 @@ impl Conversation {
         self.life = Life::Closing(Ending::after_goodbye(on.now(), termination, &self.limits));
     }
 
+    /// What the AI was asked to say will not come.
+    pub(super) fn on_create_refused(&mut self, purpose: Purpose, on: &mut Parts<'_>) {
+        match (purpose, &mut self.life) {
+            (Purpose::Greeting, Life::Open) if !self.greeted => self.greet_by_clip(on),
+            (Purpose::Farewell, Life::Closing(ending)) => ending.on_provider_gone(on.now(), on.leg.queued_ms()),
+            // A reply is missed by the watch on answers; what an operator wanted said is told by the incident.
+            _ => {}
+        }
+    }
+
     /// The AI is of no use any more.
     pub(super) fn on_failed(&mut self, failure: Failure, on: &mut Parts<'_>) {
         let was_ready = on.connections.have_been_ready();

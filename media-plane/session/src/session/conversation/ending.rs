@@ -34,6 +34,8 @@ const HANG_UP_GRACE: Duration = Duration::from_secs(2);
 /// the caller some more.
 const PLAYING_MARGIN: Duration = Duration::from_secs(15);
 
+/// For the farewell that is asked for after the response that hung up was given up without a word.
+const SECOND_CHANCE: Duration = Duration::from_secs(4);
 /// A farewell that was stopped before a word of it came is asked for again, so often in all.
 const MAX_ASKED: u32 = 2;
 
@@ -211,7 +213,14 @@ impl Ending {
     /// A response is over. True when a farewell is to be asked for: not a word of one came.
     pub(crate) fn on_response_finished(&mut self, now: Time, id: &str, over: Over, queued_ms: u64) -> bool {
         match &self.words {
-            Words::InThisResponse if over == Over::Wordless || over == Over::Stopped => {}
+            Words::InThisResponse if over == Over::Wordless => {}
+            // It was given up, and what is asked for after it has little time: the caller has waited already.
+            Words::InThisResponse if over == Over::Stopped => {
+                let due = self.due.max(now + SECOND_CHANCE);
+                self.ask(now);
+                self.due = due;
+                return true;
+            }
             Words::Generating { response_id } if response_id == id => {
                 if over != Over::Stopped || self.asked >= MAX_ASKED {
                     self.play(now, queued_ms);
