@@ -120,8 +120,7 @@ impl<const IN: usize, const OUT: usize> Resampler<IN, OUT> {
         let mut output = SequentialSlice::new_mut(&mut self.output[..], 1, OUT).expect("the block is whole");
         self.inner.process_into_buffer(&input, &mut output, None).expect("both blocks are whole");
         for (to, from) in self.block.iter_mut().zip(&self.output) {
-            // The cast saturates: loud audio may overshoot.
-            *to = from.round() as i16;
+            *to = rounded(*from);
         }
     }
 
@@ -131,10 +130,37 @@ impl<const IN: usize, const OUT: usize> Resampler<IN, OUT> {
     }
 }
 
+/// The nearest sample, halves away from zero; loud audio may overshoot and saturates. As `f32::round` does it, but that is a
+/// call into the compiler's library for each sample on processors that need not have SSE 4.1.
+fn rounded(sample: f32) -> i16 {
+    /// With a half itself, what is just below a half would be rounded to even: up.
+    const JUST_BELOW_HALF: f32 = 0.499_999_97;
+    (sample + JUST_BELOW_HALF.copysign(sample)) as i16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::f64::consts::TAU;
+
+    #[test]
+    fn samples_are_rounded_as_the_standard_library_does() {
+        let check = |sample: f32| assert_eq!(rounded(sample), sample.round() as i16, "{sample:?}");
+        for halves in -70_000..=70_000 {
+            let sample = halves as f32 / 2.0;
+            for near in [sample, sample.next_up(), sample.next_down(), sample + 0.3, sample - 0.3] {
+                check(near);
+            }
+        }
+        for power in -149..=127 {
+            let sample = 2_f32.powi(power);
+            for near in [sample, sample.next_up(), sample.next_down()] {
+                check(near);
+                check(-near);
+            }
+        }
+        [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0].into_iter().for_each(check);
+    }
 
     fn tone(hz: f64, rate: u32, samples: usize) -> Vec<i16> {
         (0..samples)
