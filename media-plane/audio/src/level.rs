@@ -11,9 +11,14 @@ pub fn rms_dbfs(pcm: &[i16]) -> f32 {
     if pcm.is_empty() {
         return SILENCE_DBFS;
     }
-    let energy: u64 = pcm.iter().map(|&sample| u64::from(sample.unsigned_abs()).pow(2)).sum();
+    let energy: u64 = pcm.iter().map(|&sample| u64::from(square(sample))).sum();
     let mean = energy as f64 / pcm.len() as f64 / f64::from(i16::MAX).powi(2);
     if mean == 0.0 { SILENCE_DBFS } else { (10.0 * mean.log10()).max(f64::from(SILENCE_DBFS)) as f32 }
+}
+
+/// In 32 bits, which hold it: several at a time.
+fn square(sample: i16) -> u32 {
+    i32::from(sample).pow(2).unsigned_abs()
 }
 
 /// Largest magnitude, 0 to 32 768.
