@@ -34,7 +34,11 @@ impl Jitter {
 
 /// Arrival against timestamp, RTP units modulo 2^32: only differences mean anything.
 pub(super) fn transit(now: Time, timestamp: u32) -> u32 {
-    let arrival = u128::from(now.as_micros()) * u128::from(RTP_CLOCK_HZ) / 1_000_000;
+    const MICROS: u64 = 125;
+    /// In that time: few enough that 64 bits hold the product for longer than any process lives.
+    const UNITS: u64 = RTP_CLOCK_HZ as u64 * MICROS / 1_000_000;
+    const _: () = assert!(UNITS * 1_000_000 == RTP_CLOCK_HZ as u64 * MICROS);
+    let arrival = now.as_micros() * UNITS / MICROS;
     (arrival as u32).wrapping_sub(timestamp)
 }
 
@@ -51,6 +55,14 @@ mod tests {
             jitter.observe(Time::from_millis(1_000 + sent_ms + delay_ms), timestamp);
         }
         jitter.millis()
+    }
+
+    #[test]
+    fn transit_is_that_of_the_rtp_clock_however_long_a_process_lives() {
+        for micros in (0..300).chain([1 << 32, (1 << 40) + 7, 100 * 365 * 86_400 * 1_000_000 + 1]) {
+            let exact = u128::from(micros) * u128::from(RTP_CLOCK_HZ) / 1_000_000;
+            assert_eq!(transit(Time::from_micros(micros), 5), (exact as u32).wrapping_sub(5), "{micros} us");
+        }
     }
 
     #[test]
