@@ -91,6 +91,8 @@ pub struct Uplink {
     renderer: Renderer,
     spans: Spans,
     counters: UplinkStatistics,
+    /// See [`Uplink::deadline`]: asked for more often than it changes.
+    due: Option<Time>,
 }
 
 impl Uplink {
@@ -135,13 +137,17 @@ impl Uplink {
             renderer: Renderer::new(codec, output)?,
             spans: Spans::default(),
             counters: UplinkStatistics::default(),
+            due: None,
         })
     }
 
     /// Starts the listener's clock: from here on there is audio for every moment. What comes before is counted and
     /// dropped. Starting again changes nothing.
     pub fn start(&mut self, now: Time) {
-        self.started.get_or_insert(now);
+        if self.started.is_none() {
+            self.started = Some(now);
+            self.due = self.next_due();
+        }
     }
 
     /// Takes a packet as it arrives; forwards what it completes. Hand in all packets at hand before polling, so that a
@@ -158,17 +164,25 @@ impl Uplink {
                 self.no_audio(now, sequence, body, sink);
             }
         }
+        self.due = self.next_due();
     }
 
     /// Takes note of a packet of the same stream that is no audio, e.g. a telephone-event (RFC 4733): its sequence number
     /// is not lost.
     pub fn skip(&mut self, now: Time, sequence: u16, sink: &mut Sink<'_>) {
         self.no_audio(now, sequence, Body::Nothing, sink);
+        self.due = self.next_due();
     }
 
     /// Forwards what is due by now without a packet.
     pub fn poll(&mut self, now: Time, sink: &mut Sink<'_>) {
         self.release(now, sink);
+        self.fill(now, sink);
+        self.due = self.next_due();
+    }
+
+    /// Fills for the wall clock.
+    fn fill(&mut self, now: Time, sink: &mut Sink<'_>) {
         for _ in 0..MAX_FRAMES_A_POLL {
             if !self.waiting.is_empty() || self.fill_due().is_none_or(|due| now < due) {
                 return;
@@ -188,8 +202,8 @@ impl Uplink {
     /// When to poll next even if nothing arrives; `None` before the start.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.started?;
-        self.gap_due().or_else(|| self.fill_due())
+        debug_assert_eq!(self.due, self.next_due(), "whatever changes the state renews it");
+        self.due
     }
 
     /// Counters so far.
@@ -426,6 +440,11 @@ impl Uplink {
                 clock.loss = true;
             }
         }
+    }
+
+    fn next_due(&self) -> Option<Time> {
+        self.started?;
+        self.gap_due().or_else(|| self.fill_due())
     }
 
     /// When the gap before the first waiting packet is given up.
