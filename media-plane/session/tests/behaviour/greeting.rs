@@ -3,8 +3,8 @@
 use voicebridge_session::{Agent, Speaker, TerminationResult};
 
 use crate::harness::{
-    Start, World, audio_delta, audio_done, response_created_for, response_done, session_created, session_updated,
-    text_done,
+    Start, World, audio_delta, audio_done, response_created_for, response_done, server_error, session_created,
+    session_updated, text_done,
 };
 
 #[test]
@@ -55,6 +55,26 @@ fn prepared_before_the_call_is_accepted_and_heard_whole_after() {
     assert!((980..=1_080).contains(&voice), "{voice} ms of voice");
     assert!(voicebridge_audio::level::rms_dbfs(&world.heard(0)[480..1_440]) > -40.0, "from the first word");
     assert_eq!(world.transcripts(), [(Speaker::Agent, "Hello, how can I help you?".into(), false)]);
+}
+
+#[test]
+fn a_greeting_that_is_refused_three_times_is_said_by_a_clip() {
+    let mut world = World::ready();
+    world.accept();
+    for count in 1..=3 {
+        let create = (*world.requests("response.create").last().unwrap()).clone();
+        assert_eq!(world.requests("response.create").len(), count);
+        let text = "Rate limit reached for the model. Please try again in 1.2s.";
+        world.server(&server_error("rate_limit_exceeded", text, create["event_id"].as_str()));
+        world.caller_is_quiet_ms(1_300);
+    }
+    assert_eq!(world.requests("response.create").len(), 3);
+    let codes: Vec<String> = world.incidents().into_iter().map(|(_, code)| code).collect();
+    assert_eq!(codes, ["rate_limit_exceeded"; 3]);
+    world.caller_is_quiet_ms(3_000);
+    assert_eq!(world.transcripts(), [(Speaker::Agent, "Hello, how can I help you?".into(), false)]);
+    assert!(world.voice_ms(0) > 1_000, "{} ms", world.voice_ms(0));
+    assert!(world.session.termination().is_none());
 }
 
 #[test]

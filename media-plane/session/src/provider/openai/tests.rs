@@ -5,6 +5,7 @@ mod creates;
 mod odd_events;
 mod refusals;
 mod tools;
+mod walks;
 
 use std::collections::VecDeque;
 
