@@ -7,7 +7,7 @@
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -420,10 +420,15 @@ impl Node {
                     project: Some(&config.project),
                     safety_identifier: safety_identifier.as_deref(),
                 });
-                (Box::new(OpenAi::new(settings)), Some(endpoint))
+                (Box::new(OpenAi::new(settings).made_at_unix_s(unix_s())), Some(endpoint))
             }
         }
     }
+}
+
+/// Seconds since 1970; 0 before.
+fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// OpenAI wants a stable id per end user to tell abusers apart, and must not learn the number: a hash keyed by the
