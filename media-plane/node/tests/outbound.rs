@@ -16,7 +16,7 @@ use voicebridge_node::{
     peer::{CandidatePolicy, Engine, Place, Reach, Remote},
     provider::Connections,
     sessions::{Claim, Sessions},
-    shard::{Call, ShardIndex, Shards, Wiring},
+    shard::{Call, Datagrams, ShardIndex, Shards, Wiring},
     udp::PortPool,
 };
 use voicebridge_session::{
@@ -81,8 +81,14 @@ async fn call(meta: &Meta, settings: CallerSettings, role: AnsweredRole) -> (Leg
         sdp_answer: answer,
         warnings: negotiated.warnings.clone(),
     }));
-    let mut wiring =
-        Wiring { peer, connections: Connections::none(), entry: entry.clone(), now, span: tracing::Span::none() };
+    let mut wiring = Wiring {
+        peer,
+        datagrams: Datagrams::default(),
+        connections: Connections::none(),
+        entry: entry.clone(),
+        now,
+        span: tracing::Span::none(),
+    };
     let setup = Setup {
         agent: Agent::default(),
         provider: Box::new(Embedded::new()),
