@@ -15,7 +15,7 @@ mod sender;
 
 pub use payload::{BadEvent, Digit};
 pub use receiver::{PATIENCE_MS, Pressed, Receiver, ReceiverStatistics};
-pub use sender::{DIGIT_MS, MAX_DIGITS, Outgoing, PAUSE_MS, Refused, Sender};
+pub use sender::{DIGIT_MS, KeyPacket, KeysRefused, MAX_DIGITS, PAUSE_MS, Sender};
 
 /// Clock of event durations, Hz.
 pub const EVENT_CLOCK_HZ: u32 = 8_000;

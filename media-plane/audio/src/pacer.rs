@@ -20,7 +20,7 @@ pub struct Pacer {
 
 /// What is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Due {
+pub struct PacerDue {
     /// Slots to send now.
     pub slots: u64,
     /// Slots given up before them: time passed, but nothing is to be sent for it.
@@ -41,14 +41,14 @@ impl Pacer {
     }
 
     /// Takes the slots due up to and including `now`.
-    pub fn take(&mut self, now: Time) -> Due {
+    pub fn take(&mut self, now: Time) -> PacerDue {
         if now < self.next {
-            return Due::default();
+            return PacerDue::default();
         }
         let due = (now - self.next).as_micros() as u64 / SLOT.as_micros() as u64 + 1;
         self.next += SLOT * due as u32;
         let slots = due.min(MAX_CATCH_UP);
-        Due { slots, skipped: due - slots }
+        PacerDue { slots, skipped: due - slots }
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
     fn slots_follow_the_clock() {
         let mut pacer = Pacer::new(Time::from_millis(100));
         let mut check = |now_ms: u64, slots: u64, skipped: u64| {
-            assert_eq!(pacer.take(Time::from_millis(now_ms)), Due { slots, skipped }, "at {now_ms} ms");
+            assert_eq!(pacer.take(Time::from_millis(now_ms)), PacerDue { slots, skipped }, "at {now_ms} ms");
         };
         check(99, 0, 0);
         check(100, 1, 0);

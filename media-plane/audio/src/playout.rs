@@ -18,9 +18,9 @@ mod pace;
 
 use crate::{FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE_HZ, Time, ramp};
 use blocks::{BLOCK_SAMPLES, Pool};
-use item::{Item, Readiness};
+use item::{PlayoutItem, Readiness};
 use ledger::Ledger;
-use pace::Pace;
+use pace::ProviderPace;
 use std::collections::VecDeque;
 
 /// Items that may wait at a time. A response has one or two.
@@ -75,7 +75,7 @@ pub enum QueueFull {
 
 /// What a tick of the send clock got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub enum PlayoutSlot {
     /// Audio to encode and send.
     Frame,
     /// Nothing to play; the frame is silence.
@@ -127,9 +127,9 @@ pub struct Playout {
     settings: PlayoutSettings,
     /// Samples at 24 kHz for each of its own.
     ratio: usize,
-    items: VecDeque<Item>,
+    items: VecDeque<PlayoutItem>,
     pool: Pool,
-    pace: Pace,
+    pace: ProviderPace,
     queued_samples: usize,
     ledger: Ledger,
     statistics: PlayoutStatistics,
@@ -152,7 +152,7 @@ impl Playout {
             ratio: (SAMPLE_RATE_HZ / settings.sample_rate_hz) as usize,
             items: VecDeque::new(),
             pool: Pool::default(),
-            pace: Pace::default(),
+            pace: ProviderPace::default(),
             queued_samples: 0,
             ledger: Ledger::default(),
             statistics: PlayoutStatistics::default(),
@@ -188,7 +188,7 @@ impl Playout {
             Some(index) => &mut self.items[index],
             None if self.items.len() == MAX_ITEMS => return Err(QueueFull::Items),
             None => {
-                self.items.push_back(Item::new(id, self.ratio));
+                self.items.push_back(PlayoutItem::new(id, self.ratio));
                 self.items.back_mut().expect("an item was pushed just now")
             }
         };
@@ -208,30 +208,30 @@ impl Playout {
 
     /// The next 20 ms, once a tick. `out` has room for exactly that; it is filled in every case, with silence unless the
     /// slot is a frame.
-    pub fn next_frame(&mut self, now: Time, out: &mut [i16]) -> Slot {
+    pub fn next_frame(&mut self, now: Time, out: &mut [i16]) -> PlayoutSlot {
         debug_assert_eq!(out.len() * self.ratio, FRAME_SAMPLES);
         out.fill(0);
         if let Some(tail) = self.tail.take() {
             out[..tail.length].copy_from_slice(tail.samples());
             self.last_sample = 0;
-            return Slot::Frame;
+            return PlayoutSlot::Frame;
         }
         if self.paused {
-            return Slot::Idle;
+            return PlayoutSlot::Idle;
         }
         self.settle();
         let followed = self.items.len() > 1;
         let Some(item) = self.items.front_mut() else {
             self.last_sample = 0;
-            return Slot::Idle;
+            return PlayoutSlot::Idle;
         };
         match item.readiness(now, &self.settings, &self.pace, followed) {
-            Readiness::Waiting => Slot::Idle,
+            Readiness::Waiting => PlayoutSlot::Idle,
             Readiness::Ready => {
                 let taken = item.take(out, &mut self.pool);
                 self.hand_out(out, taken);
                 self.settle();
-                Slot::Frame
+                PlayoutSlot::Frame
             }
             Readiness::RanDry => {
                 item.starved = true;
@@ -241,11 +241,11 @@ impl Playout {
                 let tail = Tail::new(self.ratio, self.last_sample, std::iter::empty());
                 out[..tail.length].copy_from_slice(tail.samples());
                 self.last_sample = 0;
-                Slot::Frame
+                PlayoutSlot::Frame
             }
             Readiness::Starved => {
                 self.statistics.underrun_ms += FRAME_MS;
-                Slot::Underrun
+                PlayoutSlot::Underrun
             }
         }
     }
@@ -282,14 +282,14 @@ impl Playout {
     /// not heard.
     pub fn flush(&mut self) -> Vec<Cut> {
         if self.last_sample != 0 && self.tail.is_none() {
-            let upcoming = self.items.front().into_iter().filter(|item| item.started).flat_map(Item::upcoming);
+            let upcoming = self.items.front().into_iter().filter(|item| item.started).flat_map(PlayoutItem::upcoming);
             self.tail = Some(Tail::new(self.ratio, self.last_sample, upcoming));
         }
         self.queued_samples = 0;
         self.fade_in = false;
         self.paused = false;
         let Self { items, pool, pace, ledger, settings, .. } = self;
-        let end = |item: Item| {
+        let end = |item: PlayoutItem| {
             pace.learn(&item.delivery, settings);
             let cut = item.into_cut(pool);
             ledger.remember(cut.clone());
@@ -302,7 +302,7 @@ impl Playout {
     #[must_use]
     pub fn heard(&self, item: &str) -> Option<Heard> {
         let queued = self.items.iter().rev().find(|queued| queued.id == item);
-        queued.map(Item::heard).or_else(|| self.ledger.heard(item))
+        queued.map(PlayoutItem::heard).or_else(|| self.ledger.heard(item))
     }
 
     /// The item playing, or about to.
@@ -337,14 +337,14 @@ impl Playout {
     /// Memory held for audio, bytes: what is queued, less than 20 kB more for each item, and up to 300 kB kept for use.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        let blocks = self.items.iter().map(Item::blocks).sum::<usize>() + self.pool.spare();
+        let blocks = self.items.iter().map(PlayoutItem::blocks).sum::<usize>() + self.pool.spare();
         blocks * BLOCK_SAMPLES * 2
     }
 
     /// Retires items that are played to their end. One that waits for more while the next is there already is over:
     /// the provider has gone on.
     fn settle(&mut self) {
-        let followed = |items: &VecDeque<Item>| items.len() > 1;
+        let followed = |items: &VecDeque<PlayoutItem>| items.len() > 1;
         while let Some(item) = self.items.front()
             && item.is_drained()
             && (item.finished || followed(&self.items))

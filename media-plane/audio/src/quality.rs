@@ -83,7 +83,7 @@ impl Measured {
 
 /// How good it was.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Quality {
+pub struct Assessment {
     /// Transmission rating R of the wideband scale, 0 to 129.
     pub rating: f32,
     /// Mean opinion score, 1 to 4.5.
@@ -115,7 +115,7 @@ const LATENESS_MOST_POINTS: f32 = 60.0;
 /// Rates one direction over a period. Numbers that make no sense (not finite, negative, more audio missing than there
 /// was) are taken for the nearest that does.
 #[must_use]
-pub fn assess(measured: &Measured) -> Quality {
+pub fn assess(measured: &Measured) -> Assessment {
     let m = measured;
     let loss = if m.loss_percent.is_finite() { m.loss_percent.clamp(0.0, 100.0) } else { 0.0 };
     let share = |ms: u64| (ms as f32 * 100.0 / m.period_ms.max(1) as f32).min(100.0);
@@ -159,13 +159,13 @@ pub fn assess(measured: &Measured) -> Quality {
     let (cause_points, cause) = worst.or(narrow).map_or((0.0, None), |(points, cause)| (points, Some(cause)));
 
     let rating = (MAX_RATING - quality - delay).clamp(0.0, MAX_RATING);
-    Quality { rating, mos: mos(rating), delay_ms, cause, cause_points }
+    Assessment { rating, mos: mos(rating), delay_ms, cause, cause_points }
 }
 
 /// The cause to name for a call: of the direction it cost more. The band of a codec is named only if nothing else is.
 #[must_use]
-pub fn dominant<'q>(qualities: impl IntoIterator<Item = &'q Quality>) -> Option<&'q Cause> {
-    let weight = |quality: &Quality| match quality.cause {
+pub fn dominant<'q>(qualities: impl IntoIterator<Item = &'q Assessment>) -> Option<&'q Cause> {
+    let weight = |quality: &Assessment| match quality.cause {
         Some(Cause::NarrowBand) | None => 0.0,
         Some(_) => quality.cause_points,
     };

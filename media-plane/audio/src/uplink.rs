@@ -34,26 +34,26 @@ mod order;
 mod output;
 mod renderer;
 mod reorder;
+mod reorder_buffer;
 mod spans;
 mod spread;
-mod waiting;
 
 use crate::{
     FRAME_MS, FRAME_SAMPLES, RTP_CLOCK_HZ, Time,
     codec::{Codec, Packet},
     opus::OpusError,
 };
-use candidate::{Candidate, Pace};
-use clock::{Clock, Newest, UNITS_PER_SAMPLE, samples_long};
+use candidate::{Candidate, RequiredPace};
+use clock::{Newest, SenderClock, UNITS_PER_SAMPLE, samples_long};
 use jitter::Jitter;
-use order::{MAX_GAP, Order, Place};
-use output::Output;
+use order::{MAX_GAP, SequenceOrder, SequencePlace};
+use output::UplinkOutput;
 use renderer::Renderer;
 use reorder::ReorderWindow;
+use reorder_buffer::{PacketBody, ReorderBuffer};
 use spans::Spans;
 use spread::Spread;
 use std::time::Duration;
-use waiting::{Body, Waiting};
 
 pub use frame::{FrameSource, Sink, UplinkFrame, UplinkStatistics};
 pub use reorder::MAX_REORDER_MS;
@@ -79,11 +79,11 @@ const MAX_FRAMES_A_POLL: u64 = MAX_AHEAD_MS / FRAME_MS;
 pub struct Uplink {
     codec: Codec,
     started: Option<Time>,
-    clock: Option<Clock>,
+    clock: Option<SenderClock>,
     /// Samples forwarded before there was a clock.
     unclocked_samples: u64,
-    order: Order,
-    waiting: Waiting,
+    order: SequenceOrder,
+    reorder_buffer: ReorderBuffer,
     reorder: ReorderWindow,
     spread: Spread,
     jitter: Jitter,
@@ -109,7 +109,7 @@ impl Uplink {
     /// # Errors
     /// [`OpusError::Internal`] when libopus cannot allocate.
     pub fn with_codec(codec: Codec) -> Result<Self, OpusError> {
-        let output = if codec.ratio() == 1 { Output::direct(1) } else { Output::upsampled() };
+        let output = if codec.ratio() == 1 { UplinkOutput::direct(1) } else { UplinkOutput::upsampled() };
         Self::with_output(codec, output)
     }
 
@@ -119,17 +119,17 @@ impl Uplink {
     /// # Errors
     /// [`OpusError::Internal`] when libopus cannot allocate.
     pub fn native(codec: Codec) -> Result<Self, OpusError> {
-        Self::with_output(codec, Output::direct(codec.ratio()))
+        Self::with_output(codec, UplinkOutput::direct(codec.ratio()))
     }
 
-    fn with_output(codec: Codec, output: Output) -> Result<Self, OpusError> {
+    fn with_output(codec: Codec, output: UplinkOutput) -> Result<Self, OpusError> {
         Ok(Self {
             codec,
             started: None,
             clock: None,
             unclocked_samples: 0,
-            order: Order::default(),
-            waiting: Waiting::default(),
+            order: SequenceOrder::default(),
+            reorder_buffer: ReorderBuffer::default(),
             reorder: ReorderWindow::default(),
             spread: Spread::default(),
             jitter: Jitter::default(),
@@ -160,7 +160,7 @@ impl Uplink {
             Ok(packet) => self.audio(now, sequence, timestamp, packet, sink),
             Err(error) => {
                 self.counters.packets_discarded += 1;
-                let body = if error == OpusError::EmptyPayload { Body::Nothing } else { Body::Spoilt };
+                let body = if error == OpusError::EmptyPayload { PacketBody::Nothing } else { PacketBody::Unusable };
                 self.no_audio(now, sequence, body, sink);
             }
         }
@@ -170,7 +170,7 @@ impl Uplink {
     /// Takes note of a packet of the same stream that is no audio, e.g. a telephone-event (RFC 4733): its sequence number
     /// is not lost.
     pub fn skip(&mut self, now: Time, sequence: u16, sink: &mut Sink<'_>) {
-        self.no_audio(now, sequence, Body::Nothing, sink);
+        self.no_audio(now, sequence, PacketBody::Nothing, sink);
         self.due = self.next_due();
     }
 
@@ -184,7 +184,7 @@ impl Uplink {
     /// Fills for the wall clock.
     fn fill(&mut self, now: Time, sink: &mut Sink<'_>) {
         for _ in 0..MAX_FRAMES_A_POLL {
-            if !self.waiting.is_empty() || self.fill_due().is_none_or(|due| now < due) {
+            if !self.reorder_buffer.is_empty() || self.fill_due().is_none_or(|due| now < due) {
                 return;
             }
             let before = *self.renderer.counters();
@@ -206,7 +206,7 @@ impl Uplink {
         self.due
     }
 
-    /// Counters so far.
+    /// RendererCounters so far.
     #[must_use]
     pub fn statistics(&self) -> UplinkStatistics {
         let rendered = self.renderer.counters();
@@ -246,31 +246,35 @@ impl Uplink {
         let ahead_ms = i64::from(timestamp.wrapping_sub(clock.next) as i32) * 1_000 / i64::from(RTP_CLOCK_HZ);
         let on_clock = (-(MAX_BEHIND_MS as i64)..=MAX_AHEAD_MS as i64).contains(&ahead_ms);
         match self.order.place(sequence) {
-            Place::New(extended) if on_clock => {
+            SequencePlace::New(extended) if on_clock => {
                 self.candidate.clear();
                 self.observe(now, timestamp, &packet);
                 self.mark(now, extended);
                 if self.order.is_highest(extended) {
                     self.renew(Newest::new(now, timestamp, &packet));
                 }
-                self.file(now, extended, Body::Audio { timestamp, packet }, sink);
+                self.enqueue(now, extended, PacketBody::Audio { timestamp, packet }, sink);
             }
-            Place::Old(extended) if on_clock => {
+            SequencePlace::Old(extended) if on_clock => {
                 self.observe(now, timestamp, &packet);
                 self.counters.packets_late += 1;
                 self.mark(now, extended);
             }
-            Place::Duplicate if on_clock => self.counters.packets_duplicate += 1,
+            SequencePlace::Duplicate if on_clock => self.counters.packets_duplicate += 1,
             place => {
                 // A burst after an outage is behind as well, but not at the pace of speech.
-                let pace = if ahead_ms < 0 && place != Place::Foreign { Pace::Speech } else { Pace::Any };
+                let pace = if ahead_ms < 0 && place != SequencePlace::Foreign {
+                    RequiredPace::Speech
+                } else {
+                    RequiredPace::Any
+                };
                 if self.candidate.observe(now, sequence, timestamp, pace) {
                     self.give_up_all(sink);
                     self.counters.reanchored += 1;
                     self.renderer.reset();
                     return self.anchor(now, sequence, timestamp, packet, sink);
                 }
-                self.stray(now, place, ahead_ms < 0, sink);
+                self.handle_foreign(now, place, ahead_ms < 0, sink);
             }
         }
     }
@@ -288,40 +292,40 @@ impl Uplink {
         self.spread.restart();
         self.spread.observe(now, timestamp, packet_ms(&packet));
         self.spans.decide(SpanKind::Quiet);
-        self.clock = Some(Clock { next: timestamp, loss: false, newest: Newest::new(now, timestamp, &packet) });
+        self.clock = Some(SenderClock { next: timestamp, loss: false, newest: Newest::new(now, timestamp, &packet) });
         let extended = self.order.restart(sequence);
         self.mark(now, extended);
-        self.file(now, extended, Body::Audio { timestamp, packet }, sink);
+        self.enqueue(now, extended, PacketBody::Audio { timestamp, packet }, sink);
     }
 
     /// A packet of a clock that is not followed (yet).
-    fn stray(&mut self, now: Time, place: Place, behind: bool, sink: &mut Sink<'_>) {
+    fn handle_foreign(&mut self, now: Time, place: SequencePlace, behind: bool, sink: &mut Sink<'_>) {
         match place {
-            Place::Duplicate => self.counters.packets_duplicate += 1,
-            Place::Old(_) | Place::New(_) if behind => self.counters.packets_late += 1,
+            SequencePlace::Duplicate => self.counters.packets_duplicate += 1,
+            SequencePlace::Old(_) | SequencePlace::New(_) if behind => self.counters.packets_late += 1,
             _ => self.counters.packets_discarded += 1,
         }
         match place {
-            Place::Old(extended) => self.mark(now, extended),
-            Place::New(extended) => {
+            SequencePlace::Old(extended) => self.mark(now, extended),
+            SequencePlace::New(extended) => {
                 self.mark(now, extended);
-                self.file(now, extended, Body::Spoilt, sink);
+                self.enqueue(now, extended, PacketBody::Unusable, sink);
             }
-            Place::Duplicate | Place::Foreign => {}
+            SequencePlace::Duplicate | SequencePlace::Foreign => {}
         }
     }
 
-    fn no_audio(&mut self, now: Time, sequence: u16, body: Body<'_>, sink: &mut Sink<'_>) {
+    fn no_audio(&mut self, now: Time, sequence: u16, body: PacketBody<'_>, sink: &mut Sink<'_>) {
         if self.clock.is_none() {
             return;
         }
         match self.order.place(sequence) {
-            Place::New(extended) => {
+            SequencePlace::New(extended) => {
                 self.mark(now, extended);
-                self.file(now, extended, body, sink);
+                self.enqueue(now, extended, body, sink);
             }
-            Place::Old(extended) => self.mark(now, extended),
-            Place::Duplicate | Place::Foreign => {}
+            SequencePlace::Old(extended) => self.mark(now, extended),
+            SequencePlace::Duplicate | SequencePlace::Foreign => {}
         }
     }
 
@@ -343,19 +347,19 @@ impl Uplink {
     }
 
     /// Forwards a packet if it is its turn, keeps it behind the gap otherwise.
-    fn file(&mut self, now: Time, extended: u64, body: Body<'_>, sink: &mut Sink<'_>) {
+    fn enqueue(&mut self, now: Time, extended: u64, body: PacketBody<'_>, sink: &mut Sink<'_>) {
         if extended - self.order.next() >= MAX_GAP {
             // No reordering spans this much: an outage.
             self.give_up_all(sink);
             self.pass_over(extended, sink);
-        } else if extended != self.order.next() && self.waiting.is_full() {
+        } else if extended != self.order.next() && self.reorder_buffer.is_full() {
             self.give_up(sink);
         }
         if extended == self.order.next() {
             self.order.advance();
             self.forward(body, sink);
         } else {
-            self.waiting.insert(extended, now, body);
+            self.reorder_buffer.insert(extended, now, body);
         }
         self.release(now, sink);
     }
@@ -370,7 +374,7 @@ impl Uplink {
 
     /// Takes the gap before the first waiting packet for lost.
     fn give_up(&mut self, sink: &mut Sink<'_>) {
-        if let Some(first) = self.waiting.first() {
+        if let Some(first) = self.reorder_buffer.first() {
             self.pass_over(first, sink);
         }
         self.drain(sink);
@@ -379,30 +383,30 @@ impl Uplink {
     /// Takes what is missing before `extended` for lost.
     fn pass_over(&mut self, extended: u64, sink: &mut Sink<'_>) {
         self.counters.packets_lost += self.order.skip_to(extended);
-        self.forward(Body::Spoilt, sink);
+        self.forward(PacketBody::Unusable, sink);
     }
 
     fn give_up_all(&mut self, sink: &mut Sink<'_>) {
-        while !self.waiting.is_empty() {
+        while !self.reorder_buffer.is_empty() {
             self.give_up(sink);
         }
     }
 
     /// Forwards the waiting packets whose turn it is.
     fn drain(&mut self, sink: &mut Sink<'_>) {
-        while let Some(slot) = self.waiting.take(self.order.next()) {
+        while let Some(slot) = self.reorder_buffer.take(self.order.next()) {
             self.order.advance();
             self.forward(slot.body(self.codec), sink);
-            self.waiting.put_back(slot);
+            self.reorder_buffer.put_back(slot);
         }
     }
 
-    fn forward(&mut self, body: Body<'_>, sink: &mut Sink<'_>) {
+    fn forward(&mut self, body: PacketBody<'_>, sink: &mut Sink<'_>) {
         let Some(clock) = &mut self.clock else { return };
         let (timestamp, packet) = match body {
-            Body::Nothing => return,
-            Body::Spoilt => return clock.loss = true,
-            Body::Audio { timestamp, packet } => (timestamp, packet),
+            PacketBody::Nothing => return,
+            PacketBody::Unusable => return clock.loss = true,
+            PacketBody::Audio { timestamp, packet } => (timestamp, packet),
         };
         let offset = timestamp.wrapping_sub(clock.next) as i32;
         let given_away = offset.min(0).unsigned_abs().div_ceil(UNITS_PER_SAMPLE) as usize;
@@ -449,7 +453,7 @@ impl Uplink {
 
     /// When the gap before the first waiting packet is given up.
     fn gap_due(&self) -> Option<Time> {
-        self.waiting.oldest_arrival().map(|arrived| arrived + self.gap_wait())
+        self.reorder_buffer.oldest_arrival().map(|arrived| arrived + self.gap_wait())
     }
 
     /// How long a gap is waited for: as long as the network may still fill it.

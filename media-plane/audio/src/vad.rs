@@ -1,16 +1,16 @@
 //! Voice activity: when somebody speaks, in the time of the audio pushed.
 //!
-//! Flow: every 16 ms get a level and, from the `earshot` crate's small neural network, a likelihood of voice ([`ear`]).
+//! Flow: every 16 ms get a level and, from the `earshot` crate's small neural network, a likelihood of voice ([`estimator`]).
 //! Voice that is loud enough, goes on for the onset and *moves* ([`movement`]) is speech; it stops after a hangover.
 //!
 //! What speech is not: anything quiet, clicks and knocks, steady noise, and steady tones (keys, dial and ring tones,
 //! chords), which the network alone takes for vowels. It does not tell the caller's speech from other people's or from
 //! music with a melody, and a deep, loud rumble may pass for it.
 
-mod ear;
+mod estimator;
 mod movement;
 
-use ear::{Ear, STEP_MS};
+use estimator::{STEP_MS, VoiceEstimator};
 use movement::Movement;
 
 /// Voice begins at the network's even odds; measured, asking for more costs up to 80 ms and turns away no music ...
@@ -71,7 +71,7 @@ struct Run {
 #[derive(Debug)]
 pub struct Vad {
     settings: VadSettings,
-    ear: Ear,
+    estimator: VoiceEstimator,
     movement: Movement,
     run: Option<Run>,
     elapsed_ms: u64,
@@ -81,17 +81,17 @@ impl Vad {
     /// Of 24 kHz audio: quiet, at time 0.
     #[must_use]
     pub fn new(settings: VadSettings) -> Self {
-        Self::with_ear(settings, Ear::wide())
+        Self::with_estimator(settings, VoiceEstimator::wide())
     }
 
     /// Of 8 kHz audio, what G.711 carries.
     #[must_use]
     pub fn narrow(settings: VadSettings) -> Self {
-        Self::with_ear(settings, Ear::narrow())
+        Self::with_estimator(settings, VoiceEstimator::narrow())
     }
 
-    fn with_ear(settings: VadSettings, ear: Ear) -> Self {
-        Self { settings, ear, movement: Movement::default(), run: None, elapsed_ms: 0 }
+    fn with_estimator(settings: VadSettings, estimator: VoiceEstimator) -> Self {
+        Self { settings, estimator, movement: Movement::default(), run: None, elapsed_ms: 0 }
     }
 
     /// Takes audio of any length. Returns the last change in it: push frames of at most [`VadSettings::silence_ms`] to
@@ -99,7 +99,7 @@ impl Vad {
     pub fn push(&mut self, pcm: &[i16]) -> Option<VadEvent> {
         let mut event = None;
         let mut rest = pcm;
-        while let Some(step) = self.ear.take(&mut rest, self.settings.threshold_dbfs) {
+        while let Some(step) = self.estimator.take(&mut rest, self.settings.threshold_dbfs) {
             self.elapsed_ms += STEP_MS;
             let loud = step.dbfs > self.settings.threshold_dbfs;
             self.movement.take(step.dbfs, loud);

@@ -307,10 +307,10 @@ impl std::error::Error for ConfigErrors {}
 impl Config {
     /// Checks and completes the settings.
     ///
-    /// # Errors
+    /// # ConfigMistakes
     /// Every mistake at once.
     pub fn resolve(raw: RawConfig) -> Result<Self, ConfigErrors> {
-        let mut errors = parse::Errors::default();
+        let mut errors = parse::ConfigMistakes::default();
         let node_token = errors.secret("VOICEBRIDGE_NODE_TOKEN", raw.node_token).map(SecretString::from);
         let listen = parse::text(raw.listen).map(|text| errors.socket_address("VOICEBRIDGE_MEDIA_LISTEN", &text));
         let (listen, loopback_by_default) = match listen {

@@ -1,4 +1,4 @@
-//! What the gRPC side knows of one session: fixed facts, the journal, and a picture of how it is doing.
+//! What the gRPC side knows of one session: fixed facts, the journal, and a snapshot of how it is doing.
 //!
 //! The session itself lives on its media thread; here is what others may look at without asking that thread.
 
@@ -31,12 +31,12 @@ pub struct Entry {
     pub warnings: Vec<&'static str>,
     /// Its events.
     pub journal: Arc<Journal>,
-    picture: Mutex<Picture>,
+    snapshot: Mutex<Snapshot>,
 }
 
 /// How a session was doing when its thread last said so: at every change of state or stage, and once a second.
 #[derive(Clone, Copy, Debug)]
-pub struct Picture {
+pub struct Snapshot {
     /// Its state.
     pub state: State,
     /// The last stage it was told of.
@@ -75,7 +75,7 @@ impl Entry {
             sdp_answer: opening.sdp_answer,
             warnings: opening.warnings,
             journal: Arc::default(),
-            picture: Mutex::new(Picture { state: State::Answered, stage: None, statistics: Statistics::default() }),
+            snapshot: Mutex::new(Snapshot { state: State::Answered, stage: None, statistics: Statistics::default() }),
         }
     }
 
@@ -85,24 +85,24 @@ impl Entry {
         self.elapsed_ms + at.since(self.started).as_millis() as u64
     }
 
-    /// Writes an event into the journal and, if it is a step of the call's story, into the log;
+    /// Writes an event into the journal and, if it is a milestone of the call, into the log;
     /// the caller has entered the session's span.
     pub fn record(&self, event: Event) {
         let elapsed_ms = self.elapsed_ms(event.at);
         let record = Record { event, wall: SystemTime::now(), elapsed_ms };
-        crate::story::tell(self, &record);
+        crate::call_log::write(self, &record);
         self.journal.push(record);
     }
 
     /// How the session is doing.
     #[must_use]
-    pub fn picture(&self) -> Picture {
+    pub fn snapshot(&self) -> Snapshot {
         *self.lock()
     }
 
     /// The session's thread says how it is doing.
-    pub fn paint(&self, picture: Picture) {
-        *self.lock() = picture;
+    pub fn publish(&self, snapshot: Snapshot) {
+        *self.lock() = snapshot;
     }
 
     /// How it ended, once it has.
@@ -114,7 +114,7 @@ impl Entry {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Picture> {
-        self.picture.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,7 +22,7 @@ use voicebridge_proto::media::v1::media_plane_service_server::MediaPlaneServiceS
 
 use crate::{
     grpc::Service,
-    node::{Node, Report},
+    node::{Node, NodeReport},
     shard::ThreadHealth,
 };
 
@@ -92,7 +92,7 @@ pub(crate) async fn http(State(node): State<Arc<Node>>) -> Response {
     (code, Json(body)).into_response()
 }
 
-const fn standing(report: &Report) -> (StatusCode, &'static str) {
+const fn standing(report: &NodeReport) -> (StatusCode, &'static str) {
     if report.threads.lost() > 0 {
         (StatusCode::SERVICE_UNAVAILABLE, "media-thread-lost")
     } else if report.draining {

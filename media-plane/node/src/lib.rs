@@ -9,6 +9,7 @@
 
 #![warn(missing_docs)]
 
+mod call_log;
 #[cfg(test)]
 #[path = "../tests/support/caller.rs"]
 mod caller;
@@ -26,7 +27,6 @@ mod run;
 mod server;
 pub mod sessions;
 pub mod shard;
-mod story;
 pub mod udp;
 mod waker;
 

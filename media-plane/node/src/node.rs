@@ -21,7 +21,7 @@ use voicebridge_session::{
     provider::{
         Provider,
         embedded::Embedded,
-        openai::{self, Connection, Endpoint, OpenAi, OpenAiSettings},
+        openai::{self, Endpoint, EndpointRequest, OpenAi, OpenAiSettings},
     },
     sdp::{self, SdpError},
 };
@@ -30,10 +30,10 @@ use crate::{
     clock::Clock,
     config::{Config, OpenAiConfig, ProviderConfig},
     entry::{Entry, Opening},
-    peer::{Engine, Peer as _, PeerError, Place, Reach, Remote},
-    provider::{Connections, Target},
-    sessions::{Claim, Ended, Held, Refused, Reservation, Sessions},
-    shard::{Busy, Call, Datagrams, NoThread, Shards, ThreadHealth, Wiring},
+    peer::{Engine, LocalMedia, Peer as _, PeerError, Reach, Remote},
+    provider::{ProviderSockets, Target},
+    sessions::{Claim, Ended, Held, Reservation, Sessions, SlotRefused},
+    shard::{Busy, Call, Datagrams, NoThread, SessionPorts, Shards, ThreadHealth},
     udp::{PortError, PortPool},
 };
 
@@ -82,7 +82,7 @@ pub struct Start {
 pub enum StartError {
     /// Full or draining: another node may.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    SlotRefused(#[from] SlotRefused),
     /// No node will do.
     #[error(transparent)]
     Offer(#[from] SdpError),
@@ -122,7 +122,7 @@ pub enum RequestError {
 
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct NodeReport {
     /// Unique per process start.
     pub node_id: String,
     /// As configured.
@@ -198,7 +198,7 @@ impl Node {
         let agent = self.config.agent.clone().overlay(&start.agent)?;
         let lease = self.ports.open(now)?;
         let mut random = rand::rng();
-        let place = Place {
+        let place = LocalMedia {
             announced: SocketAddr::new(self.config.public_ip, lease.port),
             // 0 is legal and confuses enough receivers.
             ssrc: random.random_range(1..=u32::MAX),
@@ -225,8 +225,8 @@ impl Node {
         drop(answering);
 
         let (provider, endpoint) = self.provider(&start.caller_id);
-        let connections = endpoint.map_or_else(Connections::none, |endpoint| {
-            Connections::to(Target { endpoint, decode: provider.decode(), ping: provider.capabilities().ping })
+        let connections = endpoint.map_or_else(ProviderSockets::none, |endpoint| {
+            ProviderSockets::to(Target { endpoint, decode: provider.decode(), ping: provider.capabilities().ping })
         });
         let time = self.clock.time(now);
         let entry = Arc::new(Entry::new(Opening {
@@ -237,7 +237,7 @@ impl Node {
             sdp_answer,
             warnings: offer.negotiated.warnings.clone(),
         }));
-        let mut wiring = Wiring {
+        let mut ports = SessionPorts {
             peer,
             datagrams: Datagrams::default(),
             connections,
@@ -255,8 +255,8 @@ impl Node {
             elapsed_ms: start.elapsed_ms,
             answer_ms: now.elapsed().as_millis() as u32,
         };
-        let session = Session::new(time, setup, &mut wiring)?;
-        let call = Call::new(session, wiring, lease, self.clock, start.mode);
+        let session = Session::new(time, setup, &mut ports)?;
+        let call = Call::new(session, ports, lease, self.clock, start.mode);
 
         // Findable before it runs: its thread may report the end at once.
         let shard = self.shards.choose(now)?;
@@ -346,8 +346,8 @@ impl Node {
 
     /// What the node says of itself.
     #[must_use]
-    pub fn report(&self) -> Report {
-        Report {
+    pub fn report(&self) -> NodeReport {
+        NodeReport {
             node_id: self.node_id.clone(),
             region: self.config.region.clone(),
             advertise_url: self.advertise_url.clone(),
@@ -412,7 +412,7 @@ impl Node {
                     settings.model.clone_from(&config.model);
                 }
                 let safety_identifier = safety_identifier(config, caller_id);
-                let endpoint = openai::endpoint(Connection {
+                let endpoint = openai::endpoint(EndpointRequest {
                     url: &config.url,
                     model: &settings.model,
                     api_key: config.api_key.expose_secret(),

@@ -1,7 +1,7 @@
 //! The WebRTC side of one call, without IO: ICE, DTLS and SRTP towards one caller.
 //!
 //! Flow: `accept` (a constructor of the engine) takes what the offer says and returns a peer that already knows its
-//! [`Local`] facts; nothing leaves before [`Peer::start`]. Then: datagrams in, RTP out, and after every input
+//! [`LocalIdentity`] facts; nothing leaves before [`Peer::start`]. Then: datagrams in, RTP out, and after every input
 //! [`Peer::poll`] until it returns `None`. [`Peer::deadline`] says when to poll again if nothing comes.
 //!
 //! What it does not do: it owns no socket and no clock, and it writes no SDP for the wire; the answer's text is made by
@@ -30,7 +30,7 @@ pub use remote::Remote;
 
 /// What the answer must say about us, besides address and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Local {
+pub struct LocalIdentity {
     /// ICE user name fragment, 8 ice-chars (RFC 8839, section 5.4).
     pub ice_ufrag: String,
     /// ICE password, 24 ice-chars.
@@ -43,7 +43,7 @@ pub struct Local {
 
 /// Where the peer is and which stream it sends.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct LocalMedia {
     /// The announced address and port: what the caller sends to. The socket may be bound to another address behind a
     /// 1:1 NAT; the peer never learns of it.
     pub announced: SocketAddr,
@@ -74,7 +74,7 @@ pub struct Received {
 
 /// What a peer wants its driver to do or to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum PeerOutput {
     /// Send this datagram.
     Transmit {
         /// Where to.
@@ -114,7 +114,7 @@ pub enum PeerError {
 /// One caller's transport. See the module's page for the order of calls.
 pub trait Peer {
     /// What the answer says about us.
-    fn local(&self) -> &Local;
+    fn local(&self) -> &LocalIdentity;
     /// From here on ICE checks and DTLS may leave. Before, datagrams that come are dropped unanswered. Idempotent.
     fn start(&mut self, now: Instant);
     /// Takes a datagram from the socket: a packet of the caller's comes back at once, whatever else it brings by
@@ -126,7 +126,7 @@ pub trait Peer {
     /// [`PeerError::NotConnected`] when the transport is not up; the packet is dropped.
     fn write_rtp(&mut self, now: Instant, packet: RtpOut<'_>) -> Result<(SocketAddr, Bytes), PeerError>;
     /// The next thing to do; call until `None` after every other call and at every deadline.
-    fn poll(&mut self, now: Instant) -> Option<Output>;
+    fn poll(&mut self, now: Instant) -> Option<PeerOutput>;
     /// When to poll again if nothing happens. `None` before `start` and after `Closed` or `Failed`.
     fn deadline(&mut self) -> Option<Instant>;
     /// Says good-bye (DTLS close_notify, RFC 5246 section 7.2.1); poll once more to send it.

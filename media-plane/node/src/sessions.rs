@@ -3,7 +3,7 @@
 //! Flow: [`Sessions::reserve`] takes a slot before anything is built; [`Reservation::fill`] makes the session findable, or
 //! dropping the reservation gives the slot back. The media thread reports the end with [`Sessions::ended`].
 //!
-//! Bounds: `max` reserved and live sessions, more are [`Refused::Full`]. Ended sessions are held for [`HELD_FOR`], at most
+//! Bounds: `max` reserved and live sessions, more are [`SlotRefused::Full`]. Ended sessions are held for [`HELD_FOR`], at most
 //! [`HELD_MOST`] of them (the oldest go first), so that their events can still be read.
 
 use std::{
@@ -36,7 +36,7 @@ pub struct Held {
 
 /// No new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum SlotRefused {
     /// All slots are taken.
     #[error("the node has all the {0} sessions it takes")]
     Full(u32),
@@ -67,7 +67,7 @@ pub struct Sessions {
 
 #[derive(Debug, Default)]
 struct Inner {
-    slots: BTreeMap<String, Slot>,
+    slots: BTreeMap<String, SessionSlot>,
     /// Reserved and live.
     taken: u32,
     ended: VecDeque<(Time, String)>,
@@ -75,7 +75,7 @@ struct Inner {
 }
 
 #[derive(Debug)]
-enum Slot {
+enum SessionSlot {
     Reserved(CancellationToken),
     Held(Held),
 }
@@ -98,23 +98,23 @@ impl Sessions {
     /// The session of this id, or a slot for it.
     ///
     /// # Errors
-    /// [`Refused`]; never for a session that exists.
-    pub fn reserve(self: &Arc<Self>, session_id: &str, now: Time) -> Result<Claim, Refused> {
+    /// [`SlotRefused`]; never for a session that exists.
+    pub fn reserve(self: &Arc<Self>, session_id: &str, now: Time) -> Result<Claim, SlotRefused> {
         let mut inner = self.lock();
         inner.forget(now);
         match inner.slots.get(session_id) {
-            Some(Slot::Held(held)) => return Ok(Claim::Held(held.clone())),
-            Some(Slot::Reserved(building)) => return Ok(Claim::Wait(building.clone())),
+            Some(SessionSlot::Held(held)) => return Ok(Claim::Held(held.clone())),
+            Some(SessionSlot::Reserved(building)) => return Ok(Claim::Wait(building.clone())),
             None => {}
         }
         if inner.draining {
-            return Err(Refused::Draining);
+            return Err(SlotRefused::Draining);
         }
         if inner.taken >= self.max {
-            return Err(Refused::Full(self.max));
+            return Err(SlotRefused::Full(self.max));
         }
         inner.taken += 1;
-        inner.slots.insert(session_id.to_owned(), Slot::Reserved(CancellationToken::new()));
+        inner.slots.insert(session_id.to_owned(), SessionSlot::Reserved(CancellationToken::new()));
         Ok(Claim::Reserved(Reservation { sessions: self.clone(), session_id: session_id.to_owned(), filled: false }))
     }
 
@@ -122,7 +122,7 @@ impl Sessions {
     #[must_use]
     pub fn get(&self, session_id: &str) -> Option<Held> {
         match self.lock().slots.get(session_id) {
-            Some(Slot::Held(held)) => Some(held.clone()),
+            Some(SessionSlot::Held(held)) => Some(held.clone()),
             _ => None,
         }
     }
@@ -136,7 +136,7 @@ impl Sessions {
             .slots
             .values()
             .filter_map(|slot| match slot {
-                Slot::Held(held) if held.live || ended == Ended::Included => Some(held.clone()),
+                SessionSlot::Held(held) if held.live || ended == Ended::Included => Some(held.clone()),
                 _ => None,
             })
             .collect()
@@ -184,7 +184,7 @@ impl Sessions {
     /// A session has ended: its slot is free, its events are held for a while.
     pub(crate) fn ended(&self, session_id: &str, now: Time) {
         let mut inner = self.lock();
-        if let Some(Slot::Held(held)) = inner.slots.get_mut(session_id)
+        if let Some(SessionSlot::Held(held)) = inner.slots.get_mut(session_id)
             && held.live
         {
             held.live = false;
@@ -199,7 +199,7 @@ impl Sessions {
     /// A session that no thread took never was: its slot is free, and its id may be tried again.
     pub(crate) fn withdraw(&self, session_id: &str) {
         let mut inner = self.lock();
-        if matches!(inner.slots.get(session_id), Some(Slot::Held(held)) if held.live) {
+        if matches!(inner.slots.get(session_id), Some(SessionSlot::Held(held)) if held.live) {
             inner.slots.remove(session_id);
             inner.taken -= 1;
         }
@@ -238,10 +238,10 @@ impl Reservation {
     /// The session exists: it is live and can be found.
     pub fn fill(mut self, entry: Arc<Entry>, shard: ShardIndex) {
         self.filled = true;
-        self.settle(Some(Slot::Held(Held { entry, shard, live: true })));
+        self.settle(Some(SessionSlot::Held(Held { entry, shard, live: true })));
     }
 
-    fn settle(&self, slot: Option<Slot>) {
+    fn settle(&self, slot: Option<SessionSlot>) {
         let mut inner = self.sessions.lock();
         let before = match slot {
             Some(slot) => inner.slots.insert(self.session_id.clone(), slot),
@@ -251,7 +251,7 @@ impl Reservation {
             }
         };
         drop(inner);
-        if let Some(Slot::Reserved(building)) = before {
+        if let Some(SessionSlot::Reserved(building)) = before {
             building.cancel();
         }
         self.sessions.idle.notify_waiters();
@@ -296,7 +296,7 @@ mod tests {
     fn a_slot_that_is_not_filled_is_given_back() {
         let sessions = Sessions::new(1);
         let reservation = claim(&sessions, "a", Time::ZERO);
-        assert!(matches!(sessions.reserve("b", Time::ZERO), Err(Refused::Full(1))));
+        assert!(matches!(sessions.reserve("b", Time::ZERO), Err(SlotRefused::Full(1))));
         let Ok(Claim::Wait(built)) = sessions.reserve("a", Time::ZERO) else { panic!("not being built") };
         assert!(!built.is_cancelled() && sessions.get("a").is_none());
         drop(reservation);
@@ -352,7 +352,7 @@ mod tests {
         let sessions = Sessions::new(2);
         live(&sessions, "a", Time::ZERO);
         assert_eq!(sessions.drain(), 1);
-        assert!(matches!(sessions.reserve("b", Time::ZERO), Err(Refused::Draining)));
+        assert!(matches!(sessions.reserve("b", Time::ZERO), Err(SlotRefused::Draining)));
         assert!(matches!(sessions.reserve("a", Time::ZERO), Ok(Claim::Held(_))));
     }
 }

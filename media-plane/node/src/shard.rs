@@ -19,10 +19,10 @@ mod calls;
 mod datagrams;
 mod deadlines;
 mod heartbeat;
+mod poller;
 #[cfg(test)]
 mod tests;
 mod ticks;
-mod waiting;
 mod worker;
 
 use std::{
@@ -42,13 +42,13 @@ use tokio::{
 use voicebridge_audio::governor::Governor;
 use voicebridge_session::{Command, Stage, Termination};
 
-pub use call::{Call, Wiring};
+pub use call::{Call, SessionPorts};
 pub use datagrams::Datagrams;
 pub use heartbeat::STALLED_AFTER;
 
 use crate::{clock::Clock, sessions::Sessions, waker::ThreadWaker};
 use heartbeat::{Heartbeat, ThreadState};
-use waiting::Waiting;
+use poller::Poller;
 
 /// Orders waiting for one media thread.
 pub const ORDERS: usize = 1_024;
@@ -176,9 +176,9 @@ impl Shards {
             .map(|index| {
                 let (orders, inbox) = mpsc::channel(ORDERS);
                 let load = Arc::new(Load::new());
-                let waiting = Waiting::new(sessions.max() as usize)?;
-                let waker = waiting.waker().clone();
-                let worker = worker::Worker::new(clock, governor, inbox, load.clone(), sessions.clone(), waiting);
+                let poller = Poller::new(sessions.max() as usize)?;
+                let waker = poller.waker().clone();
+                let worker = worker::Worker::new(clock, governor, inbox, load.clone(), sessions.clone(), poller);
                 thread::Builder::new().name(format!("media-{index}")).spawn(move || worker.run())?;
                 Ok(Shard { orders, load, waker })
             })

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ports::Ports;
+use ports::PortTable;
 use socket2::SockRef;
 
 /// Kernel buffers asked for, bytes each way: 500 ms of a call's packets while its thread is busy, with room for the
@@ -37,7 +37,7 @@ pub enum PortError {
 /// The ports of a node. Cheap to clone; locked once per call.
 #[derive(Clone, Debug)]
 pub struct PortPool {
-    ports: Arc<Mutex<Ports>>,
+    ports: Arc<Mutex<PortTable>>,
     bind: IpAddr,
     rest: Duration,
 }
@@ -62,7 +62,7 @@ impl PortPool {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        Self { ports: Arc::new(Mutex::new(Ports::new(range))), bind, rest }
+        Self { ports: Arc::new(Mutex::new(PortTable::new(range))), bind, rest }
     }
 
     /// Binds the next free port; ports that other programs hold are passed over.
@@ -88,7 +88,7 @@ impl PortPool {
     }
 
     /// The lock is never held across anything that can panic; a poisoned one is still consistent.
-    fn lock(&self) -> std::sync::MutexGuard<'_, Ports> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, PortTable> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

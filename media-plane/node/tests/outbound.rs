@@ -13,10 +13,10 @@ use voicebridge_audio::governor::Governor;
 use voicebridge_node::{
     clock::Clock,
     entry::{Entry, Opening},
-    peer::{CandidatePolicy, Engine, Place, Reach, Remote},
-    provider::Connections,
+    peer::{CandidatePolicy, Engine, LocalMedia, Reach, Remote},
+    provider::ProviderSockets,
     sessions::{Claim, Sessions},
-    shard::{Call, Datagrams, ShardIndex, Shards, Wiring},
+    shard::{Call, Datagrams, SessionPorts, ShardIndex, Shards},
     udp::PortPool,
 };
 use voicebridge_session::{
@@ -48,7 +48,7 @@ async fn call(meta: &Meta, settings: CallerSettings, role: AnsweredRole) -> (Leg
     let free = UdpSocket::bind((home, 0)).unwrap().local_addr().unwrap().port();
     let first = free.min(u16::MAX - 20);
     let lease = PortPool::new(first..=first + 20, home, Duration::ZERO).open(now).unwrap();
-    let place = Place {
+    let place = LocalMedia {
         announced: SocketAddr::new(home, lease.port),
         ssrc: 0xfeed_5eed,
         cname: "bridge",
@@ -81,10 +81,10 @@ async fn call(meta: &Meta, settings: CallerSettings, role: AnsweredRole) -> (Leg
         sdp_answer: answer,
         warnings: negotiated.warnings.clone(),
     }));
-    let mut wiring = Wiring {
+    let mut ports = SessionPorts {
         peer,
         datagrams: Datagrams::default(),
-        connections: Connections::none(),
+        connections: ProviderSockets::none(),
         entry: entry.clone(),
         now,
         span: tracing::Span::none(),
@@ -99,11 +99,11 @@ async fn call(meta: &Meta, settings: CallerSettings, role: AnsweredRole) -> (Leg
         elapsed_ms: 0,
         answer_ms: 0,
     };
-    let session = Session::new(clock.time(now), setup, &mut wiring).unwrap();
+    let session = Session::new(clock.time(now), setup, &mut ports).unwrap();
     let shard = shards.choose(now).unwrap();
     let Ok(Claim::Reserved(reservation)) = sessions.reserve(SESSION, clock.time(now)) else { panic!("no slot") };
     reservation.fill(entry.clone(), shard);
-    shards.add(shard, Call::new(session, wiring, lease, clock, SignallingMode::Staged)).unwrap();
+    shards.add(shard, Call::new(session, ports, lease, clock, SignallingMode::Staged)).unwrap();
     (Leg { sessions, shards, shard, entry }, callee)
 }
 
@@ -115,7 +115,7 @@ impl Leg {
     /// Counters at the end of the call.
     async fn ended(&self) -> Statistics {
         tokio::time::timeout(Duration::from_secs(20), self.sessions.idle()).await.unwrap();
-        self.entry.picture().statistics
+        self.entry.snapshot().statistics
     }
 }
 

@@ -217,7 +217,7 @@ impl Session {
                 break;
             }
         }
-        self.tell_recorders(now);
+        self.feed_recorders(now);
     }
 
     fn round(&mut self, now: Time, clock: SendClock, ports: &mut dyn Ports) {
@@ -298,7 +298,7 @@ impl Session {
         });
     }
 
-    fn tell_recorders(&mut self, now: Time) {
+    fn feed_recorders(&mut self, now: Time) {
         let at = self.leg.call_time(now).unwrap_or_default();
         self.leg.take_over().for_each(|item| self.routing.item_heard(CALLER, at, &item));
         while let Some(span) = self.leg.next_filled() {
@@ -323,6 +323,6 @@ fn hand_over(
     ports: &mut dyn Ports,
 ) {
     let heard = routing.heard(End::Leg(CALLER), End::Ai, frame.pcm);
-    conversation.hear(now, heard);
+    conversation.observe(now, heard);
     connections.audio(now, heard, ports);
 }

@@ -6,7 +6,7 @@ use tonic::codegen::http::Uri;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged when `RUST_LOG` says nothing: our own milestones, and of the libraries only what is wrong. Their
-/// per-packet chatter would drown a call's story and cost time on the packet path.
+/// per-packet chatter would drown a call's milestones and cost time on the packet path.
 pub const DEFAULT_FILTER: &str = "info,rtc=error,webrtc=error,hyper=warn,h2=warn,tower=warn,tonic=warn,reqwest=warn,\
     sqlx=warn,rustls=warn,tungstenite=warn,opentelemetry=warn,opentelemetry_sdk=warn,opentelemetry_otlp=warn";
 

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 use voicebridge_audio::FRAME_RTP_UNITS;
-use voicebridge_node::peer::{CandidatePolicy, Engine, Local, Output, Peer as _, PeerError, Place, Reach, Remote};
+use voicebridge_node::peer::{
+    CandidatePolicy, Engine, LocalIdentity, LocalMedia, Peer as _, PeerError, PeerOutput, Reach, Remote,
+};
 use voicebridge_session::{RtpOut, sdp};
 
 use crate::caller::{Caller, Kind, attribute};
@@ -41,7 +43,7 @@ impl Pair {
         let reach = Reach { ours: IpAddr::from(OURS.0), policy: CandidatePolicy::Auto };
         let remote = Remote::new(&sdp::lint(&offer)?.negotiated, reach);
         let place =
-            Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within: CONNECT_WITHIN };
+            LocalMedia { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within: CONNECT_WITHIN };
         let mut peer = Engine::accept(now, &remote, place)?;
         caller.answer(now, &answer(&mid, peer.local()));
         peer.start(now);
@@ -101,8 +103,8 @@ impl Pair {
             let mut output = None;
             self.allocations += allocation_counter::measure(|| output = peer.poll(now)).count_total;
             match output {
-                Some(Output::Transmit { bytes, .. }) => to_caller.push_back(bytes),
-                Some(Output::Connected) => self.connected = true,
+                Some(PeerOutput::Transmit { bytes, .. }) => to_caller.push_back(bytes),
+                Some(PeerOutput::Connected) => self.connected = true,
                 Some(_) => {}
                 None => break,
             }
@@ -116,7 +118,7 @@ impl Pair {
 }
 
 /// What the node sends as answer, in short.
-fn answer(mid: &str, local: &Local) -> String {
+fn answer(mid: &str, local: &LocalIdentity) -> String {
     format!(
         "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mid}\r\n\
          m=audio {port} UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 203.0.113.7\r\n\

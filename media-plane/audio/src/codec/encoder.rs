@@ -14,11 +14,11 @@ const SILENCE_SETTLING_FRAMES: usize = 5;
 /// One stream's encoder.
 #[derive(Debug)]
 pub struct Encoder {
-    kind: Kind,
+    kind: EncoderKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum EncoderKind {
     Opus(opus::Encoder),
     G711 { law: Law, downsampler: Box<Downsampler> },
     NativeG711(Law),
@@ -31,8 +31,8 @@ impl Encoder {
     /// [`OpusError::Setting`] naming the field out of range, [`OpusError::Internal`] when libopus cannot allocate.
     pub fn new(codec: Codec, settings: EncoderSettings) -> Result<Self, OpusError> {
         let kind = match codec {
-            Codec::Opus => Kind::Opus(opus::Encoder::new(settings)?),
-            Codec::G711(law) => Kind::G711 { law, downsampler: Box::default() },
+            Codec::Opus => EncoderKind::Opus(opus::Encoder::new(settings)?),
+            Codec::G711(law) => EncoderKind::G711 { law, downsampler: Box::default() },
         };
         Ok(Self { kind })
     }
@@ -45,7 +45,7 @@ impl Encoder {
     pub fn native(codec: Codec, settings: EncoderSettings) -> Result<Self, OpusError> {
         match codec {
             Codec::Opus => Self::new(codec, settings),
-            Codec::G711(law) => Ok(Self { kind: Kind::NativeG711(law) }),
+            Codec::G711(law) => Ok(Self { kind: EncoderKind::NativeG711(law) }),
         }
     }
 
@@ -55,8 +55,8 @@ impl Encoder {
     /// [`OpusError::Setting`]; settings before the one named are in force then.
     pub fn apply(&mut self, settings: EncoderSettings) -> Result<(), OpusError> {
         match &mut self.kind {
-            Kind::Opus(encoder) => encoder.apply(settings),
-            Kind::G711 { .. } | Kind::NativeG711(_) => Ok(()),
+            EncoderKind::Opus(encoder) => encoder.apply(settings),
+            EncoderKind::G711 { .. } | EncoderKind::NativeG711(_) => Ok(()),
         }
     }
 
@@ -66,14 +66,14 @@ impl Encoder {
     /// [`OpusError::FrameLength`], [`OpusError::OutputTooSmall`], [`OpusError::Internal`].
     pub fn encode(&mut self, frame: &[i16], out: &mut [u8]) -> Result<usize, OpusError> {
         match &mut self.kind {
-            Kind::Opus(encoder) => encoder.encode(frame, out),
-            Kind::G711 { law, downsampler } => {
+            EncoderKind::Opus(encoder) => encoder.encode(frame, out),
+            EncoderKind::G711 { law, downsampler } => {
                 check_g711(frame.len(), FRAME_SAMPLES, out.len())?;
                 let mut written = 0;
                 downsampler.push(frame, &mut |block| written += law.encode_all(block, &mut out[written..]));
                 Ok(written)
             }
-            Kind::NativeG711(law) => {
+            EncoderKind::NativeG711(law) => {
                 check_g711(frame.len(), g711::FRAME_SAMPLES, out.len())?;
                 Ok(law.encode_all(frame, out))
             }
@@ -82,7 +82,7 @@ impl Encoder {
 
     /// Between replies, once a frame of silence went through: nothing of the last one reaches into the next.
     pub fn reset(&mut self) {
-        if let Kind::G711 { downsampler, .. } = &mut self.kind {
+        if let EncoderKind::G711 { downsampler, .. } = &mut self.kind {
             downsampler.reset();
         }
     }

@@ -50,7 +50,7 @@ pub enum BadEvent {
 
 /// One report on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Report {
+pub(super) struct EventReport {
     pub(super) digit: Digit,
     pub(super) end: bool,
     /// At the event's clock, from its beginning to this report.
@@ -61,7 +61,7 @@ pub(super) struct Report {
 const VOLUME: u8 = 10;
 const END: u8 = 0x80;
 
-impl Report {
+impl EventReport {
     pub(super) fn parse(payload: &[u8]) -> Result<Self, BadEvent> {
         let &[code, flags, high, low] = payload else {
             return Err(BadEvent::Length { bytes: payload.len() });
@@ -100,17 +100,17 @@ mod tests {
     fn payloads() {
         // The example of RFC 4733, section 5.1, and its last digit: 9 of 50 ms, 911 of 100 ms.
         let report =
-            Report::parse(&[9, 7, 0x01, 0x90]).map(|report| (report.digit.as_char(), report.end, report.duration));
+            EventReport::parse(&[9, 7, 0x01, 0x90]).map(|report| (report.digit.as_char(), report.end, report.duration));
         assert_eq!(report, Ok(('9', false, 400)));
         assert_eq!(
-            Report::parse(&[1, 0x80 | 20, 0x03, 0x20]).map(|report| (report.end, report.duration)),
+            EventReport::parse(&[1, 0x80 | 20, 0x03, 0x20]).map(|report| (report.end, report.duration)),
             Ok((true, 800))
         );
-        assert_eq!(Report::parse(&[]), Err(BadEvent::Length { bytes: 0 }));
-        assert_eq!(Report::parse(&[1, 2, 3, 4, 5]), Err(BadEvent::Length { bytes: 5 }));
-        assert_eq!(Report::parse(&[16, 0, 0, 0]), Err(BadEvent::NotAKey { code: 16 }));
-        let report = Report { digit: Digit(11), end: true, duration: 0x1234 };
+        assert_eq!(EventReport::parse(&[]), Err(BadEvent::Length { bytes: 0 }));
+        assert_eq!(EventReport::parse(&[1, 2, 3, 4, 5]), Err(BadEvent::Length { bytes: 5 }));
+        assert_eq!(EventReport::parse(&[16, 0, 0, 0]), Err(BadEvent::NotAKey { code: 16 }));
+        let report = EventReport { digit: Digit(11), end: true, duration: 0x1234 };
         assert_eq!(report.to_payload(), [11, 0x8A, 0x12, 0x34]);
-        assert_eq!(Report::parse(&report.to_payload()), Ok(report));
+        assert_eq!(EventReport::parse(&report.to_payload()), Ok(report));
     }
 }

@@ -7,7 +7,7 @@
 
 use super::{
     BadEvent, Digit, EVENT_CLOCK_HZ,
-    payload::{Report, millis},
+    payload::{EventReport, millis},
 };
 use crate::Time;
 use std::time::Duration;
@@ -47,14 +47,14 @@ pub struct ReceiverStatistics {
 #[derive(Clone, Copy, Debug)]
 pub struct Receiver {
     rtp_clock_hz: u32,
-    current: Option<Current>,
+    current: Option<ReceivedKey>,
     /// Beginning of the last event given.
     over: Option<u32>,
     statistics: ReceiverStatistics,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Current {
+struct ReceivedKey {
     digit: Digit,
     /// Of the first segment.
     began: u32,
@@ -66,7 +66,7 @@ struct Current {
     heard: Time,
 }
 
-impl Current {
+impl ReceivedKey {
     const fn duration_ms(&self) -> u32 {
         millis(self.before + self.duration as u32)
     }
@@ -90,7 +90,7 @@ impl Receiver {
         payload: &[u8],
         sink: &mut dyn FnMut(Pressed),
     ) -> Result<(), BadEvent> {
-        let report = Report::parse(payload).inspect_err(|_| self.statistics.bad += 1)?;
+        let report = EventReport::parse(payload).inspect_err(|_| self.statistics.bad += 1)?;
         self.statistics.packets += 1;
         self.poll(now, sink);
         let clock = self.rtp_clock_hz;
@@ -109,8 +109,9 @@ impl Receiver {
             Some(current) if is_behind(timestamp, current.timestamp, clock) => return Ok(()),
             _ => {
                 self.give_up(sink);
-                let Report { digit, duration, .. } = report;
-                self.current = Some(Current { digit, began: timestamp, timestamp, before: 0, duration, heard: now });
+                let EventReport { digit, duration, .. } = report;
+                self.current =
+                    Some(ReceivedKey { digit, began: timestamp, timestamp, before: 0, duration, heard: now });
             }
         }
         if report.end {
@@ -158,7 +159,7 @@ const fn is_behind(timestamp: u32, newer: u32, rtp_clock_hz: u32) -> bool {
 }
 
 /// Whether the report goes on where the current segment's duration ran out.
-fn is_segment(current: &Current, report: &Report, timestamp: u32, rtp_clock_hz: u32) -> bool {
+fn is_segment(current: &ReceivedKey, report: &EventReport, timestamp: u32, rtp_clock_hz: u32) -> bool {
     let per_unit = rtp_clock_hz / EVENT_CLOCK_HZ;
     let tolerance = rtp_clock_hz / 1_000 * SEGMENT_TOLERANCE_MS;
     let end = current.timestamp.wrapping_add(u32::from(u16::MAX) * per_unit);

@@ -7,7 +7,7 @@
 //! is ended by the next one, with the length it was to have. Its end is reported three times all the same, and the pause
 //! counts from the first of those.
 
-use super::{Digit, EVENT_CLOCK_HZ, UNITS_PER_MS, payload::Report};
+use super::{Digit, EVENT_CLOCK_HZ, UNITS_PER_MS, payload::EventReport};
 use crate::FRAME_MS;
 use std::collections::VecDeque;
 
@@ -24,7 +24,7 @@ const _: () = assert!(END_REPORTS as u64 * FRAME_MS <= PAUSE_MS);
 
 /// Why digits were not taken; none of them was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum KeysRefused {
     /// A character that is no key.
     #[error("{0:?} is no key")]
     NotAKey(char),
@@ -40,7 +40,7 @@ pub enum Refused {
 
 /// What to send in a slot instead of audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct KeyPacket {
     /// The event's payload.
     pub payload: [u8; 4],
     /// RTP timestamp: that of the slot the digit began in.
@@ -54,11 +54,11 @@ pub struct Outgoing {
 pub struct Sender {
     rtp_clock_hz: u32,
     waiting: VecDeque<Digit>,
-    current: Option<Current>,
+    current: Option<SendingKey>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Current {
+struct SendingKey {
     digit: Digit,
     timestamp: u32,
     reported: bool,
@@ -77,23 +77,23 @@ impl Sender {
     /// Takes digits to send after those that wait.
     ///
     /// # Errors
-    /// [`Refused`]; none is taken then.
-    pub fn push(&mut self, digits: &str) -> Result<(), Refused> {
+    /// [`KeysRefused`]; none is taken then.
+    pub fn push(&mut self, digits: &str) -> Result<(), KeysRefused> {
         if let Some(other) = digits.chars().find(|&key| Digit::from_char(key).is_none()) {
-            return Err(Refused::NotAKey(other));
+            return Err(KeysRefused::NotAKey(other));
         }
         let (waiting, offered) = (self.waiting.len(), digits.chars().count());
         if waiting + offered > MAX_DIGITS {
-            return Err(Refused::Full { waiting, offered });
+            return Err(KeysRefused::Full { waiting, offered });
         }
         self.waiting.extend(digits.chars().filter_map(Digit::from_char));
         Ok(())
     }
 
     /// Called once a slot with the slot's own timestamp. `None`: send audio.
-    pub fn next(&mut self, timestamp: u32) -> Option<Outgoing> {
+    pub fn next(&mut self, timestamp: u32) -> Option<KeyPacket> {
         if self.current.is_none_or(|current| self.is_over(&current, timestamp)) {
-            let begin = |digit| Current { digit, timestamp, reported: false, ended: None, end_reports: 0 };
+            let begin = |digit| SendingKey { digit, timestamp, reported: false, ended: None, end_reports: 0 };
             self.current = self.waiting.pop_front().map(begin);
         }
         let per_unit = self.rtp_clock_hz / EVENT_CLOCK_HZ;
@@ -107,9 +107,9 @@ impl Sender {
             current.ended.get_or_insert(timestamp);
             current.end_reports += 1;
         }
-        let report = Report { digit: current.digit, end, duration: elapsed.min(units(DIGIT_MS)) as u16 };
+        let report = EventReport { digit: current.digit, end, duration: elapsed.min(units(DIGIT_MS)) as u16 };
         let marker = !std::mem::replace(&mut current.reported, true);
-        Some(Outgoing { payload: report.to_payload(), timestamp: current.timestamp, marker })
+        Some(KeyPacket { payload: report.to_payload(), timestamp: current.timestamp, marker })
     }
 
     /// Whether nothing waits and no digit is under way.
@@ -119,7 +119,7 @@ impl Sender {
     }
 
     /// Its end was reported as often as needed, and the pause after it is over.
-    fn is_over(&self, current: &Current, timestamp: u32) -> bool {
+    fn is_over(&self, current: &SendingKey, timestamp: u32) -> bool {
         let pause = (FRAME_MS + PAUSE_MS) as u32 * (self.rtp_clock_hz / 1_000);
         let paused = |ended: u32| timestamp.wrapping_sub(ended) >= pause;
         current.end_reports == END_REPORTS && current.ended.is_some_and(paused)

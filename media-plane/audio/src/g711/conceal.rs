@@ -24,11 +24,11 @@ pub(super) struct Concealer {
     history: [i16; HISTORY],
     /// The period that is repeated, while something is missing.
     period: [i16; *PERIODS.end()],
-    state: State,
+    state: ConcealState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ConcealState {
     Hearing,
     /// `length` samples are repeated; `at` is the next of them. `step` is still to be smoothed over `smoothing` samples.
     Filling {
@@ -41,14 +41,14 @@ enum State {
 
 impl Default for Concealer {
     fn default() -> Self {
-        Self { history: [0; HISTORY], period: [0; *PERIODS.end()], state: State::Hearing }
+        Self { history: [0; HISTORY], period: [0; *PERIODS.end()], state: ConcealState::Hearing }
     }
 }
 
 impl Concealer {
     /// Takes audio heard; blends its beginning into what was made up before it.
     pub(super) fn heard(&mut self, pcm: &mut [i16]) {
-        if self.state != State::Hearing {
+        if self.state != ConcealState::Hearing {
             let mut made_up = [0; BLEND];
             let blend = pcm.len().min(BLEND);
             self.fill(&mut made_up[..blend]);
@@ -56,17 +56,17 @@ impl Concealer {
                 let weight = (index + 1) as f32 / (blend + 1) as f32;
                 *to = mix(*from, *to, weight);
             }
-            self.state = State::Hearing;
+            self.state = ConcealState::Hearing;
         }
         self.remember(pcm);
     }
 
     /// Fills in for audio that is missing.
     pub(super) fn fill(&mut self, out: &mut [i16]) {
-        if self.state == State::Hearing {
+        if self.state == ConcealState::Hearing {
             self.state = self.begin();
         }
-        let State::Filling { length, at, step, smoothing } = &mut self.state else { return };
+        let ConcealState::Filling { length, at, step, smoothing } = &mut self.state else { return };
         let whole = *length / 4;
         for to in out {
             let smoothed = if *smoothing > 0 { i32::from(*step) * *smoothing as i32 / (whole as i32 + 1) } else { 0 };
@@ -76,7 +76,7 @@ impl Concealer {
         }
     }
 
-    fn begin(&mut self) -> State {
+    fn begin(&mut self) -> ConcealState {
         let length = period(&self.history);
         self.period[..length].copy_from_slice(&self.history[HISTORY - length..]);
         // The last quarter goes over into what came one period before it, which leads to the beginning of the loop.
@@ -88,7 +88,7 @@ impl Concealer {
             *to = mix(*to, earlier, weight);
         }
         let step = self.history[HISTORY - 1].saturating_sub(self.history[HISTORY - length - 1]);
-        State::Filling { length, at: 0, step, smoothing: blend }
+        ConcealState::Filling { length, at: 0, step, smoothing: blend }
     }
 
     fn remember(&mut self, pcm: &[i16]) {

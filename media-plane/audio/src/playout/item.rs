@@ -3,7 +3,7 @@
 use super::{
     Cut, Heard, PlayoutSettings,
     blocks::{Blocks, Pool},
-    pace::{Delivery, Pace},
+    pace::{Delivery, ProviderPace},
 };
 use crate::{FRAME_SAMPLES, SAMPLE_RATE_HZ, Time};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) enum Readiness {
 }
 
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct PlayoutItem {
     pub(super) id: String,
     pub(super) finished: bool,
     pub(super) started: bool,
@@ -35,7 +35,7 @@ pub(super) struct Item {
     received: u64,
 }
 
-impl Item {
+impl PlayoutItem {
     pub(super) fn new(id: &str, ratio: usize) -> Self {
         Self {
             id: id.to_owned(),
@@ -60,7 +60,7 @@ impl Item {
         &mut self,
         now: Time,
         settings: &PlayoutSettings,
-        pace: &Pace,
+        pace: &ProviderPace,
         followed: bool,
     ) -> Readiness {
         let over = self.finished || followed;
@@ -81,7 +81,7 @@ impl Item {
     }
 
     /// Long enough held back for the provider's pace, or by the prefill while that is not known.
-    fn may_start(&self, now: Time, settings: &PlayoutSettings, pace: &Pace) -> bool {
+    fn may_start(&self, now: Time, settings: &PlayoutSettings, pace: &ProviderPace) -> bool {
         let prefill = settings.prefill_ms as usize * SAMPLE_RATE_HZ as usize / 1_000;
         let patience = Duration::from_millis(u64::from(settings.prefill_patience_ms));
         let waited = self.delivery.waited(now);

@@ -58,11 +58,11 @@ impl Delivery {
 
 /// What is known of the provider.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct ProviderPace {
     hold: Option<Duration>,
 }
 
-impl Pace {
+impl ProviderPace {
     /// `None` until anything is known.
     pub(super) const fn hold(&self) -> Option<Duration> {
         self.hold

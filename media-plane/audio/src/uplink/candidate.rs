@@ -11,7 +11,7 @@ const MAX_STEP_UNITS: u32 = RTP_CLOCK_HZ;
 
 /// How fast packets must come to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) enum RequiredPace {
     /// At any pace.
     Any,
     /// Not much faster than they play: not a burst of old ones.
@@ -33,7 +33,7 @@ impl Candidate {
     }
 
     /// Takes a packet that does not fit. True if it is to be followed.
-    pub(super) fn observe(&mut self, now: Time, sequence: u16, timestamp: u32, pace: Pace) -> bool {
+    pub(super) fn observe(&mut self, now: Time, sequence: u16, timestamp: u32, pace: RequiredPace) -> bool {
         let step = timestamp.wrapping_sub(self.timestamp);
         let follows = sequence == self.sequence.wrapping_add(1) && (1..=MAX_STEP_UNITS).contains(&step);
         if self.run > 0 && follows {
@@ -43,7 +43,7 @@ impl Candidate {
             (self.run, self.units, self.since) = (1, 0, now);
         }
         (self.sequence, self.timestamp) = (sequence, timestamp);
-        self.run >= CONSISTENT_PACKETS && (pace == Pace::Any || self.is_paced(now))
+        self.run >= CONSISTENT_PACKETS && (pace == RequiredPace::Any || self.is_paced(now))
     }
 
     fn is_paced(&self, now: Time) -> bool {

@@ -10,7 +10,7 @@ pub(super) const UNITS_PER_SAMPLE: u32 = RTP_CLOCK_HZ / SAMPLE_RATE_HZ;
 
 /// The mapping between the sender's time and ours.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+pub(super) struct SenderClock {
     /// RTP time of the next sample to forward.
     pub(super) next: u32,
     /// Audio is known to be missing before the next packet.
@@ -35,7 +35,7 @@ impl Newest {
     }
 }
 
-impl Clock {
+impl SenderClock {
     pub(super) fn pass(&mut self, samples: usize) {
         self.next = self.next.wrapping_add(samples as u32 * UNITS_PER_SAMPLE);
     }

@@ -18,7 +18,7 @@ const _: () = assert!(HISTORY > MAX_MISORDER as usize + MAX_GAP as usize);
 const FIRST_CYCLE: u64 = 1 << 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SequencePlace {
     /// Its turn is now or still to come.
     New(u64),
     /// Its turn is over without it.
@@ -30,7 +30,7 @@ pub(super) enum Place {
 }
 
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct SequenceOrder {
     /// Whose turn it is.
     next: u64,
     /// The first one; those before it were never expected.
@@ -41,13 +41,13 @@ pub(super) struct Order {
     came: [Option<Time>; HISTORY],
 }
 
-impl Default for Order {
+impl Default for SequenceOrder {
     fn default() -> Self {
         Self { next: FIRST_CYCLE, base: FIRST_CYCLE, highest: FIRST_CYCLE - 1, came: [None; HISTORY] }
     }
 }
 
-impl Order {
+impl SequenceOrder {
     /// A stream that begins with `sequence`. Returns its extended number, whose turn it is.
     pub(super) fn restart(&mut self, sequence: u16) -> u64 {
         let first = FIRST_CYCLE + u64::from(sequence);
@@ -59,18 +59,18 @@ impl Order {
         self.next
     }
 
-    pub(super) fn place(&self, sequence: u16) -> Place {
+    pub(super) fn place(&self, sequence: u16) -> SequencePlace {
         let distance = sequence.wrapping_sub(self.next as u16) as i16;
         if !(-MAX_MISORDER..MAX_DROPOUT).contains(&distance) {
-            return Place::Foreign;
+            return SequencePlace::Foreign;
         }
         let extended = self.next.wrapping_add_signed(i64::from(distance));
         if self.has_come(extended) {
-            Place::Duplicate
+            SequencePlace::Duplicate
         } else if distance < 0 {
-            Place::Old(extended)
+            SequencePlace::Old(extended)
         } else {
-            Place::New(extended)
+            SequencePlace::New(extended)
         }
     }
 
@@ -124,11 +124,11 @@ mod tests {
 
     #[test]
     fn places() {
-        let check = |first: u16, came: &[u16], sequence: u16, expect: fn(Place) -> bool| {
-            let mut order = Order::default();
+        let check = |first: u16, came: &[u16], sequence: u16, expect: fn(SequencePlace) -> bool| {
+            let mut order = SequenceOrder::default();
             order.restart(first);
             for &number in came {
-                let Place::New(extended) = order.place(number) else { panic!("{number} is not new") };
+                let SequencePlace::New(extended) = order.place(number) else { panic!("{number} is not new") };
                 order.mark(extended, Time::ZERO);
                 order.skip_to(extended);
                 order.advance();
@@ -136,23 +136,23 @@ mod tests {
             let place = order.place(sequence);
             assert!(expect(place), "{sequence} after {came:?} is {place:?}");
         };
-        check(7, &[], 7, |place| place == Place::New(FIRST_CYCLE + 7));
-        check(7, &[7], 7, |place| place == Place::Duplicate);
-        check(7, &[7, 9], 8, |place| place == Place::Old(FIRST_CYCLE + 8));
-        check(7, &[7], 6, |place| place == Place::Old(FIRST_CYCLE + 6));
-        check(7, &[7], 8 + 2_999, |place| matches!(place, Place::New(_)));
-        check(7, &[7], 8 + 3_000, |place| place == Place::Foreign);
-        check(500, &[500], 251, |place| matches!(place, Place::Old(_)));
-        check(500, &[500], 250, |place| place == Place::Foreign);
-        check(65_535, &[65_535], 0, |place| place == Place::New(2 * FIRST_CYCLE));
-        check(65_535, &[65_535, 0, 1], 65_535, |place| place == Place::Duplicate);
-        check(0, &[0, 1, 2], 65_535, |place| place == Place::Old(FIRST_CYCLE - 1));
-        check(0, &[0, 2_000], 1_950, |place| matches!(place, Place::Old(_)));
+        check(7, &[], 7, |place| place == SequencePlace::New(FIRST_CYCLE + 7));
+        check(7, &[7], 7, |place| place == SequencePlace::Duplicate);
+        check(7, &[7, 9], 8, |place| place == SequencePlace::Old(FIRST_CYCLE + 8));
+        check(7, &[7], 6, |place| place == SequencePlace::Old(FIRST_CYCLE + 6));
+        check(7, &[7], 8 + 2_999, |place| matches!(place, SequencePlace::New(_)));
+        check(7, &[7], 8 + 3_000, |place| place == SequencePlace::Foreign);
+        check(500, &[500], 251, |place| matches!(place, SequencePlace::Old(_)));
+        check(500, &[500], 250, |place| place == SequencePlace::Foreign);
+        check(65_535, &[65_535], 0, |place| place == SequencePlace::New(2 * FIRST_CYCLE));
+        check(65_535, &[65_535, 0, 1], 65_535, |place| place == SequencePlace::Duplicate);
+        check(0, &[0, 1, 2], 65_535, |place| place == SequencePlace::Old(FIRST_CYCLE - 1));
+        check(0, &[0, 2_000], 1_950, |place| matches!(place, SequencePlace::Old(_)));
     }
 
     #[test]
     fn remembers_who_overtook() {
-        let mut order = Order::default();
+        let mut order = SequenceOrder::default();
         let first = order.restart(65_534);
         for (number, at) in [(0, 0), (2, 20), (3, 40)] {
             order.mark(first + number, Time::from_millis(at));

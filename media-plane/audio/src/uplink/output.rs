@@ -13,7 +13,7 @@ const DELAY_SAMPLES: usize = DELAY_MS as usize * FRAME_SAMPLES / 20;
 const ZEROS: [i16; FRAME_SAMPLES] = [0; FRAME_SAMPLES];
 
 #[derive(Debug)]
-pub(super) enum Output {
+pub(super) enum UplinkOutput {
     /// At most this many samples at a time.
     Direct {
         frame: usize,
@@ -27,7 +27,7 @@ pub(super) struct Upsampled {
     runs: Runs,
 }
 
-impl Output {
+impl UplinkOutput {
     pub(super) const fn direct(ratio: usize) -> Self {
         Self::Direct { frame: FRAME_SAMPLES / ratio }
     }

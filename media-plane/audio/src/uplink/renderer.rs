@@ -3,7 +3,7 @@
 //!
 //! Does not know the time: it is told how much of what, in samples at 24 kHz. It decodes at the codec's own rate.
 
-use super::{FrameSource, Sink, output::Output};
+use super::{FrameSource, Sink, output::UplinkOutput};
 use crate::{
     FRAME_SAMPLES, SAMPLE_RATE_HZ,
     codec::{Codec, Decoder, Packet},
@@ -18,14 +18,14 @@ const FULL_CONCEALED_SAMPLES: usize = FRAME_SAMPLES;
 
 /// Samples forwarded, by source.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct RendererCounters {
     received: u64,
     recovered: u64,
     concealed: u64,
     silence: u64,
 }
 
-impl Counters {
+impl RendererCounters {
     pub(super) const fn received_ms(&self) -> u64 {
         millis(self.received)
     }
@@ -72,7 +72,7 @@ pub(super) const fn millis(samples: u64) -> u64 {
 #[derive(Debug)]
 pub(super) struct Renderer {
     decoder: Decoder,
-    output: Output,
+    output: UplinkOutput,
     /// 24 kHz samples for each of the codec's.
     ratio: usize,
     pcm: Box<[i16; MAX_PACKET_SAMPLES]>,
@@ -80,11 +80,11 @@ pub(super) struct Renderer {
     made_up: usize,
     /// Gain of what was forwarded last: received audio rises from it.
     gain: f32,
-    counters: Counters,
+    counters: RendererCounters,
 }
 
 impl Renderer {
-    pub(super) fn new(codec: Codec, output: Output) -> Result<Self, OpusError> {
+    pub(super) fn new(codec: Codec, output: UplinkOutput) -> Result<Self, OpusError> {
         Ok(Self {
             decoder: Decoder::new(codec)?,
             output,
@@ -93,11 +93,11 @@ impl Renderer {
             // There is nothing to conceal before the first packet.
             made_up: MAX_CONCEALED_SAMPLES,
             gain: 0.0,
-            counters: Counters::default(),
+            counters: RendererCounters::default(),
         })
     }
 
-    pub(super) const fn counters(&self) -> &Counters {
+    pub(super) const fn counters(&self) -> &RendererCounters {
         &self.counters
     }
 

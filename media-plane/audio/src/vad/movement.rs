@@ -5,7 +5,7 @@
 //! [`WINDOW_MS`]; how far they lie apart decides. Stretches next to something quiet are left out: there every sound
 //! changes its level.
 
-use super::ear::STEP_MS;
+use super::estimator::STEP_MS;
 
 /// How far back it looks, milliseconds.
 pub(super) const WINDOW_MS: u64 = 320;

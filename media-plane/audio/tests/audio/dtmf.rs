@@ -4,16 +4,16 @@ use crate::common::{Numbers, cases};
 use proptest::prelude::*;
 use voicebridge_audio::{
     Time,
-    dtmf::{BadEvent, Pressed, Receiver, Refused, Sender},
+    dtmf::{BadEvent, KeysRefused, Pressed, Receiver, Sender},
 };
 
 /// A receiver, and what it gave so far.
-struct Ear {
+struct Bench {
     receiver: Receiver,
     pressed: Vec<(char, u32)>,
 }
 
-impl Ear {
+impl Bench {
     fn new(rtp_clock_hz: u32) -> Self {
         Self { receiver: Receiver::new(rtp_clock_hz), pressed: Vec::new() }
     }
@@ -37,61 +37,61 @@ impl Ear {
 #[test]
 fn a_digit_is_given_once_with_its_duration() {
     // As WhatsApp sends it: timestamps at 48 kHz, durations at 8 kHz, the end three times.
-    let mut ear = Ear::new(48_000);
+    let mut bench = Bench::new(48_000);
     for (at_ms, duration) in [(0, 160), (20, 320), (40, 480), (60, 640)] {
-        ear.event(at_ms, 960_000, 5, false, duration);
-        assert_eq!(ear.pressed, []);
+        bench.event(at_ms, 960_000, 5, false, duration);
+        assert_eq!(bench.pressed, []);
     }
     for at_ms in [80, 100, 120] {
-        ear.event(at_ms, 960_000, 5, true, 800);
-        assert_eq!(ear.pressed, [('5', 100)]);
+        bench.event(at_ms, 960_000, 5, true, 800);
+        assert_eq!(bench.pressed, [('5', 100)]);
     }
-    ear.poll(10_000);
-    assert_eq!(ear.pressed, [('5', 100)]);
-    let statistics = ear.receiver.statistics();
+    bench.poll(10_000);
+    assert_eq!(bench.pressed, [('5', 100)]);
+    let statistics = bench.receiver.statistics();
     assert_eq!((statistics.digits, statistics.packets, statistics.bad, statistics.unended), (1, 7, 0, 0));
-    assert_eq!(ear.receiver.deadline(), None);
+    assert_eq!(bench.receiver.deadline(), None);
 }
 
 #[test]
 fn the_same_key_twice_is_two_digits() {
-    let mut ear = Ear::new(48_000);
-    ear.event(0, u32::MAX - 500, 7, false, 160);
-    ear.event(80, u32::MAX - 500, 7, true, 800);
-    ear.event(200, 9_100, 7, false, 160);
-    ear.event(280, 9_100, 7, true, 800);
+    let mut bench = Bench::new(48_000);
+    bench.event(0, u32::MAX - 500, 7, false, 160);
+    bench.event(80, u32::MAX - 500, 7, true, 800);
+    bench.event(200, 9_100, 7, false, 160);
+    bench.event(280, 9_100, 7, true, 800);
     // Late copies of either, and of one before both.
-    ear.event(300, u32::MAX - 500, 7, true, 800);
-    ear.event(310, 9_100, 7, true, 800);
-    ear.event(320, u32::MAX - 50_000, 3, true, 800);
-    assert_eq!(ear.pressed, [('7', 100), ('7', 100)], "across the wrap of the timestamp");
+    bench.event(300, u32::MAX - 500, 7, true, 800);
+    bench.event(310, 9_100, 7, true, 800);
+    bench.event(320, u32::MAX - 50_000, 3, true, 800);
+    assert_eq!(bench.pressed, [('7', 100), ('7', 100)], "across the wrap of the timestamp");
 }
 
 #[test]
 fn one_report_is_enough() {
-    let check = |feed: fn(&mut Ear), expect: &[(char, u32)]| {
-        let mut ear = Ear::new(48_000);
-        feed(&mut ear);
-        assert_eq!(ear.pressed, expect);
+    let check = |feed: fn(&mut Bench), expect: &[(char, u32)]| {
+        let mut bench = Bench::new(48_000);
+        feed(&mut bench);
+        assert_eq!(bench.pressed, expect);
     };
-    check(|ear| ear.event(0, 1_000, 11, true, 800), &[('#', 100)]);
+    check(|bench| bench.event(0, 1_000, 11, true, 800), &[('#', 100)]);
     check(
-        |ear| {
-            ear.event(0, 1_000, 1, false, 320);
-            assert_eq!(ear.receiver.deadline(), Some(Time::from_millis(200)));
-            ear.poll(199);
-            assert_eq!(ear.pressed, []);
-            ear.poll(200);
+        |bench| {
+            bench.event(0, 1_000, 1, false, 320);
+            assert_eq!(bench.receiver.deadline(), Some(Time::from_millis(200)));
+            bench.poll(199);
+            assert_eq!(bench.pressed, []);
+            bench.poll(200);
             // It does go on after all: late, and not another digit.
-            ear.event(210, 1_000, 1, true, 800);
-            assert_eq!(ear.receiver.statistics().unended, 1);
+            bench.event(210, 1_000, 1, true, 800);
+            assert_eq!(bench.receiver.statistics().unended, 1);
         },
         &[('1', 40)],
     );
     check(
-        |ear| {
-            ear.event(0, 1_000, 1, false, 320);
-            ear.event(150, 9_000, 2, true, 480);
+        |bench| {
+            bench.event(0, 1_000, 1, false, 320);
+            bench.event(150, 9_000, 2, true, 480);
         },
         &[('1', 40), ('2', 60)],
     );
@@ -99,41 +99,41 @@ fn one_report_is_enough() {
 
 #[test]
 fn reordered_reports_do_not_shorten_a_digit() {
-    let mut ear = Ear::new(8_000);
-    ear.event(0, 5_000, 4, false, 480);
-    ear.event(5, 5_000, 4, false, 160);
-    ear.event(10, 5_000, 4, false, 640);
-    ear.event(100, 5_000, 4, true, 640);
+    let mut bench = Bench::new(8_000);
+    bench.event(0, 5_000, 4, false, 480);
+    bench.event(5, 5_000, 4, false, 160);
+    bench.event(10, 5_000, 4, false, 640);
+    bench.event(100, 5_000, 4, true, 640);
     // The next digit's first report overtakes the last end of this one.
-    ear.event(200, 6_600, 9, false, 160);
-    ear.event(201, 5_000, 4, true, 640);
-    ear.event(220, 6_600, 9, true, 320);
-    assert_eq!(ear.pressed, [('4', 80), ('9', 40)]);
+    bench.event(200, 6_600, 9, false, 160);
+    bench.event(201, 5_000, 4, true, 640);
+    bench.event(220, 6_600, 9, true, 320);
+    assert_eq!(bench.pressed, [('4', 80), ('9', 40)]);
 }
 
 #[test]
 fn a_long_press_in_segments_is_one_digit() {
-    let mut ear = Ear::new(48_000);
+    let mut bench = Bench::new(48_000);
     let segment = 0xFFFF * 6;
     let first = u32::MAX - 20_000u32;
     for step in 1..=409u16 {
-        ear.event(u64::from(step) * 20, first, 0, false, step * 160);
+        bench.event(u64::from(step) * 20, first, 0, false, step * 160);
     }
-    ear.event(8_200, first, 0, false, u16::MAX);
+    bench.event(8_200, first, 0, false, u16::MAX);
     for step in 1..=39u16 {
-        ear.event(8_200 + u64::from(step) * 20, first.wrapping_add(segment), 0, false, step * 160);
+        bench.event(8_200 + u64::from(step) * 20, first.wrapping_add(segment), 0, false, step * 160);
     }
-    ear.event(9_000, first.wrapping_add(segment), 0, true, 6_400);
-    ear.event(9_020, first.wrapping_add(segment), 0, true, 6_400);
-    assert_eq!(ear.pressed, [('0', 8_991)]);
+    bench.event(9_000, first.wrapping_add(segment), 0, true, 6_400);
+    bench.event(9_020, first.wrapping_add(segment), 0, true, 6_400);
+    assert_eq!(bench.pressed, [('0', 8_991)]);
 }
 
 #[test]
 fn another_clock_is_followed() {
-    let mut ear = Ear::new(48_000);
-    ear.event(0, 3_000_000_000, 1, true, 800);
-    ear.event(5_000, 1_000_000_000, 2, true, 800);
-    assert_eq!(ear.pressed, [('1', 100), ('2', 100)]);
+    let mut bench = Bench::new(48_000);
+    bench.event(0, 3_000_000_000, 1, true, 800);
+    bench.event(5_000, 1_000_000_000, 2, true, 800);
+    assert_eq!(bench.pressed, [('1', 100), ('2', 100)]);
 }
 
 #[test]
@@ -201,10 +201,10 @@ fn slots_that_were_never_sent_are_part_of_a_digits_length() {
 #[test]
 fn what_cannot_be_sent_is_refused_whole() {
     let mut sender = Sender::new(48_000);
-    assert_eq!(sender.push("12x"), Err(Refused::NotAKey('x')));
+    assert_eq!(sender.push("12x"), Err(KeysRefused::NotAKey('x')));
     assert!(sender.is_idle());
     sender.push(&"1".repeat(60)).unwrap();
-    assert_eq!(sender.push("12345"), Err(Refused::Full { waiting: 60, offered: 5 }));
+    assert_eq!(sender.push("12345"), Err(KeysRefused::Full { waiting: 60, offered: 5 }));
     sender.push("").unwrap();
     sender.clear();
     assert!(sender.is_idle());
@@ -234,13 +234,13 @@ proptest! {
             }
         }
         arrivals.sort_by_key(|(at_ms, _)| *at_ms);
-        let mut ear = Ear::new(clock);
+        let mut bench = Bench::new(clock);
         for (at_ms, packet) in arrivals {
-            ear.report(at_ms, packet.timestamp, packet.payload);
+            bench.report(at_ms, packet.timestamp, packet.payload);
         }
-        let given: String = ear.pressed.iter().map(|(digit, _)| *digit).collect();
+        let given: String = bench.pressed.iter().map(|(digit, _)| *digit).collect();
         prop_assert_eq!(given, digits);
-        prop_assert!(ear.pressed.iter().all(|&(_, duration_ms)| (20..=100).contains(&duration_ms)));
+        prop_assert!(bench.pressed.iter().all(|&(_, duration_ms)| (20..=100).contains(&duration_ms)));
     }
 
     #[test]

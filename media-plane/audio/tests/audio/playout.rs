@@ -9,7 +9,7 @@ use std::{
 };
 use voicebridge_audio::{
     FRAME_SAMPLES, Time,
-    playout::{Cut, Heard, MAX_ITEMS, Playout, PlayoutSettings, QueueFull, Slot},
+    playout::{Cut, Heard, MAX_ITEMS, Playout, PlayoutSettings, PlayoutSlot, QueueFull},
 };
 
 /// Playout with the clock that drives it.
@@ -47,11 +47,11 @@ fn playout() -> Driven {
 }
 
 /// A slot, and the 20 ms until the next.
-fn tick(playout: &mut Driven) -> (Slot, [i16; FRAME_SAMPLES]) {
+fn tick(playout: &mut Driven) -> (PlayoutSlot, [i16; FRAME_SAMPLES]) {
     let mut out = [77; FRAME_SAMPLES];
     let slot = playout.playout.next_frame(playout.now, &mut out);
     playout.now += Duration::from_millis(20);
-    if slot != Slot::Frame {
+    if slot != PlayoutSlot::Frame {
         assert_eq!(out, [0; FRAME_SAMPLES], "{slot:?} is silence");
     }
     (slot, out)
@@ -65,26 +65,26 @@ fn cut(item: &str, heard_samples: u64, received_samples: u64) -> Cut {
 fn a_reply_plays_from_its_prefill_to_its_end() {
     let mut playout = playout();
     assert!(playout.is_idle());
-    assert_eq!(tick(&mut playout).0, Slot::Idle);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle);
     playout.push("a", &[1_000; 1_439]).unwrap();
-    assert_eq!(tick(&mut playout).0, Slot::Idle, "60 ms are not there yet");
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle, "60 ms are not there yet");
     assert!(!playout.is_idle());
     playout.push("a", &[1_000; 101]).unwrap();
     for _ in 0..3 {
-        assert_eq!(tick(&mut playout), (Slot::Frame, [1_000; FRAME_SAMPLES]));
+        assert_eq!(tick(&mut playout), (PlayoutSlot::Frame, [1_000; FRAME_SAMPLES]));
     }
     playout.finish("a");
     let heard = Heard { heard_samples: 1_440, received_samples: 1_540, finished: true };
     assert_eq!(playout.heard("a"), Some(heard));
     assert_eq!(playout.take_completed(), []);
     let (slot, frame) = tick(&mut playout);
-    assert_eq!(slot, Slot::Frame);
+    assert_eq!(slot, PlayoutSlot::Frame);
     assert_eq!((&frame[..100], &frame[100..]), (&[1_000; 100][..], &[0; 380][..]), "padded");
     assert_eq!(playout.take_completed(), [cut("a", 1_540, 1_540)]);
     assert_eq!(playout.take_completed(), []);
     assert_eq!(playout.heard("a"), Some(Heard { heard_samples: 1_540, ..heard }));
     assert!(playout.is_idle());
-    assert_eq!(tick(&mut playout).0, Slot::Idle);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle);
     assert_eq!(playout.statistics().played_samples, 1_540);
     assert_eq!(playout.statistics().underruns, 0);
 }
@@ -93,9 +93,9 @@ fn a_reply_plays_from_its_prefill_to_its_end() {
 fn a_finished_reply_does_not_wait_for_its_prefill() {
     let mut playout = playout();
     playout.push("a", &[5; 100]).unwrap();
-    assert_eq!(tick(&mut playout).0, Slot::Idle);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle);
     playout.finish("a");
-    assert_eq!(tick(&mut playout).0, Slot::Frame);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Frame);
     assert!(playout.is_idle());
 }
 
@@ -104,15 +104,15 @@ fn a_slow_reply_starts_after_a_bounded_wait() {
     let mut playout = playout();
     playout.push("a", &[5; 480]).unwrap();
     for waited in 0..10 {
-        assert_eq!(tick(&mut playout).0, Slot::Idle, "after {} ms", waited * 20);
+        assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle, "after {} ms", waited * 20);
     }
-    assert_eq!(tick(&mut playout).0, Slot::Frame);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Frame);
 
     playout.flush();
-    while tick(&mut playout).0 == Slot::Frame {}
+    while tick(&mut playout).0 == PlayoutSlot::Frame {}
     playout.push("b", &[5; 479]).unwrap();
     for _ in 0..100 {
-        assert_eq!(tick(&mut playout).0, Slot::Idle, "less than a frame is never begun");
+        assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle, "less than a frame is never begun");
     }
     assert_eq!(playout.statistics().underruns, 0);
 }
@@ -124,22 +124,22 @@ fn items_play_in_order_and_never_share_a_frame() {
     playout.push("b", &[2; 500]).unwrap();
     playout.push("a", &[1; 40]).unwrap();
     assert_eq!(playout.current(), Some("a"));
-    let mut check = |expect: Slot, value: i16, count: usize| {
+    let mut check = |expect: PlayoutSlot, value: i16, count: usize| {
         let (slot, frame) = tick(&mut playout);
         assert_eq!(slot, expect);
         assert!(
             frame[..count].iter().all(|&sample| sample == value) && frame[count..].iter().all(|&sample| sample == 0)
         );
     };
-    check(Slot::Frame, 1, 480);
+    check(PlayoutSlot::Frame, 1, 480);
     // That b has begun to arrive says that a is over.
-    check(Slot::Frame, 1, 60);
-    check(Slot::Idle, 0, 0);
+    check(PlayoutSlot::Frame, 1, 60);
+    check(PlayoutSlot::Idle, 0, 0);
     assert_eq!(playout.take_completed(), [cut("a", 540, 540)]);
     assert_eq!(playout.current(), Some("b"));
     playout.finish("b");
-    assert_eq!(tick(&mut playout), (Slot::Frame, [2; FRAME_SAMPLES]));
-    assert_eq!(tick(&mut playout).0, Slot::Frame);
+    assert_eq!(tick(&mut playout), (PlayoutSlot::Frame, [2; FRAME_SAMPLES]));
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Frame);
     assert_eq!(playout.take_completed(), [cut("b", 500, 500)]);
 }
 
@@ -148,7 +148,7 @@ fn an_item_finished_when_all_of_it_was_played_is_completed_at_once() {
     let mut playout = playout();
     playout.push("a", &[1; 1_440]).unwrap();
     for _ in 0..3 {
-        assert_eq!(tick(&mut playout).0, Slot::Frame);
+        assert_eq!(tick(&mut playout).0, PlayoutSlot::Frame);
     }
     assert!(!playout.is_idle(), "more may come");
     playout.finish("a");
@@ -168,20 +168,20 @@ fn an_underrun_is_counted_once_and_leaves_no_wait() {
         tick(&mut playout);
     }
     let (slot, fade) = tick(&mut playout);
-    assert_eq!(slot, Slot::Frame, "what was playing fades out");
+    assert_eq!(slot, PlayoutSlot::Frame, "what was playing fades out");
     assert!(fade[0] > 7_900 && fade[..120].windows(2).all(|pair| pair[1] <= pair[0]) && fade[119..] == [0; 361]);
     for _ in 0..5 {
-        assert_eq!(tick(&mut playout).0, Slot::Underrun);
+        assert_eq!(tick(&mut playout).0, PlayoutSlot::Underrun);
     }
     assert_eq!(playout.statistics().underruns, 1);
     assert_eq!(playout.heard("a").unwrap().heard_samples, 1_440, "the remainder of less than a frame is kept");
     playout.push("a", &[8_000; 800]).unwrap();
     let (slot, rise) = tick(&mut playout);
-    assert_eq!(slot, Slot::Frame, "at once, without a new prefill");
+    assert_eq!(slot, PlayoutSlot::Frame, "at once, without a new prefill");
     assert!(rise[0] < 100 && rise[..120].windows(2).all(|pair| pair[1] >= pair[0]) && rise[120..] == [8_000; 360]);
-    assert_eq!(tick(&mut playout), (Slot::Frame, [8_000; FRAME_SAMPLES]));
+    assert_eq!(tick(&mut playout), (PlayoutSlot::Frame, [8_000; FRAME_SAMPLES]));
     assert_eq!(playout.heard("a").unwrap().heard_samples, 2_400);
-    assert_eq!(tick(&mut playout).0, Slot::Frame);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Frame);
     assert_eq!(playout.statistics().underruns, 2);
 }
 
@@ -196,16 +196,16 @@ fn an_interruption_stops_at_once_without_a_click() {
     assert_eq!(playout.flush(), [cut("a", 1_920, 4_800), cut("b", 0, 480)]);
     assert!(!playout.is_idle(), "the fade is still to be sent");
     let (slot, fade) = tick(&mut playout);
-    assert_eq!(slot, Slot::Frame);
+    assert_eq!(slot, PlayoutSlot::Frame);
     assert!(fade.windows(2).all(|pair| pair[1] <= pair[0]), "no step down to the fade or within");
     assert!(fade[0] > 7_900 && fade[119..] == [0; 361], "over within 5 ms");
     assert!(playout.is_idle());
-    assert_eq!(tick(&mut playout).0, Slot::Idle);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle);
     assert_eq!(playout.heard("a").unwrap().heard_samples, 1_920, "the fade counts as not heard");
     assert_eq!(playout.heard("b"), Some(Heard { heard_samples: 0, received_samples: 480, finished: true }));
     assert_eq!(playout.take_completed(), [], "cut is not completed");
     assert_eq!(playout.flush(), [], "nothing was queued");
-    assert_eq!(tick(&mut playout).0, Slot::Idle, "and nothing fades twice");
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle, "and nothing fades twice");
 }
 
 #[test]
@@ -221,11 +221,11 @@ fn a_pause_loses_and_repeats_nothing_and_does_not_click() {
     playout.pause();
     playout.pause();
     let (slot, fade) = tick(&mut playout);
-    assert_eq!(slot, Slot::Frame);
+    assert_eq!(slot, PlayoutSlot::Frame);
     assert!(fade[0] > 8_000 && fade[120..] == [0; 360], "fades within 5 ms");
     assert!(fade.windows(2).all(|pair| pair[1] <= pair[0] && pair[0] - pair[1] < 100), "evenly");
     for _ in 0..20 {
-        assert_eq!(tick(&mut playout).0, Slot::Idle);
+        assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle);
         assert!(!playout.is_idle());
     }
     assert_eq!(playout.heard("a").unwrap().heard_samples, 2 * FRAME_SAMPLES as u64);
@@ -251,9 +251,9 @@ fn what_is_flushed_in_a_pause_ends_where_the_pause_began() {
     tick(&mut playout);
     tick(&mut playout);
     assert_eq!(playout.flush(), [cut("a", 480, 4_800)]);
-    assert_eq!(tick(&mut playout).0, Slot::Idle, "faded out already");
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle, "faded out already");
     playout.push("b", &[9_000; 4_800]).unwrap();
-    assert_eq!(tick(&mut playout), (Slot::Frame, [9_000; FRAME_SAMPLES]), "no pause is left, nor a fade");
+    assert_eq!(tick(&mut playout), (PlayoutSlot::Frame, [9_000; FRAME_SAMPLES]), "no pause is left, nor a fade");
 }
 
 #[test]
@@ -265,16 +265,16 @@ fn a_reply_after_an_interruption_starts_on_its_own() {
     playout.push("b", &[-8_000; 1_440]).unwrap();
     let (_, fade) = tick(&mut playout);
     assert!(fade.iter().all(|&sample| sample >= 0), "the fade has its frame for itself");
-    assert_eq!(tick(&mut playout), (Slot::Frame, [-8_000; FRAME_SAMPLES]));
+    assert_eq!(tick(&mut playout), (PlayoutSlot::Frame, [-8_000; FRAME_SAMPLES]));
 }
 
 #[test]
 fn what_was_not_playing_needs_no_fade() {
     let mut playout = playout();
     playout.push("a", &[8_000; 1_000]).unwrap();
-    assert_eq!(tick(&mut playout).0, Slot::Idle);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle);
     assert_eq!(playout.flush(), [cut("a", 0, 1_000)]);
-    assert_eq!(tick(&mut playout).0, Slot::Idle);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Idle);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn full_queues_refuse_and_keep_what_they_have() {
     assert_eq!(playout.heard("b"), None, "a refused push leaves no item");
     assert_eq!(playout.statistics().refused, 2);
     playout.finish("a");
-    assert_eq!(tick(&mut playout).0, Slot::Frame);
+    assert_eq!(tick(&mut playout).0, PlayoutSlot::Frame);
     playout.push("b", &[1; 480]).unwrap();
 
     let mut playout = self::playout();
@@ -307,7 +307,7 @@ fn the_past_is_forgotten_in_bounds() {
         let item = index.to_string();
         playout.push(&item, &[1; 10]).unwrap();
         playout.finish(&item);
-        assert_eq!(tick(&mut playout).0, Slot::Frame);
+        assert_eq!(tick(&mut playout).0, PlayoutSlot::Frame);
     }
     assert_eq!(playout.heard("900"), None);
     assert!(playout.heard("999").is_some());
@@ -369,14 +369,14 @@ proptest! {
                     let taken = after.played_samples - before.played_samples;
                     played += taken;
                     prop_assert!(taken <= FRAME_SAMPLES as u64);
-                    prop_assert!(slot == Slot::Frame || taken == 0);
+                    prop_assert!(slot == PlayoutSlot::Frame || taken == 0);
                     if taken > 0 {
                         // One value in the steady part, zero behind the end: never two items.
                         let steady = &frame[..taken as usize];
                         let last = steady[steady.len() - 1];
                         prop_assert!(steady.iter().all(|&sample| sample.abs() <= last.abs() || taken <= 120));
                         prop_assert!(frame[taken as usize..].iter().all(|&sample| sample == 0));
-                    } else if slot == Slot::Frame {
+                    } else if slot == PlayoutSlot::Frame {
                         prop_assert!(fading || after.underruns > before.underruns, "a frame without audio is a fade");
                     }
                     fading = false;

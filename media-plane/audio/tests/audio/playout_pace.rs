@@ -3,7 +3,7 @@
 use crate::common::Numbers;
 use voicebridge_audio::{
     FRAME_SAMPLES, Time,
-    playout::{Playout, PlayoutSettings, Slot},
+    playout::{Playout, PlayoutSettings, PlayoutSlot},
 };
 
 const FRAME_MS: u64 = 20;
@@ -35,7 +35,7 @@ fn reply_at(playout: &mut Playout, phase_ms: u64, name: &str, chunks: &[(u64, u6
                 playout.finish(name);
             }
         }
-        if now_ms % FRAME_MS == phase_ms && playout.next_frame(at(now_ms), &mut out) == Slot::Frame {
+        if now_ms % FRAME_MS == phase_ms && playout.next_frame(at(now_ms), &mut out) == PlayoutSlot::Frame {
             first_frame.get_or_insert(now_ms);
         }
         if playout.is_idle() && chunks.peek().is_none() {
@@ -161,7 +161,7 @@ fn memory_follows_what_is_queued() {
     assert!((queued..queued + 20_000).contains(&playout.held_bytes()), "{} bytes", playout.held_bytes());
     let mut out = [0; FRAME_SAMPLES];
     for played_s in 1..=60 {
-        (0..50).for_each(|_| assert_eq!(playout.next_frame(Time::ZERO, &mut out), Slot::Frame));
+        (0..50).for_each(|_| assert_eq!(playout.next_frame(Time::ZERO, &mut out), PlayoutSlot::Frame));
         let left = queued - played_s * 48_000;
         assert!(playout.held_bytes() <= left + 330_000, "{} bytes with {left} queued", playout.held_bytes());
     }

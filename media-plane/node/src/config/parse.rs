@@ -22,7 +22,7 @@ const OPENAI_URL: &str = "wss://api.openai.com/v1/realtime";
 
 /// What is wrong so far. A wrong value is replaced by something harmless, so that the others are checked too.
 #[derive(Debug, Default)]
-pub(super) struct Errors(Vec<ConfigError>);
+pub(super) struct ConfigMistakes(Vec<ConfigError>);
 
 /// The OpenAI settings as given.
 pub(super) struct OpenAiRaw {
@@ -38,7 +38,7 @@ pub(super) fn text(value: Option<String>) -> Option<String> {
     value.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-impl Errors {
+impl ConfigMistakes {
     pub(super) fn add(&mut self, variable: &'static str, rule: impl Into<String>) {
         self.0.push(ConfigError { variable, rule: rule.into() });
     }

@@ -18,7 +18,7 @@ use super::status::of_argument;
 use crate::{
     entry::Entry,
     journal::Record,
-    node::{Report, Start},
+    node::{NodeReport, Start},
     sessions::Held,
 };
 
@@ -178,9 +178,9 @@ pub(super) fn termination(termination: &Termination) -> types::Termination {
 
 pub(super) fn session(held: &Held) -> media::Session {
     let Entry { session_id, call_id, started_at, journal, .. } = &*held.entry;
-    let picture = held.entry.picture();
+    let snapshot = held.entry.snapshot();
     let ended = held.entry.termination();
-    let state = match picture.state {
+    let state = match snapshot.state {
         _ if ended.is_some() => types::SessionState::Ended,
         State::Answered => types::SessionState::Answered,
         State::Connecting => types::SessionState::Connecting,
@@ -192,15 +192,15 @@ pub(super) fn session(held: &Held) -> media::Session {
         session_id: session_id.clone(),
         call_id: call_id.clone(),
         state: state.into(),
-        stage: stage_out(picture.stage).into(),
+        stage: stage_out(snapshot.stage).into(),
         started_at: Some(timestamp(*started_at)),
         last_sequence: journal.last_sequence(),
-        statistics: Some(statistics(&picture.statistics)),
+        statistics: Some(statistics(&snapshot.statistics)),
         termination: ended.as_ref().map(termination),
     }
 }
 
-pub(crate) fn node_report(report: Report) -> media::Node {
+pub(crate) fn node_report(report: NodeReport) -> media::Node {
     media::Node {
         node_id: report.node_id,
         region: report.region,
@@ -217,7 +217,7 @@ pub(crate) fn node_report(report: Report) -> media::Node {
 }
 
 /// An event as this node's subscribers get it.
-pub(super) fn event(entry: &Entry, record: &Record, node: &Report) -> types::Event {
+pub(super) fn event(entry: &Entry, record: &Record, node: &NodeReport) -> types::Event {
     types::Event {
         call_id: entry.call_id.clone(),
         session_id: entry.session_id.clone(),

@@ -6,16 +6,16 @@ use voicebridge_telemetry::status::{invalid_argument, status};
 use crate::{
     journal::Gone,
     node::{RequestError, StartError},
-    sessions::Refused,
+    sessions::SlotRefused,
     udp::PortError,
 };
 
 pub(super) fn of_start(error: &StartError) -> Status {
     match error {
-        StartError::Refused(Refused::Full(_)) | StartError::Port(PortError::Exhausted) => {
+        StartError::SlotRefused(SlotRefused::Full(_)) | StartError::Port(PortError::Exhausted) => {
             status(Code::ResourceExhausted, "NODE_FULL", format!("{error}; try another node"), &[])
         }
-        StartError::Refused(Refused::Draining) => {
+        StartError::SlotRefused(SlotRefused::Draining) => {
             status(Code::Unavailable, "NODE_DRAINING", format!("{error}; try another node"), &[])
         }
         StartError::NoThread(_) => {

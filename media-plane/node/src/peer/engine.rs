@@ -29,11 +29,11 @@ use rtc::{crypto::RTCCryptoProvider, rtcp, rtp};
 use voicebridge_session::RtpOut;
 
 use super::{
-    Local, Output, Peer, PeerError, Place, Received, Remote,
+    LocalIdentity, LocalMedia, Peer, PeerError, PeerOutput, Received, Remote,
     flight::Flight,
     reports::{Reports, Timestamp},
     same_family,
-    source::{Source, Verdict},
+    source::{Admission, Source},
 };
 
 use compound::Then;
@@ -57,9 +57,9 @@ pub struct Engine {
     crypto: Arc<dyn RTCCryptoProvider>,
     identity: Identity,
     remote: Remote,
-    local: Local,
-    place: Place,
-    phase: Phase,
+    local: LocalIdentity,
+    place: LocalMedia,
+    phase: EnginePhase,
     ice: Ice,
     dtls: Dtls,
     /// Once DTLS has given the keys.
@@ -77,11 +77,11 @@ pub struct Engine {
     reports: Reports,
     /// When the far end was last said to be alive.
     alive_said: Option<Instant>,
-    outputs: VecDeque<Output>,
+    outputs: VecDeque<PeerOutput>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum EnginePhase {
     Held,
     Connecting,
     Connected,
@@ -99,7 +99,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`PeerError::Refused`] when ICE or DTLS take neither the offer's facts nor ours; the source says why.
-    pub fn accept(now: Instant, remote: &Remote, place: Place) -> Result<Self, PeerError> {
+    pub fn accept(now: Instant, remote: &Remote, place: LocalMedia) -> Result<Self, PeerError> {
         Offered::new(place)?.apply_answer(now, remote)
     }
 
@@ -107,7 +107,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`PeerError::Refused`] when no certificate can be made; the source says why.
-    pub fn offer(place: Place) -> Result<Offered, PeerError> {
+    pub fn offer(place: LocalMedia) -> Result<Offered, PeerError> {
         Offered::new(place)
     }
 
@@ -132,7 +132,7 @@ impl Engine {
                 self.broken(now, &format!("DTLS: {error}"));
             }
             while let Some((to, bytes)) = self.ice.poll_transmit(now) {
-                self.outputs.push_back(Output::Transmit { to, bytes });
+                self.outputs.push_back(PeerOutput::Transmit { to, bytes });
             }
             self.send_dtls(now);
             if !said_something {
@@ -141,10 +141,10 @@ impl Engine {
         }
         self.report(now);
         for (to, bytes) in self.flight.due(now) {
-            self.outputs.push_back(Output::Transmit { to: *to, bytes: bytes.clone() });
+            self.outputs.push_back(PeerOutput::Transmit { to: *to, bytes: bytes.clone() });
         }
-        if self.phase == Phase::Connecting && self.connect_by.is_some_and(|by| by <= now) {
-            self.finish(Output::Failed(format!("not connected within {} s", self.place.connect_within.as_secs())));
+        if self.phase == EnginePhase::Connecting && self.connect_by.is_some_and(|by| by <= now) {
+            self.finish(PeerOutput::Failed(format!("not connected within {} s", self.place.connect_within.as_secs())));
         }
     }
 
@@ -167,18 +167,18 @@ impl Engine {
 
     fn on_dtls(&mut self, now: Instant, bytes: &[u8]) {
         match self.dtls.read(now, bytes) {
-            Ok(Some(DtlsEvent::Connected(keys))) if self.phase == Phase::Connecting => {
+            Ok(Some(DtlsEvent::Connected(keys))) if self.phase == EnginePhase::Connecting => {
                 match Srtp::new(self.crypto.clone(), *keys) {
                     Ok(srtp) => {
                         self.srtp = Some(srtp);
-                        self.phase = Phase::Connected;
+                        self.phase = EnginePhase::Connected;
                         self.flight.settle();
-                        self.outputs.push_back(Output::Connected);
+                        self.outputs.push_back(PeerOutput::Connected);
                     }
                     Err(error) => self.broken(now, &format!("SRTP: {error}")),
                 }
             }
-            Ok(Some(DtlsEvent::Closed)) if self.phase == Phase::Connected => self.finish(Output::Closed),
+            Ok(Some(DtlsEvent::Closed)) if self.phase == EnginePhase::Connected => self.finish(PeerOutput::Closed),
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "DTLS datagram not usable"),
         }
@@ -189,18 +189,18 @@ impl Engine {
         while let Some(bytes) = self.dtls.poll_transmit() {
             let Some(to) = self.selected else { continue };
             self.flight.sent(now, to, &bytes);
-            self.outputs.push_back(Output::Transmit { to, bytes });
+            self.outputs.push_back(PeerOutput::Transmit { to, bytes });
         }
     }
 
     /// ICE or DTLS gave up: for good once connected, else for this attempt.
     fn broken(&mut self, now: Instant, why: &str) {
-        if self.phase != Phase::Connecting {
-            return self.finish(Output::Failed(why.to_owned()));
+        if self.phase != EnginePhase::Connecting {
+            return self.finish(PeerOutput::Failed(why.to_owned()));
         }
         tracing::debug!(why, "connecting from the beginning");
         if let Err(error) = self.begin_again(now) {
-            self.finish(Output::Failed(format!("{why}, and no second attempt: {error}")));
+            self.finish(PeerOutput::Failed(format!("{why}, and no second attempt: {error}")));
         }
     }
 
@@ -224,14 +224,14 @@ impl Engine {
                     self.reported(now, &compound);
                     self.alive(now);
                 }
-                Err(_) => self.outputs.push_back(Output::Discarded),
+                Err(_) => self.outputs.push_back(PeerOutput::Discarded),
             }
             return None;
         }
         match srtp.read_rtp(datagram) {
             Ok(packet) => self.received(now, packet),
             Err(_) => {
-                self.outputs.push_back(Output::Discarded);
+                self.outputs.push_back(PeerOutput::Discarded);
                 None
             }
         }
@@ -242,15 +242,15 @@ impl Engine {
         let agreed =
             header.payload_type == self.remote.payload_type || Some(header.payload_type) == self.remote.telephone_event;
         let media = agreed && !packet.payload.is_empty();
-        let verdict = self.source.hear(now, header.ssrc, header.sequence_number, header.timestamp, media);
-        let (sequence, timestamp) = match verdict {
-            Verdict::Take { sequence, timestamp } => (sequence, timestamp),
-            Verdict::TakeOver { sequence, timestamp } => {
-                self.outputs.push_back(Output::SourceChanged);
+        let admission = self.source.admit(now, header.ssrc, header.sequence_number, header.timestamp, media);
+        let (sequence, timestamp) = match admission {
+            Admission::Take { sequence, timestamp } => (sequence, timestamp),
+            Admission::TakeOver { sequence, timestamp } => {
+                self.outputs.push_back(PeerOutput::SourceChanged);
                 (sequence, timestamp)
             }
-            Verdict::Discard => {
-                self.outputs.push_back(Output::Discarded);
+            Admission::Discard => {
+                self.outputs.push_back(PeerOutput::Discarded);
                 return None;
             }
         };
@@ -268,20 +268,20 @@ impl Engine {
     /// Something came that only the far end can have sent.
     fn alive(&mut self, now: Instant) {
         let due = self.alive_said.is_none_or(|said| said + ALIVE_EVERY <= now);
-        if due && self.phase == Phase::Connected {
+        if due && self.phase == EnginePhase::Connected {
             self.alive_said = Some(now);
-            self.outputs.push_back(Output::Alive);
+            self.outputs.push_back(PeerOutput::Alive);
         }
     }
 
     fn reported(&mut self, now: Instant, compound: &[Box<dyn rtcp::Packet>]) {
         let outputs = &mut self.outputs;
-        compound::read(now, compound, &mut self.reports, |report| outputs.push_back(Output::Report(report)));
+        compound::read(now, compound, &mut self.reports, |report| outputs.push_back(PeerOutput::Report(report)));
     }
 
     /// Sends a report if it is time.
     fn report(&mut self, now: Instant) {
-        if self.phase == Phase::Connected
+        if self.phase == EnginePhase::Connected
             && let Some(report) = self.reports.due(now)
         {
             self.write_rtcp(&compound::packets(&report, self.place.ssrc, self.place.cname, Then::GoOn));
@@ -291,14 +291,14 @@ impl Engine {
     fn write_rtcp(&mut self, compound: &[Box<dyn rtcp::Packet>]) {
         let (Some(srtp), Some(to)) = (&mut self.srtp, self.selected) else { return };
         match srtp.write_rtcp(compound) {
-            Ok(bytes) => self.outputs.push_back(Output::Transmit { to, bytes }),
+            Ok(bytes) => self.outputs.push_back(PeerOutput::Transmit { to, bytes }),
             Err(error) => tracing::debug!(%error, "report not sent"),
         }
     }
 
-    fn finish(&mut self, last: Output) {
-        if self.phase != Phase::Over {
-            self.phase = Phase::Over;
+    fn finish(&mut self, last: PeerOutput) {
+        if self.phase != EnginePhase::Over {
+            self.phase = EnginePhase::Over;
             self.flight.settle();
             self.outputs.push_back(last);
         }
@@ -306,28 +306,30 @@ impl Engine {
 }
 
 impl Peer for Engine {
-    fn local(&self) -> &Local {
+    fn local(&self) -> &LocalIdentity {
         &self.local
     }
 
     fn start(&mut self, now: Instant) {
-        if self.phase != Phase::Held {
+        if self.phase != EnginePhase::Held {
             return;
         }
-        self.phase = Phase::Connecting;
+        self.phase = EnginePhase::Connecting;
         self.connect_by = Some(now + self.place.connect_within);
         self.dirty = true;
         if let Err(error) = self.connect(now) {
-            self.finish(Output::Failed(error.to_string()));
+            self.finish(PeerOutput::Failed(error.to_string()));
         }
     }
 
     fn datagram(&mut self, now: Instant, bytes: &[u8], from: SocketAddr) -> Option<Received> {
-        if matches!(self.phase, Phase::Held | Phase::Over) || !same_family(from.ip(), self.place.announced.ip()) {
+        if matches!(self.phase, EnginePhase::Held | EnginePhase::Over)
+            || !same_family(from.ip(), self.place.announced.ip())
+        {
             return None;
         }
-        match Kind::of(bytes)? {
-            Kind::Stun => {
+        match DatagramKind::of(bytes)? {
+            DatagramKind::Stun => {
                 if self.ice.read(now, bytes, from) {
                     self.alive(now);
                 }
@@ -335,29 +337,29 @@ impl Peer for Engine {
                 None
             }
             // A handshake is not authenticated until it is over: nobody but the far end of the pair may speak in it.
-            Kind::Dtls if self.selected == Some(from) => {
+            DatagramKind::Dtls if self.selected == Some(from) => {
                 self.on_dtls(now, bytes);
                 self.dirty = true;
                 None
             }
             // A far end that speaks first does so as soon as it was nominated, which may be before we know that it was.
-            Kind::Dtls if self.selected.is_none() && self.ice.has_answered(from) => {
+            DatagramKind::Dtls if self.selected.is_none() && self.ice.has_answered(from) => {
                 if self.early.len() < MAX_EARLY {
                     self.early.push((from, bytes.to_vec()));
                 }
                 None
             }
-            Kind::Media if self.phase == Phase::Connected => self.media(now, bytes),
-            Kind::Unknown if self.phase == Phase::Connected => {
-                self.outputs.push_back(Output::Discarded);
+            DatagramKind::Media if self.phase == EnginePhase::Connected => self.media(now, bytes),
+            DatagramKind::Unknown if self.phase == EnginePhase::Connected => {
+                self.outputs.push_back(PeerOutput::Discarded);
                 None
             }
-            Kind::Dtls | Kind::Media | Kind::Unknown => None,
+            DatagramKind::Dtls | DatagramKind::Media | DatagramKind::Unknown => None,
         }
     }
 
     fn write_rtp(&mut self, now: Instant, packet: RtpOut<'_>) -> Result<(SocketAddr, Bytes), PeerError> {
-        let (Some(srtp), Some(to), Phase::Connected) = (&mut self.srtp, self.selected, self.phase) else {
+        let (Some(srtp), Some(to), EnginePhase::Connected) = (&mut self.srtp, self.selected, self.phase) else {
             return Err(PeerError::NotConnected);
         };
         let bytes = srtp.write_rtp(self.place.ssrc, packet).map_err(refused("packet"))?;
@@ -369,8 +371,8 @@ impl Peer for Engine {
         Ok((to, bytes))
     }
 
-    fn poll(&mut self, now: Instant) -> Option<Output> {
-        if self.phase == Phase::Held {
+    fn poll(&mut self, now: Instant) -> Option<PeerOutput> {
+        if self.phase == EnginePhase::Held {
             return None;
         }
         if let Some(output) = self.outputs.pop_front() {
@@ -385,33 +387,35 @@ impl Peer for Engine {
 
     fn deadline(&mut self) -> Option<Instant> {
         let parts = match self.phase {
-            Phase::Held | Phase::Over => return None,
-            Phase::Connecting => [self.ice.deadline(), self.dtls.deadline(), self.flight.deadline(), self.connect_by],
-            Phase::Connected => [self.ice.deadline(), self.dtls.deadline(), self.reports.deadline(), None],
+            EnginePhase::Held | EnginePhase::Over => return None,
+            EnginePhase::Connecting => {
+                [self.ice.deadline(), self.dtls.deadline(), self.flight.deadline(), self.connect_by]
+            }
+            EnginePhase::Connected => [self.ice.deadline(), self.dtls.deadline(), self.reports.deadline(), None],
         };
         parts.into_iter().flatten().min()
     }
 
     fn close(&mut self, now: Instant) {
-        if self.phase == Phase::Connected
+        if self.phase == EnginePhase::Connected
             && let Some(report) = self.reports.last(now)
         {
             self.write_rtcp(&compound::packets(&report, self.place.ssrc, self.place.cname, Then::Bye));
         }
-        if matches!(self.phase, Phase::Connecting | Phase::Connected) {
+        if matches!(self.phase, EnginePhase::Connecting | EnginePhase::Connected) {
             if let Err(error) = self.dtls.close(now) {
                 tracing::debug!(%error, "closing the transport");
             }
             self.flight.settle();
             self.send_dtls(now);
         }
-        self.phase = Phase::Over;
+        self.phase = EnginePhase::Over;
     }
 }
 
 /// What a datagram is, by its first byte (RFC 7983, section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum DatagramKind {
     Stun,
     Dtls,
     /// SRTP or SRTCP.
@@ -419,7 +423,7 @@ enum Kind {
     Unknown,
 }
 
-impl Kind {
+impl DatagramKind {
     /// `None` for an empty one.
     fn of(datagram: &[u8]) -> Option<Self> {
         Some(match datagram.first()? {

@@ -1,6 +1,6 @@
 //! Which addresses of an offer our connectivity checks may go to: whoever makes an offer may name any address.
 //!
-//! Flow: an address has a [`Class`]; by default only those on the public internet are checked, and those of the class our
+//! Flow: an address has a [`AddressClass`]; by default only those on the public internet are checked, and those of the class our
 //! own media address has, because then the node is where such addresses mean something.
 //!
 //! It does not count checks; see `engine/checks`. An address that a caller's own check came from needs no permission here.
@@ -35,10 +35,10 @@ impl Reach {
         if address.is_ipv4() != self.ours.is_ipv4() {
             return false;
         }
-        match (Class::of(address), self.policy) {
-            (Class::Nobodys, _) => false,
-            (Class::Public, _) | (_, CandidatePolicy::Any) => true,
-            (class, CandidatePolicy::Auto) => class == Class::of(self.ours),
+        match (AddressClass::of(address), self.policy) {
+            (AddressClass::Nobodys, _) => false,
+            (AddressClass::Public, _) | (_, CandidatePolicy::Any) => true,
+            (class, CandidatePolicy::Auto) => class == AddressClass::of(self.ours),
             (_, CandidatePolicy::Public) => false,
         }
     }
@@ -46,7 +46,7 @@ impl Reach {
 
 /// What an address is good for (the special-purpose registries of RFC 6890).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+enum AddressClass {
     Public,
     Loopback,
     /// Of a private network: also shared (RFC 6598), unique local, site-local, and for benchmarks.
@@ -59,7 +59,7 @@ enum Class {
     Nobodys,
 }
 
-impl Class {
+impl AddressClass {
     fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::of_v4(address),

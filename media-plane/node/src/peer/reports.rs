@@ -61,7 +61,7 @@ pub(super) enum Timestamp {
 
 /// One report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Report {
+pub(super) struct RtcpReport {
     /// About our stream; none when nothing was sent lately, which makes it a receiver report.
     pub(super) sender: Option<SenderInfo>,
     /// About the caller's stream, if something came of it since the last report.
@@ -159,14 +159,14 @@ impl Reports {
     }
 
     /// The next report, if it is time.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Report> {
+    pub(super) fn due(&mut self, now: Instant) -> Option<RtcpReport> {
         self.next.filter(|next| *next <= now)?;
         self.next = Some(now + self.interval());
         Some(self.report(now))
     }
 
     /// The last report, with which a goodbye is sent; none if nothing was ever sent (RFC 3550, section 6.3.7).
-    pub(super) fn last(&mut self, now: Instant) -> Option<Report> {
+    pub(super) fn last(&mut self, now: Instant) -> Option<RtcpReport> {
         self.next.take()?;
         Some(self.report(now))
     }
@@ -176,7 +176,7 @@ impl Reports {
         self.next
     }
 
-    fn report(&mut self, now: Instant) -> Report {
+    fn report(&mut self, now: Instant) -> RtcpReport {
         let [lately, before] = self.spoke;
         self.spoke = [false, lately];
         let ntp = self.ntp(now);
@@ -185,7 +185,7 @@ impl Reports {
             let rtp = timestamp.wrapping_add(units(now.saturating_duration_since(at), self.clock_hz));
             Some(SenderInfo { ntp, rtp, packets, octets })
         });
-        Report { sender, reception: self.stream.as_mut().and_then(|stream| stream.report(now)) }
+        RtcpReport { sender, reception: self.stream.as_mut().and_then(|stream| stream.report(now)) }
     }
 
     fn interval(&mut self) -> Duration {

@@ -16,11 +16,11 @@ pub(super) const QUIET: Duration = Duration::from_millis(60);
 #[derive(Debug)]
 pub(super) struct Source {
     clock_hz: u32,
-    current: Option<Current>,
+    current: Option<CurrentSource>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Current {
+struct CurrentSource {
     ssrc: u32,
     /// Added to its numbers.
     sequence_shift: u16,
@@ -33,7 +33,7 @@ struct Current {
 
 /// What to do with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Admission {
     /// Take it under these numbers.
     Take { sequence: u16, timestamp: u32 },
     /// Take it; its source has just replaced the one before.
@@ -50,7 +50,7 @@ impl Source {
 
     /// A packet came. Only one that is `media`, of a payload type that was agreed to and not empty, may begin or take over
     /// the stream.
-    pub(super) fn hear(&mut self, now: Instant, ssrc: u32, sequence: u16, timestamp: u32, media: bool) -> Verdict {
+    pub(super) fn admit(&mut self, now: Instant, ssrc: u32, sequence: u16, timestamp: u32, media: bool) -> Admission {
         match &mut self.current {
             Some(current) if current.ssrc == ssrc => {
                 let sequence = sequence.wrapping_add(current.sequence_shift);
@@ -59,22 +59,22 @@ impl Source {
                 if sequence.wrapping_sub(current.sequence) < 1 << 15 {
                     (current.sequence, current.timestamp) = (sequence, timestamp);
                 }
-                Verdict::Take { sequence, timestamp }
+                Admission::Take { sequence, timestamp }
             }
-            _ if !media => Verdict::Discard,
+            _ if !media => Admission::Discard,
             None => {
                 self.current =
-                    Some(Current { ssrc, sequence_shift: 0, timestamp_shift: 0, sequence, timestamp, at: now });
-                Verdict::Take { sequence, timestamp }
+                    Some(CurrentSource { ssrc, sequence_shift: 0, timestamp_shift: 0, sequence, timestamp, at: now });
+                Admission::Take { sequence, timestamp }
             }
             Some(before) => {
                 let quiet = now.saturating_duration_since(before.at);
                 if quiet < QUIET {
-                    return Verdict::Discard;
+                    return Admission::Discard;
                 }
                 let missed = quiet.as_micros() * u128::from(self.clock_hz) / 1_000_000;
                 let out = (before.sequence.wrapping_add(1), before.timestamp.wrapping_add(missed as u32));
-                self.current = Some(Current {
+                self.current = Some(CurrentSource {
                     ssrc,
                     sequence_shift: out.0.wrapping_sub(sequence),
                     timestamp_shift: out.1.wrapping_sub(timestamp),
@@ -82,7 +82,7 @@ impl Source {
                     timestamp: out.1,
                     at: now,
                 });
-                Verdict::TakeOver { sequence: out.0, timestamp: out.1 }
+                Admission::TakeOver { sequence: out.0, timestamp: out.1 }
             }
         }
     }
@@ -100,12 +100,12 @@ mod tests {
     fn the_first_source_keeps_its_numbers_and_is_kept_while_it_speaks() {
         let start = Instant::now();
         let mut source = Source::new(48_000);
-        assert_eq!(source.hear(start, 9, 500, 7, false), Verdict::Discard, "of no payload type we know");
+        assert_eq!(source.admit(start, 9, 500, 7, false), Admission::Discard, "of no payload type we know");
         for step in 0..10_u32 {
             let now = start + ms(20) * step;
             let (sequence, timestamp) = (65_530_u16.wrapping_add(step as u16), step * 960);
-            assert_eq!(source.hear(now, 1, sequence, timestamp, true), Verdict::Take { sequence, timestamp });
-            assert_eq!(source.hear(now + ms(10), 2, 1, 1, true), Verdict::Discard);
+            assert_eq!(source.admit(now, 1, sequence, timestamp, true), Admission::Take { sequence, timestamp });
+            assert_eq!(source.admit(now + ms(10), 2, 1, 1, true), Admission::Discard);
         }
     }
 
@@ -113,19 +113,19 @@ mod tests {
     fn another_source_goes_on_where_the_quiet_one_ended() {
         let start = Instant::now();
         let mut source = Source::new(48_000);
-        source.hear(start, 1, 65_535, 48_000, true);
+        source.admit(start, 1, 65_535, 48_000, true);
         // A late packet is not the end of the stream.
-        source.hear(start, 1, 65_530, 43_200, true);
-        assert_eq!(source.hear(start + QUIET - ms(1), 2, 7_000, 5, true), Verdict::Discard);
-        assert_eq!(source.hear(start + ms(100), 2, 7_001, 965, false), Verdict::Discard);
-        let verdict = source.hear(start + ms(100), 2, 7_002, 1_925, true);
-        assert_eq!(verdict, Verdict::TakeOver { sequence: 0, timestamp: 52_800 });
-        let verdict = source.hear(start + ms(120), 2, 7_003, 2_885, true);
-        assert_eq!(verdict, Verdict::Take { sequence: 1, timestamp: 53_760 });
+        source.admit(start, 1, 65_530, 43_200, true);
+        assert_eq!(source.admit(start + QUIET - ms(1), 2, 7_000, 5, true), Admission::Discard);
+        assert_eq!(source.admit(start + ms(100), 2, 7_001, 965, false), Admission::Discard);
+        let admission = source.admit(start + ms(100), 2, 7_002, 1_925, true);
+        assert_eq!(admission, Admission::TakeOver { sequence: 0, timestamp: 52_800 });
+        let admission = source.admit(start + ms(120), 2, 7_003, 2_885, true);
+        assert_eq!(admission, Admission::Take { sequence: 1, timestamp: 53_760 });
         // What is left of the old one.
-        assert_eq!(source.hear(start + ms(121), 1, 0, 48_960, true), Verdict::Discard);
+        assert_eq!(source.admit(start + ms(121), 1, 0, 48_960, true), Admission::Discard);
         // Back again.
-        let verdict = source.hear(start + ms(220), 1, 5, 60_000, true);
-        assert_eq!(verdict, Verdict::TakeOver { sequence: 2, timestamp: 58_560 });
+        let admission = source.admit(start + ms(220), 1, 5, 60_000, true);
+        assert_eq!(admission, Admission::TakeOver { sequence: 2, timestamp: 58_560 });
     }
 }

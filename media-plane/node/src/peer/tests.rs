@@ -47,7 +47,7 @@ struct World {
     lose: Lose,
     /// Everything that left us: when and what.
     left: Vec<(Duration, Bytes)>,
-    outputs: Vec<Output>,
+    outputs: Vec<PeerOutput>,
     received: Vec<Received>,
     /// The offer names others' addresses.
     elsewhere: bool,
@@ -79,7 +79,7 @@ impl World {
         remote.telephone_event = Some(126);
         assert_eq!((remote.codec, remote.payload_type), (codec, payload_type));
         tweak(&mut remote);
-        let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
+        let place = LocalMedia { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
         let peer = Engine::accept(now, &remote, place).unwrap();
         caller.answer(now, &answer(&offer, encoding, payload_type, peer.local()));
         Self::of(now, peer, caller)
@@ -89,7 +89,7 @@ impl World {
     fn called(kind: Kind) -> (Self, sdp::Negotiated) {
         let now = Instant::now();
         let connect_within = Duration::from_secs(10);
-        let place = Place { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
+        let place = LocalMedia { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
         let offered = Engine::offer(place).unwrap();
         let local = offered.local();
         let offer = sdp::offer(&sdp::Local {
@@ -150,7 +150,7 @@ impl World {
 
     fn drain(&mut self) {
         while let Some(output) = self.peer.poll(self.now) {
-            if let Output::Transmit { to, bytes } = output {
+            if let PeerOutput::Transmit { to, bytes } = output {
                 self.transmit(to, bytes);
             } else {
                 self.outputs.push(output);
@@ -186,7 +186,7 @@ impl World {
 
     fn run_until_connected(&mut self, limit: Duration) -> Duration {
         let began = self.now;
-        while !self.outputs.contains(&Output::Connected) {
+        while !self.outputs.contains(&PeerOutput::Connected) {
             assert!(self.now - began < limit, "not connected after {limit:?}: {:?}", self.outputs);
             self.run(Duration::from_millis(1));
         }
@@ -195,7 +195,7 @@ impl World {
 }
 
 /// What the node sends as answer, in short.
-fn answer(offer: &str, encoding: &str, payload_type: u8, local: &Local) -> String {
+fn answer(offer: &str, encoding: &str, payload_type: u8, local: &LocalIdentity) -> String {
     let mid = attribute(offer, "mid").unwrap();
     format!(
         "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {mid}\r\n\
@@ -298,7 +298,7 @@ fn client_hellos_are_repeated_until_the_time_to_connect_is_over() {
         world.run(limit - Duration::from_millis(10));
         assert!(world.outputs.is_empty(), "{:?}", world.outputs);
         world.run(Duration::from_secs(5));
-        assert!(matches!(&world.outputs[..], [Output::Failed(_)]), "{:?}", world.outputs);
+        assert!(matches!(&world.outputs[..], [PeerOutput::Failed(_)]), "{:?}", world.outputs);
         let sent: Vec<Duration> = world.left.iter().filter(|(_, b)| is_client_hello(b)).map(|(at, _)| *at).collect();
         let longest = sent.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         // A new attempt needs its ICE check first.
@@ -388,8 +388,8 @@ fn reports_are_compound_and_sent_only_once_media_flows() {
     let ahead = last.rtp_time.wrapping_sub(last.packet_count * 960) as i32;
     assert!(ahead.abs() <= 960, "{ahead}: NTP and RTP name one moment");
     assert!(last.reports[0].total_lost >= 15 && last.reports[0].last_sender_report != 0, "{last:?}");
-    let seen: Vec<_> = world.outputs.iter().filter(|output| matches!(output, Output::Report(_))).collect();
-    let Some(Output::Report(seen)) = seen.last() else { panic!("the caller's reports are told") };
+    let seen: Vec<_> = world.outputs.iter().filter(|output| matches!(output, PeerOutput::Report(_))).collect();
+    let Some(PeerOutput::Report(seen)) = seen.last() else { panic!("the caller's reports are told") };
     assert_eq!(seen.fraction_lost, 0);
     assert!(seen.round_trip_ms.is_some_and(|ms| (15..=30).contains(&ms)), "{seen:?}");
 }
@@ -400,11 +400,11 @@ fn a_caller_that_goes_on_under_another_ssrc_is_heard() {
     world.peer.start(world.now);
     world.run_until_connected(Duration::from_secs(2));
     talk(&mut world, CALLER_SSRC, 0, 100);
-    let discarded = |world: &World| world.outputs.iter().filter(|output| **output == Output::Discarded).count();
+    let discarded = |world: &World| world.outputs.iter().filter(|output| **output == PeerOutput::Discarded).count();
     assert_eq!(discarded(&world), 0);
     talk(&mut world, OTHER_SSRC, 20_000, 100);
     assert!((1..=3).contains(&discarded(&world)), "{} packets until the first one is quiet", discarded(&world));
-    assert!(world.outputs.contains(&Output::SourceChanged));
+    assert!(world.outputs.contains(&PeerOutput::SourceChanged));
     let received = &world.received;
     assert!(received.len() >= 175, "{} packets", received.len());
     let last = received.last().unwrap();
@@ -426,11 +426,11 @@ fn a_second_source_beside_the_first_is_discarded() {
         world.run(Duration::from_millis(15));
     }
     world.run(Duration::from_millis(20));
-    let count = |wanted: fn(&Output) -> bool| world.outputs.iter().filter(|output| wanted(output)).count();
-    assert_eq!(count(|output| *output == Output::Discarded), 50);
+    let count = |wanted: fn(&PeerOutput) -> bool| world.outputs.iter().filter(|output| wanted(output)).count();
+    assert_eq!(count(|output| *output == PeerOutput::Discarded), 50);
     assert_eq!(world.received.iter().filter(|received| received.ssrc == CALLER_SSRC).count(), 50);
     assert_eq!(world.received.len(), 50);
-    assert_eq!(count(|output| *output == Output::SourceChanged), 0);
+    assert_eq!(count(|output| *output == PeerOutput::SourceChanged), 0);
 }
 
 #[test]
@@ -472,7 +472,7 @@ fn goodbye_of_the_far_side_is_noticed() {
     world.run(Duration::from_millis(50));
     world.caller.hang_up(world.now);
     world.run(Duration::from_millis(50));
-    assert_eq!(world.outputs.last(), Some(&Output::Closed), "{:?}", world.outputs);
+    assert_eq!(world.outputs.last(), Some(&PeerOutput::Closed), "{:?}", world.outputs);
 }
 
 #[test]
@@ -494,7 +494,7 @@ fn wrong_fingerprint_never_connects() {
     });
     world.peer.start(world.now);
     world.run(Duration::from_secs(12));
-    assert!(!world.outputs.contains(&Output::Connected));
+    assert!(!world.outputs.contains(&PeerOutput::Connected));
 }
 
 #[test]
@@ -556,7 +556,7 @@ fn a_far_end_that_sends_no_media_is_said_to_be_alive_and_one_that_is_gone_is_not
     let mut world = World::new(Kind::Browser, |_| {});
     world.peer.start(world.now);
     world.run_until_connected(Duration::from_secs(3));
-    let alive = |world: &World| world.outputs.iter().filter(|output| **output == Output::Alive).count();
+    let alive = |world: &World| world.outputs.iter().filter(|output| **output == PeerOutput::Alive).count();
     let before = alive(&world);
     world.run(Duration::from_secs(20));
     assert!((9..=21).contains(&(alive(&world) - before)), "{} in 20 s", alive(&world) - before);

@@ -14,7 +14,7 @@ use voicebridge_session::{
 use super::{Arrival, Closed, incoming::Incoming, outgoing::Outgoing, socket};
 use crate::waker::{CallWaker, ThreadWaker};
 
-/// Connections of a session that are open at a time.
+/// ProviderSockets of a session that are open at a time.
 const MAX_CONNECTIONS: usize = 3;
 
 /// Where connections go, and how they are to be treated.
@@ -30,17 +30,17 @@ pub struct Target {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Connections {
+pub struct ProviderSockets {
     /// None for a provider in process.
     target: Option<(Target, Handle)>,
-    open: Vec<Connection>,
-    /// Connections that could not be tried.
+    open: Vec<ProviderSocket>,
+    /// ProviderSockets that could not be tried.
     refused: Vec<ConnectionId>,
     waker: CallWaker,
 }
 
 #[derive(Debug)]
-struct Connection {
+struct ProviderSocket {
     id: ConnectionId,
     outgoing: Outgoing,
     incoming: Incoming,
@@ -48,7 +48,7 @@ struct Connection {
     closing: bool,
 }
 
-impl Connections {
+impl ProviderSockets {
     /// For a provider in process.
     #[must_use]
     pub fn none() -> Self {
@@ -71,7 +71,7 @@ impl Connections {
             Some((target, runtime)) if self.open.len() < MAX_CONNECTIONS => {
                 let _inside = runtime.enter();
                 let (outgoing, incoming) = socket::open(target.clone(), self.waker.clone());
-                self.open.push(Connection { id, outgoing, incoming, closing: false });
+                self.open.push(ProviderSocket { id, outgoing, incoming, closing: false });
             }
             _ => {
                 self.refused.push(id);
@@ -138,7 +138,7 @@ impl Connections {
     }
 }
 
-impl Connection {
+impl ProviderSocket {
     fn is_over(&self) -> bool {
         self.closing && self.incoming.is_over()
     }

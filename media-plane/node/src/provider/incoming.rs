@@ -26,18 +26,18 @@ pub(super) const MAX_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Incoming {
     queue: Consumer<Arrival>,
-    shared: Arc<Shared>,
+    shared: Arc<IncomingShared>,
 }
 
 /// The socket's end.
 #[derive(Debug)]
 pub(super) struct IncomingSender {
     queue: Producer<Arrival>,
-    shared: Arc<Shared>,
+    shared: Arc<IncomingShared>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct IncomingShared {
     bytes: AtomicUsize,
     /// Woken when something was taken.
     room: AtomicWaker,
@@ -46,7 +46,7 @@ struct Shared {
 /// Both ends.
 pub(super) fn incoming() -> (IncomingSender, Incoming) {
     let (producer, consumer) = RingBuffer::new(MAX_MESSAGES);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(IncomingShared::default());
     (IncomingSender { queue: producer, shared: shared.clone() }, Incoming { queue: consumer, shared })
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Liveness {
 
 /// What is to be done about a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum SocketDue {
     Ping,
     /// It gave no sign of life for this long.
     Dead(Duration),
@@ -74,14 +74,14 @@ impl Liveness {
     }
 
     /// What is due; a ping counts as sent.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
+    pub(super) fn due(&mut self, now: Instant) -> Option<SocketDue> {
         self.policy?;
         if self.dead_at().is_some_and(|dead_at| dead_at <= now) {
-            return Some(Due::Dead(now - self.heard));
+            return Some(SocketDue::Dead(now - self.heard));
         }
         (self.ping_at <= now).then(|| {
             self.ping_at = now + self.every();
-            Due::Ping
+            SocketDue::Ping
         })
     }
 
@@ -123,8 +123,8 @@ mod tests {
                 continue;
             }
             match liveness.due(now) {
-                Some(Due::Ping) => pings.push(ms),
-                Some(Due::Dead(_)) => return (pings, Some(ms)),
+                Some(SocketDue::Ping) => pings.push(ms),
+                Some(SocketDue::Dead(_)) => return (pings, Some(ms)),
                 None => panic!("a deadline without anything due at {ms} ms"),
             }
         }

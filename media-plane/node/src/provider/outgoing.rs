@@ -37,34 +37,34 @@ pub(super) const MAX_CONTROL_BYTES: usize = 4 * 1024 * 1024;
 /// The session's end.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    ring: Producer<Entry>,
+    ring: Producer<QueuedMessage>,
     buffer: Buffer,
-    shared: Arc<Shared>,
+    shared: Arc<OutgoingShared>,
 }
 
 /// A message on its way.
 #[derive(Debug)]
-struct Entry {
-    class: Class,
-    kind: Kind,
+struct QueuedMessage {
+    class: MessageClass,
+    kind: FrameKind,
     bytes: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+enum MessageClass {
     Audio,
     Control,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FrameKind {
     Text,
     Binary,
 }
 
 /// What both ends look at.
 #[derive(Debug, Default)]
-struct Shared {
+struct OutgoingShared {
     /// Control messages not yet sent, and their bytes.
     control: AtomicUsize,
     control_bytes: AtomicUsize,
@@ -79,7 +79,7 @@ struct Shared {
 /// How the session is done with the socket; only ever grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-enum Ending {
+enum CloseState {
     Open,
     /// What waits is still sent.
     Closed,
@@ -92,7 +92,7 @@ enum Ending {
 /// Both ends.
 pub(super) fn outgoing() -> (Outgoing, OutgoingReceiver) {
     let (producer, consumer) = RingBuffer::new(MAX_AUDIO + MAX_CONTROL);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(OutgoingShared::default());
     let outgoing = Outgoing { ring: producer, buffer: Buffer::default(), shared: shared.clone() };
     (outgoing, OutgoingReceiver::new(consumer, shared))
 }
@@ -100,7 +100,7 @@ pub(super) fn outgoing() -> (Outgoing, OutgoingReceiver) {
 impl Outgoing {
     /// Queues a message that must arrive; ignored after [`Outgoing::close`].
     pub(super) fn send_control(&mut self, frame: Frame<'_>) {
-        if self.shared.ending() != Ending::Open {
+        if self.shared.ending() != CloseState::Open {
             return;
         }
         let size = bytes_of(frame).len();
@@ -108,23 +108,23 @@ impl Outgoing {
             (self.shared.control.load(Ordering::Acquire), self.shared.control_bytes.load(Ordering::Acquire));
         let fits = waiting < MAX_CONTROL && (waiting == 0 || waiting_bytes + size <= MAX_CONTROL_BYTES);
         if !fits || self.ring.is_full() {
-            return self.shared.end(Ending::Stuck);
+            return self.shared.end(CloseState::Stuck);
         }
         self.shared.control.fetch_add(1, Ordering::AcqRel);
         self.shared.control_bytes.fetch_add(size, Ordering::AcqRel);
-        self.push(Class::Control, frame);
+        self.push(MessageClass::Control, frame);
     }
 
     /// Queues a piece of the caller's voice; ignored after [`Outgoing::close`].
     pub(super) fn send_audio(&mut self, frame: Frame<'_>) {
-        if self.shared.ending() != Ending::Open {
+        if self.shared.ending() != CloseState::Open {
             return;
         }
         if self.ring.is_full() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.push(Class::Audio, frame);
+        self.push(MessageClass::Audio, frame);
     }
 
     /// How closely the socket is to be watched.
@@ -135,7 +135,7 @@ impl Outgoing {
 
     /// Closes the socket once everything queued is sent.
     pub(super) fn close(&self) {
-        self.shared.end(Ending::Closed);
+        self.shared.end(CloseState::Closed);
     }
 
     /// Audio messages dropped because the socket was too slow.
@@ -144,34 +144,34 @@ impl Outgoing {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    fn push(&mut self, class: Class, frame: Frame<'_>) {
+    fn push(&mut self, class: MessageClass, frame: Frame<'_>) {
         let kind = match frame {
-            Frame::Text(_) => Kind::Text,
-            Frame::Binary(_) => Kind::Binary,
+            Frame::Text(_) => FrameKind::Text,
+            Frame::Binary(_) => FrameKind::Binary,
         };
         let bytes = self.buffer.copy(bytes_of(frame));
-        self.ring.push(Entry { class, kind, bytes }).expect("there was room, and nobody else pushes");
+        self.ring.push(QueuedMessage { class, kind, bytes }).expect("there was room, and nobody else pushes");
         self.shared.waker.wake();
     }
 }
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        self.shared.end(Ending::Gone);
+        self.shared.end(CloseState::Gone);
     }
 }
 
-impl Shared {
-    fn ending(&self) -> Ending {
+impl OutgoingShared {
+    fn ending(&self) -> CloseState {
         match self.ending.load(Ordering::Acquire) {
-            0 => Ending::Open,
-            1 => Ending::Closed,
-            2 => Ending::Stuck,
-            _ => Ending::Gone,
+            0 => CloseState::Open,
+            1 => CloseState::Closed,
+            2 => CloseState::Stuck,
+            _ => CloseState::Gone,
         }
     }
 
-    fn end(&self, ending: Ending) {
+    fn end(&self, ending: CloseState) {
         self.ending.fetch_max(ending as u8, Ordering::AcqRel);
         self.waker.wake();
     }

@@ -1,7 +1,7 @@
 //! One session on its media thread: socket, peer, session core and provider queues, and the step that connects them.
 //!
 //! Flow of a step: provider messages -> session; datagrams -> peer -> session; due deadlines; what there is to send ->
-//! socket. The session core acts through [`Wiring`]. After it the call says what it wants next ([`Call::next`]).
+//! socket. The session core acts through [`SessionPorts`]. After it the call says what it wants next ([`Call::next`]).
 //!
 //! Bounds per step: [`MAX_DATAGRAMS`] and [`MAX_ARRIVALS`], so that one flooded session delays its neighbours by no more
 //! than that; the rest waits in the kernel's buffer and in the provider's queue for the next one.
@@ -23,9 +23,9 @@ use voicebridge_session::{
 use super::{calls::Next, datagrams::Datagrams, ticks::Ticks};
 use crate::{
     clock::Clock,
-    entry::{Entry, Picture},
-    peer::{Engine, Output, Peer, Received},
-    provider::{Arrival, Connections},
+    entry::{Entry, Snapshot},
+    peer::{Engine, Peer, PeerOutput, Received},
+    provider::{Arrival, ProviderSockets},
     udp::Lease,
     waker::ThreadWaker,
 };
@@ -36,13 +36,13 @@ const MAX_DATAGRAMS: usize = 64;
 const MAX_ARRIVALS: usize = 64;
 
 /// What the session core acts on: the peer, the connections to the provider, and the journal.
-pub struct Wiring {
+pub struct SessionPorts {
     /// Towards the caller.
     pub peer: Engine,
     /// To be sent to the caller at the end of the step.
     pub datagrams: Datagrams,
     /// Towards the provider.
-    pub connections: Connections,
+    pub connections: ProviderSockets,
     /// Where events go.
     pub entry: Arc<Entry>,
     /// The moment the session core is being told something.
@@ -51,7 +51,7 @@ pub struct Wiring {
     pub span: tracing::Span,
 }
 
-impl Ports for Wiring {
+impl Ports for SessionPorts {
     fn send_rtp(&mut self, packet: RtpOut<'_>) {
         match self.peer.write_rtp(self.now, packet) {
             Ok((to, bytes)) => self.datagrams.push(to, bytes),
@@ -99,7 +99,7 @@ enum SocketState {
 /// One session and all it owns.
 pub struct Call {
     session: Session,
-    wiring: Wiring,
+    ports: SessionPorts,
     lease: Lease,
     clock: Clock,
     socket: SocketState,
@@ -115,23 +115,23 @@ pub struct Call {
     /// The log knows that the caller's stream changed its source.
     source_change_said: bool,
     /// The state others were last shown.
-    painted: Option<State>,
+    published: Option<State>,
 }
 
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Call").field("session_id", &self.wiring.entry.session_id).finish_non_exhaustive()
+        f.debug_struct("Call").field("session_id", &self.ports.entry.session_id).finish_non_exhaustive()
     }
 }
 
 impl Call {
     /// A session ready to run.
     #[must_use]
-    pub fn new(session: Session, wiring: Wiring, lease: Lease, clock: Clock, mode: SignallingMode) -> Self {
+    pub fn new(session: Session, ports: SessionPorts, lease: Lease, clock: Clock, mode: SignallingMode) -> Self {
         let immediate = mode == SignallingMode::Immediate;
         Self {
             session,
-            wiring,
+            ports,
             lease,
             clock,
             socket: SocketState::Empty,
@@ -141,12 +141,12 @@ impl Call {
             connecting: tracing::Span::none(),
             dropped: 0,
             source_change_said: false,
-            painted: None,
+            published: None,
         }
     }
 
     pub(super) fn entry(&self) -> &Entry {
-        &self.wiring.entry
+        &self.ports.entry
     }
 
     /// It has ended, one way or the other.
@@ -178,7 +178,7 @@ impl Call {
         if self.immediate {
             self.connect(now);
         }
-        self.paint();
+        self.publish();
     }
 
     pub(super) fn advance(&mut self, now: Instant, stage: Stage) -> Option<Stage> {
@@ -190,8 +190,8 @@ impl Call {
 
     /// Tells the session core something.
     pub(super) fn input(&mut self, now: Instant, input: Input<'_>) {
-        self.wiring.now = now;
-        self.session.handle(self.clock.time(now), input, &mut self.wiring);
+        self.ports.now = now;
+        self.session.handle(self.clock.time(now), input, &mut self.ports);
     }
 
     /// Takes what came and does what is due. The provider first, and all it sent: a frame that is due is to find what is
@@ -205,8 +205,8 @@ impl Call {
             self.input(now, Input::Tick);
         }
         self.flush(now);
-        if self.painted != Some(self.session.state()) {
-            self.paint();
+        if self.published != Some(self.session.state()) {
+            self.publish();
         }
     }
 
@@ -214,20 +214,20 @@ impl Call {
     pub(super) fn next(&mut self, now: Instant, ticks: Ticks) -> Next {
         let due = self.guarded(|call| {
             let session = call.session.deadline().map(|deadline| call.clock.instant(deadline));
-            let peer = call.wiring.peer.deadline().map(|deadline| ticks.after(deadline.max(now)));
+            let peer = call.ports.peer.deadline().map(|deadline| ticks.after(deadline.max(now)));
             let socket = (call.socket == SocketState::AtTick).then(|| ticks.after(now));
             [session, peer, socket].into_iter().flatten().min()
         });
         match due {
             _ if self.is_over() => Next::Over,
-            _ if self.socket == SocketState::Readable || !self.wiring.connections.is_empty() => Next::Again,
+            _ if self.socket == SocketState::Readable || !self.ports.connections.is_empty() => Next::Again,
             due => Next::At(due.flatten()),
         }
     }
 
     /// Has the thread woken for it from now on, under this index.
     pub(super) fn wake_by(&mut self, thread: &Arc<ThreadWaker>, index: usize) {
-        self.wiring.connections.wake_by(thread, index);
+        self.ports.connections.wake_by(thread, index);
     }
 
     /// Datagrams came for it, or are not reported to it.
@@ -245,21 +245,21 @@ impl Call {
 
     /// Says good-bye to the caller's side.
     pub(super) fn hang_up(&mut self, now: Instant) {
-        self.wiring.peer.close(now);
+        self.ports.peer.close(now);
         self.flush(now);
     }
 
     /// Renews what others see of this session.
-    pub(super) fn paint(&mut self) {
-        let picture = self.guarded(|call| Picture {
+    pub(super) fn publish(&mut self) {
+        let snapshot = self.guarded(|call| Snapshot {
             state: call.session.state(),
             stage: call.session.stage(),
             statistics: call.session.statistics(),
         });
-        let entry = &self.wiring.entry;
-        let picture = picture.unwrap_or_else(|| Picture { state: State::Ended, ..entry.picture() });
-        self.painted = Some(picture.state);
-        entry.paint(picture);
+        let entry = &self.ports.entry;
+        let snapshot = snapshot.unwrap_or_else(|| Snapshot { state: State::Ended, ..entry.snapshot() });
+        self.published = Some(snapshot.state);
+        entry.publish(snapshot);
     }
 
     fn now(&self, now: Instant) -> Time {
@@ -268,9 +268,9 @@ impl Call {
 
     fn connect(&mut self, now: Instant) {
         if self.connecting.is_none() {
-            self.connecting = tracing::info_span!(parent: &self.wiring.span, "connect");
+            self.connecting = tracing::info_span!(parent: &self.ports.span, "connect");
         }
-        self.wiring.peer.start(now);
+        self.ports.peer.start(now);
     }
 
     fn receive(&mut self, now: Instant, buffer: &mut [u8]) {
@@ -278,7 +278,7 @@ impl Call {
         for _ in 0..MAX_DATAGRAMS {
             match self.lease.socket.recv_from(buffer) {
                 Ok((length, from)) => {
-                    if let Some(packet) = self.wiring.peer.datagram(now, &buffer[..length], from) {
+                    if let Some(packet) = self.ports.peer.datagram(now, &buffer[..length], from) {
                         self.take_packet(now, &packet);
                     }
                     self.drain_peer(now);
@@ -310,7 +310,7 @@ impl Call {
 
     fn take_arrivals(&mut self, now: Instant) {
         for _ in 0..MAX_ARRIVALS {
-            let Some((connection, arrival)) = self.wiring.connections.take() else { return };
+            let Some((connection, arrival)) = self.ports.connections.take() else { return };
             let input = match &arrival {
                 Arrival::Opened => ConnectionInput::Opened,
                 Arrival::Text(text) => ConnectionInput::Message(Frame::Text(text)),
@@ -327,8 +327,8 @@ impl Call {
     /// Does what the peer and the session core have to send; the core's packets come out of the peer.
     fn flush(&mut self, now: Instant) {
         self.drain_peer(now);
-        self.wiring.datagrams.send(&self.lease.socket);
-        let dropped = self.wiring.connections.dropped();
+        self.ports.datagrams.send(&self.lease.socket);
+        let dropped = self.ports.connections.dropped();
         if dropped > self.dropped {
             metrics::counter!("voicebridge_media_provider_audio_dropped_total").increment(dropped - self.dropped);
             self.dropped = dropped;
@@ -336,19 +336,19 @@ impl Call {
     }
 
     fn drain_peer(&mut self, now: Instant) {
-        while let Some(output) = self.wiring.peer.poll(now) {
+        while let Some(output) = self.ports.peer.poll(now) {
             match output {
-                Output::Transmit { to, bytes } => self.wiring.datagrams.push(to, bytes),
-                Output::Connected => {
+                PeerOutput::Transmit { to, bytes } => self.ports.datagrams.push(to, bytes),
+                PeerOutput::Connected => {
                     self.connecting = tracing::Span::none();
                     self.input(now, Input::TransportConnected);
                 }
-                Output::Report(report) => self.input(now, Input::ReceiverReport(report)),
-                Output::Alive => self.input(now, Input::TransportAlive),
-                Output::Discarded => self.input(now, Input::RtpDiscarded),
-                Output::SourceChanged => self.source_changed(),
-                Output::Closed => self.input(now, Input::TransportClosed),
-                Output::Failed(why) => {
+                PeerOutput::Report(report) => self.input(now, Input::ReceiverReport(report)),
+                PeerOutput::Alive => self.input(now, Input::TransportAlive),
+                PeerOutput::Discarded => self.input(now, Input::RtpDiscarded),
+                PeerOutput::SourceChanged => self.source_changed(),
+                PeerOutput::Closed => self.input(now, Input::TransportClosed),
+                PeerOutput::Failed(why) => {
                     self.connecting = tracing::Span::none();
                     self.input(now, Input::TransportFailed(&why));
                 }
@@ -360,18 +360,18 @@ impl Call {
     fn source_changed(&mut self) {
         metrics::counter!("voicebridge_media_source_changes_total").increment(1);
         if !std::mem::replace(&mut self.source_change_said, true) {
-            let _inside = self.wiring.span.enter();
-            let call_id = &self.wiring.entry.call_id;
+            let _inside = self.ports.span.enter();
+            let call_id = &self.ports.entry.call_id;
             tracing::warn!(call_id, "the caller's audio goes on under another SSRC; it is followed");
         }
     }
 
     /// Every session ends with one termination, whatever fails.
     fn record_crash(&self) {
-        let _inside = self.wiring.span.enter();
-        let entry = &self.wiring.entry;
+        let _inside = self.ports.span.enter();
+        let entry = &self.ports.entry;
         tracing::error!(call_id = entry.call_id, "a session panicked and was ended");
-        let picture = entry.picture();
+        let snapshot = entry.snapshot();
         entry.record(Event {
             sequence: entry.journal.last_sequence() + 1,
             at: self.now(Instant::now()),
@@ -382,7 +382,7 @@ impl Call {
                     message: "a fault in the media node ended this call; the node's log says where".to_owned(),
                     upstream_code: String::new(),
                 },
-                statistics: picture.statistics,
+                statistics: snapshot.statistics,
                 usage: Default::default(),
                 quality: None,
                 duration_ms: 0,

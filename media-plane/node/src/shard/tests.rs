@@ -18,8 +18,8 @@ use super::*;
 use crate::{
     caller::{Caller, Kind},
     entry::{Entry, Opening},
-    peer::{CandidatePolicy, Engine, Place, Reach, Remote},
-    provider::Connections,
+    peer::{CandidatePolicy, Engine, LocalMedia, Reach, Remote},
+    provider::ProviderSockets,
     sessions::Claim,
     udp::PortPool,
 };
@@ -109,7 +109,7 @@ impl Bench {
         let lease = self.ports.open(now).unwrap();
         let home = IpAddr::from(Ipv4Addr::LOCALHOST);
         let reach = Reach { ours: home, policy: CandidatePolicy::Auto };
-        let place = Place {
+        let place = LocalMedia {
             announced: SocketAddr::new(home, lease.port),
             ssrc: 1,
             cname: "bridge",
@@ -125,10 +125,10 @@ impl Bench {
             sdp_answer: String::new(),
             warnings: Vec::new(),
         }));
-        let mut wiring = Wiring {
+        let mut ports = SessionPorts {
             peer,
             datagrams: Datagrams::default(),
-            connections: Connections::none(),
+            connections: ProviderSockets::none(),
             entry: entry.clone(),
             now,
             span: tracing::Span::none(),
@@ -143,8 +143,8 @@ impl Bench {
             elapsed_ms: 0,
             answer_ms: 0,
         };
-        let session = Session::new(time, setup, &mut wiring).unwrap();
-        let call = Call::new(session, wiring, lease, self.clock, SignallingMode::Staged);
+        let session = Session::new(time, setup, &mut ports).unwrap();
+        let call = Call::new(session, ports, lease, self.clock, SignallingMode::Staged);
         let Ok(Claim::Reserved(reservation)) = self.sessions.reserve(session_id, time) else { panic!("no slot") };
         reservation.fill(entry.clone(), shard);
         self.shards.add(shard, call).unwrap();

@@ -19,12 +19,12 @@ use voicebridge_session::{Input, Termination, TerminationResult};
 use super::{
     Call, Load, Order,
     calls::Calls,
+    poller::Poller,
     ticks::{TICK, Ticks},
-    waiting::Waiting,
 };
 use crate::{clock::Clock, sessions::Sessions};
 
-/// Over which time the busy share is taken, and how often a session's picture is renewed.
+/// Over which time the busy share is taken, and how often a session's snapshot is renewed.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Largest datagram taken; RTP is a tenth of it, and DTLS flights are cut to the path's MTU.
 const DATAGRAM_BYTES: usize = 2_048;
@@ -35,7 +35,7 @@ pub(super) struct Worker {
     load: Arc<Load>,
     sessions: Arc<Sessions>,
     governor: Governor,
-    waiting: Waiting,
+    poller: Poller,
     calls: Calls<Call>,
 }
 
@@ -53,16 +53,16 @@ impl Worker {
         orders: mpsc::Receiver<Order>,
         load: Arc<Load>,
         sessions: Arc<Sessions>,
-        waiting: Waiting,
+        poller: Poller,
     ) -> Self {
-        Self { clock, orders, load, sessions, governor, waiting, calls: Calls::new() }
+        Self { clock, orders, load, sessions, governor, poller, calls: Calls::new() }
     }
 
     /// Runs until the node is gone.
     pub(super) fn run(mut self) {
         // What panics inside a session ends there; what comes here may have left anything of this thread half done.
         if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
-            self.die();
+            self.end_all_calls();
         }
     }
 
@@ -90,7 +90,7 @@ impl Worker {
             if began >= wanted_at + TICK {
                 metrics::counter!("voicebridge_media_ticks_missed_total").increment(1);
             }
-            self.waiting.waker().look(|index| _ = self.calls.want(index));
+            self.poller.waker().look(|index| _ = self.calls.want(index));
             if matches!(self.take_orders(), Orders::Closed) {
                 return;
             }
@@ -103,19 +103,19 @@ impl Worker {
             self.remove_ended();
             let renew = period.is_over(began);
             if renew {
-                self.calls.iter_mut().for_each(|(_, call)| call.paint());
+                self.calls.iter_mut().for_each(|(_, call)| call.publish());
             }
             period.worked(began.elapsed());
             if renew {
                 let share = period.close(began, &self.load);
                 self.govern(began, share);
-                self.waiting.observe(share);
+                self.poller.observe(share);
             }
             let now = Instant::now();
             let due = if self.calls.any_wanted() { Some(now) } else { self.calls.due() };
             let due = due.map_or(period.end(), |due| due.min(period.end()));
             let calls = &mut self.calls;
-            wanted_at = self.waiting.wait(ticks.after(now), due, |index| {
+            wanted_at = self.poller.wait(ticks.after(now), due, |index| {
                 if let Some(call) = calls.want(index) {
                     call.readable(Ok(()));
                 }
@@ -151,8 +151,8 @@ impl Worker {
             Order::Add(call) => {
                 // First of all, so that it is among those that end with the thread.
                 let (index, call) = self.calls.insert(call.entry().session_id.clone(), *call);
-                call.wake_by(self.waiting.waker(), index);
-                call.readable(self.waiting.watch(call.socket(), index));
+                call.wake_by(self.poller.waker(), index);
+                call.readable(self.poller.watch(call.socket(), index));
                 let complexity = self.governor.complexity();
                 call.guarded(|call| {
                     call.input(now, Input::Complexity(complexity));
@@ -187,7 +187,7 @@ impl Worker {
         let index = self.calls.find(session_id)?;
         let call = self.calls.get_mut(index)?;
         let result = call.guarded(act);
-        call.paint();
+        call.publish();
         if call.is_over() {
             self.calls.remove(index);
             self.remove_ended();
@@ -206,7 +206,7 @@ impl Worker {
     }
 
     /// The loop is over although the node is not: its calls end with a reason, those too that it had not yet taken.
-    fn die(&mut self) {
+    fn end_all_calls(&mut self) {
         self.load.heartbeat.died();
         self.load.busy.store(0_f32.to_bits(), Ordering::Relaxed);
         // From here on whoever orders something is told that nobody takes it.
@@ -229,8 +229,8 @@ impl Worker {
             let now = Instant::now();
             // A call that panicked may do so again; it is dropped all the same.
             let _ = catch_unwind(AssertUnwindSafe(|| call.hang_up(now)));
-            self.waiting.forget(call.socket());
-            call.paint();
+            self.poller.forget(call.socket());
+            call.publish();
             self.load.calls.fetch_sub(1, Ordering::Relaxed);
             self.sessions.ended(&call.entry().session_id, self.clock.time(now));
             let _ = catch_unwind(AssertUnwindSafe(|| drop(call)));

@@ -6,22 +6,22 @@ use std::{
     time::Instant,
 };
 
-/// Ports are handed out in turn, so that even without rest a port comes back as late as possible.
+/// PortTable are handed out in turn, so that even without rest a port comes back as late as possible.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub(super) struct PortTable {
     range: RangeInclusive<u16>,
     next: u16,
     taken: BTreeSet<u16>,
     resting: BTreeMap<u16, Instant>,
 }
 
-impl Ports {
+impl PortTable {
     pub(super) fn new(range: RangeInclusive<u16>) -> Self {
         let next = *range.start();
         Self { range, next, taken: BTreeSet::new(), resting: BTreeMap::new() }
     }
 
-    /// Ports of the range.
+    /// PortTable of the range.
     pub(super) fn len(&self) -> usize {
         self.range.len()
     }
@@ -62,7 +62,7 @@ mod tests {
     fn ports_come_in_turn_and_rest() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut ports = Ports::new(20_000..=20_002);
+        let mut ports = PortTable::new(20_000..=20_002);
         assert_eq!(ports.take(at(0)), Some(20_000));
         assert_eq!(ports.take(at(0)), Some(20_001));
         ports.rest(20_000, at(30));
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn the_highest_port_wraps_around() {
         let now = Instant::now();
-        let mut ports = Ports::new(65_534..=65_535);
+        let mut ports = PortTable::new(65_534..=65_535);
         assert_eq!((ports.take(now), ports.take(now), ports.take(now)), (Some(65_534), Some(65_535), None));
         ports.give_back(65_534);
         assert_eq!(ports.take(now), Some(65_534));

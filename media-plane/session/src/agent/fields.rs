@@ -3,7 +3,7 @@
 use super::{
     Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Dtmf, Eagerness, EndCall, G711, Reversible, TurnDetection,
     variables,
-    yaml::{self, Node, Value},
+    yaml::{self, Value, YamlNode},
 };
 
 const MAX_INSTRUCTIONS_BYTES: usize = 32 * 1024;
@@ -55,7 +55,7 @@ const fn server_vad_default() -> TurnDetection {
 /// Lays a file over an agent.
 pub(super) fn read(base: Agent, text: &str) -> Result<Agent, AgentErrors> {
     let document = yaml::parse(text).map_err(|error| AgentErrors(vec![error]))?;
-    let mut errors = Errors::default();
+    let mut errors = AgentMistakes::default();
     let mut agent = base;
     if let Some(top) = errors.map(&document, "", &TOP) {
         errors.text(&top, "instructions", &mut agent.instructions, check_instructions);
@@ -85,7 +85,7 @@ pub(super) fn read(base: Agent, text: &str) -> Result<Agent, AgentErrors> {
 
 /// Lays a request over an agent.
 pub(super) fn overlay(agent: &mut Agent, overlay: &AgentOverlay) -> Result<(), AgentErrors> {
-    let mut errors = Errors::default();
+    let mut errors = AgentMistakes::default();
     let texts: [(&str, &String, &mut String, Check); 4] = [
         ("instructions", &overlay.instructions, &mut agent.instructions, check_instructions),
         ("voice", &overlay.voice, &mut agent.voice, check_voice),
@@ -120,7 +120,7 @@ pub(super) fn overlay(agent: &mut Agent, overlay: &AgentOverlay) -> Result<(), A
     errors.into_result(())
 }
 
-fn turn_detection(node: &Node, target: &mut TurnDetection, errors: &mut Errors) {
+fn turn_detection(node: &YamlNode, target: &mut TurnDetection, errors: &mut AgentMistakes) {
     let Some(map) = errors.map(node, "turn_detection", &TURN_DETECTION) else { return };
     let semantic = match map.get("type").map(|node| (node, &node.value)) {
         None => matches!(target, TurnDetection::SemanticVad { .. }),
@@ -176,7 +176,7 @@ fn turn_detection(node: &Node, target: &mut TurnDetection, errors: &mut Errors) 
     }
 }
 
-fn barge_in(node: &Node, target: &mut BargeIn, errors: &mut Errors) {
+fn barge_in(node: &YamlNode, target: &mut BargeIn, errors: &mut AgentMistakes) {
     let Some(map) = errors.map(node, "barge_in", &BARGE_IN) else { return };
     let reversible = match map.get("type").map(|node| (node, &node.value)) {
         None => matches!(target, BargeIn::Reversible(_)),
@@ -259,16 +259,16 @@ fn at_most(size: usize, limit: usize, unit: &str) -> Result<(), String> {
 
 /// The mistakes found so far.
 #[derive(Default)]
-struct Errors(Vec<AgentError>);
+struct AgentMistakes(Vec<AgentError>);
 
 /// A mapping with known fields only.
 struct Map<'a> {
     prefix: &'a str,
-    entries: Vec<(&'a str, &'a Node)>,
+    entries: Vec<(&'a str, &'a YamlNode)>,
 }
 
 impl<'a> Map<'a> {
-    fn get(&self, field: &str) -> Option<&'a Node> {
+    fn get(&self, field: &str) -> Option<&'a YamlNode> {
         self.entries.iter().find(|(key, _)| *key == field).map(|(_, node)| *node)
     }
 
@@ -277,7 +277,7 @@ impl<'a> Map<'a> {
     }
 }
 
-impl Errors {
+impl AgentMistakes {
     fn add(&mut self, line: u32, field: &str, message: String) {
         self.0.push(AgentError { line, field: field.to_owned(), message });
     }
@@ -291,7 +291,7 @@ impl Errors {
     }
 
     /// The node as a mapping; reports fields that are not among the known ones.
-    fn map<'a>(&mut self, node: &'a Node, prefix: &'a str, known: &[&str]) -> Option<Map<'a>> {
+    fn map<'a>(&mut self, node: &'a YamlNode, prefix: &'a str, known: &[&str]) -> Option<Map<'a>> {
         let mut map = Map { prefix, entries: Vec::new() };
         match &node.value {
             Value::Null => {}

@@ -13,7 +13,7 @@ use super::AgentError;
 
 /// One node.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct YamlNode {
     /// 1-based.
     pub(super) line: u32,
     pub(super) value: Value,
@@ -30,7 +30,7 @@ pub(super) enum Value {
     /// A sequence. No field takes one, so its content does not matter.
     List,
     /// Keys in the order of the file, with the line of each.
-    Map(Vec<(String, u32, Node)>),
+    Map(Vec<(String, u32, YamlNode)>),
 }
 
 impl Value {
@@ -48,9 +48,9 @@ impl Value {
 }
 
 /// Reads a document; an empty one is an empty mapping.
-pub(super) fn parse(text: &str) -> Result<Node, AgentError> {
+pub(super) fn parse(text: &str) -> Result<YamlNode, AgentError> {
     serde_saphyr::from_str::<Option<Spanned<Value>>>(text)
-        .map(|document| document.map_or(Node { line: 1, value: Value::Null }, Node::from))
+        .map(|document| document.map_or(YamlNode { line: 1, value: Value::Null }, YamlNode::from))
         .map_err(|error| AgentError {
             line: error.location().map_or(1, |location| location.line() as u32),
             field: String::new(),
@@ -63,7 +63,7 @@ fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-impl From<Spanned<Value>> for Node {
+impl From<Spanned<Value>> for YamlNode {
     fn from(spanned: Spanned<Value>) -> Self {
         Self { line: spanned.referenced.line() as u32, value: spanned.value }
     }
@@ -124,7 +124,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Vec::new();
         while let Some((key, value)) = entries.next_entry::<Spanned<String>, Spanned<Value>>()? {
-            map.push((key.value, key.referenced.line() as u32, Node::from(value)));
+            map.push((key.value, key.referenced.line() as u32, YamlNode::from(value)));
         }
         Ok(Value::Map(map))
     }

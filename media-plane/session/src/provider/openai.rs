@@ -2,7 +2,7 @@
 //!
 //! Flow: socket open -> `session.update` with the whole configuration -> `session.updated`, checked -> [`Ready`]; then
 //! one append per 20 ms of the caller, and the server's events normalised. One response at a time and never over the
-//! caller ([`queue`]); what an interrupted response still sends is kept out ([`fence`]).
+//! caller ([`queue`]); what an interrupted response still sends is kept out ([`stale_filter`]).
 //!
 //! Audio is 24 kHz PCM, or G.711 in one law both ways. A server that confirms another format than was asked for fails the
 //! session: it would be static in the caller's ear.
@@ -14,11 +14,11 @@
 //! [`Ready`]: ProviderEvent::Ready
 
 mod append;
+mod audio_items;
 mod config;
 mod endpoint;
 mod error;
 mod events;
-mod fence;
 mod half_samples;
 mod lenient;
 mod lifetime;
@@ -26,11 +26,11 @@ mod queue;
 mod request;
 mod responses;
 mod server;
-mod sounding;
+mod stale_filter;
 mod surrogates;
 mod tool_calls;
 
-pub use endpoint::{Connection, Endpoint, endpoint};
+pub use endpoint::{Endpoint, EndpointRequest, endpoint};
 
 use std::time::Duration;
 
@@ -44,13 +44,13 @@ use crate::{
     ports::{AudioDelta, Frame, ProviderClosed},
 };
 use append::Append;
-use fence::Fence;
+use audio_items::AudioItems;
 use half_samples::HalfSamples;
 use lifetime::Lifetime;
 use queue::{Answerer, ResponseQueue};
 use request::{Create, Ids};
 use responses::{Goodbye, RateLimit};
-use sounding::Sounding;
+use stale_filter::StaleFilter;
 use tool_calls::ToolCalls;
 
 /// Model when none is configured.
@@ -90,7 +90,7 @@ impl Default for OpenAiSettings {
 pub struct OpenAi {
     settings: OpenAiSettings,
     format: AudioFormat,
-    phase: Phase,
+    phase: OpenAiPhase,
     /// Session id from `session.created`.
     session_id: String,
     /// What every response's own instructions begin with: they replace the session's.
@@ -99,8 +99,8 @@ pub struct OpenAi {
     ids: Ids,
     queue: ResponseQueue,
     tool_calls: ToolCalls,
-    fence: Fence,
-    sounding: Sounding,
+    stale_filter: StaleFilter,
+    audio_items: AudioItems,
     half_samples: HalfSamples,
     append: Append,
     /// Replies in a row that failed or never came.
@@ -114,7 +114,7 @@ pub struct OpenAi {
 
 /// How far the session is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Phase {
+enum OpenAiPhase {
     /// No socket yet.
     Unopened,
     /// The configuration was sent under this event id.
@@ -132,15 +132,15 @@ impl OpenAi {
         Self {
             settings,
             format: AudioFormat::default(),
-            phase: Phase::Unopened,
+            phase: OpenAiPhase::Unopened,
             session_id: String::new(),
             instructions: String::new(),
             greeting: String::new(),
             ids: Ids::default(),
             queue: ResponseQueue::default(),
             tool_calls: ToolCalls::default(),
-            fence: Fence::default(),
-            sounding: Sounding::default(),
+            stale_filter: StaleFilter::default(),
+            audio_items: AudioItems::default(),
             half_samples: HalfSamples::default(),
             append: Append::default(),
             failures: 0,
@@ -160,15 +160,15 @@ impl OpenAi {
     }
 
     fn fail(&mut self, failure: Failure, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Dead {
-            self.phase = Phase::Dead;
+        if self.phase != OpenAiPhase::Dead {
+            self.phase = OpenAiPhase::Dead;
             out.event(ProviderEvent::Failed(failure));
         }
     }
 
     /// Cuts the server's conversation to what was heard.
     fn cut(&mut self, cut: &Cut, response_active: bool, out: &mut Outbox<'_>) {
-        self.fence.item(&cut.item);
+        self.stale_filter.item(&cut.item);
         let heard_ms =
             cut.heard_samples.min(cut.received_samples) * 1_000 / u64::from(voicebridge_audio::SAMPLE_RATE_HZ);
         if heard_ms == 0 {
@@ -194,7 +194,7 @@ impl Provider for OpenAi {
     }
 
     fn open(&mut self, now: Time, agent: &Agent, format: AudioFormat, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Unopened {
+        if self.phase != OpenAiPhase::Unopened {
             return;
         }
         self.lifetime.open(now);
@@ -205,7 +205,7 @@ impl Provider for OpenAi {
         self.greeting.clone_from(&agent.greeting);
         let event_id = self.ids.next("session");
         out.send(&config::session_update(&event_id, agent, format, &self.instructions, &self.settings));
-        self.phase = Phase::Configuring { event_id };
+        self.phase = OpenAiPhase::Configuring { event_id };
     }
 
     fn decode(&self) -> Decode {
@@ -215,27 +215,27 @@ impl Provider for OpenAi {
     fn message(&mut self, now: Time, frame: Frame<'_>, out: &mut Outbox<'_>) {
         self.lifetime.latest = now;
         match frame {
-            Frame::Text(text) if self.phase != Phase::Dead => self.on_message(now, text, out),
+            Frame::Text(text) if self.phase != OpenAiPhase::Dead => self.on_message(now, text, out),
             // Binary messages are not part of the protocol.
             Frame::Text(_) | Frame::Binary(_) => {}
         }
     }
 
     fn audio_delta(&mut self, now: Time, delta: AudioDelta<'_>, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Dead {
+        if self.phase != OpenAiPhase::Dead {
             self.on_audio_delta(now, delta, out);
         }
     }
 
     fn audio(&mut self, now: Time, pcm: &[i16], out: &mut Outbox<'_>) {
         self.lifetime.latest = now;
-        if self.phase == Phase::Ready && !pcm.is_empty() {
+        if self.phase == OpenAiPhase::Ready && !pcm.is_empty() {
             out.send_audio(Frame::Text(self.append.message(self.format, pcm)));
         }
     }
 
     fn command(&mut self, now: Time, command: ProviderCommand<'_>, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Ready {
+        if self.phase != OpenAiPhase::Ready {
             return;
         }
         match command {
@@ -279,13 +279,13 @@ impl Provider for OpenAi {
     }
 
     fn tick(&mut self, now: Time, out: &mut Outbox<'_>) {
-        if self.phase == Phase::Ready {
+        if self.phase == OpenAiPhase::Ready {
             self.on_time(now, out);
         }
     }
 
     fn deadline(&self) -> Option<Time> {
-        if self.phase == Phase::Ready {
+        if self.phase == OpenAiPhase::Ready {
             [self.queue.deadline(), self.tool_calls.deadline()].into_iter().flatten().min()
         } else {
             None

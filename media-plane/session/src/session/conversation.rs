@@ -34,7 +34,7 @@ use crate::{
     reason,
 };
 use answer_watch::{AnswerWatch, What};
-use closing::Life;
+use closing::CallState;
 use hold::Hold;
 use keypad::Keypad;
 use transcripts::Transcripts;
@@ -45,7 +45,7 @@ pub(crate) struct Conversation {
     started: Time,
     agent: Agent,
     limits: Limits,
-    life: Life,
+    call_state: CallState,
     /// Only when interruption is ours.
     hold: Option<Hold>,
     transcripts: Transcripts,
@@ -82,7 +82,7 @@ impl Conversation {
     pub(crate) fn new(now: Time, agent: Agent, limits: Limits, format: AudioFormat) -> Self {
         Self {
             started: now,
-            life: Life::Open,
+            call_state: CallState::Open,
             hold: Hold::new(agent.barge_in, !agent.greeting.is_empty(), format),
             transcripts: Transcripts::new(&limits),
             answer: AnswerWatch::new(&limits),
@@ -108,19 +108,19 @@ impl Conversation {
 
     /// How it ended.
     pub(crate) const fn termination(&self) -> Option<&Termination> {
-        match &self.life {
-            Life::Ended(termination) => Some(termination),
-            Life::Open | Life::Closing(_) => None,
+        match &self.call_state {
+            CallState::Ended(termination) => Some(termination),
+            CallState::Open | CallState::Closing(_) => None,
         }
     }
 
     pub(crate) const fn is_over(&self) -> bool {
-        matches!(self.life, Life::Ended(_))
+        matches!(self.call_state, CallState::Ended(_))
     }
 
     /// Whether it goes on.
     const fn is_open(&self) -> bool {
-        matches!(self.life, Life::Open)
+        matches!(self.call_state, CallState::Open)
     }
 
     const fn is_responding(&self) -> bool {
@@ -135,12 +135,12 @@ impl Conversation {
     }
 
     /// The caller's voice, as the AI gets it.
-    pub(crate) fn hear(&mut self, now: Time, pcm: &[i16]) {
+    pub(crate) fn observe(&mut self, now: Time, pcm: &[i16]) {
         if let Some(hold) = &mut self.hold {
-            hold.hear(pcm);
+            hold.observe(pcm);
         }
-        if let Life::Closing(ending) = &mut self.life {
-            ending.hear(now, pcm);
+        if let CallState::Closing(ending) = &mut self.call_state {
+            ending.observe(now, pcm);
         }
     }
 

@@ -15,7 +15,7 @@ use rtc::rtcp::{
 
 use voicebridge_session::ReceiverReport as OnUs;
 
-use crate::peer::reports::{Reception, Report, Reports};
+use crate::peer::reports::{Reception, Reports, RtcpReport};
 
 /// Whether the stream goes on after a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) enum Then {
 }
 
 /// The compound packet of the sender `ssrc`, called `cname`.
-pub(super) fn packets(report: &Report, ssrc: u32, cname: &'static str, then: Then) -> Vec<Box<dyn Packet>> {
+pub(super) fn packets(report: &RtcpReport, ssrc: u32, cname: &'static str, then: Then) -> Vec<Box<dyn Packet>> {
     let reports = report.reception.iter().map(encode).collect();
     let first: Box<dyn Packet> = match report.sender {
         Some(sender) => Box::new(SenderReport {

@@ -10,12 +10,12 @@ use rand::RngExt;
 use rtc::crypto::{self, RTCCryptoProvider};
 
 use super::{
-    Engine, Phase,
+    Engine, EnginePhase,
     dtls::{Dtls, Identity},
     ice::Ice,
     ntp, refused,
 };
-use crate::peer::{Local, PeerError, Place, Remote, flight::Flight, reports::Reports, source::Source};
+use crate::peer::{LocalIdentity, LocalMedia, PeerError, Remote, flight::Flight, reports::Reports, source::Source};
 
 /// RFC 8839, section 5.4: at least 4 characters.
 const UFRAG_CHARS: usize = 8;
@@ -27,8 +27,8 @@ const PWD_CHARS: usize = 24;
 pub struct Offered {
     crypto: Arc<dyn RTCCryptoProvider>,
     identity: Identity,
-    local: Local,
-    place: Place,
+    local: LocalIdentity,
+    place: LocalMedia,
 }
 
 impl std::fmt::Debug for Offered {
@@ -38,10 +38,10 @@ impl std::fmt::Debug for Offered {
 }
 
 impl Offered {
-    pub(super) fn new(place: Place) -> Result<Self, PeerError> {
+    pub(super) fn new(place: LocalMedia) -> Result<Self, PeerError> {
         let crypto = crypto::default_provider().map_err(refused("crypto provider"))?;
         let identity = Identity::generate(&crypto)?;
-        let local = Local {
+        let local = LocalIdentity {
             ice_ufrag: ice_chars(UFRAG_CHARS),
             ice_pwd: ice_chars(PWD_CHARS),
             fingerprint: identity.fingerprint().to_owned(),
@@ -52,7 +52,7 @@ impl Offered {
 
     /// What the offer says about us.
     #[must_use]
-    pub const fn local(&self) -> &Local {
+    pub const fn local(&self) -> &LocalIdentity {
         &self.local
     }
 
@@ -70,7 +70,7 @@ impl Offered {
             remote: remote.clone(),
             local,
             place,
-            phase: Phase::Held,
+            phase: EnginePhase::Held,
             srtp: None,
             selected: None,
             early: Vec::new(),

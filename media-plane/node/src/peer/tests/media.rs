@@ -63,7 +63,7 @@ fn rtp_flows_both_ways_as_numbered() {
     assert_eq!(voice.payload[..], [0x78, 3]);
     assert_eq!((probe.payload_type, probe.payload.len()), (111, 0));
     assert_eq!((other.payload_type, &other.payload[..]), (97, &[9][..]));
-    assert!(!world.outputs.contains(&Output::Discarded));
+    assert!(!world.outputs.contains(&PeerOutput::Discarded));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn g711_flows_both_ways_on_its_own_clock() {
         let ahead = last.rtp_time.wrapping_sub(last.packet_count * 160) as i32;
         assert!(ahead.abs() <= 160, "{ahead}: NTP and RTP name one moment, at 8 kHz");
         assert!(last.reports[0].jitter < 8, "evenly sent: {last:?}");
-        let told = |output: &Output| if let Output::Report(report) = output { Some(*report) } else { None };
+        let told = |output: &PeerOutput| if let PeerOutput::Report(report) = output { Some(*report) } else { None };
         let told = world.outputs.iter().filter_map(told).last().unwrap();
         assert!(told.jitter_ms <= 1, "{told:?}");
     }
@@ -125,7 +125,7 @@ fn what_is_not_the_callers_media_is_counted_and_changes_nothing() {
         altered[last] ^= 1;
         altered
     };
-    let discarded = |world: &World| world.outputs.iter().filter(|output| **output == Output::Discarded).count();
+    let discarded = |world: &World| world.outputs.iter().filter(|output| **output == PeerOutput::Discarded).count();
     let (before, taken_before) = (discarded(&world), world.received.len());
     let bad: Vec<Vec<u8>> = vec![
         // Of nobody, long and short.
@@ -160,5 +160,5 @@ fn what_is_not_the_callers_media_is_counted_and_changes_nothing() {
     let went_on = world.received.len() - taken_before;
     assert!((88..=91).contains(&went_on), "{went_on}: all but each tenth, and what is still in flight");
     assert_eq!(discarded(&world) - before, 2 * bad.len());
-    assert!(!world.outputs.iter().any(|output| matches!(output, Output::Failed(_) | Output::Closed)));
+    assert!(!world.outputs.iter().any(|output| matches!(output, PeerOutput::Failed(_) | PeerOutput::Closed)));
 }

@@ -11,16 +11,16 @@ use rtrb::Consumer;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use voicebridge_session::Watch;
 
-use super::{Class, Ending, Entry, Kind, MAX_AUDIO, Shared};
+use super::{CloseState, FrameKind, MAX_AUDIO, MessageClass, OutgoingShared, QueuedMessage};
 
 /// See the module.
 #[derive(Debug)]
 pub(in crate::provider) struct OutgoingReceiver {
-    ring: Consumer<Entry>,
-    waiting: VecDeque<Entry>,
+    ring: Consumer<QueuedMessage>,
+    waiting: VecDeque<QueuedMessage>,
     /// Audio messages among those.
     audio: usize,
-    shared: Arc<Shared>,
+    shared: Arc<OutgoingShared>,
     /// What was last told.
     watch: Watch,
 }
@@ -40,7 +40,7 @@ pub(in crate::provider) enum Next {
 }
 
 impl OutgoingReceiver {
-    pub(super) fn new(ring: Consumer<Entry>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(ring: Consumer<QueuedMessage>, shared: Arc<OutgoingShared>) -> Self {
         Self { ring, waiting: VecDeque::new(), audio: 0, shared, watch: Watch::Idle }
     }
 
@@ -71,9 +71,9 @@ impl OutgoingReceiver {
     /// What the session says of the connection.
     fn told(&mut self) -> Option<Next> {
         match self.shared.ending() {
-            Ending::Open | Ending::Closed => {}
-            Ending::Stuck => return Some(Next::Stuck),
-            Ending::Gone => return Some(Next::Gone),
+            CloseState::Open | CloseState::Closed => {}
+            CloseState::Stuck => return Some(Next::Stuck),
+            CloseState::Gone => return Some(Next::Gone),
         }
         let watch = self.shared.watch();
         (watch != self.watch).then(|| {
@@ -85,34 +85,34 @@ impl OutgoingReceiver {
     fn take(&mut self) -> Option<Next> {
         // Looked at first: what was pushed before the session closed is then seen.
         let ending = self.shared.ending();
-        let Some(entry) = self.oldest() else { return (ending == Ending::Closed).then_some(Next::Close) };
-        if entry.class == Class::Control {
+        let Some(entry) = self.oldest() else { return (ending == CloseState::Closed).then_some(Next::Close) };
+        if entry.class == MessageClass::Control {
             self.shared.control.fetch_sub(1, Ordering::AcqRel);
             self.shared.control_bytes.fetch_sub(entry.bytes.len(), Ordering::AcqRel);
         }
         Some(Next::Send(match entry.kind {
-            Kind::Text => Message::Text(Utf8Bytes::try_from(entry.bytes).expect("a text was copied")),
-            Kind::Binary => Message::Binary(entry.bytes),
+            FrameKind::Text => Message::Text(Utf8Bytes::try_from(entry.bytes).expect("a text was copied")),
+            FrameKind::Binary => Message::Binary(entry.bytes),
         }))
     }
 
     /// The oldest message. In the usual case it comes straight from the ring.
-    fn oldest(&mut self) -> Option<Entry> {
+    fn oldest(&mut self) -> Option<QueuedMessage> {
         if self.waiting.is_empty() && self.ring.slots() <= MAX_AUDIO {
             return self.ring.pop().ok();
         }
         self.collect();
         let entry = self.waiting.pop_front()?;
-        self.audio -= usize::from(entry.class == Class::Audio);
+        self.audio -= usize::from(entry.class == MessageClass::Audio);
         Some(entry)
     }
 
     /// Takes over what is in the ring.
     fn collect(&mut self) {
         while let Ok(entry) = self.ring.pop() {
-            if entry.class == Class::Audio {
+            if entry.class == MessageClass::Audio {
                 if self.audio == MAX_AUDIO {
-                    let oldest = self.waiting.iter().position(|entry| entry.class == Class::Audio);
+                    let oldest = self.waiting.iter().position(|entry| entry.class == MessageClass::Audio);
                     self.waiting.remove(oldest.expect("some audio waits, it was counted"));
                     self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                 } else {

@@ -21,7 +21,7 @@ use tokio_tungstenite::{
 use voicebridge_session::provider::PingPolicy;
 
 use super::{Arrival, Arrivals, Closed, Next, OutgoingReceiver};
-use crate::provider::liveness::{Due, Liveness};
+use crate::provider::liveness::{Liveness, SocketDue};
 
 /// One message must be on its way within this time.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,9 +41,9 @@ pub(super) struct Exchange<'a, S> {
 }
 
 /// How an exchange ends.
-enum End {
+enum ExchangeEnd {
     /// The session is through: close politely.
-    Goodbye,
+    SessionDone,
     Closed(Closed),
 }
 
@@ -71,17 +71,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         loop {
             match self.step().await {
                 Ok(()) => {}
-                Err(End::Goodbye) => {
-                    say_goodbye(&mut self.socket).await;
+                Err(ExchangeEnd::SessionDone) => {
+                    send_close(&mut self.socket).await;
                     return None;
                 }
-                Err(End::Closed(closed)) => return Some(closed),
+                Err(ExchangeEnd::Closed(closed)) => return Some(closed),
             }
         }
     }
 
     /// Waits for one thing to happen.
-    async fn step(&mut self) -> Result<(), End> {
+    async fn step(&mut self) -> Result<(), ExchangeEnd> {
         let (sends, reads) = (self.send_by.is_some(), self.held.is_none());
         let deadline = [self.liveness.deadline(), self.send_by.filter(|_| reads)].into_iter().flatten().min();
         let held = self.held.as_ref().map_or(0, Arrival::size);
@@ -112,13 +112,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         }
     }
 
-    fn received(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
+    fn received(&mut self, message: Option<Result<Message, Error>>) -> Result<(), ExchangeEnd> {
         self.liveness.heard(Instant::now());
         let message = match message {
-            Some(Ok(Message::Close(frame))) => return Err(End::Closed(closed_by(frame.as_ref()))),
+            Some(Ok(Message::Close(frame))) => return Err(ExchangeEnd::Closed(closed_by(frame.as_ref()))),
             Some(Ok(message)) => message,
             Some(Err(error)) => return Err(broken(error)),
-            None => return Err(End::Closed(Closed::broken("the connection ended"))),
+            None => return Err(ExchangeEnd::Closed(Closed::broken("the connection ended"))),
         };
         if let Some(arrival) = self.arrivals.read(message)
             && let Err(arrival) = self.arrivals.try_send(arrival)
@@ -139,36 +139,38 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         self.send_by = self.send_by.map(|_| now + SEND_TIMEOUT);
     }
 
-    fn next(&mut self, next: Next) -> Result<(), End> {
+    fn next(&mut self, next: Next) -> Result<(), ExchangeEnd> {
         match next {
             Next::Send(message) => self.send(message),
             Next::Watch(watch) => {
                 self.liveness.watch(Instant::now(), watch);
                 Ok(())
             }
-            Next::Close | Next::Gone => Err(End::Goodbye),
-            Next::Stuck => Err(End::Closed(stuck())),
+            Next::Close | Next::Gone => Err(ExchangeEnd::SessionDone),
+            Next::Stuck => Err(ExchangeEnd::Closed(stuck())),
         }
     }
 
-    fn send(&mut self, message: Message) -> Result<(), End> {
+    fn send(&mut self, message: Message) -> Result<(), ExchangeEnd> {
         self.send_by = Some(Instant::now() + SEND_TIMEOUT);
         self.socket.start_send_unpin(message).map_err(broken)
     }
 
-    fn due(&mut self) -> Result<(), End> {
+    fn due(&mut self) -> Result<(), ExchangeEnd> {
         let now = Instant::now();
         if self.held.is_none() && self.send_by.is_some_and(|by| by <= now) {
-            return Err(End::Closed(Closed::broken("the provider takes nothing any more")));
+            return Err(ExchangeEnd::Closed(Closed::broken("the provider takes nothing any more")));
         }
         match self.liveness.due(now) {
-            Some(Due::Dead(silence)) => {
+            Some(SocketDue::Dead(silence)) => {
                 let silence = silence.as_millis();
-                Err(End::Closed(Closed::broken(format!("no sign of life for {silence} ms, and no answer to pings"))))
+                Err(ExchangeEnd::Closed(Closed::broken(format!(
+                    "no sign of life for {silence} ms, and no answer to pings"
+                ))))
             }
             // A message that is stuck asks for a sign of life as well as a ping behind it would.
-            Some(Due::Ping) if self.send_by.is_none() => self.send(Message::Ping(Default::default())),
-            Some(Due::Ping) | None => Ok(()),
+            Some(SocketDue::Ping) if self.send_by.is_none() => self.send(Message::Ping(Default::default())),
+            Some(SocketDue::Ping) | None => Ok(()),
         }
     }
 }
@@ -178,8 +180,8 @@ pub(super) fn stuck() -> Closed {
     Closed::broken("the provider does not read what it is sent")
 }
 
-fn broken(error: Error) -> End {
-    End::Closed(Closed::broken(error))
+fn broken(error: Error) -> ExchangeEnd {
+    ExchangeEnd::Closed(Closed::broken(error))
 }
 
 fn closed_by(frame: Option<&CloseFrame>) -> Closed {
@@ -190,7 +192,7 @@ fn closed_by(frame: Option<&CloseFrame>) -> Closed {
     )
 }
 
-async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) {
+async fn send_close<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) {
     let frame = CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() };
     let goodbye = async {
         if socket.close(Some(frame)).await.is_ok() {

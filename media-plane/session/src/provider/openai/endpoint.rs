@@ -4,7 +4,7 @@ use std::fmt;
 
 /// What a connection needs to know. Borrows, so that nothing here keeps a secret.
 #[derive(Clone, Copy)]
-pub struct Connection<'a> {
+pub struct EndpointRequest<'a> {
     /// Base, e.g. [`super::DEFAULT_URL`]; may carry a query of its own.
     pub url: &'a str,
     /// Fixed for the connection's life.
@@ -37,7 +37,7 @@ impl fmt::Debug for Endpoint {
 
 /// Where to connect, and with which headers. Never `OpenAI-Beta`: the GA service refuses it.
 #[must_use]
-pub fn endpoint(connection: Connection<'_>) -> Endpoint {
+pub fn endpoint(connection: EndpointRequest<'_>) -> Endpoint {
     let base = connection.url.trim_end_matches('/');
     let separator = if base.contains('?') { '&' } else { '?' };
     let optional = [
@@ -71,7 +71,7 @@ fn percent_encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const CONNECTION: Connection<'_> = Connection {
+    const CONNECTION: EndpointRequest<'_> = EndpointRequest {
         url: "wss://api.openai.com/v1/realtime",
         model: "gpt-realtime-2.1",
         api_key: "sk-secret",
@@ -85,11 +85,11 @@ mod tests {
         let url = |connection| endpoint(connection).url;
         assert_eq!(url(CONNECTION), "wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1");
         assert_eq!(
-            url(Connection { url: "ws://127.0.0.1:9/rt/?a=b", ..CONNECTION }),
+            url(EndpointRequest { url: "ws://127.0.0.1:9/rt/?a=b", ..CONNECTION }),
             "ws://127.0.0.1:9/rt/?a=b&model=gpt-realtime-2.1"
         );
         assert_eq!(
-            url(Connection { model: "a b&c", ..CONNECTION }),
+            url(EndpointRequest { model: "a b&c", ..CONNECTION }),
             "wss://api.openai.com/v1/realtime?model=a%20b%26c"
         );
     }
@@ -98,7 +98,7 @@ mod tests {
     fn headers_are_those_set_and_never_beta() {
         let names = |connection| endpoint(connection).headers.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(CONNECTION), ["authorization"]);
-        let all = Connection {
+        let all = EndpointRequest {
             organization: Some("org-1"),
             project: Some("proj-1"),
             safety_identifier: Some("3f9a"),
@@ -106,7 +106,7 @@ mod tests {
         };
         assert_eq!(names(all), ["authorization", "openai-organization", "openai-project", "openai-safety-identifier"]);
         assert_eq!(endpoint(all).headers[0].1, "Bearer sk-secret");
-        assert_eq!(names(Connection { organization: Some(""), ..CONNECTION }), ["authorization"]);
+        assert_eq!(names(EndpointRequest { organization: Some(""), ..CONNECTION }), ["authorization"]);
     }
 
     #[test]

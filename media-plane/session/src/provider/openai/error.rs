@@ -9,7 +9,7 @@ use crate::{ports::ProviderClosed, provider::Failure};
 
 /// What an error means for the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(super) enum ErrorClass {
     /// Expected in the course of things.
     Ignore,
     /// Another response is active: ours has to wait.
@@ -53,25 +53,25 @@ pub(super) fn is_fatal(code: &str) -> bool {
 }
 
 /// Judges an `error` event.
-pub(super) fn classify(error: &ErrorBody) -> Class {
+pub(super) fn classify(error: &ErrorBody) -> ErrorClass {
     class_of(error.name(), error.text())
 }
 
 /// Judges a code and its text.
-pub(super) fn class_of(code: &str, text: &str) -> Class {
+pub(super) fn class_of(code: &str, text: &str) -> ErrorClass {
     match code {
-        HARD_LIMIT => Class::SpendLimit,
-        "insufficient_quota" if names_spend_limit(text) => Class::SpendLimit,
-        _ if is_fatal(code) => Class::Fatal,
+        HARD_LIMIT => ErrorClass::SpendLimit,
+        "insufficient_quota" if names_spend_limit(text) => ErrorClass::SpendLimit,
+        _ if is_fatal(code) => ErrorClass::Fatal,
         // The server's own voice detection was faster than our cancel, or its commit faster than ours.
-        "response_cancel_not_active" | "input_audio_buffer_commit_empty" => Class::Ignore,
-        "conversation_already_has_active_response" => Class::Collision,
-        "rate_limit_exceeded" | "inference_rate_limit_exceeded" | "rate_limit_error" => Class::RateLimited,
-        "slow_down" => Class::SlowDown,
-        "server_is_overloaded" => Class::Overloaded,
-        "server_error" | "internal_error" | "inference_service_unavailable_error" => Class::ServerError,
-        _ if text.starts_with("Cancellation failed") => Class::Ignore,
-        _ => Class::Recoverable,
+        "response_cancel_not_active" | "input_audio_buffer_commit_empty" => ErrorClass::Ignore,
+        "conversation_already_has_active_response" => ErrorClass::Collision,
+        "rate_limit_exceeded" | "inference_rate_limit_exceeded" | "rate_limit_error" => ErrorClass::RateLimited,
+        "slow_down" => ErrorClass::SlowDown,
+        "server_is_overloaded" => ErrorClass::Overloaded,
+        "server_error" | "internal_error" | "inference_service_unavailable_error" => ErrorClass::ServerError,
+        _ if text.starts_with("Cancellation failed") => ErrorClass::Ignore,
+        _ => ErrorClass::Recoverable,
     }
 }
 
@@ -108,13 +108,13 @@ pub(super) fn pause_asked_for(text: &str) -> Option<Duration> {
 /// A failure by code, with what to do about it where that is known.
 pub(super) fn failure(code: &str, upstream: &str, model: &str) -> Failure {
     let message = match class_of(code, upstream) {
-        Class::SpendLimit => {
+        ErrorClass::SpendLimit => {
             "the OpenAI account reached its hard spend limit; raise it, or nothing works until the month ends"
                 .to_owned()
         }
-        Class::RateLimited => "the rate limit of the OpenAI account is used up; let fewer calls in".to_owned(),
-        Class::SlowDown => "OpenAI asks to slow down: calls grow too fast; let fewer begin at once".to_owned(),
-        Class::Overloaded => "OpenAI is overloaded at present".to_owned(),
+        ErrorClass::RateLimited => "the rate limit of the OpenAI account is used up; let fewer calls in".to_owned(),
+        ErrorClass::SlowDown => "OpenAI asks to slow down: calls grow too fast; let fewer begin at once".to_owned(),
+        ErrorClass::Overloaded => "OpenAI is overloaded at present".to_owned(),
         _ => explained(code, upstream, model),
     };
     Failure { code: code.to_owned(), message }

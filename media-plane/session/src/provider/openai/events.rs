@@ -3,11 +3,11 @@
 use voicebridge_audio::Time;
 
 use super::{
-    OpenAi, Phase,
+    OpenAi, OpenAiPhase,
     config::Effective,
     error,
     responses::Goodbye,
-    server::{self, Item, ServerEvent},
+    server::{self, ConversationItem, ServerEvent},
 };
 use crate::{
     agent::END_CALL_TOOL,
@@ -28,7 +28,7 @@ impl OpenAi {
         };
         // The position only: the message may hold the caller's words.
         let message = format!("could not be read at line {} column {}", error.line(), error.column());
-        if matches!(self.phase, Phase::Configuring { .. }) && text.contains(server::SESSION_UPDATED) {
+        if matches!(self.phase, OpenAiPhase::Configuring { .. }) && text.contains(server::SESSION_UPDATED) {
             let message = format!("what configuration is in force is not known: session.updated {message}");
             return self.fail(Failure { code: "session_unreadable".to_owned(), message }, out);
         }
@@ -89,7 +89,7 @@ impl OpenAi {
             ServerEvent::AudioDone(piece) => self.on_audio_done(&piece.response_id, &piece.item_id, out),
             ServerEvent::TextDelta(piece) => {
                 self.queue.alive(now, &piece.response_id);
-                if !self.fence.blocks(&piece.response_id, &piece.item_id) {
+                if !self.stale_filter.blocks(&piece.response_id, &piece.item_id) {
                     out.event(ProviderEvent::AgentText {
                         item: piece.item_id,
                         text: piece.delta,
@@ -98,7 +98,7 @@ impl OpenAi {
                 }
             }
             ServerEvent::TextDone(piece) => {
-                if !self.fence.blocks(&piece.response_id, &piece.item_id) {
+                if !self.stale_filter.blocks(&piece.response_id, &piece.item_id) {
                     out.event(ProviderEvent::AgentText {
                         item: piece.item_id,
                         text: piece.transcript,
@@ -118,23 +118,23 @@ impl OpenAi {
 
     pub(super) fn on_audio_delta(&mut self, now: Time, delta: AudioDelta<'_>, out: &mut Outbox<'_>) {
         self.queue.heard(now, delta.response_id);
-        if self.fence.blocks(delta.response_id, delta.item_id) {
+        if self.stale_filter.blocks(delta.response_id, delta.item_id) {
             return;
         }
         let pcm = self.half_samples.join(self.format, delta.item_id, delta.bytes);
-        self.sounding.insert(delta.item_id);
+        self.audio_items.insert(delta.item_id);
         out.event(ProviderEvent::AudioOut { item: delta.item_id.to_owned(), pcm });
     }
 
     fn on_updated(&mut self, now: Time, session: Effective, out: &mut Outbox<'_>) {
-        if !matches!(self.phase, Phase::Configuring { .. }) {
+        if !matches!(self.phase, OpenAiPhase::Configuring { .. }) {
             return;
         }
         if let Some(mismatch) = session.mismatch(self.format) {
             let message = format!("the service did not take the configuration: {mismatch}");
             return self.fail(Failure { code: "format_mismatch".to_owned(), message }, out);
         }
-        self.phase = Phase::Ready;
+        self.phase = OpenAiPhase::Ready;
         let or = |given: String, other: &str| if given.is_empty() { other.to_owned() } else { given };
         out.event(ProviderEvent::Ready {
             session_id: or(session.id, &self.session_id),
@@ -145,16 +145,16 @@ impl OpenAi {
 
     fn on_audio_done(&mut self, response_id: &str, item_id: &str, out: &mut Outbox<'_>) {
         self.half_samples.end(item_id);
-        if self.sounding.remove(item_id) && !self.fence.blocks(response_id, item_id) {
+        if self.audio_items.remove(item_id) && !self.stale_filter.blocks(response_id, item_id) {
             out.event(ProviderEvent::AudioDone { item: item_id.to_owned() });
         }
     }
 
     /// The only safe place to run a tool from: arguments are also reported "done" for cancelled responses.
-    fn on_item_done(&mut self, now: Time, response_id: &str, item: Item, out: &mut Outbox<'_>) {
+    fn on_item_done(&mut self, now: Time, response_id: &str, item: ConversationItem, out: &mut Outbox<'_>) {
         self.queue.alive(now, response_id);
         let is_call = item.kind == "function_call" && item.status == "completed";
-        if !is_call || self.fence.blocks(response_id, &item.id) {
+        if !is_call || self.stale_filter.blocks(response_id, &item.id) {
             return;
         }
         self.queue.heard(now, response_id);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use voicebridge_audio::Time;
 
 use super::{
-    OpenAi, Phase,
-    error::{self, Class},
+    OpenAi, OpenAiPhase,
+    error::{self, ErrorClass},
     queue::{Cancel, Ended, Lapse, Outcome, Refusal, Refused, Retry},
     request::{self, Create},
     server::{ErrorBody, Response},
@@ -74,7 +74,7 @@ impl OpenAi {
 
     /// Sends what is due.
     pub(super) fn release(&mut self, now: Time, out: &mut Outbox<'_>) {
-        if self.phase != Phase::Ready {
+        if self.phase != OpenAiPhase::Ready {
             return;
         }
         if let Some((event_id, create)) = self.queue.next(now) {
@@ -94,7 +94,7 @@ impl OpenAi {
 
     fn cancel(&mut self, cancel: &Cancel, out: &mut Outbox<'_>) {
         let response_id = cancel.response_id.as_deref();
-        response_id.into_iter().for_each(|id| self.fence.response(id));
+        response_id.into_iter().for_each(|id| self.stale_filter.response(id));
         out.send(&request::response_cancel(&self.ids.next("cancel"), response_id));
     }
 
@@ -137,8 +137,8 @@ impl OpenAi {
     /// No more audio comes of the items of which some has come.
     fn end_items(&mut self, response_id: &str, out: &mut Outbox<'_>) {
         self.half_samples.clear();
-        for item in self.sounding.drain() {
-            if !self.fence.blocks(response_id, &item) {
+        for item in self.audio_items.drain() {
+            if !self.stale_filter.blocks(response_id, &item) {
                 out.event(ProviderEvent::AudioDone { item });
             }
         }
@@ -149,7 +149,7 @@ impl OpenAi {
             return Retry::Never;
         }
         match error::class_of(response.reason(), response.error_text()) {
-            Class::RateLimited | Class::SlowDown | Class::Overloaded => {
+            ErrorClass::RateLimited | ErrorClass::SlowDown | ErrorClass::Overloaded => {
                 Retry::After(self.pause(now, response.error_text()))
             }
             _ => Retry::After(Some(Duration::ZERO)),
@@ -232,20 +232,20 @@ impl OpenAi {
 
     pub(super) fn on_error(&mut self, now: Time, error: &ErrorBody, out: &mut Outbox<'_>) {
         let event_id = error.event_id.as_deref();
-        if matches!(&self.phase, Phase::Configuring { event_id: ours } if event_id.is_none_or(|id| id == ours)) {
+        if matches!(&self.phase, OpenAiPhase::Configuring { event_id: ours } if event_id.is_none_or(|id| id == ours)) {
             // A configuration that is refused is a bug or a bad setting: fail before the caller hears anything.
             return self.fail(error::failure(error.name(), error.text(), &self.settings.model), out);
         }
         let refusal = match error::classify(error) {
-            Class::Ignore => return,
-            Class::Fatal | Class::SpendLimit => {
+            ErrorClass::Ignore => return,
+            ErrorClass::Fatal | ErrorClass::SpendLimit => {
                 return self.fail(error::failure(error.name(), error.text(), &self.settings.model), out);
             }
-            Class::Collision => Refusal::Collision,
-            Class::RateLimited | Class::SlowDown | Class::Overloaded | Class::ServerError => {
+            ErrorClass::Collision => Refusal::Collision,
+            ErrorClass::RateLimited | ErrorClass::SlowDown | ErrorClass::Overloaded | ErrorClass::ServerError => {
                 Refusal::Failed(Retry::After(self.pause(now, error.text())))
             }
-            Class::Recoverable => Refusal::Failed(Retry::Never),
+            ErrorClass::Recoverable => Refusal::Failed(Retry::Never),
         };
         let refused = self.queue.refused(now, event_id, refusal);
         let text = error::shortened(error.text());

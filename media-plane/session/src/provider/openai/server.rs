@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{config::Effective, lenient, surrogates};
 use crate::{event::Usage, ports::Frame, provider::Decoded};
 use shapes::{Completed, Offsets, RateLimits, WithCreated, WithError, WithItem, WithResponse, WithSession};
-pub(super) use shapes::{Created, ErrorBody, Item, Piece, Response};
+pub(super) use shapes::{ConversationItem, Created, ErrorBody, Piece, Response};
 
 /// The events we act on.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) enum ServerEvent {
     TextDone(Piece),
     ItemDone {
         response_id: String,
-        item: Item,
+        item: ConversationItem,
     },
     ResponseDone(Response),
     RateLimits {

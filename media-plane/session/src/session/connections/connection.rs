@@ -15,7 +15,7 @@ pub(crate) struct Connection {
     id: ConnectionId,
     provider: Box<dyn Provider>,
     format: AudioFormat,
-    phase: Phase,
+    phase: ConnectionPhase,
     /// It has to be ready by then, in so many milliseconds.
     ready_by: (Time, u64),
     events: VecDeque<ProviderEvent>,
@@ -24,7 +24,7 @@ pub(crate) struct Connection {
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ConnectionPhase {
     /// Dialling.
     Unopened,
     /// Open, not yet confirmed.
@@ -45,7 +45,7 @@ impl Connection {
         ready_within_ms: u64,
     ) -> Self {
         let ready_by = (now + Duration::from_millis(ready_within_ms), ready_within_ms);
-        let (phase, events, watch) = (Phase::Unopened, VecDeque::new(), Watch::default());
+        let (phase, events, watch) = (ConnectionPhase::Unopened, VecDeque::new(), Watch::default());
         Self { id, provider, format, phase, ready_by, events, watch }
     }
 
@@ -75,16 +75,16 @@ impl Connection {
     }
 
     pub(crate) const fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
+        matches!(self.phase, ConnectionPhase::Ready)
     }
 
     pub(crate) const fn is_gone(&self) -> bool {
-        matches!(self.phase, Phase::Gone)
+        matches!(self.phase, ConnectionPhase::Gone)
     }
 
     fn opened(&mut self, now: Time, agent: &Agent, ports: &mut dyn Ports) {
-        if self.phase == Phase::Unopened {
-            self.phase = Phase::Opened;
+        if self.phase == ConnectionPhase::Unopened {
+            self.phase = ConnectionPhase::Opened;
             let format = self.format;
             self.with(ports, |provider, out| provider.open(now, agent, format, out));
         }
@@ -150,34 +150,34 @@ impl Connection {
 
     pub(crate) fn next_event(&mut self) -> Option<ProviderEvent> {
         let event = self.events.pop_front()?;
-        if matches!(event, ProviderEvent::Ready { .. }) && self.phase == Phase::Opened {
-            self.phase = Phase::Ready;
+        if matches!(event, ProviderEvent::Ready { .. }) && self.phase == ConnectionPhase::Opened {
+            self.phase = ConnectionPhase::Ready;
         }
         Some(event)
     }
 
     /// Closes it; what it still reports is dropped.
     pub(crate) fn close(&mut self, ports: &mut dyn Ports) {
-        if self.phase != Phase::Gone {
-            self.phase = Phase::Gone;
+        if self.phase != ConnectionPhase::Gone {
+            self.phase = ConnectionPhase::Gone;
             self.events.clear();
             ports.close_connection(self.id);
         }
     }
 
     fn with(&mut self, ports: &mut dyn Ports, act: impl FnOnce(&mut dyn Provider, &mut Outbox<'_>)) {
-        let mut wire = Socket { connection: self.id, ports };
+        let mut wire = ConnectionWire { connection: self.id, ports };
         act(&mut *self.provider, &mut Outbox::new(&mut wire, &mut self.events));
     }
 }
 
 /// A connection's socket, as its provider writes to it.
-struct Socket<'a> {
+struct ConnectionWire<'a> {
     connection: ConnectionId,
     ports: &'a mut dyn Ports,
 }
 
-impl Wire for Socket<'_> {
+impl Wire for ConnectionWire<'_> {
     fn send_control(&mut self, frame: Frame<'_>) {
         self.ports.send_control(self.connection, frame);
     }

@@ -18,14 +18,14 @@ use crate::limits::Limits;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct AnswerWatch {
-    waiting: Option<Waiting>,
+    waiting: Option<AwaitedAnswer>,
     /// The caller spoke into a wait: what he says is part of what is to be answered.
     spoken_into: bool,
-    steps: [(Duration, Due); 4],
+    steps: [(Duration, AnswerDue); 4],
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct AwaitedAnswer {
     what: What,
     since: Time,
     /// Steps taken.
@@ -45,7 +45,7 @@ pub(crate) enum What {
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
+pub(crate) enum AnswerDue {
     /// A sound that says that somebody is there.
     Cue,
     /// Tell of the silence, and ask.
@@ -60,14 +60,15 @@ impl AnswerWatch {
         // Half-way, so that no wait between two sounds is long.
         let second_cue = Duration::from_millis((limits.answer_ask_ms + limits.answer_ms) / 2);
         let give_up = Duration::from_millis(limits.answer_ms);
-        let steps = [(cue, Due::Cue), (ask, Due::Ask), (second_cue, Due::Cue), (give_up, Due::GiveUp)];
+        let steps =
+            [(cue, AnswerDue::Cue), (ask, AnswerDue::Ask), (second_cue, AnswerDue::Cue), (give_up, AnswerDue::GiveUp)];
         Self { waiting: None, spoken_into: false, steps }
     }
 
     /// From now on something is owed; `responding` while the AI is generating something else.
     pub(crate) const fn expect(&mut self, now: Time, what: What, responding: bool) {
         self.spoken_into = false;
-        self.waiting = Some(Waiting { what, since: now, taken: 0, after_current: responding });
+        self.waiting = Some(AwaitedAnswer { what, since: now, taken: 0, after_current: responding });
     }
 
     /// Nothing is owed any more.
@@ -85,7 +86,7 @@ impl AnswerWatch {
 
     /// Audio of the AI came.
     pub(crate) const fn on_audio(&mut self) {
-        if let Some(Waiting { after_current: false, .. }) = self.waiting {
+        if let Some(AwaitedAnswer { after_current: false, .. }) = self.waiting {
             self.clear();
         }
     }
@@ -106,7 +107,7 @@ impl AnswerWatch {
     }
 
     /// What is due by now; `audible` while the AI is heard.
-    pub(crate) fn poll(&mut self, now: Time, audible: bool) -> Option<(Due, What)> {
+    pub(crate) fn poll(&mut self, now: Time, audible: bool) -> Option<(AnswerDue, What)> {
         let waiting = self.waiting.as_mut()?;
         if audible {
             waiting.since = now;
@@ -117,7 +118,7 @@ impl AnswerWatch {
         }
         waiting.taken += 1;
         let what = waiting.what;
-        if due == Due::GiveUp {
+        if due == AnswerDue::GiveUp {
             self.clear();
         }
         Some((due, what))

@@ -2,7 +2,7 @@
 
 use super::{
     Conversation, Parts,
-    answer_watch::{Due, What},
+    answer_watch::{AnswerDue, What},
     cue,
 };
 use crate::{
@@ -68,10 +68,10 @@ impl Conversation {
         let audible = !on.leg.is_silent() && !self.cueing;
         while let Some((due, what)) = self.answer.poll(on.now(), audible) {
             match (due, what) {
-                (Due::Cue, _) => self.cue(on),
-                (Due::Ask, _) => self.ask_again(what, on),
-                (Due::GiveUp, What::Greeting) => self.greet_by_clip(on),
-                (Due::GiveUp, What::Answer) => {
+                (AnswerDue::Cue, _) => self.cue(on),
+                (AnswerDue::Ask, _) => self.ask_again(what, on),
+                (AnswerDue::GiveUp, What::Greeting) => self.greet_by_clip(on),
+                (AnswerDue::GiveUp, What::Answer) => {
                     let message = format!("the AI gave no answer within {} ms, asked for again", self.limits.answer_ms);
                     self.on_failed(Failure { code: "no_answer".to_owned(), message }, on);
                 }

@@ -15,7 +15,7 @@ use super::{
     answer_watch::What,
     answering::GREETING_ITEM,
     cue,
-    ending::{Ending, Over, Step},
+    ending::{Ending, EndingStep, Over},
     hold::Hold,
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(super) const OUR_ITEMS: [&str; 3] = [APOLOGY_ITEM, GREETING_ITEM, cue::ITEM]
 
 /// Whether the session goes on.
 #[derive(Debug)]
-pub(super) enum Life {
+pub(super) enum CallState {
     /// It goes on.
     Open,
     /// It ends after last words.
@@ -47,19 +47,19 @@ impl Conversation {
     /// The AI wants to hang up.
     pub(super) fn hang_up(&mut self, call_id: String, on: &mut Parts<'_>) {
         let now = on.now();
-        match &mut self.life {
-            Life::Open => {
+        match &mut self.call_state {
+            CallState::Open => {
                 let termination = Termination::completed(reason::AGENT_HANGUP, "the AI ended the call");
                 let mut ending = Ending::hang_up(now, termination, call_id, &self.limits);
                 if self.kept < self.limits.kept_calls {
                     ending = ending.revocable(on.connections.format(), &self.limits);
                 }
-                self.life = Life::Closing(ending);
+                self.call_state = CallState::Closing(ending);
                 self.answer_stopped = false;
                 self.hold.iter_mut().for_each(Hold::begin_closing);
             }
-            Life::Closing(ending) => ending.on_hang_up(now),
-            Life::Ended(_) => {}
+            CallState::Closing(ending) => ending.on_hang_up(now),
+            CallState::Ended(_) => {}
         }
     }
 
@@ -70,14 +70,14 @@ impl Conversation {
         if !on.connections.is_ready() {
             return self.end(termination, on);
         }
-        self.life = Life::Closing(Ending::after_goodbye(on.now(), termination, &self.limits));
+        self.call_state = CallState::Closing(Ending::after_goodbye(on.now(), termination, &self.limits));
     }
 
     /// What the AI was asked to say will not come.
     pub(super) fn on_create_refused(&mut self, purpose: Purpose, on: &mut Parts<'_>) {
-        match (purpose, &mut self.life) {
-            (Purpose::Greeting, Life::Open) if !self.greeted => self.greet_by_clip(on),
-            (Purpose::Farewell, Life::Closing(ending)) => ending.on_provider_gone(on.now(), on.leg.queued_ms()),
+        match (purpose, &mut self.call_state) {
+            (Purpose::Greeting, CallState::Open) if !self.greeted => self.greet_by_clip(on),
+            (Purpose::Farewell, CallState::Closing(ending)) => ending.on_provider_gone(on.now(), on.leg.queued_ms()),
             // A reply is missed by the watch on answers; what an operator wanted said is told by the incident.
             _ => {}
         }
@@ -87,7 +87,7 @@ impl Conversation {
     pub(super) fn on_failed(&mut self, failure: Failure, on: &mut Parts<'_>) {
         let was_ready = on.connections.have_been_ready();
         on.close_connections();
-        if let Life::Closing(ending) = &mut self.life {
+        if let CallState::Closing(ending) = &mut self.call_state {
             // It was about to end anyway: what is there of the last words is still played.
             ending.on_provider_gone(on.now(), on.leg.queued_ms());
             if let Some(hold) = &mut self.hold {
@@ -113,12 +113,12 @@ impl Conversation {
         on.leg.play_notice(on.now(), APOLOGY_ITEM, &apology.pcm);
         let said = self.transcripts.add(APOLOGY_ITEM, apology.text, TextMode::Final);
         self.report_said(said, on);
-        self.life = Life::Closing(Ending::after_notice(on.now(), termination, &self.limits));
+        self.call_state = CallState::Closing(Ending::after_notice(on.now(), termination, &self.limits));
     }
 
     /// The caller speaks while last words are waited for: they go on. False if they do not, or there are none.
     pub(super) fn speak_on(&mut self, item: String, on: &mut Parts<'_>) -> bool {
-        let Life::Closing(ending) = &mut self.life else { return false };
+        let CallState::Closing(ending) = &mut self.call_state else { return false };
         if !ending.speaks_on() {
             return false;
         }
@@ -130,14 +130,14 @@ impl Conversation {
 
     /// The caller stopped speaking.
     pub(super) fn on_last_turn_ended(&mut self, now: Time) {
-        if let Life::Closing(ending) = &mut self.life {
+        if let CallState::Closing(ending) = &mut self.call_state {
             ending.on_speech_stopped(now);
         }
     }
 
     /// The words of the caller's turn are known: they may keep the call.
     pub(super) fn on_last_words(&mut self, item: &str, text: &str, on: &mut Parts<'_>) {
-        let Life::Closing(ending) = &mut self.life else { return };
+        let CallState::Closing(ending) = &mut self.call_state else { return };
         if ending.on_user_text(item, text, &self.agent.primary_language(), &self.transcripts.said_lately()) {
             self.keep_talking(on);
         }
@@ -145,7 +145,7 @@ impl Conversation {
 
     /// The caller keeps the call that the AI was hanging up, and is answered.
     fn keep_talking(&mut self, on: &mut Parts<'_>) {
-        let Life::Closing(mut ending) = std::mem::replace(&mut self.life, Life::Open) else { return };
+        let CallState::Closing(mut ending) = std::mem::replace(&mut self.call_state, CallState::Open) else { return };
         self.kept += 1;
         if let Some(call_id) = ending.take_tool_call() {
             let output = r#"{"status":"not ended","reason":"the caller went on speaking"}"#;
@@ -160,12 +160,12 @@ impl Conversation {
     }
 
     pub(super) fn on_response_started(&mut self, response_id: String, purpose: Purpose, on: &mut Parts<'_>) {
-        let speaks_on = match &mut self.life {
-            Life::Closing(ending) => {
+        let speaks_on = match &mut self.call_state {
+            CallState::Closing(ending) => {
                 ending.on_response_started(on.now(), &response_id, purpose);
                 ending.speaks_on()
             }
-            Life::Open | Life::Ended(_) => false,
+            CallState::Open | CallState::Ended(_) => false,
         };
         // An answer to what the caller said over the last words would be heard after them.
         self.answer_stopped |= purpose == Purpose::Reply && speaks_on;
@@ -205,7 +205,7 @@ impl Conversation {
     }
 
     fn on_farewell_finished(&mut self, response_id: &str, over: Over, on: &mut Parts<'_>) {
-        let Life::Closing(ending) = &mut self.life else { return };
+        let CallState::Closing(ending) = &mut self.call_state else { return };
         if !ending.on_response_finished(on.now(), response_id, over, on.leg.queued_ms()) {
             return;
         }
@@ -219,7 +219,7 @@ impl Conversation {
 
     /// A sign of the AI's last words.
     pub(super) fn on_farewell_progress(&mut self, now: Time) {
-        if let Life::Closing(ending) = &mut self.life {
+        if let CallState::Closing(ending) = &mut self.call_state {
             ending.on_progress(now);
         }
     }
@@ -227,17 +227,19 @@ impl Conversation {
     /// Ends the call once the last words were played, or their time is over.
     pub(super) fn close_if_said(&mut self, on: &mut Parts<'_>) {
         let responding = self.is_responding();
-        let Life::Closing(ending) = &mut self.life else { return };
+        let CallState::Closing(ending) = &mut self.call_state else { return };
         match ending.step(on.now(), on.leg.is_silent(), responding, on.leg.queued_ms()) {
-            Step::Wait => {}
-            Step::AskFarewell => on.command(ProviderCommand::Farewell),
-            Step::CutAndAskFarewell => {
+            EndingStep::Wait => {}
+            EndingStep::AskFarewell => on.command(ProviderCommand::Farewell),
+            EndingStep::CutAndAskFarewell => {
                 self.interrupt(on);
                 on.command(ProviderCommand::Farewell);
             }
-            Step::KeepTalking => self.keep_talking(on),
-            Step::End => {
-                let Life::Closing(ending) = std::mem::replace(&mut self.life, Life::Open) else { return };
+            EndingStep::KeepTalking => self.keep_talking(on),
+            EndingStep::End => {
+                let CallState::Closing(ending) = std::mem::replace(&mut self.call_state, CallState::Open) else {
+                    return;
+                };
                 self.end(ending.into_termination(), on);
             }
         }
@@ -245,9 +247,9 @@ impl Conversation {
 
     /// When [`Self::close_if_said`] has something to do by time alone.
     pub(super) fn closing_deadline(&self) -> Option<Time> {
-        match &self.life {
-            Life::Closing(ending) => Some(ending.deadline()),
-            Life::Open | Life::Ended(_) => None,
+        match &self.call_state {
+            CallState::Closing(ending) => Some(ending.deadline()),
+            CallState::Open | CallState::Ended(_) => None,
         }
     }
 
@@ -268,23 +270,23 @@ impl Conversation {
             quality: on.leg.call_quality(on.now()).map(Box::new),
             duration_ms: duration.unwrap_or_default().as_millis() as u64,
         };
-        self.life = Life::Ended(termination);
+        self.call_state = CallState::Ended(termination);
         on.emit(ended);
     }
 
     /// The caller's side closed the transport. An end that was already decided keeps its reason.
     pub(crate) fn on_transport_closed(&mut self, on: &mut Parts<'_>) {
-        match &mut self.life {
-            Life::Open => {
+        match &mut self.call_state {
+            CallState::Open => {
                 let termination = if on.leg.active_since().is_some() { hung_up() } else { abandoned() };
-                self.life = Life::Closing(Ending::unheard(on.now(), termination, &self.limits));
+                self.call_state = CallState::Closing(Ending::unheard(on.now(), termination, &self.limits));
             }
-            Life::Closing(ending) => {
+            CallState::Closing(ending) => {
                 if !ending.become_unheard(on.now()) {
                     return;
                 }
             }
-            Life::Ended(_) => return,
+            CallState::Ended(_) => return,
         }
         let cuts = self.silence(on);
         self.report_cuts(&cuts, on);

@@ -41,12 +41,12 @@ impl Conversation {
                 self.interrupt(on);
             }
             self.keypad.add(on.now(), digit);
-            self.tell_keys(on);
+            self.report_keys(on);
         }
-        self.tell_keys(on);
+        self.report_keys(on);
     }
 
-    fn tell_keys(&mut self, on: &mut Parts<'_>) {
+    fn report_keys(&mut self, on: &mut Parts<'_>) {
         // While the AI is not there, or the call is ending, keys are reported and not acted on.
         if let Some(keys) = self.keypad.take(on.now())
             && self.is_open()

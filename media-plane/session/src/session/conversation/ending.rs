@@ -47,7 +47,7 @@ pub(crate) struct Ending {
     tool_call: Option<String>,
     /// Of a hang-up: what the caller says to it, by which he may keep the call.
     turns: Option<Box<LastTurns>>,
-    words: Words,
+    words: FarewellWords,
     /// Farewells asked for.
     asked: u32,
     /// When the present step is given up.
@@ -60,7 +60,7 @@ pub(crate) struct Ending {
 
 /// How far the last words are.
 #[derive(Debug, PartialEq, Eq)]
-enum Words {
+enum FarewellWords {
     /// What is being said is finished first.
     Finishing,
     /// The response that called the tool goes on; it may hold the farewell.
@@ -79,7 +79,7 @@ enum Words {
 
 /// What is to be done about an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum EndingStep {
     /// Nothing yet.
     Wait,
     /// Have the AI say goodbye.
@@ -104,7 +104,7 @@ pub(crate) enum Over {
 }
 
 impl Ending {
-    fn new(now: Time, termination: Termination, words: Words, wait: Duration, limits: &Limits) -> Self {
+    fn new(now: Time, termination: Termination, words: FarewellWords, wait: Duration, limits: &Limits) -> Self {
         let millis = Duration::from_millis;
         let (generation, whole) = (millis(limits.farewell_generation_ms), millis(limits.farewell_ms));
         let (due, latest) = (now + wait, now + whole);
@@ -114,7 +114,7 @@ impl Ending {
     /// The AI hung up; what it says in this response is its farewell.
     pub(crate) fn hang_up(now: Time, termination: Termination, tool_call: String, limits: &Limits) -> Self {
         let wait = Duration::from_millis(limits.farewell_generation_ms);
-        let ending = Self::new(now, termination, Words::InThisResponse, wait, limits);
+        let ending = Self::new(now, termination, FarewellWords::InThisResponse, wait, limits);
         Self { tool_call: Some(tool_call), ..ending }
     }
 
@@ -126,25 +126,25 @@ impl Ending {
     /// The AI is to finish what it is saying, and then to say goodbye.
     pub(crate) fn after_goodbye(now: Time, termination: Termination, limits: &Limits) -> Self {
         let wait = Duration::from_millis(limits.finish_reply_ms);
-        Self::new(now, termination, Words::Finishing, wait, limits)
+        Self::new(now, termination, FarewellWords::Finishing, wait, limits)
     }
 
-    /// Words of our own are queued and are the last ones.
+    /// FarewellWords of our own are queued and are the last ones.
     pub(crate) fn after_notice(now: Time, termination: Termination, limits: &Limits) -> Self {
-        Self::new(now, termination, Words::Playing, Duration::from_millis(limits.apology_ms), limits)
+        Self::new(now, termination, FarewellWords::Playing, Duration::from_millis(limits.apology_ms), limits)
     }
 
     /// The caller is gone.
     pub(crate) fn unheard(now: Time, termination: Termination, limits: &Limits) -> Self {
-        Self::new(now, termination, Words::Unheard, HANG_UP_GRACE, limits)
+        Self::new(now, termination, FarewellWords::Unheard, HANG_UP_GRACE, limits)
     }
 
     /// The caller is gone while last words are waited for. False when that was known.
     pub(crate) fn become_unheard(&mut self, now: Time) -> bool {
-        let was_heard = self.words != Words::Unheard;
+        let was_heard = self.words != FarewellWords::Unheard;
         if was_heard {
             self.turns = None;
-            self.words = Words::Unheard;
+            self.words = FarewellWords::Unheard;
             self.due = now + HANG_UP_GRACE;
         }
         was_heard
@@ -152,17 +152,17 @@ impl Ending {
 
     /// Whether a farewell was asked for and has not begun.
     pub(crate) fn awaits_farewell(&self) -> bool {
-        self.words == Words::Asked
+        self.words == FarewellWords::Asked
     }
 
     /// Whether last words go on over what the caller says.
     pub(crate) fn speaks_on(&self) -> bool {
-        !matches!(self.words, Words::Finishing | Words::Unheard)
+        !matches!(self.words, FarewellWords::Finishing | FarewellWords::Unheard)
     }
 
     /// The caller's audio, as the provider gets it.
-    pub(crate) fn hear(&mut self, now: Time, pcm: &[i16]) {
-        self.turns.iter_mut().for_each(|turns| turns.hear(now, pcm));
+    pub(crate) fn observe(&mut self, now: Time, pcm: &[i16]) {
+        self.turns.iter_mut().for_each(|turns| turns.observe(now, pcm));
     }
 
     /// The caller speaks. True if he has kept the call.
@@ -190,44 +190,45 @@ impl Ending {
 
     /// The AI hangs up while an end is already waited for: what it says in this response is its goodbye.
     pub(crate) fn on_hang_up(&mut self, now: Time) {
-        if self.words == Words::Finishing {
-            self.words = Words::InThisResponse;
+        if self.words == FarewellWords::Finishing {
+            self.words = FarewellWords::InThisResponse;
             self.due = now + self.generation;
         }
     }
 
     /// A sign that words are on their way.
     pub(crate) fn on_progress(&mut self, now: Time) {
-        if matches!(self.words, Words::InThisResponse | Words::Asked | Words::Generating { .. }) {
+        if matches!(self.words, FarewellWords::InThisResponse | FarewellWords::Asked | FarewellWords::Generating { .. })
+        {
             self.due = now + self.generation;
         }
     }
 
     pub(crate) fn on_response_started(&mut self, now: Time, id: &str, purpose: Purpose) {
         self.on_progress(now);
-        if self.words == Words::Asked && purpose == Purpose::Farewell {
-            self.words = Words::Generating { response_id: id.to_owned() };
+        if self.words == FarewellWords::Asked && purpose == Purpose::Farewell {
+            self.words = FarewellWords::Generating { response_id: id.to_owned() };
         }
     }
 
     /// A response is over. True when a farewell is to be asked for: not a word of one came.
     pub(crate) fn on_response_finished(&mut self, now: Time, id: &str, over: Over, queued_ms: u64) -> bool {
         match &self.words {
-            Words::InThisResponse if over == Over::Wordless => {}
+            FarewellWords::InThisResponse if over == Over::Wordless => {}
             // It was given up, and what is asked for after it has little time: the caller has waited already.
-            Words::InThisResponse if over == Over::Stopped => {
+            FarewellWords::InThisResponse if over == Over::Stopped => {
                 let due = self.due.max(now + SECOND_CHANCE);
                 self.ask(now);
                 self.due = due;
                 return true;
             }
-            Words::Generating { response_id } if response_id == id => {
+            FarewellWords::Generating { response_id } if response_id == id => {
                 if over != Over::Stopped || self.asked >= MAX_ASKED {
                     self.play(now, queued_ms);
                     return false;
                 }
             }
-            Words::InThisResponse => {
+            FarewellWords::InThisResponse => {
                 self.play(now, queued_ms);
                 return false;
             }
@@ -242,47 +243,54 @@ impl Ending {
 
     /// Nothing more will come: what is there is played.
     pub(crate) fn on_provider_gone(&mut self, now: Time, queued_ms: u64) {
-        if !matches!(self.words, Words::Unheard | Words::Played) {
+        if !matches!(self.words, FarewellWords::Unheard | FarewellWords::Played) {
             self.play(now, queued_ms);
         }
     }
 
     /// What to do by now, `silent` when nothing is queued or being played and `responding` while the AI is generating.
-    pub(crate) fn step(&mut self, now: Time, silent: bool, responding: bool, queued_ms: u64) -> Step {
+    pub(crate) fn step(&mut self, now: Time, silent: bool, responding: bool, queued_ms: u64) -> EndingStep {
         let (over, due) = (self.latest <= now, self.due <= now);
         if self.turns.as_mut().is_some_and(|turns| turns.decide(now, over)) {
-            return Step::KeepTalking;
+            return EndingStep::KeepTalking;
         }
         match self.words {
-            _ if over => return Step::End,
-            Words::Finishing if silent && !responding => {
+            _ if over => return EndingStep::End,
+            FarewellWords::Finishing if silent && !responding => {
                 self.ask(now);
-                return Step::AskFarewell;
+                return EndingStep::AskFarewell;
             }
-            Words::Finishing if due => {
+            FarewellWords::Finishing if due => {
                 self.ask(now);
-                return Step::CutAndAskFarewell;
+                return EndingStep::CutAndAskFarewell;
             }
-            Words::InThisResponse | Words::Asked | Words::Generating { .. } if due && !silent => {
+            FarewellWords::InThisResponse | FarewellWords::Asked | FarewellWords::Generating { .. }
+                if due && !silent =>
+            {
                 self.play(now, queued_ms);
             }
-            Words::InThisResponse | Words::Asked | Words::Generating { .. } | Words::Playing if due => {
-                self.words = Words::Played;
+            FarewellWords::InThisResponse
+            | FarewellWords::Asked
+            | FarewellWords::Generating { .. }
+            | FarewellWords::Playing
+                if due =>
+            {
+                self.words = FarewellWords::Played;
             }
-            Words::Playing if silent => {
-                self.words = Words::Played;
+            FarewellWords::Playing if silent => {
+                self.words = FarewellWords::Played;
                 self.due = now + TAIL;
             }
             _ => {}
         }
-        let played = matches!(self.words, Words::Played | Words::Unheard) && self.due <= now;
-        if played && !self.is_undecided() { Step::End } else { Step::Wait }
+        let played = matches!(self.words, FarewellWords::Played | FarewellWords::Unheard) && self.due <= now;
+        if played && !self.is_undecided() { EndingStep::End } else { EndingStep::Wait }
     }
 
     /// When [`Self::step`] has something to do by time alone.
     pub(crate) fn deadline(&self) -> Time {
         let turns = self.turns.as_ref().and_then(|turns| turns.deadline());
-        let due = if self.words == Words::Played && self.is_undecided() { None } else { Some(self.due) };
+        let due = if self.words == FarewellWords::Played && self.is_undecided() { None } else { Some(self.due) };
         [turns, due].into_iter().flatten().fold(self.latest, Time::min)
     }
 
@@ -292,13 +300,13 @@ impl Ending {
 
     fn ask(&mut self, now: Time) {
         self.asked += 1;
-        self.words = Words::Asked;
+        self.words = FarewellWords::Asked;
         self.due = now + self.generation;
         self.latest = now + self.whole;
     }
 
     fn play(&mut self, now: Time, queued_ms: u64) {
-        self.words = Words::Playing;
+        self.words = FarewellWords::Playing;
         self.due = now + Duration::from_millis(queued_ms) + PLAYING_MARGIN;
     }
 }

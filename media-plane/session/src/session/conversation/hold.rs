@@ -37,7 +37,7 @@ const ANSWER_WINDOW: Duration = Duration::from_secs(2);
 pub(crate) struct Hold {
     settings: Reversible,
     vad: Vad,
-    state: State,
+    state: HoldState,
     /// There is a greeting.
     greets: bool,
     /// The caller's turn interrupted the AI.
@@ -49,7 +49,7 @@ pub(crate) struct Hold {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum HoldState {
     Quiet,
     Held {
         since: Time,
@@ -77,7 +77,7 @@ impl Hold {
                 AudioFormat::Pcm => Vad::new(vad),
                 AudioFormat::G711(_) => Vad::narrow(vad),
             },
-            state: State::Quiet,
+            state: HoldState::Quiet,
             greets,
             interrupted: false,
             unanswered: None,
@@ -86,13 +86,13 @@ impl Hold {
     }
 
     /// The caller's audio, as the provider gets it.
-    pub(crate) fn hear(&mut self, pcm: &[i16]) {
+    pub(crate) fn observe(&mut self, pcm: &[i16]) {
         self.vad.push(pcm);
     }
 
     /// Forgets a pause: it is over, or playout was silenced for another reason.
     pub(crate) fn reset(&mut self) {
-        self.state = State::Quiet;
+        self.state = HoldState::Quiet;
     }
 
     /// The AI hangs up: it speaks on over what the caller says.
@@ -121,7 +121,7 @@ impl Hold {
         first_voice: Option<Time>,
         voice_since: Option<Time>,
     ) -> bool {
-        if matches!(self.state, State::Held { .. }) {
+        if matches!(self.state, HoldState::Held { .. }) {
             return false;
         }
         self.interrupted = false;
@@ -129,33 +129,33 @@ impl Hold {
         if pauses {
             self.begin(now, voice_since);
         } else {
-            self.state = State::Watching;
+            self.state = HoldState::Watching;
         }
         pauses
     }
 
     /// How the pause ends, as soon as that is clear.
-    pub(crate) fn judge(&mut self, now: Time, first_voice: Option<Time>) -> Option<Verdict> {
+    pub(crate) fn judge(&mut self, now: Time, first_voice: Option<Time>) -> Option<HoldOutcome> {
         match self.state {
-            State::Quiet => None,
-            State::Watching if self.is_protected(now, first_voice) => None,
-            State::Held { .. } | State::Watching if self.is_sustained() => {
+            HoldState::Quiet => None,
+            HoldState::Watching if self.is_protected(now, first_voice) => None,
+            HoldState::Held { .. } | HoldState::Watching if self.is_sustained() => {
                 self.interrupted = true;
                 self.unanswered = None;
-                Some(Verdict::Interrupt)
+                Some(HoldOutcome::Interrupt)
             }
-            State::Held { since, echo, .. } if since + self.hold() <= now => {
+            HoldState::Held { since, echo, .. } if since + self.hold() <= now => {
                 // An echo comes back with our voice: what is heard from now on proves nothing.
-                self.state = if echo { State::Quiet } else { State::Watching };
-                Some(Verdict::GoOn { held: now.since(since) })
+                self.state = if echo { HoldState::Quiet } else { HoldState::Watching };
+                Some(HoldOutcome::GoOn { held: now.since(since) })
             }
-            State::Held { .. } | State::Watching => None,
+            HoldState::Held { .. } | HoldState::Watching => None,
         }
     }
 
     pub(crate) fn on_speech_stopped(&mut self) {
-        if self.state == State::Watching {
-            self.state = State::Quiet;
+        if self.state == HoldState::Watching {
+            self.state = HoldState::Quiet;
         }
     }
 
@@ -187,8 +187,8 @@ impl Hold {
 
     pub(crate) fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Held { since, .. } => Some(since + self.hold()),
-            State::Quiet | State::Watching => None,
+            HoldState::Held { since, .. } => Some(since + self.hold()),
+            HoldState::Quiet | HoldState::Watching => None,
         }
     }
 
@@ -205,18 +205,18 @@ impl Hold {
         let guard = Duration::from_millis(self.settings.echo_guard_ms.into());
         let echo = voice_since.is_some_and(|since| now < since + guard);
         let discounted_ms = if echo { self.vad.voiced_ms() } else { 0 };
-        self.state = State::Held { since: now, discounted_ms, echo };
+        self.state = HoldState::Held { since: now, discounted_ms, echo };
     }
 
     /// Whether the caller has been heard long enough for an interruption.
     fn is_sustained(&self) -> bool {
         let voiced_ms = self.vad.voiced_ms();
         let counted_ms = match self.state {
-            State::Quiet => 0,
+            HoldState::Quiet => 0,
             // What was discounted belonged to speech that has ended since.
-            State::Held { discounted_ms, .. } if voiced_ms < discounted_ms => voiced_ms,
-            State::Held { discounted_ms, .. } => voiced_ms - discounted_ms,
-            State::Watching => voiced_ms,
+            HoldState::Held { discounted_ms, .. } if voiced_ms < discounted_ms => voiced_ms,
+            HoldState::Held { discounted_ms, .. } => voiced_ms - discounted_ms,
+            HoldState::Watching => voiced_ms,
         };
         counted_ms >= u64::from(self.settings.sustained_ms)
     }
@@ -224,7 +224,7 @@ impl Hold {
 
 /// How a pause ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum HoldOutcome {
     /// The caller interrupts.
     Interrupt,
     /// It was no interruption.

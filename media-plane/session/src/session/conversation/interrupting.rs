@@ -8,7 +8,7 @@ use voicebridge_audio::{SAMPLE_RATE_HZ, playout::Cut};
 use super::{
     Conversation, Parts,
     closing::OUR_ITEMS,
-    hold::{Hold, Verdict},
+    hold::{Hold, HoldOutcome},
 };
 use crate::{event::EventKind, provider::ProviderCommand};
 
@@ -59,8 +59,8 @@ impl Conversation {
         let Some(hold) = &mut self.hold else { return };
         match hold.judge(on.now(), on.leg.first_voice()) {
             None => {}
-            Some(Verdict::Interrupt) => self.interrupt(on),
-            Some(Verdict::GoOn { held }) => {
+            Some(HoldOutcome::Interrupt) => self.interrupt(on),
+            Some(HoldOutcome::GoOn { held }) => {
                 on.leg.resume();
                 if let Some((item_id, heard_samples)) = on.leg.playing() {
                     let (heard_ms, held_ms) = (millis(heard_samples), held.as_millis() as u32);

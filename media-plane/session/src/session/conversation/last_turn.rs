@@ -57,8 +57,8 @@ impl LastTurns {
     }
 
     /// The caller's audio, as the provider gets it.
-    pub(crate) fn hear(&mut self, now: Time, pcm: &[i16]) {
-        self.voice.hear(now, pcm);
+    pub(crate) fn observe(&mut self, now: Time, pcm: &[i16]) {
+        self.voice.observe(now, pcm);
     }
 
     /// Whether it is not clear yet if the call goes on.
@@ -141,7 +141,7 @@ impl Voice {
         Self { vad, completed_ms: 0, current_ms: 0, last: Time::ZERO }
     }
 
-    fn hear(&mut self, now: Time, pcm: &[i16]) {
+    fn observe(&mut self, now: Time, pcm: &[i16]) {
         if let Some(VadEvent::Stopped { .. }) = self.vad.push(pcm) {
             self.completed_ms += std::mem::take(&mut self.current_ms);
         }

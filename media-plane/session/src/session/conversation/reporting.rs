@@ -1,6 +1,6 @@
 //! What is reported of a conversation: who said what, which responses there were, which AI is there.
 
-use super::{Conversation, Parts, Reply, closing::Life, transcripts::Said};
+use super::{Conversation, Parts, Reply, closing::CallState, transcripts::Said};
 use crate::{
     event::{EventKind, Milestone, Speaker, Usage},
     provider::{Failure, ProviderCommand, TextMode},
@@ -41,7 +41,7 @@ impl Conversation {
             );
         }
         self.reply = Reply::default();
-        if let Life::Closing(ending) = &self.life
+        if let CallState::Closing(ending) = &self.call_state
             && ending.awaits_farewell()
         {
             on.command(ProviderCommand::Farewell);

@@ -21,15 +21,15 @@ const REMEMBERED: usize = 3;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Transcripts {
-    items: VecDeque<Words>,
-    /// Words lately reported, oldest first.
+    items: VecDeque<ItemWords>,
+    /// ItemWords lately reported, oldest first.
     reported: VecDeque<String>,
     max_items: usize,
     max_bytes: usize,
 }
 
 #[derive(Debug)]
-struct Words {
+struct ItemWords {
     item: String,
     text: String,
     /// Nothing more will come.
@@ -48,7 +48,7 @@ impl Transcripts {
         }
     }
 
-    /// Words of an item. Returns what became final by them.
+    /// ItemWords of an item. Returns what became final by them.
     pub(crate) fn add(&mut self, item: &str, text: &str, mode: TextMode) -> Option<Said> {
         let evicted = self.find_or_create(item);
         let words = self.items.iter_mut().find(|words| words.item == item)?;
@@ -103,7 +103,7 @@ impl Transcripts {
         if self.items.iter().any(|words| words.item == item) {
             return None;
         }
-        self.items.push_back(Words { item: item.to_owned(), text: String::new(), complete: false, heard: false });
+        self.items.push_back(ItemWords { item: item.to_owned(), text: String::new(), complete: false, heard: false });
         if self.items.len() <= self.max_items {
             return None;
         }

@@ -13,10 +13,10 @@
 use voicebridge_audio::{
     FRAME_SAMPLES, SAMPLE_RATE_HZ, Time,
     codec::{Codec, Encoder},
-    dtmf::{Outgoing, Sender},
+    dtmf::{KeyPacket, Sender},
     opus::{EncoderSettings, MAX_PAYLOAD_BYTES, MaxBandwidth, OpusError},
-    pacer::{Due, Pacer},
-    playout::{Cut, Playout, PlayoutSettings, Slot},
+    pacer::{Pacer, PacerDue},
+    playout::{Cut, Playout, PlayoutSettings, PlayoutSlot},
     protection::{Advice, Protection},
     resample,
 };
@@ -142,7 +142,7 @@ impl Downlink {
 
     /// Sends what is due.
     pub(crate) fn run(&mut self, now: Time, out: &mut dyn FnMut(RtpOut<'_>)) {
-        let Due { slots, skipped } = self.pacer.as_mut().map_or(Due::default(), |pacer| pacer.take(now));
+        let PacerDue { slots, skipped } = self.pacer.as_mut().map_or(PacerDue::default(), |pacer| pacer.take(now));
         if skipped > 0 {
             self.skip(skipped);
         }
@@ -173,7 +173,7 @@ impl Downlink {
         let (Some(payload_type), Some(key)) = (self.telephone_event, self.keys.next(self.timestamp)) else {
             return false;
         };
-        let Outgoing { payload, timestamp, marker } = key;
+        let KeyPacket { payload, timestamp, marker } = key;
         out(RtpOut { payload_type, sequence: self.sequence, timestamp, marker, payload: &payload });
         true
     }
@@ -182,8 +182,8 @@ impl Downlink {
         let mut pcm = [0; FRAME_SAMPLES];
         let pcm = &mut pcm[..FRAME_SAMPLES * self.format.sample_rate_hz() as usize / SAMPLE_RATE_HZ as usize];
         let slot = self.playout.next_frame(now, pcm);
-        let tone = if slot == Slot::Frame { Tone::Speech } else { Tone::Silence };
-        self.statistics.dry_slots += u64::from(slot == Slot::Underrun);
+        let tone = if slot == PlayoutSlot::Frame { Tone::Speech } else { Tone::Silence };
+        self.statistics.dry_slots += u64::from(slot == PlayoutSlot::Underrun);
         let first = self.statistics.packets_sent == 0;
         let after_gap = std::mem::take(&mut self.after_gap);
         let marker = first || after_gap || (tone == Tone::Speech && self.tone == Tone::Silence);

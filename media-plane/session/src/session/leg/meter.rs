@@ -154,7 +154,7 @@ fn assess(period: Duration, from: &Counters, to: &Counters, collected: &Collecte
     };
     let (up, down) = (quality::assess(&uplink), quality::assess(&downlink));
     let cause = quality::dominant([&up, &down]).map(ToString::to_string).unwrap_or_default();
-    let direction = |measured: &Measured, rated: &quality::Quality| DirectionQuality {
+    let direction = |measured: &Measured, rated: &quality::Assessment| DirectionQuality {
         loss_percent: measured.loss_percent,
         jitter_ms: measured.jitter_ms,
         round_trip_ms: measured.round_trip_ms,

@@ -24,7 +24,7 @@ use voicebridge_load::{
 };
 use voicebridge_node::{
     clock::Clock,
-    peer::{Engine, Output, Peer as _, Received},
+    peer::{Engine, Peer as _, PeerOutput, Received},
 };
 use voicebridge_session::{
     Agent as Settings, Event, EventKind, RtpIn, RtpOut,
@@ -150,7 +150,7 @@ impl Node {
         loop {
             let peer = &mut self.talk.listener.peer;
             match tally::measured(part, || peer.poll(now)) {
-                Some(Output::Transmit { bytes, .. }) => self.sent.push(bytes),
+                Some(PeerOutput::Transmit { bytes, .. }) => self.sent.push(bytes),
                 Some(_) => {}
                 None => return,
             }

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn errors_are_told_apart() {
-    let check = |code: &str, text: &str, class: Class, message: &str| {
+    let check = |code: &str, text: &str, class: ErrorClass, message: &str| {
         let error = ErrorBody {
             kind: Some("invalid_request_error".into()),
             code: (!code.is_empty()).then(|| code.into()),
@@ -19,53 +19,63 @@ fn errors_are_told_apart() {
     let quota = "the OpenAI account has no quota left; check its plan and billing";
     let limit = "the OpenAI account reached its hard spend limit; raise it, or nothing works until the month ends";
     let rate = "the rate limit of the OpenAI account is used up; let fewer calls in";
-    check("response_cancel_not_active", "", Class::Ignore, "OpenAI failed with response_cancel_not_active");
+    check("response_cancel_not_active", "", ErrorClass::Ignore, "OpenAI failed with response_cancel_not_active");
     check(
         "",
         "Cancellation failed: no active response found",
-        Class::Ignore,
+        ErrorClass::Ignore,
         "OpenAI failed with invalid_request_error: Cancellation failed: no active response found",
     );
-    check("input_audio_buffer_commit_empty", "", Class::Ignore, "OpenAI failed with input_audio_buffer_commit_empty");
+    check(
+        "input_audio_buffer_commit_empty",
+        "",
+        ErrorClass::Ignore,
+        "OpenAI failed with input_audio_buffer_commit_empty",
+    );
     check(
         "conversation_already_has_active_response",
         "Wait.",
-        Class::Collision,
+        ErrorClass::Collision,
         "OpenAI failed with conversation_already_has_active_response: Wait.",
     );
     check(
         "",
         "Audio content of 900ms is already shorter than 1200ms",
-        Class::Recoverable,
+        ErrorClass::Recoverable,
         "OpenAI failed with invalid_request_error: Audio content of 900ms is already shorter than 1200ms",
     );
     check(
         "unsupported_content_type",
         "Only model output audio messages can be truncated",
-        Class::Recoverable,
+        ErrorClass::Recoverable,
         "OpenAI failed with unsupported_content_type: Only model output audio messages can be truncated",
     );
-    check("rate_limit_exceeded", "Please try again in 1.2s.", Class::RateLimited, rate);
-    check("inference_rate_limit_exceeded", "", Class::RateLimited, rate);
-    check("slow_down", "", Class::SlowDown, "OpenAI asks to slow down: calls grow too fast; let fewer begin at once");
-    check("server_is_overloaded", "", Class::Overloaded, "OpenAI is overloaded at present");
-    check("server_error", "", Class::ServerError, "OpenAI failed with server_error");
-    check("model_not_found", "", Class::Fatal, models);
-    check("invalid_api_key", "", Class::Fatal, key);
-    check("invalid_authentication", "", Class::Fatal, key);
-    check("authentication_error", "", Class::Fatal, key);
-    check("insufficient_quota", "", Class::Fatal, quota);
-    check("billing_not_active", "", Class::Fatal, quota);
-    check("billing_hard_limit_reached", "", Class::SpendLimit, limit);
-    check("insufficient_quota", "You reached your hard spend limit.", Class::SpendLimit, limit);
-    check("session_expired", "", Class::Fatal, "OpenAI ended the session at its longest duration");
+    check("rate_limit_exceeded", "Please try again in 1.2s.", ErrorClass::RateLimited, rate);
+    check("inference_rate_limit_exceeded", "", ErrorClass::RateLimited, rate);
+    check(
+        "slow_down",
+        "",
+        ErrorClass::SlowDown,
+        "OpenAI asks to slow down: calls grow too fast; let fewer begin at once",
+    );
+    check("server_is_overloaded", "", ErrorClass::Overloaded, "OpenAI is overloaded at present");
+    check("server_error", "", ErrorClass::ServerError, "OpenAI failed with server_error");
+    check("model_not_found", "", ErrorClass::Fatal, models);
+    check("invalid_api_key", "", ErrorClass::Fatal, key);
+    check("invalid_authentication", "", ErrorClass::Fatal, key);
+    check("authentication_error", "", ErrorClass::Fatal, key);
+    check("insufficient_quota", "", ErrorClass::Fatal, quota);
+    check("billing_not_active", "", ErrorClass::Fatal, quota);
+    check("billing_hard_limit_reached", "", ErrorClass::SpendLimit, limit);
+    check("insufficient_quota", "You reached your hard spend limit.", ErrorClass::SpendLimit, limit);
+    check("session_expired", "", ErrorClass::Fatal, "OpenAI ended the session at its longest duration");
     check(
         "beta_api_shape_disabled",
         "",
-        Class::Fatal,
+        ErrorClass::Fatal,
         "the service took our messages for the beta protocol, which is switched off; this is a bug",
     );
-    check("account_deactivated", "Sorry.", Class::Fatal, "OpenAI failed with account_deactivated: Sorry.");
+    check("account_deactivated", "Sorry.", ErrorClass::Fatal, "OpenAI failed with account_deactivated: Sorry.");
 }
 
 #[test]

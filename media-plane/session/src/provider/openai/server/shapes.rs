@@ -33,7 +33,7 @@ pub(in super::super) struct Piece {
 /// A conversation item, as far as tools need it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(in super::super) struct Item {
+pub(in super::super) struct ConversationItem {
     #[serde(deserialize_with = "lenient::or_default")]
     pub(in super::super) id: String,
     #[serde(rename = "type", deserialize_with = "lenient::or_default")]
@@ -241,7 +241,7 @@ pub(super) struct WithItem {
     #[serde(deserialize_with = "lenient::or_default")]
     pub(super) response_id: String,
     #[serde(deserialize_with = "lenient::or_default")]
-    pub(super) item: Item,
+    pub(super) item: ConversationItem,
 }
 
 #[derive(Default, Deserialize)]

@@ -24,7 +24,7 @@ const fn samples(rate_hz: u32) -> usize {
 
 /// A step that was heard.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Step {
+pub(super) struct VoiceStep {
     /// Its level.
     pub(super) dbfs: f32,
     /// How likely it is a voice, 0 to 1; 0 while the network is left alone.
@@ -32,7 +32,7 @@ pub(super) struct Step {
 }
 
 /// See the module.
-pub(super) struct Ear {
+pub(super) struct VoiceEstimator {
     network: Box<earshot::Detector>,
     resampler: Rate,
     /// As long as the rate says.
@@ -47,7 +47,7 @@ enum Rate {
     Narrow(Box<Resampler<NARROW_STEP, NETWORK_STEP>>),
 }
 
-impl Ear {
+impl VoiceEstimator {
     /// For 24 kHz.
     pub(super) fn wide() -> Self {
         Self::new(Rate::Wide(Box::new(Resampler::new(SAMPLE_RATE_HZ, NETWORK_RATE_HZ))), WIDE_STEP)
@@ -70,7 +70,7 @@ impl Ear {
     }
 
     /// Takes from `pcm` until a step is full; `None` when it is not yet. Nothing up to `quiet_dbfs` wakes the network.
-    pub(super) fn take(&mut self, pcm: &mut &[i16], quiet_dbfs: f32) -> Option<Step> {
+    pub(super) fn take(&mut self, pcm: &mut &[i16], quiet_dbfs: f32) -> Option<VoiceStep> {
         let (taken, behind) = pcm.split_at(pcm.len().min(self.step.len() - self.filled));
         self.step[self.filled..self.filled + taken.len()].copy_from_slice(taken);
         self.filled += taken.len();
@@ -82,7 +82,7 @@ impl Ear {
         let dbfs = level::rms_dbfs(&self.step);
         self.quiet_steps = if dbfs > quiet_dbfs { 0 } else { self.quiet_steps.saturating_add(1) };
         let voice = if self.quiet_steps > QUIET_STEPS { 0.0 } else { self.judge() };
-        Some(Step { dbfs, voice })
+        Some(VoiceStep { dbfs, voice })
     }
 
     fn judge(&mut self) -> f32 {
@@ -97,10 +97,10 @@ impl Ear {
     }
 }
 
-impl fmt::Debug for Ear {
+impl fmt::Debug for VoiceEstimator {
     /// The network has none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ear")
+        f.debug_struct("VoiceEstimator")
             .field("filled", &self.filled)
             .field("quiet_steps", &self.quiet_steps)
             .finish_non_exhaustive()

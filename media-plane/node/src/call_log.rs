@@ -1,4 +1,4 @@
-//! The story of a call, as its log lines tell it: the milestones under the names operators know, what went wrong, and the
+//! A call in the log: the milestones under the names operators know, what went wrong, and the
 //! end, each with the call id and the milliseconds since the connect webhook.
 //!
 //! Never in it: words, numbers, SDP. Per-packet work is counted, not told.
@@ -9,7 +9,7 @@ use voicebridge_session::{EventKind, TerminationResult, event::Milestone};
 use crate::{entry::Entry, journal::Record};
 
 /// Logs what is worth a line.
-pub(crate) fn tell(entry: &Entry, record: &Record) {
+pub(crate) fn write(entry: &Entry, record: &Record) {
     let elapsed_ms = record.elapsed_ms;
     // The session id is in the span; the call id is what people search for.
     let call_id = &entry.call_id;

@@ -5,9 +5,9 @@ const MAX_ITEMS: usize = 64;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Sounding(Vec<String>);
+pub(super) struct AudioItems(Vec<String>);
 
-impl Sounding {
+impl AudioItems {
     pub(super) fn insert(&mut self, item: &str) {
         if self.0.len() < MAX_ITEMS && !self.0.iter().any(|known| known == item) {
             self.0.push(item.to_owned());

@@ -29,12 +29,12 @@ const WAKER: Token = Token(usize::MAX);
 
 /// What wakes a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rhythm {
+pub(super) enum WakeMode {
     Packet,
     Tick,
 }
 
-impl Rhythm {
+impl WakeMode {
     /// After a second of which this share was spent working.
     fn after(self, share: f32) -> Self {
         match self {
@@ -47,16 +47,16 @@ impl Rhythm {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct Poller {
     poll: Poll,
     events: Events,
     waker: Arc<ThreadWaker>,
-    rhythm: Rhythm,
+    mode: WakeMode,
     /// It has begun to listen: something may have come before.
     look_again: bool,
 }
 
-impl Waiting {
+impl Poller {
     /// For a thread with at most so many calls.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Waiting {
         let poll = Poll::new()?;
         let waker = Arc::new(ThreadWaker::new(mio::Waker::new(poll.registry(), WAKER)?, max_calls));
         let events = Events::with_capacity(MAX_EVENTS);
-        Ok(Self { poll, events, waker, rhythm: Rhythm::Packet, look_again: false })
+        Ok(Self { poll, events, waker, mode: WakeMode::Packet, look_again: false })
     }
 
     pub(super) const fn waker(&self) -> &Arc<ThreadWaker> {
@@ -91,17 +91,17 @@ impl Waiting {
     /// datagrams are given to `readable`. Returns the time it waited for.
     pub(super) fn wait(&mut self, tick: Instant, due: Instant, mut readable: impl FnMut(usize)) -> Instant {
         let now = Instant::now();
-        let (until, timeout) = match self.rhythm {
-            Rhythm::Packet if std::mem::take(&mut self.look_again) => (now, Duration::ZERO),
-            Rhythm::Packet => (due, due.saturating_duration_since(now)),
-            Rhythm::Tick => {
+        let (until, timeout) = match self.mode {
+            WakeMode::Packet if std::mem::take(&mut self.look_again) => (now, Duration::ZERO),
+            WakeMode::Packet => (due, due.saturating_duration_since(now)),
+            WakeMode::Tick => {
                 thread::sleep(tick.saturating_duration_since(now));
                 (tick, Duration::ZERO)
             }
         };
         self.poll(timeout, &mut readable);
         // By the tick all that has come is looked at.
-        while self.rhythm == Rhythm::Tick && self.events.iter().count() == MAX_EVENTS {
+        while self.mode == WakeMode::Tick && self.events.iter().count() == MAX_EVENTS {
             self.poll(Duration::ZERO, &mut readable);
         }
         until
@@ -119,17 +119,17 @@ impl Waiting {
 
     /// Takes the load of the last second.
     pub(super) fn observe(&mut self, share: f32) {
-        let rhythm = self.rhythm.after(share);
-        if rhythm != self.rhythm {
-            tracing::debug!(?rhythm, share, "a media thread changes its rhythm");
-            self.set(rhythm);
+        let mode = self.mode.after(share);
+        if mode != self.mode {
+            tracing::debug!(?mode, share, "a media thread changes its mode");
+            self.set(mode);
         }
     }
 
-    fn set(&mut self, rhythm: Rhythm) {
-        self.rhythm = rhythm;
+    fn set(&mut self, mode: WakeMode) {
+        self.mode = mode;
         self.look_again = true;
-        self.waker.listen(rhythm == Rhythm::Packet);
+        self.waker.listen(mode == WakeMode::Packet);
     }
 }
 
@@ -147,18 +147,18 @@ mod tests {
 
     #[test]
     fn load_decides_and_does_not_flutter() {
-        let mut rhythm = Rhythm::Packet;
-        let mut check = |share: f32, expect: Rhythm| {
-            rhythm = rhythm.after(share);
-            assert_eq!(rhythm, expect, "after {share}");
+        let mut mode = WakeMode::Packet;
+        let mut check = |share: f32, expect: WakeMode| {
+            mode = mode.after(share);
+            assert_eq!(mode, expect, "after {share}");
         };
-        check(0.1, Rhythm::Packet);
-        check(0.39, Rhythm::Packet);
-        check(0.4, Rhythm::Tick);
-        check(0.3, Rhythm::Tick);
-        check(0.25, Rhythm::Tick);
-        check(0.24, Rhythm::Packet);
-        check(0.3, Rhythm::Packet);
+        check(0.1, WakeMode::Packet);
+        check(0.39, WakeMode::Packet);
+        check(0.4, WakeMode::Tick);
+        check(0.3, WakeMode::Tick);
+        check(0.25, WakeMode::Tick);
+        check(0.24, WakeMode::Packet);
+        check(0.3, WakeMode::Packet);
     }
 
     fn sockets(count: usize) -> Vec<UdpSocket> {
@@ -172,53 +172,53 @@ mod tests {
     }
 
     /// Who is readable when it has waited until `due` at the latest.
-    fn waited(waiting: &mut Waiting, due: Instant) -> Vec<usize> {
+    fn waited(poller: &mut Poller, due: Instant) -> Vec<usize> {
         let mut readable = Vec::new();
-        waiting.wait(Instant::now(), due, |call| readable.push(call));
+        poller.wait(Instant::now(), due, |call| readable.push(call));
         readable
     }
 
     #[test]
     fn a_datagram_ends_the_wait_and_names_its_call() {
-        let mut waiting = Waiting::new(64).unwrap();
+        let mut poller = Poller::new(64).unwrap();
         let sockets = sockets(3);
-        (5..).zip(&sockets).for_each(|(call, socket)| waiting.watch(socket, call).unwrap());
+        (5..).zip(&sockets).for_each(|(call, socket)| poller.watch(socket, call).unwrap());
         let send = || sockets[0].send_to(b"packet", sockets[2].local_addr().unwrap()).unwrap();
         send();
-        assert_eq!(waited(&mut waiting, Instant::now() + LONG), [7]);
-        assert_eq!(waited(&mut waiting, Instant::now()), NONE, "told once");
-        waiting.forget(&sockets[2]);
+        assert_eq!(waited(&mut poller, Instant::now() + LONG), [7]);
+        assert_eq!(waited(&mut poller, Instant::now()), NONE, "told once");
+        poller.forget(&sockets[2]);
         send();
-        assert_eq!(waited(&mut waiting, Instant::now()), NONE, "forgotten");
-        waiting.watch(&sockets[2], 1).unwrap();
-        assert_eq!(waited(&mut waiting, Instant::now() + LONG), [1], "what came before it was watched is told too");
+        assert_eq!(waited(&mut poller, Instant::now()), NONE, "forgotten");
+        poller.watch(&sockets[2], 1).unwrap();
+        assert_eq!(waited(&mut poller, Instant::now() + LONG), [1], "what came before it was watched is told too");
     }
 
     #[test]
     fn the_waker_ends_the_wait_before_and_during_it() {
-        let mut waiting = Waiting::new(64).unwrap();
-        let waker = waiting.waker().clone();
+        let mut poller = Poller::new(64).unwrap();
+        let waker = poller.waker().clone();
         waker.wake();
-        assert_eq!(waited(&mut waiting, Instant::now() + LONG), NONE);
+        assert_eq!(waited(&mut poller, Instant::now() + LONG), NONE);
         waker.look(|_| {});
         let waking = thread::spawn(move || waker.wake());
-        assert_eq!(waited(&mut waiting, Instant::now() + LONG), NONE);
+        assert_eq!(waited(&mut poller, Instant::now() + LONG), NONE);
         waking.join().unwrap();
     }
 
     #[test]
     fn by_the_tick_nothing_but_the_tick_wakes_and_then_all_that_came_is_told() {
-        let mut waiting = Waiting::new(64).unwrap();
+        let mut poller = Poller::new(64).unwrap();
         let sockets = sockets(MAX_EVENTS + 40);
-        (0..).zip(&sockets).for_each(|(call, socket)| waiting.watch(socket, call).unwrap());
-        waiting.observe(0.9);
-        waiting.waker().wake();
+        (0..).zip(&sockets).for_each(|(call, socket)| poller.watch(socket, call).unwrap());
+        poller.observe(0.9);
+        poller.waker().wake();
         for socket in &sockets {
             socket.send_to(b"packet", socket.local_addr().unwrap()).unwrap();
         }
         let tick = Instant::now() + Duration::from_millis(20);
         let mut readable = Vec::new();
-        let until = waiting.wait(tick, Instant::now(), |call| readable.push(call));
+        let until = poller.wait(tick, Instant::now(), |call| readable.push(call));
         assert!(Instant::now() >= tick);
         assert_eq!(until, tick);
         readable.sort_unstable();
@@ -227,14 +227,14 @@ mod tests {
 
     #[test]
     fn who_begins_to_listen_looks_once_more_before_it_waits() {
-        let mut waiting = Waiting::new(64).unwrap();
-        waiting.observe(0.9);
-        waiting.waker().wake_for(3);
-        waiting.observe(0.1);
+        let mut poller = Poller::new(64).unwrap();
+        poller.observe(0.9);
+        poller.waker().wake_for(3);
+        poller.observe(0.1);
         let long = Instant::now() + LONG;
-        assert!(waiting.wait(long, long, |call| panic!("{call} has no packet")) < long);
+        assert!(poller.wait(long, long, |call| panic!("{call} has no packet")) < long);
         let mut marked = Vec::new();
-        waiting.waker().look(|call| marked.push(call));
+        poller.waker().look(|call| marked.push(call));
         assert_eq!(marked, [3]);
     }
 }

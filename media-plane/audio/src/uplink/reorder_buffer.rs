@@ -12,50 +12,50 @@ const SLOTS: usize = 16;
 
 /// What a sequence number stands for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Body<'a> {
+pub(super) enum PacketBody<'a> {
     /// Audio beginning at this RTP time.
     Audio { timestamp: u32, packet: Packet<'a> },
     /// No audio, and none is missing.
     Nothing,
     /// Audio that cannot be used: as if lost.
-    Spoilt,
+    Unusable,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum HeldKind {
     Audio { timestamp: u32 },
     Nothing,
-    Spoilt,
+    Unusable,
 }
 
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct HeldPacket {
     extended: u64,
     arrived: Time,
-    kind: Kind,
+    kind: HeldKind,
     payload: Vec<u8>,
 }
 
-impl Slot {
-    pub(super) fn body(&self, codec: Codec) -> Body<'_> {
+impl HeldPacket {
+    pub(super) fn body(&self, codec: Codec) -> PacketBody<'_> {
         match self.kind {
-            Kind::Audio { timestamp } => match Packet::parse(codec, &self.payload) {
-                Ok(packet) => Body::Audio { timestamp, packet },
-                Err(_) => Body::Spoilt,
+            HeldKind::Audio { timestamp } => match Packet::parse(codec, &self.payload) {
+                Ok(packet) => PacketBody::Audio { timestamp, packet },
+                Err(_) => PacketBody::Unusable,
             },
-            Kind::Nothing => Body::Nothing,
-            Kind::Spoilt => Body::Spoilt,
+            HeldKind::Nothing => PacketBody::Nothing,
+            HeldKind::Unusable => PacketBody::Unusable,
         }
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
-    slots: Vec<Slot>,
+pub(super) struct ReorderBuffer {
+    slots: Vec<HeldPacket>,
     spare: Vec<Vec<u8>>,
 }
 
-impl Waiting {
+impl ReorderBuffer {
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
@@ -65,28 +65,28 @@ impl Waiting {
     }
 
     /// Keeps a packet. There is room: see [`Self::is_full`].
-    pub(super) fn insert(&mut self, extended: u64, arrived: Time, body: Body<'_>) {
+    pub(super) fn insert(&mut self, extended: u64, arrived: Time, body: PacketBody<'_>) {
         debug_assert!(!self.is_full(), "the caller makes room first");
         let mut payload = self.spare.pop().unwrap_or_default();
         let kind = match body {
-            Body::Audio { timestamp, packet } => {
+            PacketBody::Audio { timestamp, packet } => {
                 payload.extend_from_slice(packet.payload());
-                Kind::Audio { timestamp }
+                HeldKind::Audio { timestamp }
             }
-            Body::Nothing => Kind::Nothing,
-            Body::Spoilt => Kind::Spoilt,
+            PacketBody::Nothing => HeldKind::Nothing,
+            PacketBody::Unusable => HeldKind::Unusable,
         };
-        self.slots.push(Slot { extended, arrived, kind, payload });
+        self.slots.push(HeldPacket { extended, arrived, kind, payload });
     }
 
     /// Takes out the packet of this number, if it is here.
-    pub(super) fn take(&mut self, extended: u64) -> Option<Slot> {
+    pub(super) fn take(&mut self, extended: u64) -> Option<HeldPacket> {
         let index = self.slots.iter().position(|slot| slot.extended == extended)?;
         Some(self.slots.swap_remove(index))
     }
 
     /// Gives a slot taken out back for its buffer.
-    pub(super) fn put_back(&mut self, mut slot: Slot) {
+    pub(super) fn put_back(&mut self, mut slot: HeldPacket) {
         slot.payload.clear();
         self.spare.push(slot.payload);
     }

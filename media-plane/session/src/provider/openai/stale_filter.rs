@@ -8,12 +8,12 @@ const REMEMBERED: usize = 64;
 
 /// Responses and items that are over for the caller.
 #[derive(Debug, Default)]
-pub(super) struct Fence {
+pub(super) struct StaleFilter {
     responses: VecDeque<String>,
     items: VecDeque<String>,
 }
 
-impl Fence {
+impl StaleFilter {
     pub(super) fn response(&mut self, id: &str) {
         remember(&mut self.responses, id);
     }
@@ -47,16 +47,16 @@ mod tests {
 
     #[test]
     fn blocks_by_response_or_item_and_forgets_in_the_end() {
-        let mut fence = Fence::default();
-        fence.response("R1");
-        fence.item("A2");
-        assert!(fence.blocks("R1", "A1"));
-        assert!(fence.blocks("R2", "A2"));
-        assert!(!fence.blocks("R2", "A3"));
+        let mut stale_filter = StaleFilter::default();
+        stale_filter.response("R1");
+        stale_filter.item("A2");
+        assert!(stale_filter.blocks("R1", "A1"));
+        assert!(stale_filter.blocks("R2", "A2"));
+        assert!(!stale_filter.blocks("R2", "A3"));
         for index in 0..REMEMBERED {
-            fence.response(&format!("other{index}"));
+            stale_filter.response(&format!("other{index}"));
         }
-        assert!(!fence.blocks_response("R1"));
-        assert_eq!(fence.responses.len(), REMEMBERED);
+        assert!(!stale_filter.blocks_response("R1"));
+        assert_eq!(stale_filter.responses.len(), REMEMBERED);
     }
 }
