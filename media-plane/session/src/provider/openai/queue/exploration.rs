@@ -345,8 +345,8 @@ fn scenario(creates: [Option<Create>; 2], answerer: Answerer) -> Scenario {
     Scenario { creates, answerer, echoes: true, fails: false, mutation: None }
 }
 
-fn say_and_answer() -> Scenario {
-    scenario([Some(Create::Say("s".into())), Some(Create::Answer)], Answerer::Server)
+fn farewell_and_answer() -> Scenario {
+    scenario([Some(Create::Farewell), Some(Create::Answer)], Answerer::Server)
 }
 
 fn check(scenario: &Scenario) {
@@ -356,12 +356,12 @@ fn check(scenario: &Scenario) {
 
 #[test]
 fn no_server_that_repeats_metadata_breaks_a_promise() {
-    check(&say_and_answer());
+    check(&farewell_and_answer());
 }
 
 #[test]
 fn no_server_that_repeats_no_metadata_breaks_a_promise() {
-    check(&Scenario { echoes: false, ..say_and_answer() });
+    check(&Scenario { echoes: false, ..farewell_and_answer() });
 }
 
 #[test]
@@ -391,7 +391,7 @@ fn every_mutation_is_caught() {
         Mutation::AsksForEver,
     ];
     for mutation in mutations {
-        let caught = Scenario { mutation: Some(mutation), ..say_and_answer() }.explore().err();
+        let caught = Scenario { mutation: Some(mutation), ..farewell_and_answer() }.explore().err();
         println!("{mutation:?} is caught: {}", caught.unwrap_or_else(|| panic!("{mutation:?} is not caught")));
     }
 }
