@@ -179,6 +179,10 @@ impl Engine {
                 }
             }
             Ok(Some(DtlsEvent::Closed)) if self.phase == EnginePhase::Connected => self.finish(PeerOutput::Closed),
+            // Nobody has proved yet who says so: the handshake begins again.
+            Ok(Some(DtlsEvent::Closed)) if self.phase == EnginePhase::Connecting => {
+                self.broken(now, "DTLS: closed within the handshake");
+            }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "DTLS datagram not usable"),
         }

@@ -617,3 +617,57 @@ fn sources_that_nobody_vouches_for_are_forgotten() {
     talk(&mut world, OTHER_SSRC, 0, 20);
     assert!(world.received.len() >= 17, "{} packets", world.received.len());
 }
+
+/// A STUN message of this type, with these attributes and no integrity.
+fn forged(kind: [u8; 2], attributes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
+    [&kind[..], &length, &[0x21, 0x12, 0xa4, 0x42], &[7; 12], attributes].concat()
+}
+
+/// Anybody can claim to control, from anywhere (RFC 8445, section 7.3.1.1): it must not have us wait for a lite far end.
+#[test]
+fn a_claim_to_control_that_nobody_signed_changes_nothing() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    let claim = forged([0, 1], &[&[0x80, 0x2a, 0, 8][..], &[0xff; 8]].concat());
+    for from in [THEIRS.into(), SocketAddr::from(([198, 51, 100, 66], 666))] {
+        assert_eq!(world.peer.datagram(world.now, &claim, from), None);
+    }
+    world.run_until_connected(Duration::from_secs(2));
+}
+
+/// Indications and what comes from the port of multicast DNS prove nothing.
+#[test]
+fn what_nobody_signed_is_no_sign_of_life() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.peer.start(world.now);
+    world.run_until_connected(Duration::from_secs(2));
+    world.lose = Box::new(|way, _| way == Way::In);
+    world.run(Duration::from_millis(100));
+    let alive = |world: &World| world.outputs.iter().filter(|output| **output == PeerOutput::Alive).count();
+    let before = alive(&world);
+    let mdns = SocketAddr::new(THEIRS.0.into(), 5_353);
+    for _ in 0..400 {
+        for kind in [[0, 17], [0, 1], [1, 1]] {
+            world.peer.datagram(world.now, &forged(kind, &[]), THEIRS.into());
+            world.peer.datagram(world.now, &forged(kind, &[]), mdns);
+        }
+        world.run(Duration::from_millis(100));
+    }
+    assert_eq!(alive(&world), before);
+    assert!(world.outputs.iter().any(|output| matches!(output, PeerOutput::Failed(_))), "consent has expired");
+}
+
+/// A close_notify in the clear, which anybody on the way can write: the handshake goes on.
+#[test]
+fn a_goodbye_within_the_handshake_does_not_end_it() {
+    let mut world = World::new(Kind::Relay, |_| {});
+    world.lose = Box::new(|way, bytes| way == Way::Out && is_dtls_record(bytes));
+    world.peer.start(world.now);
+    world.run(Duration::from_millis(300));
+    let goodbye = [21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 1, 0];
+    world.peer.datagram(world.now, &goodbye, THEIRS.into());
+    world.run(Duration::from_millis(100));
+    world.lose = Box::new(|_, _| false);
+    world.run_until_connected(Duration::from_secs(2));
+}

@@ -41,14 +41,16 @@ impl Checks {
     /// An address that will be checked; further ones than [`MAX_ADDRESSES`] are not.
     pub(super) fn add(&mut self, at: SocketAddr) {
         if self.addresses.len() < MAX_ADDRESSES && !self.addresses.iter().any(|address| address.at == at) {
-            self.addresses.push(Address { at, sent: 0, answered: false });
+            // It takes its turn among the others, and does not make up for theirs.
+            let sent = self.least_sent().unwrap_or(0);
+            self.addresses.push(Address { at, sent, answered: false });
         }
     }
 
     /// Whether a check to this address may leave now; if so it is counted.
     pub(super) fn take(&mut self, now: Instant, to: SocketAddr) -> bool {
         self.add(to);
-        let least = self.addresses.iter().filter(|address| !address.answered).map(|address| address.sent).min();
+        let least = self.least_sent();
         let Some(address) = self.addresses.iter_mut().find(|address| address.at == to) else { return false };
         if address.answered {
             return true;
@@ -64,6 +66,15 @@ impl Checks {
             self.in_flight.push_back(now);
         }
         may
+    }
+
+    /// For another attempt: the addresses are named anew, what was sent stays counted.
+    pub(super) fn renewed(self) -> Self {
+        Self { addresses: Vec::new(), ..self }
+    }
+
+    fn least_sent(&self) -> Option<u32> {
+        self.addresses.iter().filter(|address| !address.answered).map(|address| address.sent).min()
     }
 
     /// Whether this address has answered a check.
@@ -129,6 +140,29 @@ mod tests {
         checks.answered(address(2));
         let sent = ask(&mut checks, 1..=2, Duration::from_secs(1));
         assert_eq!(sent, [20, 50]);
+    }
+
+    #[test]
+    fn a_new_address_takes_its_turn_among_the_others() {
+        let mut checks = Checks::default();
+        let start = Instant::now();
+        let mut sent = [0; 2];
+        for step in 0..150_u32 {
+            let now = start + Duration::from_millis(20) * step;
+            let known = if step < 100 { 1..=1 } else { 1..=2 };
+            for port in known {
+                sent[usize::from(port - 1)] += u32::from(checks.take(now, address(port)));
+            }
+        }
+        assert!((48..=52).contains(&sent[0]) && (8..=12).contains(&sent[1]), "{sent:?}");
+    }
+
+    #[test]
+    fn another_attempt_begins_with_its_own_addresses() {
+        let mut checks = Checks::default();
+        checks.add(address(9));
+        let mut checks = checks.renewed();
+        assert_eq!(ask(&mut checks, 1..=1, Duration::from_secs(1)), [20]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! strangers get of our checks is bounded by [`Checks`].
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -21,6 +22,7 @@ use rtc::{
     },
     sansio::Protocol as _,
     shared::{TaggedBytesMut, TransportContext, TransportProtocol, error::Error},
+    stun::{integrity::MessageIntegrity, message::Message},
 };
 
 use voicebridge_session::sdp::IceRole;
@@ -39,6 +41,11 @@ const FAILED_AFTER: Duration = Duration::from_secs(25);
 /// Time between two consent checks on the selected pair.
 const CONSENT_EVERY: Duration = Duration::from_secs(2);
 
+/// Checks whose answers are awaited; one not answered after so many others is late by more than a second.
+const MAX_ASKED: usize = 64;
+/// The agent takes whatever comes from here for multicast DNS, which we do not use.
+const MDNS_PORT: u16 = 5_353;
+
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IceEvent {
@@ -53,7 +60,16 @@ pub(super) struct Ice {
     agent: Agent,
     checks: Checks,
     local: SocketAddr,
+    crypto: Arc<dyn RTCCryptoProvider>,
+    local_password: String,
+    /// Once started.
+    remote_password: String,
+    /// Checks that left last: to whom, in which transaction.
+    asked: VecDeque<(SocketAddr, Transaction)>,
 }
+
+/// Of a STUN message (RFC 8489, section 5).
+type Transaction = [u8; 12];
 
 impl Ice {
     /// An agent that waits, reachable at `local` under these credentials.
@@ -78,12 +94,20 @@ impl Ice {
         let mut agent = Agent::new(now, Arc::new(config), crypto.clone()).map_err(refused("ICE settings"))?;
         let candidate = host(local).map_err(refused("announced address"))?;
         agent.add_local_candidate(candidate).map_err(refused("announced address"))?;
-        Ok(Self { agent, checks: Checks::default(), local })
+        Ok(Self {
+            agent,
+            checks: Checks::default(),
+            local,
+            crypto: crypto.clone(),
+            local_password: password.to_owned(),
+            remote_password: String::new(),
+            asked: VecDeque::new(),
+        })
     }
 
     /// Another attempt, which has the checks of this one counted: a call has so many, however often it tries.
     pub(super) fn succeeded_by(&mut self, mut next: Self) -> Self {
-        next.checks = std::mem::take(&mut self.checks);
+        next.checks = std::mem::take(&mut self.checks).renewed();
         next
     }
 
@@ -96,6 +120,7 @@ impl Ice {
         candidates: &[SocketAddr],
     ) -> Result<(), PeerError> {
         let controlling = role == IceRole::Controlling;
+        password.clone_into(&mut self.remote_password);
         self.agent
             .start_connectivity_checks(now, controlling, ufrag.to_owned(), password.to_owned())
             .map_err(refused("ICE credentials"))?;
@@ -107,8 +132,21 @@ impl Ice {
         Ok(())
     }
 
-    /// Takes a STUN message; whether it was authenticated.
+    /// Takes a STUN message; whether it was genuine.
+    ///
+    /// The agent acts on some of a message before it has looked at who wrote it (a conflict of roles, RFC 8445, section
+    /// 7.3.1.1), and on some kinds without looking. So it is given only what is authentic and, of answers, what we asked for.
     pub(super) fn read(&mut self, now: Instant, bytes: &[u8], from: SocketAddr) -> bool {
+        if from.port() == MDNS_PORT || !self.is_authentic(bytes) {
+            return false;
+        }
+        if is_success_response(bytes) {
+            let asked = transaction(bytes).map(|transaction| (from, transaction));
+            if !asked.is_some_and(|asked| self.asked.contains(&asked)) {
+                return false;
+            }
+            self.checks.answered(from);
+        }
         let message = TaggedBytesMut {
             now,
             transport: TransportContext {
@@ -120,17 +158,24 @@ impl Ice {
             message: BytesMut::from(bytes),
         };
         match self.agent.handle_read(message) {
-            Ok(()) => {
-                if is_success_response(bytes) {
-                    self.checks.answered(from);
-                }
-                true
-            }
+            Ok(()) => true,
             Err(error) => {
                 tracing::debug!(%error, "STUN message not usable");
                 false
             }
         }
+    }
+
+    /// A request under our password, or an answer under theirs (RFC 8445, section 7).
+    fn is_authentic(&self, bytes: &[u8]) -> bool {
+        let password = match bytes {
+            [0, 1, ..] => &self.local_password,
+            [1, 1, ..] => &self.remote_password,
+            _ => return false,
+        };
+        let mut message = Message { raw: bytes.to_vec(), ..Message::default() };
+        message.decode().is_ok()
+            && MessageIntegrity::check(&mut message, password.as_bytes(), self.crypto.crypto()).is_ok()
     }
 
     /// Whether this address has answered a check.
@@ -160,9 +205,16 @@ impl Ice {
         loop {
             let message = self.agent.poll_write()?;
             let to = message.transport.peer_addr;
-            if !is_request(&message.message) || self.checks.take(now, to) {
-                return Some((to, message.message.freeze()));
+            if is_request(&message.message) {
+                if !self.checks.take(now, to) {
+                    continue;
+                }
+                self.asked.truncate(MAX_ASKED - 1);
+                if let Some(transaction) = transaction(&message.message) {
+                    self.asked.push_front((to, transaction));
+                }
             }
+            return Some((to, message.message.freeze()));
         }
     }
 
@@ -186,6 +238,10 @@ fn host(address: SocketAddr) -> Result<Candidate, Error> {
 /// request may claim to come from anywhere.
 fn is_success_response(message: &[u8]) -> bool {
     message.starts_with(&[1, 1])
+}
+
+fn transaction(message: &[u8]) -> Option<Transaction> {
+    message.get(8..20)?.try_into().ok()
 }
 
 /// A binding request (RFC 8489, section 5): what checks are.
