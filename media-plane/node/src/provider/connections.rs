@@ -140,6 +140,6 @@ impl ProviderSockets {
 
 impl ProviderSocket {
     fn is_over(&self) -> bool {
-        self.closing && self.incoming.is_over()
+        self.closing && self.incoming.is_abandoned()
     }
 }

@@ -65,11 +65,10 @@ impl Incoming {
         self.queue.is_empty()
     }
 
-    /// Whether the socket is gone and all it brought is taken.
+    /// Whether the socket is gone; what it brought may still wait.
     #[must_use]
-    pub(super) fn is_over(&self) -> bool {
-        // In this order: what was put in before the other end went is then seen.
-        self.queue.is_abandoned() && self.queue.is_empty()
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.queue.is_abandoned()
     }
 }
 
@@ -164,7 +163,7 @@ mod tests {
                 incoming.take().unwrap();
                 waiting.await.unwrap();
                 assert_eq!(incoming.take().unwrap().size(), 7);
-                assert!(incoming.is_over());
+                assert!(incoming.is_abandoned() && incoming.is_empty());
             }
         }
     }

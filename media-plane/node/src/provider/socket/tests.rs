@@ -32,7 +32,8 @@ async fn next(incoming: &mut Incoming) -> Option<Arrival> {
         if let Some(arrival) = incoming.take() {
             return Some(arrival);
         }
-        if incoming.is_over() {
+        // In this order: what was put in before the other end went is then seen.
+        if incoming.is_abandoned() && incoming.is_empty() {
             return None;
         }
         tokio::task::yield_now().await;
