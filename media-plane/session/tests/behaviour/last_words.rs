@@ -1,7 +1,7 @@
 //! The caller speaks while the AI hangs up: a "bye" does not keep the call, a question does.
 
 use serde_json::json;
-use voicebridge_session::{Agent, BargeIn, Reversible, TerminationResult};
+use voicebridge_session::{Agent, BargeIn, ProviderClosed, Reversible, TerminationResult};
 
 use crate::harness::{
     Start, World, audio_delta, audio_done, committed, response_created, response_created_for, response_done,
@@ -254,4 +254,15 @@ fn a_goodbye_that_was_stopped_before_a_word_is_asked_for_once_more() {
     }
     assert!(is_over(&mut world), "twice is enough");
     assert_eq!(world.requests("response.create").len(), 2);
+}
+
+#[test]
+fn a_call_whose_ai_is_gone_cannot_be_kept() {
+    let mut world = hanging_up(immediate());
+    world.server(&speech_started(1_000));
+    world.caller_speaks_ms(1_400);
+    world.closed(ProviderClosed::Closed { code: 1006, reason: "" });
+    world.caller_is_quiet_ms(4_000);
+    let (result, reason, _) = world.ending();
+    assert_eq!((result, reason.as_str()), (TerminationResult::Completed, "AGENT_HANGUP"));
 }

@@ -68,7 +68,9 @@ impl Conversation {
         let audible = !on.leg.is_silent() && !self.cueing;
         while let Some((due, what)) = self.answer.poll(on.now(), audible) {
             match (due, what) {
-                (AnswerDue::Cue, _) => self.cue(on),
+                // A sound of ours before the first words would be taken for them, and spoken into.
+                (AnswerDue::Cue, What::Greeting) => {}
+                (AnswerDue::Cue, What::Answer) => self.cue(on),
                 (AnswerDue::Ask, _) => self.ask_again(what, on),
                 (AnswerDue::GiveUp, What::Greeting) => self.greet_by_clip(on),
                 (AnswerDue::GiveUp, What::Answer) => {

@@ -89,6 +89,7 @@ impl Conversation {
         on.close_connections();
         if let CallState::Closing(ending) = &mut self.call_state {
             // It was about to end anyway: what is there of the last words is still played.
+            ending.forget_turns();
             ending.on_provider_gone(on.now(), on.leg.queued_ms());
             if let Some(hold) = &mut self.hold {
                 hold.reset();

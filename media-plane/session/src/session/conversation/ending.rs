@@ -139,6 +139,11 @@ impl Ending {
         Self::new(now, termination, FarewellWords::Unheard, HANG_UP_GRACE, limits)
     }
 
+    /// Nobody is there any more with whom the caller could go on talking.
+    pub(crate) fn forget_turns(&mut self) {
+        self.turns = None;
+    }
+
     /// The caller is gone while last words are waited for. False when that was known.
     pub(crate) fn become_unheard(&mut self, now: Time) -> bool {
         let was_heard = self.words != FarewellWords::Unheard;
