@@ -25,11 +25,14 @@ impl HalfSamples {
             }
             (None, bytes) => (None, bytes),
         };
-        let pairs = rest.chunks_exact(2);
-        if let [half] = pairs.remainder() {
+        let (pairs, remainder) = rest.as_chunks::<2>();
+        if let [half] = remainder {
             self.keep(item, *half);
         }
-        first.into_iter().chain(pairs.map(|pair| [pair[0], pair[1]])).map(i16::from_le_bytes).collect()
+        let mut samples = Vec::with_capacity(pairs.len() + 1);
+        samples.extend(first.map(i16::from_le_bytes));
+        samples.extend(pairs.iter().map(|pair| i16::from_le_bytes(*pair)));
+        samples
     }
 
     /// The item is over: its other half will not come.
