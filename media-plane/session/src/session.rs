@@ -55,6 +55,8 @@ pub struct Session {
     connections: Connections,
     routing: Routing,
     log: Log,
+    /// See [`Session::deadline`]: asked for more often than it changes.
+    due: Option<Time>,
 }
 
 impl Session {
@@ -72,6 +74,7 @@ impl Session {
             conversation: Conversation::new(now, agent, limits, format),
             routing: Routing::conversation(),
             log: Log::new(limits.incidents),
+            due: None,
         };
         let mut context = Context::new(now, ports, &mut session.log);
         context.emit(EventKind::OfferAnswered {
@@ -148,10 +151,16 @@ impl Session {
     /// When to call [`Session::handle`] even if nothing happens; `None` after the end.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
+        debug_assert_eq!(self.due, self.next_due(self.deadline_but_sending()), "whatever changes the state renews it");
+        self.due
+    }
+
+    fn next_due(&self, but_sending: Option<Time>) -> Option<Time> {
         if self.conversation.is_over() {
-            return None;
+            None
+        } else {
+            [self.leg.send_deadline(), but_sending].into_iter().flatten().min()
         }
-        self.leg.send_deadline().into_iter().chain(self.deadline_but_sending()).min()
     }
 
     fn deadline_but_sending(&self) -> Option<Time> {
@@ -206,12 +215,15 @@ impl Session {
     fn run(&mut self, now: Time, clock: SendClock, ports: &mut dyn Ports) {
         for _ in 0..MAX_ROUNDS {
             if self.conversation.is_over() {
+                self.due = None;
                 break;
             }
             self.round(now, clock, ports);
+            let but_sending = self.deadline_but_sending();
+            self.due = self.next_due(but_sending);
             let due = match clock {
-                SendClock::Runs => self.deadline(),
-                SendClock::Later => self.deadline_but_sending(),
+                SendClock::Runs => self.due,
+                SendClock::Later => but_sending,
             };
             if due.is_none_or(|due| due > now) {
                 break;
@@ -308,7 +320,7 @@ impl Session {
 
     /// Has the conversation act on the other parts.
     fn converse(&mut self, now: Time, ports: &mut dyn Ports, act: impl FnOnce(&mut Conversation, &mut Parts<'_>)) {
-        let Self { leg, conversation, connections, routing, log } = self;
+        let Self { leg, conversation, connections, routing, log, due: _ } = self;
         act(conversation, &mut Parts { leg, connections, routing, context: Context::new(now, ports, log) });
     }
 }
