@@ -22,6 +22,11 @@
 //!   so a sender that resumes on its own clock loses nothing. It is forgotten with the next packet: nothing is queued, so
 //!   no delay can stay.
 //!
+//! Three look at arrivals, each at something else. `reorder` learns from packets that overtook each other and answers from
+//! the first packet on; `spread` sees how unevenly they come, a maximum over ten seconds, and takes 40 packets to know: the
+//! larger of the two is the wait at a gap. `jitter` is the average of RFC 3550, section 6.4.1, for reports and for the wait
+//! before silence, which a maximum would hold back for what one packet did ten seconds ago.
+//!
 //! Timestamps are those of the codec's RTP clock; inside, time counts at 48 kHz and samples at 24 kHz for every codec.
 //!
 //! Not here: RTP parsing and payload types, SSRC selection, the provider.
