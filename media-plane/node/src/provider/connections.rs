@@ -36,6 +36,8 @@ pub struct ProviderSockets {
     open: Vec<ProviderSocket>,
     /// ProviderSockets that could not be tried.
     refused: Vec<ConnectionId>,
+    /// Audio messages that connections which are gone had dropped.
+    dropped_before: u64,
     waker: CallWaker,
 }
 
@@ -52,7 +54,7 @@ impl ProviderSockets {
     /// For a provider in process.
     #[must_use]
     pub fn none() -> Self {
-        Self { target: None, open: Vec::new(), refused: Vec::new(), waker: CallWaker::default() }
+        Self { target: None, open: Vec::new(), refused: Vec::new(), dropped_before: 0, waker: CallWaker::default() }
     }
 
     /// Towards `target`; sockets live on the current async runtime.
@@ -66,7 +68,14 @@ impl ProviderSockets {
 
     /// Opens one; what comes of it arrives.
     pub fn open(&mut self, id: ConnectionId) {
-        self.open.retain(|connection| !connection.is_over());
+        let dropped_before = &mut self.dropped_before;
+        self.open.retain(|connection| {
+            let over = connection.is_over();
+            if over {
+                *dropped_before += connection.outgoing.dropped();
+            }
+            !over
+        });
         match &self.target {
             Some((target, runtime)) if self.open.len() < MAX_CONNECTIONS => {
                 let _inside = runtime.enter();
@@ -123,7 +132,7 @@ impl ProviderSockets {
     /// Audio messages dropped because a socket was too slow.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.open.iter().map(|connection| connection.outgoing.dropped()).sum()
+        self.dropped_before + self.open.iter().map(|connection| connection.outgoing.dropped()).sum::<u64>()
     }
 
     /// Has the thread woken for its call of this index whenever something came.

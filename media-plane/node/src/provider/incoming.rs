@@ -26,7 +26,18 @@ pub(super) const MAX_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Incoming {
     queue: Consumer<Arrival>,
-    shared: Arc<IncomingShared>,
+    /// After the queue: who is woken at the end finds it abandoned.
+    shared: SessionEnd,
+}
+
+/// The session's hold on what is shared. Nobody waits for room in vain once it is gone.
+#[derive(Debug)]
+struct SessionEnd(Arc<IncomingShared>);
+
+impl Drop for SessionEnd {
+    fn drop(&mut self) {
+        self.0.room.wake();
+    }
 }
 
 /// The socket's end.
@@ -47,15 +58,18 @@ struct IncomingShared {
 pub(super) fn incoming() -> (IncomingSender, Incoming) {
     let (producer, consumer) = RingBuffer::new(MAX_MESSAGES);
     let shared = Arc::new(IncomingShared::default());
-    (IncomingSender { queue: producer, shared: shared.clone() }, Incoming { queue: consumer, shared })
+    (
+        IncomingSender { queue: producer, shared: shared.clone() },
+        Incoming { queue: consumer, shared: SessionEnd(shared) },
+    )
 }
 
 impl Incoming {
     /// The next arrival, if one waits.
     pub(super) fn take(&mut self) -> Option<Arrival> {
         let arrival = self.queue.pop().ok()?;
-        self.shared.bytes.fetch_sub(arrival.size(), Ordering::AcqRel);
-        self.shared.room.wake();
+        self.shared.0.bytes.fetch_sub(arrival.size(), Ordering::AcqRel);
+        self.shared.0.room.wake();
         Some(arrival)
     }
 
@@ -69,13 +83,6 @@ impl Incoming {
     #[must_use]
     pub(super) fn is_abandoned(&self) -> bool {
         self.queue.is_abandoned()
-    }
-}
-
-impl Drop for Incoming {
-    /// Nobody waits for room in vain. That it is for ever is seen by the other queue.
-    fn drop(&mut self) {
-        self.shared.room.wake();
     }
 }
 
