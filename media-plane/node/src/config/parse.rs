@@ -11,14 +11,11 @@ use std::{
 use http::{Uri, uri::Scheme};
 use secrecy::SecretString;
 use voicebridge_audio::governor::{Governor, GovernorSettings};
-use voicebridge_session::agent::Agent;
+use voicebridge_session::{agent::Agent, provider::openai};
 use voicebridge_telemetry::secret;
 
 use super::{Config, ConfigError, ConfigErrors, OpenAiConfig, ProviderConfig};
 use crate::peer::CandidatePolicy;
-
-/// OpenAI's own endpoint.
-const OPENAI_URL: &str = "wss://api.openai.com/v1/realtime";
 
 /// What is wrong so far. A wrong value is replaced by something harmless, so that the others are checked too.
 #[derive(Debug, Default)]
@@ -190,7 +187,7 @@ impl ConfigMistakes {
         let project = self.secret("OPENAI_PROJECT_ID", raw.project);
         // No secret, but it goes into the same request.
         let model = self.secret("OPENAI_REALTIME_MODEL", raw.model);
-        let url = self.websocket_url("OPENAI_REALTIME_URL", raw.url.unwrap_or_else(|| OPENAI_URL.to_owned()));
+        let url = self.websocket_url("OPENAI_REALTIME_URL", raw.url.unwrap_or_else(|| openai::DEFAULT_URL.to_owned()));
         ProviderConfig::OpenAi(OpenAiConfig {
             api_key: SecretString::from(api_key),
             organisation: organisation.unwrap_or_default(),
