@@ -17,9 +17,9 @@ async fn world() -> World {
     Setup { ai: Some(sensible_ai()), ..Setup::default() }.start().await
 }
 
-/// A caller whose webhook goes elsewhere: to the test, which acts as an edge function.
+/// A caller whose webhooks go elsewhere: to the test, which acts as an edge function.
 async fn dial(world: &World, settings: CallerSettings) -> (CallHandle, String) {
-    let settings = CallerSettings { connect: ConnectDelivery::Withheld, ..settings };
+    let settings = CallerSettings { connect: ConnectDelivery::Withheld, terminate_withheld: true, ..settings };
     let handle = world.meta.call(settings).await.unwrap();
     let offer = handle.connect_webhook()["calls"][0]["session"]["sdp"].as_str().unwrap().to_owned();
     (handle, offer)

@@ -427,10 +427,8 @@ impl Caller {
             listening.abort();
         }
         // Calls of the business's have no webhooks here.
-        let terminate = match self.picks_up_after {
-            None => Some(self.tell_ending(ended_by).await),
-            Some(_) => None,
-        };
+        let told = self.picks_up_after.is_none() && !self.settings.terminate_withheld;
+        let terminate = if told { Some(self.tell_ending(ended_by).await) } else { None };
         self.record(ended_by, terminate)
     }
 

@@ -121,6 +121,8 @@ pub struct CallerSettings {
     pub max_duration: Duration,
     /// How the connect webhook is delivered.
     pub connect: ConnectDelivery,
+    /// Whether the terminate webhook goes elsewhere: to an edge function that holds Meta's signalling itself.
+    pub terminate_withheld: bool,
     /// Faults of the Graph API for this call only.
     pub faults: Faults,
     /// A bad network for the call's media; none leaves it alone.
@@ -144,6 +146,7 @@ impl Default for CallerSettings {
             hang_up_while_ringing: None,
             max_duration: Duration::from_secs(600),
             connect: ConnectDelivery::Once,
+            terminate_withheld: false,
             faults: Faults::none(),
             network: None,
             deeplink_payload: None,
