@@ -72,6 +72,8 @@ pub struct Engine {
     connect_by: Option<Instant>,
     /// Something happened since ICE and DTLS last had their say.
     dirty: bool,
+    /// When they have it next, as long as nothing happens: asked for more often than it changes.
+    due: Option<Instant>,
     flight: Flight,
     source: Source,
     reports: Reports,
@@ -146,6 +148,16 @@ impl Engine {
         if self.phase == EnginePhase::Connecting && self.connect_by.is_some_and(|by| by <= now) {
             self.finish(PeerOutput::Failed(format!("not connected within {} s", self.place.connect_within.as_secs())));
         }
+        self.due = self.transport_due();
+    }
+
+    /// When ICE, DTLS or the end of connecting are due.
+    fn transport_due(&mut self) -> Option<Instant> {
+        let connecting = match self.phase {
+            EnginePhase::Connecting => [self.flight.deadline(), self.connect_by],
+            EnginePhase::Held | EnginePhase::Connected | EnginePhase::Over => [None; 2],
+        };
+        [self.ice.deadline(), self.dtls.deadline()].into_iter().chain(connecting).flatten().min()
     }
 
     fn on_ice(&mut self, now: Instant, event: IceEvent) {
@@ -390,14 +402,13 @@ impl Peer for Engine {
     }
 
     fn deadline(&mut self) -> Option<Instant> {
-        let parts = match self.phase {
-            EnginePhase::Held | EnginePhase::Over => return None,
-            EnginePhase::Connecting => {
-                [self.ice.deadline(), self.dtls.deadline(), self.flight.deadline(), self.connect_by]
-            }
-            EnginePhase::Connected => [self.ice.deadline(), self.dtls.deadline(), self.reports.deadline(), None],
+        let transport = match (self.phase, self.dirty) {
+            (EnginePhase::Held | EnginePhase::Over, _) => return None,
+            (_, true) => self.transport_due(),
+            (_, false) => self.due,
         };
-        parts.into_iter().flatten().min()
+        let report = self.reports.deadline().filter(|_| self.phase == EnginePhase::Connected);
+        [transport, report].into_iter().flatten().min()
     }
 
     fn close(&mut self, now: Instant) {

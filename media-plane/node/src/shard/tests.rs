@@ -24,15 +24,15 @@ use crate::{
     udp::PortPool,
 };
 
-/// An AI that is ready at once and panics when it is told to say something, and when it is asked for its deadline more often
-/// than it may be.
+/// An AI that is ready at once and panics when it is told to say something, and perhaps when it is dropped.
+#[derive(Default)]
 struct Fragile {
-    deadlines: Arc<AtomicU32>,
+    breaks_when_dropped: bool,
 }
 
-impl Default for Fragile {
-    fn default() -> Self {
-        Self { deadlines: Arc::new(AtomicU32::new(u32::MAX)) }
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(!self.breaks_when_dropped, "dropped");
     }
 }
 
@@ -62,7 +62,6 @@ impl Provider for Fragile {
     fn tick(&mut self, _now: Time, _out: &mut Outbox<'_>) {}
 
     fn deadline(&self) -> Option<Time> {
-        assert!(self.deadlines.fetch_sub(1, Ordering::Relaxed) > 0, "asked for one deadline too many");
         None
     }
 
@@ -163,6 +162,15 @@ fn pool(ports: u16) -> PortPool {
     PortPool::new(first..=first + ports, Ipv4Addr::LOCALHOST.into(), Duration::ZERO)
 }
 
+fn draining() -> Termination {
+    Termination {
+        result: TerminationResult::Failed,
+        reason: "NODE_DRAINING".into(),
+        message: String::new(),
+        upstream_code: String::new(),
+    }
+}
+
 /// The reason of a session's one ending, once its subscribers have seen it and then nothing more.
 async fn ending(entry: &Entry) -> String {
     let mut reader = entry.journal.follow(0).unwrap();
@@ -210,15 +218,12 @@ async fn a_panic_ends_its_own_session_only() {
 
 /// A thread asks its sessions for more than steps: what they want to be woken for, and how they are doing.
 #[tokio::test]
-async fn a_panic_between_two_steps_ends_its_own_session_only() {
+async fn a_panic_of_what_is_dropped_leaves_the_neighbour_alone() {
     let bench = Bench::new();
-    let deadlines = Arc::new(AtomicU32::new(u32::MAX));
-    let (fragile, shard) = bench.add_with("fragile", Fragile { deadlines: deadlines.clone() });
+    let (fragile, shard) = bench.add_with("fragile", Fragile { breaks_when_dropped: true });
     let (_sturdy, _) = bench.add("sturdy");
-    // One for the step that an order brings about; the next is asked for when the thread is about to wait.
-    deadlines.store(1, Ordering::Relaxed);
-    let _ = bench.shards.act(shard, "fragile".into(), Command::Interrupt).await;
-    assert_eq!(ending(&fragile).await, "INTERNAL");
+    bench.shards.end(shard, "fragile".into(), draining()).await.expect("it ends");
+    assert_eq!(ending(&fragile).await, "NODE_DRAINING");
     let stage = bench.shards.advance(shard, "sturdy".into(), Stage::Accepted).await;
     assert_eq!(stage, Ok(Some(Stage::Accepted)), "the neighbour goes on");
     assert_eq!(bench.sessions.taken(), 1, "its slot is free");
@@ -228,12 +233,7 @@ async fn a_panic_between_two_steps_ends_its_own_session_only() {
 async fn all_sessions_can_be_ended_at_once() {
     let bench = Bench::new();
     let entries = [bench.add("a").0, bench.add("b").0];
-    let termination = Termination {
-        result: TerminationResult::Failed,
-        reason: "NODE_DRAINING".into(),
-        message: String::new(),
-        upstream_code: String::new(),
-    };
+    let termination = draining();
     bench.shards.end_all(&termination).await;
     tokio::time::timeout(Duration::from_secs(5), bench.sessions.idle()).await.expect("no session is left");
     for entry in entries {

@@ -76,6 +76,7 @@ impl Offered {
             early: Vec::new(),
             connect_by: None,
             dirty: false,
+            due: None,
             flight: Flight::default(),
             source: Source::new(remote.codec.rtp_clock_hz()),
             reports: Reports::new(now, ntp(SystemTime::now()), place.ssrc, remote.codec.rtp_clock_hz()),

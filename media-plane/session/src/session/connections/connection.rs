@@ -20,6 +20,8 @@ pub(crate) struct Connection {
     ready_by: (Time, u64),
     events: VecDeque<ProviderEvent>,
     watch: Watch,
+    /// The provider's deadline: asked for more often than it changes.
+    due: Option<Time>,
 }
 
 /// How far it is.
@@ -46,7 +48,7 @@ impl Connection {
     ) -> Self {
         let ready_by = (now + Duration::from_millis(ready_within_ms), ready_within_ms);
         let (phase, events, watch) = (ConnectionPhase::Unopened, VecDeque::new(), Watch::default());
-        Self { id, provider, format, phase, ready_by, events, watch }
+        Self { id, format, phase, ready_by, events, watch, due: provider.deadline(), provider }
     }
 
     /// Has the driver open the socket, or opens a provider in process.
@@ -130,7 +132,7 @@ impl Connection {
         if self.is_gone() {
             return;
         }
-        if self.provider.deadline().is_some_and(|due| due <= now) {
+        if self.due.is_some_and(|due| due <= now) {
             self.with(ports, |provider, out| provider.tick(now, out));
         }
         let (ready_by, waited_ms) = self.ready_by;
@@ -145,7 +147,7 @@ impl Connection {
             return None;
         }
         let ready_by = (!self.is_ready()).then_some(self.ready_by.0);
-        [self.provider.deadline(), ready_by].into_iter().flatten().min()
+        [self.due, ready_by].into_iter().flatten().min()
     }
 
     pub(crate) fn next_event(&mut self) -> Option<ProviderEvent> {
@@ -168,6 +170,7 @@ impl Connection {
     fn with(&mut self, ports: &mut dyn Ports, act: impl FnOnce(&mut dyn Provider, &mut Outbox<'_>)) {
         let mut wire = ConnectionWire { connection: self.id, ports };
         act(&mut *self.provider, &mut Outbox::new(&mut wire, &mut self.events));
+        self.due = self.provider.deadline();
     }
 }
 
