@@ -233,12 +233,6 @@ impl Uplink {
         self.spans.take()
     }
 
-    /// Spans nobody took in time.
-    #[must_use]
-    pub const fn spans_dropped(&self) -> u64 {
-        self.spans.dropped
-    }
-
     fn audio(&mut self, now: Time, sequence: u16, timestamp: u32, packet: Packet<'_>, sink: &mut Sink<'_>) {
         if self.started.is_none() {
             self.observe(now, timestamp, &packet);

@@ -109,12 +109,6 @@ impl Vad {
         event
     }
 
-    /// Whether speech is going on.
-    #[must_use]
-    pub fn is_speech(&self) -> bool {
-        self.run.is_some_and(|run| run.speech)
-    }
-
     /// How much of the speech going on was voice, milliseconds: neither pauses within it nor the hangover count. 0 while
     /// there is none.
     #[must_use]

@@ -135,14 +135,6 @@ impl Encoder {
             _ => OpusError::Internal,
         })
     }
-
-    /// Samples by which the decoded audio lags what was encoded, beyond the frame itself.
-    ///
-    /// # Errors
-    /// [`OpusError::Internal`].
-    pub fn lookahead_samples(&self) -> Result<usize, OpusError> {
-        self.inner.lookahead().map(|samples| samples as usize).map_err(|_| OpusError::Internal)
-    }
 }
 
 fn named(name: &'static str, result: audiopus::Result<()>) -> Result<(), OpusError> {

@@ -39,20 +39,12 @@ pub(super) struct Spans {
     perhaps_missing: u64,
     /// Samples that stood for audio the sender sent.
     pub(super) missing: u64,
-    pub(super) dropped: u64,
 }
 
 impl Default for Spans {
     /// With room for all it ever keeps.
     fn default() -> Self {
-        Self {
-            closed: VecDeque::with_capacity(MAX_SPANS),
-            open: None,
-            undecided: None,
-            perhaps_missing: 0,
-            missing: 0,
-            dropped: 0,
-        }
+        Self { closed: VecDeque::with_capacity(MAX_SPANS), open: None, undecided: None, perhaps_missing: 0, missing: 0 }
     }
 }
 
@@ -102,7 +94,6 @@ impl Spans {
         let Some(span) = self.open.take() else { return };
         if self.closed.len() == MAX_SPANS {
             self.closed.pop_front();
-            self.dropped += 1;
         }
         self.closed.push_back(span);
     }

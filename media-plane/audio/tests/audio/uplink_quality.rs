@@ -170,7 +170,6 @@ fn bursty_loss_is_reported_as_it_was() {
             assert!(within * 480 * 2 >= span.samples, "seed {seed}: {span:?} is not where packets were lost");
         }
         assert_eq!(marked, reported, "seed {seed}");
-        assert_eq!(uplink.spans_dropped(), 0);
 
         // Away from losses nothing waits beyond its turn.
         for &(index, waited) in &waited_us {
