@@ -27,7 +27,6 @@ mod request;
 mod responses;
 mod server;
 mod stale_filter;
-mod surrogates;
 mod tool_calls;
 
 pub use endpoint::{Endpoint, EndpointRequest, endpoint};

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 
 use base64_simd::STANDARD;
 use serde::Deserialize;
+use voicebridge_text::surrogates;
 
-use super::{config::Effective, lenient, surrogates};
+use super::{config::Effective, lenient};
 use crate::{event::Usage, ports::Frame, provider::Decoded};
 use shapes::{Completed, Offsets, RateLimits, WithCreated, WithError, WithItem, WithResponse, WithSession};
 pub(super) use shapes::{ConversationItem, Created, ErrorBody, Piece, Response};

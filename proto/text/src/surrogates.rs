@@ -10,8 +10,10 @@ const REPLACEMENT: &str = r"\ufffd";
 /// Length of an escape such as `\ud83d`.
 const ESCAPE: usize = 6;
 
-/// The text with each escape of half a pair replaced; `None` when there is no such.
-pub(super) fn mended(text: &str) -> Option<String> {
+/// The text with each escape of half a pair replaced; `None` when there is no such. For a text that a reader has refused: one
+/// it takes needs no mending.
+#[must_use]
+pub fn mended(text: &str) -> Option<String> {
     let mut mended = String::new();
     let (mut copied, mut at) = (0, 0);
     while let Some(found) = text[at..].find('\\') {
