@@ -2,18 +2,24 @@
 //!
 //! One delivery may hold many entries, changes and calls; each becomes a notice of its own and none stops the others.
 //! Fields we do not know are passed over and events we do not know come out as [`Notice::Ignored`] with their name, so
-//! that Meta can add to the format without calls being lost. Only a body that is no JSON object is an error.
+//! that Meta can add to the format without calls being lost. Only a body that is no JSON object is an error. Half a surrogate
+//! pair, as in a name cut in the middle of an emoji, makes it none for JSON readers; it is replaced and the body read again.
 //!
 //! Does not check the signature (that is done on the raw bytes, before) and does not judge age or duplicates.
 //! Source: Meta, "User-initiated calls" and "Reference" of the WhatsApp Business Calling API.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::Value;
+use voicebridge_text::{name, surrogates};
 
 use crate::identity::{CallId, Caller, PhoneNumber, UserId};
 
-/// Most notices taken from one delivery; the rest is reported as one ignored notice. Meta batches a few at most.
+/// Most notices about calls taken from one delivery; the rest is reported as one ignored notice. Meta batches a few at most.
 pub const MAX_NOTICES: usize = 1_000;
+/// Most fields of others that are named of one delivery, each once: there may be thousands of messages before a call.
+const MAX_FIELDS: usize = 16;
 
 /// The body is not a webhook delivery.
 #[derive(Debug, thiserror::Error)]
@@ -90,28 +96,37 @@ pub struct Terminate {
 /// # Errors
 /// Not JSON, or not an object. Nothing else: see the module's page.
 pub fn parse(body: &[u8]) -> Result<Vec<Notice>, Malformed> {
-    let delivery: Value = serde_json::from_slice(body)?;
-    let Value::Object(delivery) = delivery else { return Err(Malformed::NotAnObject) };
+    let Value::Object(delivery) = json(body)? else { return Err(Malformed::NotAnObject) };
     let Some(entries) = delivery.get("entry").and_then(Value::as_array) else {
         return Ok(vec![ignored(None, "delivery without entries")]);
     };
-    let mut notices = Vec::new();
+    let (mut notices, mut others) = (Vec::new(), BTreeSet::new());
     for change in entries.iter().flat_map(|entry| array(entry, "changes")) {
-        read_change(change, &mut notices);
+        let field = change.get("field").and_then(Value::as_str).unwrap_or_default();
+        if field == "calls" {
+            read_change(change, &mut notices);
+        } else if others.len() < MAX_FIELDS {
+            others.insert(loggable(field));
+        }
         if notices.len() > MAX_NOTICES {
             notices.truncate(MAX_NOTICES);
             notices.push(ignored(None, "rest of an oversized batch"));
             break;
         }
     }
+    notices.extend(others.iter().map(|field| ignored(None, &format!("field {field}"))));
     Ok(notices)
 }
 
+/// RFC 8259, section 8.2, leaves it to the receiver what to do with half a pair; serde_json refuses the whole text.
+fn json(body: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(body).or_else(|error| {
+        let mended = std::str::from_utf8(body).ok().and_then(surrogates::mended);
+        mended.map_or(Err(error), |mended| serde_json::from_str(&mended))
+    })
+}
+
 fn read_change(change: &Value, notices: &mut Vec<Notice>) {
-    let field = change.get("field").and_then(Value::as_str).unwrap_or_default();
-    if field != "calls" {
-        return notices.push(ignored(None, &format!("field {}", name(field))));
-    }
     let value = change.get("value").unwrap_or(&Value::Null);
     let before = notices.len();
     for call in array(value, "calls") {
@@ -159,7 +174,7 @@ fn read_call(call: &Value, value: &Value) -> Notice {
             timestamp_s,
         }),
         event => {
-            let what = format!("event {}", name(event));
+            let what = format!("event {}", loggable(event));
             ignored(Some(call_id), &what)
         }
     }
@@ -195,7 +210,7 @@ fn read_caller(call: &Value, value: &Value) -> Caller {
     Caller {
         phone_number: from.or(contact.wa_id.as_deref()).and_then(PhoneNumber::parse),
         user_id: user_id.or(contact.user_id.as_deref()).and_then(UserId::parse),
-        name: contact.profile.and_then(|profile| profile.name).filter(|name| !name.is_empty()),
+        name: contact.profile.and_then(|profile| name::cleaned(&profile.name?)),
     }
 }
 
@@ -216,8 +231,8 @@ fn text<'a>(holder: &'a Value, key: &str) -> Option<&'a str> {
     holder.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
-/// A name from outside, fit for one log line.
-fn name(text: &str) -> String {
+/// The name of a field or an event, fit for one log line.
+fn loggable(text: &str) -> String {
     const LONGEST: usize = 64;
     if text.is_empty() {
         return "(none)".to_owned();

@@ -18,6 +18,8 @@ use crate::access::Scopes;
 /// Port when neither `PORT` nor `VOICEBRIDGE_LISTEN` is set.
 pub const DEFAULT_PORT: u16 = 3100;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Meta's largest webhook, 3 MB, and a little: a delivery refused for its size may hold a call.
+const MAX_BODY_BYTES: usize = 3 * 1024 * 1024 + 64 * 1024;
 /// Meta's own endpoint.
 const GRAPH_URL: &str = "https://graph.facebook.com/v25.0";
 /// Created in the working directory when missing.
@@ -152,7 +154,7 @@ pub struct RawConfig {
         hide_env_values = true
     )]
     pub place_timeout_ms: Option<String>,
-    /// Largest body of a webhook or API request in bytes, 4096 to 16777216 [default: 1048576]
+    /// Largest body of a webhook or API request in bytes, 4096 to 16777216 [default: 3211264]
     #[arg(
         id = "control_max_body",
         long = "control-max-body",
@@ -303,7 +305,7 @@ impl Default for Limits {
             restore_grace: Duration::from_secs(7),
             probe: Duration::from_secs(20),
             close: Duration::from_secs(5),
-            max_body_bytes: 1024 * 1024,
+            max_body_bytes: MAX_BODY_BYTES,
             retention: 90 * DAY,
             retention_round: Duration::from_secs(3_600),
             subscribers: 1_024,

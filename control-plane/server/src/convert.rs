@@ -13,6 +13,7 @@ use voicebridge_proto::{
     control::v1 as control,
     types::v1::{self as types, EventKind, event::Kind},
 };
+use voicebridge_text::name;
 
 use crate::{
     access::{Scope, Scopes},
@@ -76,7 +77,7 @@ pub(crate) fn caller_from_wire(caller: types::Caller) -> Caller {
     Caller {
         phone_number: PhoneNumber::parse(&caller.phone_number),
         user_id: UserId::parse(&caller.user_id),
-        name: Some(caller.name).filter(|name| !name.is_empty()),
+        name: name::cleaned(&caller.name),
     }
 }
 

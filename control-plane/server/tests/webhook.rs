@@ -89,9 +89,42 @@ async fn bodies_that_are_none() {
             assert_eq!(response.json::<Value>().await.unwrap()["reason"], "WEBHOOK_MALFORMED");
         }
     }
-    let large = format!("{{\"pad\":\"{}\"}}", "x".repeat(1024 * 1024));
+    let limit = plane.config.limits.max_body_bytes;
+    let large = format!("{{\"pad\":\"{}\"}}", "x".repeat(limit));
     assert_eq!(plane.deliver_raw(&large, Some(&sign(&large))).await.status(), 413);
     assert!(known(&plane).await.is_empty());
+}
+
+/// "Payload size can be up to 3 MB": Meta, "Webhooks" of the WhatsApp Business Platform.
+#[tokio::test]
+async fn a_delivery_as_large_as_metas_largest_is_taken_over_http_and_grpc() {
+    const LARGEST: usize = 3 * 1024 * 1024;
+    let (_, plane, _node) = system().await;
+    let of_size = |call_id: &str, size: usize| {
+        let whole = delivery(&[connect(call_id)]);
+        let messages = |length| format!(r#"{{"field":"messages","value":{{"pad":"{}"}}}},"#, "x".repeat(length));
+        let padding = size - whole.len() - messages(0).len();
+        whole.replacen("\"changes\":[", &format!("\"changes\":[{}", messages(padding)), 1)
+    };
+    let body = of_size("http", LARGEST);
+    assert_eq!(body.len(), LARGEST);
+    assert_eq!(plane.deliver_raw(&body, Some(&sign(&body))).await.status(), 200);
+    plane.phase("http", CallPhase::Active).await;
+    let body = of_size("grpc", LARGEST);
+    let request = HandleWebhookRequest { signature: sign(&body), body: body.into_bytes(), ..Default::default() };
+    let taken = plane.client().await.handle_webhook(request).await.unwrap().into_inner();
+    assert!(taken.outcomes.iter().any(|outcome| outcome.call_id == "grpc"), "{taken:?}");
+    plane.phase("grpc", CallPhase::Active).await;
+}
+
+#[tokio::test]
+async fn a_name_cut_in_the_middle_of_an_emoji_does_not_cost_the_call_and_the_signature_is_over_what_came() {
+    let (_, plane, _node) = system().await;
+    let body = delivery(&[connect("cut")]).replace('\u{e1}', r"\ud83d\u0000\u202e");
+    let mended = body.replace(r"\ud83d", r"\ufffd");
+    assert_eq!(plane.deliver_raw(&body, Some(&sign(&mended))).await.status(), 401);
+    assert_eq!(plane.deliver_raw(&body, Some(&sign(&body))).await.status(), 200);
+    assert_eq!(plane.phase("cut", CallPhase::Active).await.caller.unwrap().name, "An\u{fffd}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 import assert, { deepEqual as assertEquals, match as assertMatch } from "node:assert/strict";
 
+import { MAX_BODY_BYTES } from "../functions/_shared/http.ts";
 import type { Mode } from "../functions/_shared/settings.ts";
 import type { Dialled } from "./simulator.ts";
 import {
@@ -259,10 +260,13 @@ export function scenarios(mode: Mode): void {
       "the field's name",
       (line) => line.includes("WEBHOOK_FIELD_IGNORED") && line.includes("messages"),
     );
+    // As large as Meta's largest: 3 MB.
+    const large = { entry: [{ changes: [{ field: "messages", value: { pad: "x".repeat(3 * 1024 * 1024 - 200) } }] }] };
+    assertEquals(await deliver(JSON.stringify(large)), 200);
     const unknown = { calls: [{ id: "wacid.unknown", event: "call_recording_available" }] };
     assertEquals(await deliver(JSON.stringify({ entry: [{ changes: [{ field: "calls", value: unknown }] }] })), 200);
     await world.logged("WEBHOOK_NOTICE_IGNORED", "wacid.unknown");
-    assertEquals(await deliver("x".repeat(1024 * 1024 + 1)), 413);
+    assertEquals(await deliver("x".repeat(MAX_BODY_BYTES + 1)), 413);
     const put = await fetch(world.coreUrl, { method: "PUT" });
     assertEquals([put.status, put.headers.get("allow")], [405, "GET, POST"]);
     await put.body?.cancel();

@@ -60,6 +60,21 @@ Deno.test("a connect is read with what is known of the caller", () => {
   assertEquals(notice.caller, { phoneNumber: undefined, userId: "BR.13", name: undefined });
 });
 
+Deno.test("a name is clean once it is through the door", () => {
+  const check = (given: string, expected: string | undefined) => {
+    const contacts = [{ wa_id: CALL.from, profile: { name: given } }];
+    const [notice] = notices(delivery(value(CALL, { contacts })));
+    assert(notice?.kind === "connect");
+    assertEquals(notice.caller.name, expected, JSON.stringify(given));
+  };
+  check("José \u200f\u0000x\u202e\r\n", "José x");
+  check("Ana \ud83d", "Ana \ufffd");
+  check("Ana \ud83d\ude00", "Ana \u{1f600}");
+  check("\u{1f468}\u200d\u{1f469}", "\u{1f468}\u200d\u{1f469}");
+  check("\u0000\u2066 ", undefined);
+  check("é".repeat(200), "é".repeat(128));
+});
+
 Deno.test("a contact that is somebody else's is not the caller's", () => {
   const contacts = [{ wa_id: "1", profile: { name: "Bea" } }, { wa_id: "2", profile: { name: "Cyd" } }];
   const [notice] = notices(delivery(value(CALL, { contacts })));

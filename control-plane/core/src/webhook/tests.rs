@@ -175,7 +175,65 @@ fn malformed_bodies_are_errors() {
 
 #[test]
 fn an_oversized_batch_is_cut() {
-    let many = vec![r#"{"field":"x"}"#; MAX_NOTICES + 50].join(",");
-    let notices = parse(format!(r#"{{"entry":[{{"changes":[{many}]}}]}}"#).as_bytes()).unwrap();
+    let many = vec![r#"{"id":"x","event":"terminate"}"#; MAX_NOTICES + 50].join(",");
+    let notices = parse(calls(&many).as_bytes()).unwrap();
     assert_eq!(notices.len(), MAX_NOTICES + 1);
+    let Some(Notice::Ignored { what, .. }) = notices.last() else { panic!("{:?}", notices.last()) };
+    assert_eq!(what, "rest of an oversized batch");
+}
+
+#[test]
+fn a_call_behind_thousands_of_messages_is_taken() {
+    let messages = vec![r#"{"field":"messages","value":{}}"#; 5 * MAX_NOTICES].join(",");
+    let strange: Vec<_> = (0..5_000).map(|n| format!(r#"{{"field":"f{n:04}"}}"#)).collect();
+    let call = format!(r#"{{"field":"calls","value":{{"calls":[{CONNECT}]}}}}"#);
+    let body = format!(r#"{{"entry":[{{"changes":[{messages},{},{call}]}}]}}"#, strange.join(","));
+    let words = words(&body);
+    assert!(words.contains(&"connect wacid.A=".to_owned()), "{} notices, the call not among them", words.len());
+    assert!(words.contains(&"ignored -: field messages".to_owned()), "{words:?}");
+    assert!(words.len() < 20, "each field once: {}", words.len());
+}
+
+#[test]
+fn half_a_surrogate_pair_does_not_cost_the_call() {
+    let name = |body: &str| match parse(body.as_bytes()).unwrap().as_slice() {
+        [Notice::Connect(connect)] => connect.caller.name.clone(),
+        other => panic!("{other:?}"),
+    };
+    let delivery = |contact: &str, more: &str| {
+        format!(
+            r#"{{"entry":[{{"changes":[{{"field":"calls","value":{{"contacts":[{{"wa_id":"1","profile":{{"name":"{contact}"}}}}],
+                {more}"calls":[{CONNECT}]}}}}]}}]}}"#
+        )
+    };
+    for (contact, more, expect) in [
+        (r"Ana \\ud83d", "", r"Ana \ud83d"),
+        (r"Ana \ud83d", "", "Ana \u{fffd}"),
+        (r"\ude00 Ana", "", "\u{fffd} Ana"),
+        (r"Ana \ud83d\ude00", "", "Ana \u{1f600}"),
+        ("Ana", r#""note":"\udc00","#, "Ana"),
+        // Beside a half, what was whole stays as it was.
+        (r"Ana \ud83d\ude00 é", r#""note":"\ud83d","#, "Ana \u{1f600} é"),
+    ] {
+        assert_eq!(name(&delivery(contact, more)).as_deref(), Some(expect), "{contact} {more}");
+    }
+    // What else is wrong stays wrong.
+    for broken in [r#"{"a":"\ud83d""#, r#"{"a":"\ud83"}"#, r#"{"\ud83d":}"#] {
+        assert!(parse(broken.as_bytes()).is_err(), "{broken}");
+    }
+}
+
+#[test]
+fn a_name_is_clean_once_it_is_through_the_door() {
+    let name = |contact: &str| {
+        let contacts = format!(r#"[{{"wa_id":"1","profile":{{"name":"{contact}"}}}}]"#);
+        let value = format!(r#"{{"contacts":{contacts},"calls":[{CONNECT}]}}"#);
+        let body = format!(r#"{{"entry":[{{"changes":[{{"field":"calls","value":{value}}}]}}]}}"#);
+        match &parse(body.as_bytes()).unwrap()[..] {
+            [Notice::Connect(connect)] => connect.caller.name.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(name(r"Jos\u00e9 \u200f\u0000x\u202e\r\n").as_deref(), Some("José x"));
+    assert_eq!(name(r"\u0000\u200f "), None);
 }

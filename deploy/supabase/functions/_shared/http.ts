@@ -5,8 +5,8 @@ import { SettingsError } from "./settings.ts";
 
 export type Handler = (request: Request) => Promise<Response>;
 
-/** Largest body taken, bytes; as the control plane's default. */
-export const MAX_BODY_BYTES = 1024 * 1024;
+/** Largest body taken, bytes; as the control plane's default: Meta's webhooks are up to 3 MB, and a little. */
+export const MAX_BODY_BYTES = 3 * 1024 * 1024 + 64 * 1024;
 
 export const SIGNATURE_HEADER = "x-hub-signature-256";
 /** From `wa-webhook-core`: when the delivery reached it, Unix milliseconds, so that both log one timeline. */
@@ -21,14 +21,20 @@ export function answer(status: number, reason: string, message: string, headers:
 
 /** The raw body; `undefined` when it is larger than the limit. */
 export async function body(request: Request): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const bytes = new Uint8Array(MAX_BODY_BYTES);
+  const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of request.body ?? []) {
-    if (length + chunk.length > MAX_BODY_BYTES) return undefined;
-    bytes.set(chunk, length);
     length += chunk.length;
+    if (length > MAX_BODY_BYTES) return undefined;
+    chunks.push(chunk);
   }
-  return bytes.slice(0, length);
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
 }
 
 export function tooLarge(): Response {

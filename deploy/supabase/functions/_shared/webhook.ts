@@ -73,6 +73,21 @@ function whole(value: unknown): number | undefined {
   return typeof number === "number" && Number.isSafeInteger(number) && number >= 0 ? number : undefined;
 }
 
+/** Longest name of a person that is kept, as the control plane has it. */
+const MAX_NAME = 128;
+
+/**
+ * A person's name as somebody else gave it, without what breaks a row (PostgreSQL's text holds no NUL) or turns a page
+ * around: control characters, ends of lines, directional formatting (Unicode Standard Annex 9). Half a surrogate pair, of an
+ * emoji that was cut, stands for what cannot be told. What joins letters and emoji stays.
+ */
+function personName(value: unknown): string | undefined {
+  if (typeof value !== "string") return undefined;
+  const cleaned = value.replace(/\p{Cs}/gu, "\ufffd")
+    .replace(/[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu, "").trim();
+  return [...cleaned].slice(0, MAX_NAME).join("") || undefined;
+}
+
 /** A name from outside, fit for one log line. */
 function name(value: unknown): string {
   // deno-lint-ignore no-control-regex
@@ -172,7 +187,7 @@ function caller(call: Json, value: Json): Caller {
   return {
     phoneNumber: from ?? text(contact.wa_id),
     userId: userId ?? text(contact.user_id),
-    name: text(object(contact.profile).name),
+    name: personName(object(contact.profile).name),
   };
 }
 

@@ -13,6 +13,7 @@ use voicebridge_session::{
     },
     event::{Milestone, Speaker, Statistics, Usage},
 };
+use voicebridge_text::name;
 
 use super::status::of_argument;
 use crate::{
@@ -27,9 +28,8 @@ const MAX_SESSION_ID: usize = 128;
 const MAX_CALL_ID: usize = 512;
 const MAX_COMMAND_TEXT: usize = 16 * 1024;
 const MAX_TERMINATION_TEXT: usize = 1_024;
-/// The variable with the caller's profile name, and so much of it: it is the caller's own text.
+/// The variable with the caller's profile name.
 const CALLER_NAME: &str = "caller_name";
-const MAX_CALLER_NAME_CHARS: usize = 128;
 /// Longest time a call may have been under way before it gets here; more is a broken clock.
 const MAX_ELAPSED_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -80,8 +80,8 @@ fn variables(given: HashMap<String, String>, caller_name: &str) -> Result<Variab
         // Not the value itself: it may be personal.
         variables.insert(name, bounded(FIELD, value, 0, MAX_VALUE_BYTES)?);
     }
-    let named = || caller_name.chars().filter(|c| !c.is_control()).take(MAX_CALLER_NAME_CHARS).collect();
-    variables.entry(CALLER_NAME.to_owned()).or_insert_with(named);
+    // It is the caller's own text, and stands in the model's instructions.
+    variables.entry(CALLER_NAME.to_owned()).or_insert_with(|| name::cleaned(caller_name).unwrap_or_default());
     Ok(variables)
 }
 
@@ -384,7 +384,7 @@ mod tests {
         assert_eq!(named(pairs([]), "Ana"), "Ana");
         assert_eq!(named(pairs([]), ""), "");
         assert_eq!(named(pairs([("caller_name", "Dr. Silva")]), "Ana"), "Dr. Silva");
-        assert_eq!(named(pairs([]), "A\nna\u{7}"), "Ana", "no lines of its own");
+        assert_eq!(named(pairs([]), "A\nna\u{7}\u{202e}"), "Ana", "no lines of its own, and nothing turned around");
         assert_eq!(named(pairs([]), &"\u{fc}".repeat(500)).chars().count(), 128);
         assert_eq!(variables(pairs([("shop", "Loja")]), "Ana").unwrap()["shop"], "Loja");
     }
