@@ -91,6 +91,32 @@ Deno.test("all mistakes are told at once, by name and without values", () => {
   throws(() => coreSettings(environment({ ...CORE, SUPABASE_URL: "" })), SettingsError);
 });
 
+Deno.test("what came with a secret from a file or a shell is named, and never shown", () => {
+  const problems = (make: () => unknown): string => {
+    try {
+      make();
+    } catch (error) {
+      assert(error instanceof SettingsError);
+      return error.message;
+    }
+    return "";
+  };
+  const self = { ...SELF, VOICE_BRIDGE_API_KEY: "key" };
+  for (const wrong of ['"hush"', "'hush'", "hush\nhush", "hush # mine", "húsh", "\u201chush\u201d", "hush\u0000"]) {
+    for (const name of ["WHATSAPP_APP_SECRET", "WHATSAPP_ACCESS_TOKEN", "VOICE_BRIDGE_API_KEY"]) {
+      const told = problems(() => callSettings(environment({ ...self, [name]: wrong })));
+      assert(told.startsWith(`${name} `), `${name} ${JSON.stringify(wrong)}: ${told}`);
+      assert(!told.includes("hush") && !told.includes("húsh"), told);
+    }
+    for (const name of ["WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN"]) {
+      const told = problems(() => coreSettings(environment({ ...CORE, [name]: wrong })));
+      assert(told.startsWith(`${name} `), `${name} ${JSON.stringify(wrong)}: ${told}`);
+    }
+  }
+  // Line ends and spaces around a value are a file's, and taken off.
+  assertEquals(coreSettings(environment({ ...CORE, WHATSAPP_APP_SECRET: " app\r\n" })).appSecret, "app");
+});
+
 Deno.test("lines of the log are JSON, and text of others' is cleaned", () => {
   const lines: string[] = [];
   const log = new Log({ function: "f" }, ["s3cret-token", undefined, ""], (line) => lines.push(line));

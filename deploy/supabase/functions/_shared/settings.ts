@@ -83,6 +83,26 @@ class Reader {
     return text ?? "";
   }
 
+  /** As `text`, for what no log may show. Names what came with it from a file or a shell, never the value. */
+  secret(name: string): string | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    if (/^["']|["']$/.test(text)) {
+      this.problems.push(`${name} begins or ends with a quote, which is no part of it: write the value without quotes`);
+    } else if (/\s/.test(text)) {
+      this.problems.push(`${name} has a space or a line end in the middle: set one value, alone, on one line`);
+    } else if (!/^[\x21-\x7e]+$/.test(text)) {
+      this.problems.push(`${name} holds characters that an HTTP header cannot carry: use visible ASCII`);
+    }
+    return text;
+  }
+
+  requiredSecret(name: string): string {
+    const text = this.secret(name);
+    if (text === undefined) this.problems.push(`${name} is not set`);
+    return text ?? "";
+  }
+
   number(name: string, least: number, most: number, usual: number): number {
     const text = this.text(name);
     if (text === undefined) return usual;
@@ -142,8 +162,8 @@ export function coreSettings(environment: Environment): CoreSettings {
     }
   }
   return read.done({
-    appSecret: read.required("WHATSAPP_APP_SECRET"),
-    verifyToken: read.required("WHATSAPP_VERIFY_TOKEN"),
+    appSecret: read.requiredSecret("WHATSAPP_APP_SECRET"),
+    verifyToken: read.requiredSecret("WHATSAPP_VERIFY_TOKEN"),
     routes,
   });
 }
@@ -162,10 +182,10 @@ export function callSettings(environment: Environment): CallSettings {
   }
   return read.done({
     mode,
-    appSecret: read.required("WHATSAPP_APP_SECRET"),
+    appSecret: read.requiredSecret("WHATSAPP_APP_SECRET"),
     phoneNumberId,
     bridgeUrl: read.url("VOICE_BRIDGE_URL", read.required("VOICE_BRIDGE_URL")),
-    apiKey: read.text("VOICE_BRIDGE_API_KEY"),
+    apiKey: read.secret("VOICE_BRIDGE_API_KEY"),
     graph: mode === "self" ? graphSettings(read, phoneNumberId) : undefined,
     callbackSecret,
     database: databaseSettings(read),
@@ -177,7 +197,7 @@ export function callSettings(environment: Environment): CallSettings {
 
 function graphSettings(read: Reader, phoneNumberId: string | undefined): GraphSettings {
   return {
-    accessToken: read.required("WHATSAPP_ACCESS_TOKEN"),
+    accessToken: read.requiredSecret("WHATSAPP_ACCESS_TOKEN"),
     phoneNumberId,
     url: read.url("WHATSAPP_GRAPH_URL", read.text("WHATSAPP_GRAPH_URL") ?? GRAPH_URL),
     timeoutMs: read.number("WHATSAPP_GRAPH_TIMEOUT_MS", 100, 30_000, 5000),
