@@ -8,6 +8,7 @@ mod health;
 mod keys;
 mod lasting;
 mod legacy;
+mod media_type;
 mod routes;
 mod session_info;
 mod sse;

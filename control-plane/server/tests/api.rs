@@ -439,6 +439,58 @@ async fn browsers_call_over_grpc_web() {
     assert_eq!(plane.get("/sessions").await.1["count"], 1);
 }
 
+/// RFC 9110, section 8.3.1: types are compared without regard to case, and parameters do not change them.
+#[tokio::test]
+async fn grpc_web_is_known_by_its_media_type_whatever_is_said_beside_it() {
+    let (_, plane, _node) = system().await;
+    let url = format!("{}/voicebridge.control.v1.CallService/ListCalls", plane.url);
+    let ask = async |kind: &str, accept: Option<&str>, text: bool, known: bool| {
+        // An empty message; in the text form the same in base64.
+        let body = if text { b"AAAAAAA=".to_vec() } else { framed(&control::ListCallsRequest::default()) };
+        let mut request = plane.http.post(&url).header("content-type", kind).body(body);
+        if let Some(accept) = accept {
+            request = request.header("accept", accept);
+        }
+        if !known {
+            request = request.header("x-forwarded-for", "203.0.113.9").header("authorization", "Bearer guess");
+        }
+        let response = request.send().await.unwrap();
+        let of = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (status, content, grpc) = (response.status().as_u16(), of("content-type"), of("grpc-status"));
+        (status, content.unwrap_or_default(), grpc, response.bytes().await.unwrap())
+    };
+    for (kind, text) in [
+        ("application/grpc-web", false),
+        ("application/grpc-web+proto", false),
+        ("application/grpc-web-text", true),
+        ("application/grpc-web-text+proto", true),
+        ("application/grpc-web+proto; charset=utf-8", false),
+        ("application/grpc-web;charset=UTF-8", false),
+        ("Application/gRPC-Web+proto ; a=b", false),
+        ("application/grpc-web-text; charset=UTF-8", true),
+        ("application/grpc-web-text+proto;charset=\"utf-8\"", true),
+    ] {
+        for accept in [None, Some(kind)] {
+            let (status, content, grpc, body) = ask(kind, accept, text, true).await;
+            assert_eq!(status, 200, "{kind} {accept:?}: {body:?}");
+            let in_text = content.starts_with("application/grpc-web-text");
+            assert!(content.starts_with("application/grpc-web"), "{kind} {accept:?}: {content}");
+            assert_eq!(in_text, text && accept.is_some(), "{kind} {accept:?}: {content}");
+            assert!(body.len() > 5 || grpc.is_some(), "{kind} {accept:?}: {body:?}");
+        }
+        // A refusal has the same shape.
+        let (status, content, grpc, _) = ask(kind, None, text, false).await;
+        assert_eq!((status, grpc.as_deref()), (200, Some("16")), "{kind}");
+        assert!(content.starts_with("application/grpc-web"), "{kind}: {content}");
+    }
+    // What is not served is refused in words.
+    for kind in ["application/grpc-web+json", "application/grpc-web+thrift; a=b", "application/grpc-webber"] {
+        let (status, _, _, body) = ask(kind, None, false, true).await;
+        let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+        assert_eq!((status, &said["reason"]), (415, &json!("INVALID_ARGUMENT")), "{kind}: {body:?}");
+    }
+}
+
 #[tokio::test]
 async fn health_and_metrics() {
     let (_, plane, _node) = system().await;

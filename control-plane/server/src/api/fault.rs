@@ -68,6 +68,16 @@ impl Fault {
         }
     }
 
+    /// The same under a more precise code of HTTP.
+    pub(crate) fn over_http(self, code: StatusCode) -> Self {
+        Self { http: Some(code), ..self }
+    }
+
+    /// A content that is not served here.
+    pub(crate) fn unsupported_media_type(rule: &str) -> Self {
+        Self::invalid("content-type", rule).over_http(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+    }
+
     pub(crate) fn unauthenticated(message: impl Into<String>) -> Self {
         Self::new(Code::Unauthenticated, "UNAUTHENTICATED", message)
     }

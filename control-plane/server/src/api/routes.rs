@@ -26,7 +26,7 @@ use super::{
     guard::{self, Guard},
     health,
     keys::Keys,
-    legacy, sse,
+    legacy, media_type, sse,
 };
 use crate::{
     access::Keyring,
@@ -97,6 +97,8 @@ pub(crate) async fn router(
         .fallback(unknown)
         .method_not_allowed_fallback(async || Fault::method_not_allowed())
         .layer(from_fn_with_state(guard, guard::guard))
+        // Whoever reads a type behind this, a refusal too, reads it without parameters.
+        .layer(middleware::map_request(media_type::bare_grpc_types))
         // Outermost: refusals must be readable for the pages that may read answers.
         .layer(cors(&api.shared));
     Ok((app, reporter))
@@ -127,7 +129,7 @@ fn content_type(request: &axum::extract::Request) -> &[u8] {
 /// gRPC proper, not gRPC-web.
 fn is_grpc(request: &axum::extract::Request) -> bool {
     let content = content_type(request);
-    content.starts_with(b"application/grpc") && !content.starts_with(b"application/grpc-web")
+    content.starts_with(b"application/grpc") && !content.starts_with(media_type::GRPC_WEB.as_bytes())
 }
 
 /// Answers what is no gRPC in our shape, and gRPC that cannot be served in its own: tonic-web answers both with an empty
@@ -135,6 +137,9 @@ fn is_grpc(request: &axum::extract::Request) -> bool {
 async fn grpc_only(request: axum::extract::Request, next: Next) -> Response {
     if !content_type(&request).starts_with(b"application/grpc") {
         return Fault::path_not_found("Under this path are gRPC and gRPC-web only.").into_response();
+    }
+    if let Err(rule) = media_type::is_served(content_type(&request)) {
+        return Fault::unsupported_media_type(rule).into_response();
     }
     if request.method() != Method::POST {
         return ([(header::ALLOW, "POST")], Fault::method_not_allowed()).into_response();
