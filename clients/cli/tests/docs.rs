@@ -164,12 +164,15 @@ fn the_example_lists_exactly_the_variables_that_are_read() {
     assert!(gone.is_empty(), "variables in .env.example that nothing reads: {gone:?}");
 }
 
+/// How names of metrics begin.
+const METRICS: [&str; 3] = ["voicebridge_control_", "voicebridge_media_", "voicebridge_connections_"];
+
 #[test]
 fn every_metric_is_explained() {
     let page = read("docs/telemetry.md");
     let named = |text: &str| -> BTreeSet<String> {
         let separators = |char: char| !(char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_');
-        let metric = |word: &&str| word.starts_with("voicebridge_control_") || word.starts_with("voicebridge_media_");
+        let metric = |word: &&str| METRICS.iter().any(|prefix| word.starts_with(prefix));
         text.split(separators).filter(metric).map(str::to_owned).collect()
     };
     let counted: BTreeSet<String> =

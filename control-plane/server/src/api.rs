@@ -1,6 +1,7 @@
 //! What the control plane offers: gRPC, gRPC-web and HTTP on one listener.
 
 mod agent;
+mod body;
 mod fault;
 mod grpc;
 mod guard;
@@ -14,6 +15,7 @@ mod session_info;
 mod sse;
 mod stream;
 
-pub(crate) use fault::{Fault, read_body};
+pub(crate) use body::read_body;
+pub(crate) use fault::Fault;
 pub(crate) use keys::Keys;
 pub(crate) use routes::{Api, router};

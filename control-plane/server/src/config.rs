@@ -12,6 +12,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use clap::Parser as _;
 use secrecy::{SecretSlice, SecretString};
 use voicebridge_core::placement::Rules;
+use voicebridge_telemetry::listener::Bounds;
 
 use crate::access::Scopes;
 
@@ -162,6 +163,22 @@ pub struct RawConfig {
         hide_env_values = true
     )]
     pub max_body_bytes: Option<String>,
+    /// Open connections in all, 16 to 1000000; more are closed at once [default: 8192]
+    #[arg(
+        id = "control_connections",
+        long = "control-max-connections",
+        env = "VOICEBRIDGE_MAX_CONNECTIONS",
+        hide_env_values = true
+    )]
+    pub max_connections: Option<String>,
+    /// Of them, of one address, 1 to 1000000; behind a proxy all callers have one [default: 4096]
+    #[arg(
+        id = "control_connections_per_address",
+        long = "control-max-connections-per-address",
+        env = "VOICEBRIDGE_MAX_CONNECTIONS_PER_ADDRESS",
+        hide_env_values = true
+    )]
+    pub max_connections_per_address: Option<String>,
     /// Days an ended call and its events are kept, 0 to 3650, 0 for ever [default: 90]
     #[arg(
         id = "control_retention",
@@ -274,8 +291,8 @@ pub struct Limits {
     pub ending: Duration,
     /// What a node gets, beyond the time after which it would be lost, to register again after our restart.
     pub restore_grace: Duration,
-    /// How often an HTTP/2 connection is asked for a sign of life, and how long it may take to give one.
-    pub probe: Duration,
+    /// What is granted to whoever connects.
+    pub listener: Bounds,
     /// What open connections get to finish when the process ends.
     pub close: Duration,
     /// Larger bodies are answered 413.
@@ -303,7 +320,7 @@ impl Default for Limits {
             node_timeout: Duration::from_secs(2),
             ending: Duration::from_secs(30),
             restore_grace: Duration::from_secs(7),
-            probe: Duration::from_secs(20),
+            listener: Bounds::default(),
             close: Duration::from_secs(5),
             max_body_bytes: MAX_BODY_BYTES,
             retention: 90 * DAY,
@@ -416,6 +433,21 @@ impl Config {
                 4_096..=16_777_216,
                 defaults.max_body_bytes as u64,
             ) as usize,
+            listener: Bounds {
+                connections: errors.number(
+                    "VOICEBRIDGE_MAX_CONNECTIONS",
+                    raw.max_connections,
+                    16..=1_000_000,
+                    defaults.listener.connections as u64,
+                ) as usize,
+                connections_per_address: errors.number(
+                    "VOICEBRIDGE_MAX_CONNECTIONS_PER_ADDRESS",
+                    raw.max_connections_per_address,
+                    1..=1_000_000,
+                    defaults.listener.connections_per_address as u64,
+                ) as usize,
+                ..defaults.listener
+            },
             retention: errors.days("VOICEBRIDGE_RETENTION_DAYS", raw.retention_days, 0..=3_650, defaults.retention),
             ..defaults
         };

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Instant};
 use anyhow::Context as _;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use voicebridge_core::placement;
-use voicebridge_telemetry::{install_metrics, install_tls};
+use voicebridge_telemetry::{
+    install_metrics, install_tls,
+    listener::{self, Incoming},
+};
 
 use crate::{
     access::{Keyring, TOKEN_KEY},
@@ -110,15 +110,9 @@ pub async fn run(
 
     let close = CancellationToken::new();
     let closing = close.clone();
-    // Small answers must not wait for acknowledgements.
-    let probe = shared.limits().probe;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(probe));
-    let server = Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(MAX_CONNECTION_STREAMS)
-        // A peer that has vanished would keep its event streams' places until TCP gives up.
-        .http2_keepalive_interval(Some(probe))
-        .http2_keepalive_timeout(Some(probe))
+    let bounds = shared.limits().listener;
+    let incoming = Incoming::new(listener, "control", bounds);
+    let server = listener::server(&bounds, MAX_CONNECTION_STREAMS)
         .add_routes(Routes::from(app))
         .serve_with_incoming_shutdown(incoming, async move { closing.cancelled().await });
     let mut server = tokio::spawn(server);

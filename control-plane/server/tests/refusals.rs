@@ -43,7 +43,7 @@ async fn refused(response: reqwest::Response, code: u16, reason: &str) -> String
 async fn a_connection_without_a_sign_of_life_is_closed() {
     let graph = Graph::start().await;
     let mut config = plane::config(&graph.url);
-    config.limits.probe = Duration::from_millis(50);
+    config.limits.listener.probe = Duration::from_millis(50);
     config.limits.keepalive = Duration::from_millis(20);
     let plane = Plane::start_with(config).await;
     let mut lively = plane.client().await.stream_events(StreamEventsRequest::default()).await.unwrap().into_inner();

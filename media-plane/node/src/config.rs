@@ -20,6 +20,7 @@ use clap::Parser as _;
 use secrecy::SecretString;
 use voicebridge_audio::governor::Governor;
 use voicebridge_session::agent::Agent;
+use voicebridge_telemetry::listener::Bounds;
 
 use crate::peer::CandidatePolicy;
 
@@ -277,6 +278,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long a port is left alone after a call.
     pub port_rest: Duration,
+    /// What is granted to whoever connects.
+    pub listener: Bounds,
 }
 
 /// One mistake.
@@ -381,6 +384,7 @@ impl Config {
             candidates: errors.candidates("VOICEBRIDGE_CANDIDATES", raw.candidates),
             drain: Duration::from_secs(errors.number("VOICEBRIDGE_DRAIN_S", raw.drain_s, 0..=86_400, 3_600)),
             port_rest: Duration::from_secs(errors.number("VOICEBRIDGE_PORT_REST_S", raw.port_rest_s, 0..=3_600, 30)),
+            listener: Bounds::default(),
         };
         errors.finish(config)
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::{
     Extension, Router,
+    body::{Body, HttpBody as _},
     extract::{Request, State},
     middleware::{self, Next},
     response::Response,
@@ -16,16 +17,15 @@ use axum::{
 use http::header::CONTENT_TYPE;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    server::NamedService,
-    service::Routes,
-    transport::{
-        Server,
-        server::{TcpConnectInfo, TcpIncoming},
+use tonic::{server::NamedService, service::Routes, transport::server::TcpConnectInfo};
+use voicebridge_proto::{FILE_DESCRIPTOR_SET, media::v1::media_plane_service_server::MediaPlaneServiceServer};
+use voicebridge_telemetry::{
+    auth::Guard,
+    listener::{
+        self, Bounds, Incoming,
+        body::{Pace, Timely},
     },
 };
-use voicebridge_proto::{FILE_DESCRIPTOR_SET, media::v1::media_plane_service_server::MediaPlaneServiceServer};
-use voicebridge_telemetry::auth::Guard;
 
 use crate::{grpc::Service, health, node::Node};
 
@@ -37,13 +37,11 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: Cancella
     // A control plane follows every live session on one connection; with the usual bound of 200 streams its two-hundred
     // and first call could not be advanced any more.
     let streams = node.config().max_sessions.saturating_mul(2).saturating_add(SPARE_STREAMS);
+    let bounds = node.config().listener;
     let routes = Routes::from(router(node, &stop).await?);
-    Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(streams)
+    listener::server(&bounds, streams)
         .add_routes(routes)
-        // Requests and events are small and many: none may wait for the acknowledgement of the one before.
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop.cancelled_owned())
+        .serve_with_incoming_shutdown(Incoming::new(listener, "media", bounds), stop.cancelled_owned())
         .await
         .context("the listener failed")
 }
@@ -82,7 +80,20 @@ async fn router(node: Arc<Node>, stop: &CancellationToken) -> anyhow::Result<Rou
             }),
         )
         .route("/health", get(health::http))
+        .layer(middleware::map_request_with_state(node.config().listener, in_time))
         .with_state(node))
+}
+
+/// The request with a deadline for its body. Only reflection is a stream of requests.
+async fn in_time(State(bounds): State<Bounds>, request: Request) -> Request {
+    if request.body().is_end_stream() {
+        return request;
+    }
+    let pace = match request.uri().path().starts_with("/grpc.reflection.") {
+        true => Pace::Each(bounds.between_messages),
+        false => Pace::Whole(bounds.body),
+    };
+    request.map(|body| Body::new(Timely::new(body, pace)))
 }
 
 fn path_of<S: NamedService>(_service: &S) -> String {
@@ -100,7 +111,7 @@ async fn check_token(
         Ok(()) => next.run(request).await,
         Err(denied) => {
             tracing::warn!(?peer, %denied, "request turned away");
-            denied.status().into_http::<axum::body::Body>()
+            denied.status().into_http::<Body>()
         }
     }
 }

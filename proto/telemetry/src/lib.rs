@@ -1,4 +1,4 @@
-//! What both planes share at their edges: logs and traces, metrics, error statuses, bearer tokens.
+//! What both planes share at their edges: logs and traces, metrics, error statuses, bearer tokens, the bounds of listeners.
 //!
 //! A binary calls [`init`] once and keeps the [`Guard`] until it exits. Servers check callers with [`auth::Guard`], answer
 //! errors with [`status::status`] and serve [`install_metrics`]`().render()`. A client attaches its token with
@@ -10,6 +10,7 @@
 
 pub mod auth;
 mod context;
+pub mod listener;
 mod logs;
 mod metrics;
 pub mod secret;

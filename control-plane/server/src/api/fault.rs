@@ -1,10 +1,7 @@
 //! Every error that leaves this process: a gRPC code, a stable reason with a page under docs/errors, and a sentence.
 //! Over HTTP the same as `{error, reason, message}`.
 
-use std::time::Duration;
-
 use axum::{
-    body::{Body, Bytes},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,9 +10,6 @@ use voicebridge_core::termination::{Termination, reason as reasons};
 use voicebridge_telemetry::status;
 
 use crate::{calls::CallError, store::StoreError, webhook::WebhookError};
-
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An error on its way out.
 #[derive(Clone, Debug)]
@@ -180,16 +174,5 @@ impl From<WebhookError> for Fault {
                 Self::new(Code::Internal, "INTERNAL", "The delivery could not be stored; deliver it again.")
             }
         }
-    }
-}
-
-/// A body within the limit, in time.
-pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Fault> {
-    let refused = |http, rule: String| Fault { http: Some(http), ..Fault::invalid("body", &rule) };
-    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        // Too long, or the connection broke: then nobody reads the answer.
-        Ok(Err(_)) => Err(refused(StatusCode::PAYLOAD_TOO_LARGE, format!("must be at most {limit} bytes"))),
-        Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "must arrive within 10 s".to_owned())),
     }
 }

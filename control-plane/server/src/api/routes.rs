@@ -22,7 +22,7 @@ use voicebridge_proto::{
 };
 
 use super::{
-    Fault,
+    Fault, body,
     guard::{self, Guard},
     health,
     keys::Keys,
@@ -99,6 +99,7 @@ pub(crate) async fn router(
         .layer(from_fn_with_state(guard, guard::guard))
         // Whoever reads a type behind this, a refusal too, reads it without parameters.
         .layer(middleware::map_request(media_type::bare_grpc_types))
+        .layer(middleware::map_request_with_state(config.limits.listener, body::in_time))
         // Outermost: refusals must be readable for the pages that may read answers.
         .layer(cors(&api.shared));
     Ok((app, reporter))

@@ -89,6 +89,8 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
         accept_patience_ms: some("-1"),
         place_timeout_ms: some("0"),
         max_body_bytes: some("1"),
+        max_connections: some("15"),
+        max_connections_per_address: some("0"),
         retention_days: some("3651"),
         ..Default::default()
     })
@@ -112,6 +114,8 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
         "VOICEBRIDGE_ACCEPT_PATIENCE_MS",
         "VOICEBRIDGE_PLACE_TIMEOUT_MS",
         "VOICEBRIDGE_MAX_BODY_BYTES",
+        "VOICEBRIDGE_MAX_CONNECTIONS",
+        "VOICEBRIDGE_MAX_CONNECTIONS_PER_ADDRESS",
         "VOICEBRIDGE_RETENTION_DAYS",
     ] {
         assert_eq!(named.iter().filter(|name| **name == variable).count(), 1, "{variable} in {named:?}");

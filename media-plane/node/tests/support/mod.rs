@@ -35,6 +35,11 @@ pub struct TestNode {
 
 impl TestNode {
     pub async fn start(tweak: impl FnOnce(&mut RawConfig)) -> Self {
+        Self::start_with(tweak, |_| {}).await
+    }
+
+    /// Also with what is no setting.
+    pub async fn start_with(tweak: impl FnOnce(&mut RawConfig), more: impl FnOnce(&mut Config)) -> Self {
         // Nobody is at the control URL; the node goes on trying.
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let ports = Ports::new();
@@ -46,7 +51,8 @@ impl TestNode {
             ..RawConfig::default()
         };
         tweak(&mut raw);
-        let config = Config::resolve(raw).unwrap();
+        let mut config = Config::resolve(raw).unwrap();
+        more(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (drain, draining) = oneshot::channel::<()>();
