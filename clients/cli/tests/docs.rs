@@ -113,7 +113,11 @@ fn variables_read() -> BTreeSet<String> {
 fn every_reason_has_a_page_and_every_page_a_reason() {
     let variables = documented_variables();
     let mut reasons = BTreeSet::from(CLIENT_REASONS.map(str::to_owned));
-    for (_, text) in sources() {
+    for (path, text) in sources() {
+        // It repeats the pages.
+        if path.ends_with("telemetry/src/labels.rs") {
+            continue;
+        }
         for word in literals(&text) {
             let other = OTHER_WORDS.contains(&word.as_str())
                 || OTHER_PREFIXES.iter().any(|prefix| word.starts_with(prefix))

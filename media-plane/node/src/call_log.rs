@@ -5,6 +5,7 @@
 
 use tracing::{info, warn};
 use voicebridge_session::{EventKind, TerminationResult, event::Milestone};
+use voicebridge_telemetry::labels;
 
 use crate::{entry::Entry, journal::Record};
 
@@ -32,12 +33,12 @@ pub(crate) fn write(entry: &Entry, record: &Record) {
             info!(call_id, elapsed_ms, heard_ms, received_ms, "caller barged in");
         }
         EventKind::Incident { reason, message, upstream_code } => {
-            metrics::counter!("voicebridge_media_incidents_total", "reason" => *reason).increment(1);
+            metrics::counter!("voicebridge_media_incidents_total", "reason" => labels::reason(reason)).increment(1);
             warn!(call_id, elapsed_ms, reason, upstream_code, message, "incident");
         }
         EventKind::Ended { termination, statistics, duration_ms, .. } => {
             let result = result_name(termination.result);
-            let reason = termination.reason.clone();
+            let reason = labels::reason(&termination.reason);
             metrics::counter!("voicebridge_media_sessions_ended_total", "result" => result, "reason" => reason)
                 .increment(1);
             metrics::histogram!("voicebridge_media_conversation_seconds").record(*duration_ms as f64 / 1_000.0);

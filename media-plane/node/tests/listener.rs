@@ -6,16 +6,44 @@ mod support;
 
 use std::time::Duration;
 
-use support::TestNode;
+use support::{Phone, TestNode, caller::Kind, start_request};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
 use tonic::transport::Channel;
-use voicebridge_proto::media::v1::{GetNodeRequest, GetNodeResponse};
+use voicebridge_proto::{
+    media::v1::{EndSessionRequest, GetNodeRequest, GetNodeResponse},
+    types::v1::Termination,
+};
 
 const SOON: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reasons_of_others_make_no_series_of_metrics() {
+    let mut node = TestNode::start(|_| {}).await;
+    // No more than the test's node has ports.
+    for n in 0..8 {
+        let (phone, id) = (Phone::ring(Kind::Relay), format!("s{n}"));
+        node.client.start_session(start_request(&id, &phone.offer)).await.unwrap();
+        let reason = if n == 0 { "USER_HANGUP".to_owned() } else { format!("WORD_{n}") };
+        let termination = Some(Termination { reason, ..Termination::default() });
+        node.client.end_session(EndSessionRequest { session_id: id, termination }).await.unwrap();
+    }
+    let ended = async {
+        loop {
+            let text = http_get(&node.url, "/metrics").await;
+            let ended: Vec<_> =
+                text.lines().filter(|line| line.starts_with("voicebridge_media_sessions_ended_total")).collect();
+            assert!(!text.contains("WORD_"), "{ended:?}");
+            if ended.iter().any(|line| line.contains(r#"reason="other""#)) {
+                return;
+            }
+        }
+    };
+    timeout(SOON, ended).await.expect("they are counted");
+}
 
 /// Who keeps the node's listener waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,4 +74,14 @@ async fn connections_that_say_nothing_and_bodies_that_do_not_come_are_closed() {
     let late = timeout(SOON, grpc.client_streaming(never, path, codec)).await.expect("it is answered").unwrap_err();
     assert_eq!(late.code(), tonic::Code::DeadlineExceeded, "{late:?}");
     node.client.get_node(GetNodeRequest {}).await.unwrap();
+}
+
+async fn http_get(url: &str, path: &str) -> String {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

@@ -10,6 +10,7 @@
 
 pub mod auth;
 mod context;
+pub mod labels;
 pub mod listener;
 mod logs;
 mod metrics;

@@ -24,7 +24,10 @@ use http::{
 use tonic::{Code, transport::server::TcpConnectInfo};
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use voicebridge_telemetry::auth::{self, is_local};
+use voicebridge_telemetry::{
+    auth::{self, is_local},
+    labels,
+};
 
 use super::{Fault, lasting::Lasting};
 use crate::{
@@ -174,7 +177,8 @@ pub(crate) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request,
             }
         }
         Err(fault) => {
-            metrics::counter!("voicebridge_control_refused_total", "reason" => fault.reason().to_owned()).increment(1);
+            metrics::counter!("voicebridge_control_refused_total", "reason" => labels::reason(fault.reason()))
+                .increment(1);
             tracing::debug!(route = route.as_str(), reason = fault.reason(), "request refused");
             refuse(request, fault).await
         }

@@ -5,6 +5,7 @@ use voicebridge_core::{
     termination::{Termination, TerminationResult},
 };
 use voicebridge_proto::types::v1::{self as types, event::Kind};
+use voicebridge_telemetry::labels;
 
 use super::{Actor, View};
 use crate::{
@@ -229,6 +230,7 @@ impl Actor {
             upstream_code = termination.upstream_code,
             "call ended"
         );
+        let reason = labels::reason(&reason);
         metrics::counter!("voicebridge_control_calls_ended_total", "result" => result, "reason" => reason).increment(1);
         self.view.send_modify(|view| {
             *view = View { termination: Some(termination), is_busy: false, closed: true, ..view.clone() };
