@@ -18,7 +18,7 @@ demo: ## Make real calls through real processes with simulated ends, and prove t
 	cargo build --release --locked -p voicebridge-server -p voicebridge-node -p voicebridge-cli
 	@$(TARGET_DIR)/release/voicebridge demo --calls $(CALLS) --out $(TARGET_DIR)/demo
 
-test: ## Run every test: unit, whole system, Chromium and aiortc as callers, clients of other languages
+test: ## Lint, and run every test: unit, whole system, Chromium and aiortc as callers, clients of other languages
 	@scripts/install-deps build interop clients edge
 	@scripts/test
 
@@ -38,7 +38,7 @@ generate: ## Write the clients' generated code anew from proto/
 	@scripts/generate
 
 lint: ## Check formatting, clippy, the purity of the pure crates, the contracts, the generated code
-	@scripts/install-deps build
+	@scripts/install-deps build clients
 	@scripts/lint
 
 fmt: ## Format the sources
