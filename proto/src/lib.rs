@@ -1,7 +1,8 @@
 //! The contracts of voicebridge: Rust types, clients and servers generated from `proto/voicebridge`.
 //!
 //! Debug output shows `<pii>` and `<secret>` in place of the fields that those options of the contract name.
-//! Nothing else lives here. Both planes convert these types to their own at one place each (`convert.rs`).
+//! Nothing else lives here. The pure crates know none of these types; both programs hold them at their edges and turn them into
+//! the cores' own at one place each (`convert.rs`).
 
 #![allow(missing_docs, clippy::all, unreachable_pub)]
 

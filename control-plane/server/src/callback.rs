@@ -19,7 +19,7 @@ use crate::{clock::now_ms, config::CallbackTarget, convert};
 
 /// One attempt: connection and answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// After the first attempt: 5 in all, within 20 s and so before the call's record is closed whatever happens.
+/// After the first attempt: 5 in all, within 25 s and so before the call's record is closed whatever happens.
 const REPETITIONS: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(2);

@@ -50,7 +50,7 @@ type CallServiceClient interface {
 	// Tells how far the caller's own signalling has come. Idempotent and monotonic.
 	AdvanceSession(ctx context.Context, in *AdvanceSessionRequest, opts ...grpc.CallOption) (*AdvanceSessionResponse, error)
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-	// id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+	// id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
 	EndCall(ctx context.Context, in *EndCallRequest, opts ...grpc.CallOption) (*EndCallResponse, error)
 	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
 	// token for another call.
@@ -213,7 +213,7 @@ type CallServiceServer interface {
 	// Tells how far the caller's own signalling has come. Idempotent and monotonic.
 	AdvanceSession(context.Context, *AdvanceSessionRequest) (*AdvanceSessionResponse, error)
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-	// id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+	// id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
 	EndCall(context.Context, *EndCallRequest) (*EndCallResponse, error)
 	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
 	// token for another call.

@@ -524,7 +524,7 @@ type Agent struct {
 	Instructions string `protobuf:"bytes,1,opt,name=instructions,proto3" json:"instructions,omitempty"`
 	// Provider voice, e.g. "marin".
 	Voice string `protobuf:"bytes,2,opt,name=voice,proto3" json:"voice,omitempty"`
-	// What the AI says first; empty with greet_first unset means the agent file's greeting.
+	// What the AI says first. Empty: the agent file's greeting.
 	Greeting string `protobuf:"bytes,3,opt,name=greeting,proto3" json:"greeting,omitempty"`
 	// BCP 47 language the caller is expected to speak, e.g. "pt". Empty: the model decides.
 	Language string `protobuf:"bytes,4,opt,name=language,proto3" json:"language,omitempty"`

@@ -108,7 +108,7 @@ class CallServiceServicer:
 
     def EndCall(self, request, context):
         """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-        id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+        id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

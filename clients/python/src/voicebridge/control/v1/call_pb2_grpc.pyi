@@ -50,7 +50,7 @@ class CallServiceStub:
     """Tells how far the caller's own signalling has come. Idempotent and monotonic."""
     EndCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]
     """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-    id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+    id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
     """
     GetCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]
     """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
@@ -120,7 +120,7 @@ class CallServiceAsyncStub(CallServiceStub):
     """Tells how far the caller's own signalling has come. Idempotent and monotonic."""
     EndCall: _aio.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]  # type: ignore[assignment]
     """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-    id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+    id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
     """
     GetCall: _aio.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]  # type: ignore[assignment]
     """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
@@ -211,7 +211,7 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.EndCallResponse, _abc.Awaitable[_call_pb2.EndCallResponse]]:
         """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-        id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+        id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
         """
 
     @_abc_1.abstractmethod

@@ -306,7 +306,7 @@ class Agent(_message.Message):
     voice: _builtins.str
     """Provider voice, e.g. "marin"."""
     greeting: _builtins.str
-    """What the AI says first; empty with greet_first unset means the agent file's greeting."""
+    """What the AI says first. Empty: the agent file's greeting."""
     language: _builtins.str
     """BCP 47 language the caller is expected to speak, e.g. "pt". Empty: the model decides."""
     max_duration_s: _builtins.int

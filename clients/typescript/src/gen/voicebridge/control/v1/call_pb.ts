@@ -906,7 +906,7 @@ export const CallService: GenService<{
   },
   /**
    * Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-   * id is not known; it is remembered for a day, and a StartSession that comes after it is answered SESSION_ENDED.
+   * id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
    *
    * @generated from rpc voicebridge.control.v1.CallService.EndCall
    */

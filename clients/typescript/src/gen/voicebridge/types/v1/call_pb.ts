@@ -114,7 +114,7 @@ export type Agent = Message<"voicebridge.types.v1.Agent"> & {
   voice: string;
 
   /**
-   * What the AI says first; empty with greet_first unset means the agent file's greeting.
+   * What the AI says first. Empty: the agent file's greeting.
    *
    * @generated from field: string greeting = 3;
    */
