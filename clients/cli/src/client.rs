@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tonic::{
     service::interceptor::InterceptedService,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 use voicebridge_proto::control::v1::call_service_client::CallServiceClient;
-use voicebridge_telemetry::auth::Bearer;
+use voicebridge_telemetry::{auth::Bearer, secret};
 
 use crate::{args::Access, failure::Unreachable};
 
@@ -27,12 +28,21 @@ pub(crate) async fn connect(access: &Access) -> anyhow::Result<Client> {
 
 /// What a client of any of its services needs.
 pub(crate) async fn connection(access: &Access) -> anyhow::Result<(Channel, Bearer)> {
+    let key = access.api_key.as_ref().map(usable).transpose()?;
     let channel = endpoint(&access.url)?
         .connect()
         .await
         .map_err(|error| Unreachable { url: access.url.clone(), cause: innermost(&error) })?;
-    let bearer = Bearer::new(access.api_key.as_ref()).context("VOICEBRIDGE_API_KEY")?;
+    let bearer = Bearer::new(key.as_ref()).context("VOICEBRIDGE_API_KEY")?;
     Ok((channel, bearer))
+}
+
+/// The key as the control plane knows it: files end in line ends, and what else came with it would only be refused there,
+/// without a word of why.
+fn usable(key: &SecretString) -> anyhow::Result<SecretString> {
+    let key = key.expose_secret().trim();
+    secret::check(key).map_err(|rule| anyhow::anyhow!("VOICEBRIDGE_API_KEY {rule}"))?;
+    Ok(key.into())
 }
 
 fn endpoint(url: &str) -> anyhow::Result<Endpoint> {
@@ -72,6 +82,16 @@ mod tests {
         }
         endpoint("http://127.0.0.1:3100").unwrap();
         endpoint("https://voice.example.com").unwrap();
+    }
+
+    #[test]
+    fn what_came_with_the_key_is_taken_off_or_named() {
+        assert_eq!(usable(&" s3cret\r\n".into()).unwrap().expose_secret(), "s3cret");
+        for wrong in ["\"s3cret\"", "'s3cret'", "s3cret\ns3cret", "s3cret # mine", "s3cr\u{e9}t"] {
+            let error = format!("{:#}", usable(&wrong.into()).unwrap_err());
+            assert!(error.starts_with("VOICEBRIDGE_API_KEY "), "{error}");
+            assert!(!error.contains("s3cr"), "{error}");
+        }
     }
 
     #[tokio::test]

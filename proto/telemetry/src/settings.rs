@@ -47,7 +47,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the three variables; set but empty counts as not set.
+    /// Reads the three variables; spaces and line ends around a value are its file's, and empty counts as not set.
     ///
     /// # Errors
     /// Every mistake at once.
@@ -59,7 +59,7 @@ impl Settings {
         service: &'static str,
         variable: impl Fn(&'static str) -> Option<String>,
     ) -> Result<Self, SettingsErrors> {
-        let read = |name| variable(name).filter(|value| !value.is_empty());
+        let read = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let mut errors = Vec::new();
         let log = read("VOICEBRIDGE_LOG_FORMAT").unwrap_or_default().parse().unwrap_or_else(|error| {
             errors.push(error);
@@ -167,6 +167,18 @@ mod tests {
         let set = [("RUST_LOG", "warn"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")];
         let settings = settings(&set).unwrap();
         assert_eq!((settings.filter.as_str(), settings.otlp_endpoint.as_deref()), ("warn", Some(set[1].1)));
+    }
+
+    #[test]
+    fn line_ends_around_a_value_are_its_files() {
+        let set = [
+            ("VOICEBRIDGE_LOG_FORMAT", "json\r\n"),
+            ("RUST_LOG", " warn\n"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317\n"),
+        ];
+        let settings = settings(&set).unwrap();
+        assert_eq!((settings.log, settings.filter.as_str()), (LogFormat::Json, "warn"));
+        assert_eq!(settings.otlp_endpoint.as_deref(), Some("http://127.0.0.1:4317"));
     }
 
     #[test]
