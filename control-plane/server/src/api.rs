@@ -12,6 +12,7 @@ mod legacy;
 mod media_type;
 mod routes;
 mod session_info;
+mod shares;
 mod sse;
 mod stream;
 
@@ -19,3 +20,4 @@ pub(crate) use body::read_body;
 pub(crate) use fault::Fault;
 pub(crate) use keys::Keys;
 pub(crate) use routes::{Api, router};
+pub(crate) use shares::Shares;

@@ -303,6 +303,8 @@ pub struct Limits {
     pub retention_round: Duration,
     /// Event streams at a time, of all kinds; further ones are refused.
     pub subscribers: usize,
+    /// Of them, of one key; further ones are refused.
+    pub subscribers_per_key: usize,
     /// Silence after which a subscriber is told that there is nothing.
     pub keepalive: Duration,
 }
@@ -326,6 +328,7 @@ impl Default for Limits {
             retention: 90 * DAY,
             retention_round: Duration::from_secs(3_600),
             subscribers: 1_024,
+            subscribers_per_key: 768,
             keepalive: Duration::from_secs(15),
         }
     }

@@ -15,7 +15,7 @@ use voicebridge_telemetry::{
 
 use crate::{
     access::{Keyring, TOKEN_KEY},
-    api::{self, Api, Keys},
+    api::{self, Api, Keys, Shares},
     callback::Callback,
     calls::{self, Calls},
     config::Config,
@@ -90,7 +90,8 @@ pub async fn run(
     let (arrivals, arrived) = mpsc::channel(ARRIVALS);
     let nodes = Nodes::new(Arc::clone(&shared.registry), loopback_only, arrivals, shared.detach.clone());
     let webhook = Webhook::new(Arc::clone(&shared), calls.clone());
-    let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook };
+    let streams = Shares::new(shared.limits().subscribers_per_key);
+    let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook, streams };
     let fleet = Fleet::new(Arc::clone(&shared.registry), Arc::clone(&shared.clients), shared.limits().node_timeout);
     let keys = Keys::new(Arc::new(store.clone()), Arc::clone(&keyring));
     let (app, health) = api::router(api, nodes, fleet, keys, Arc::clone(&keyring)).await?;

@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use support::{Graph, Node, PATIENCE, Plane, connect, plane, system, terminate, until};
-use tonic::{Code, Streaming};
+use tonic::{Code, Request, Streaming};
 use voicebridge_proto::{
     control::v1::{CallPhase, StreamEventsRequest, StreamEventsResponse, StreamStart},
     types::v1::{self as types, EventKind, SignallingStage, event::Kind},
@@ -290,6 +290,29 @@ async fn there_are_only_so_many_streams() {
     assert_eq!(refused(&plane, of("")).await, (Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS".to_owned()));
     drop(first);
     until("there is room again", || async { plane.client().await.stream_events(of("")).await.ok() }).await;
+}
+
+#[tokio::test]
+async fn one_key_cannot_take_the_streams_of_all() {
+    let graph = Graph::start().await;
+    let mut config = plane::config(&graph.url);
+    config.api_keys = vec!["one".into(), "two".into()];
+    config.limits.subscribers_per_key = 2;
+    let plane = Plane::start_with(config).await;
+    let follow = async |key: &str| {
+        let mut request = Request::new(of(""));
+        request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        plane.client().await.stream_events(request).await.map(tonic::Response::into_inner)
+    };
+    let (first, _second) = (follow("one").await.unwrap(), follow("one").await.unwrap());
+    let full = follow("one").await.unwrap_err();
+    assert_eq!((full.code(), reason(&full).as_deref()), (Code::ResourceExhausted, Some("TOO_MANY_SUBSCRIBERS")));
+    assert!(full.message().contains("This key has 2"), "{}", full.message());
+    let sse = plane.http.get(format!("{}/events", plane.url)).header("x-api-key", "one").send().await.unwrap();
+    assert_eq!(sse.status(), 503, "both kinds count");
+    follow("two").await.expect("another key has its own");
+    drop(first);
+    until("there is room again", || async { follow("one").await.ok() }).await;
 }
 
 #[tokio::test]

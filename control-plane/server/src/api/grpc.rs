@@ -287,8 +287,9 @@ impl CallService for Api {
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
         let asker = Asker::of(request.extensions());
         let request = request.into_inner();
-        asker.principal().and_then(|principal| principal.may_read(&request.call_id)).map_err(Fault::status)?;
-        let following = self.follow(request).await.map_err(Fault::status)?;
+        let principal = asker.principal().map_err(Fault::status)?;
+        principal.may_read(&request.call_id).map_err(Fault::status)?;
+        let following = self.follow(principal, request).await.map_err(Fault::status)?;
         Ok(Response::new(stream::responses(following)))
     }
 }

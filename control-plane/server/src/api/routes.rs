@@ -26,7 +26,9 @@ use super::{
     guard::{self, Guard},
     health,
     keys::Keys,
-    legacy, media_type, sse,
+    legacy, media_type,
+    shares::Shares,
+    sse,
 };
 use crate::{
     access::Keyring,
@@ -48,6 +50,8 @@ pub(crate) struct Api {
     pub(crate) shared: Arc<Shared>,
     pub(crate) calls: Calls,
     pub(crate) webhook: Webhook,
+    /// Event streams by key.
+    pub(crate) streams: Arc<Shares>,
 }
 
 /// Everything on the listener; unknown paths are 404. Returns what turns the health service's answer.

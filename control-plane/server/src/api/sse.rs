@@ -94,9 +94,10 @@ async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let Query(asked) = asked.map_err(|_| Fault::invalid("query", "must be percent-encoded UTF-8, each name once"))?;
-    asker.principal()?.may_read(&asked.call_id)?;
+    let principal = asker.principal()?;
+    principal.may_read(&asked.call_id)?;
     let comes_back = headers.contains_key(LAST_EVENT_ID);
-    let mut following = api.follow(request(asked, &headers)?).await?;
+    let mut following = api.follow(principal, request(asked, &headers)?).await?;
     let mut held = VecDeque::new();
     if comes_back && following.is_closed() {
         // Ends by itself, so this does not wait for anything to happen.

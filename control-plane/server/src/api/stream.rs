@@ -10,8 +10,9 @@ use voicebridge_proto::{
     types::v1::EventKind,
 };
 
-use super::{Api, Fault, grpc};
+use super::{Api, Fault, grpc, shares::Share};
 use crate::{
+    access::Principal,
     calls::CallError,
     events::{Begin, Cursors, Delivery, End, Entry, Filter, Kinds, MAX_CURSOR_BYTES, Subscriber},
     store::StoreError,
@@ -26,6 +27,7 @@ pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<StreamEventsRespons
 pub(super) struct Following {
     subscriber: Subscriber,
     cursors: Cursors,
+    _share: Share,
 }
 
 /// One delivery on its way out.
@@ -36,7 +38,7 @@ pub(super) struct Told {
 
 impl Api {
     /// Subscribes as asked.
-    pub(super) async fn follow(&self, request: StreamEventsRequest) -> Result<Following, Fault> {
+    pub(super) async fn follow(&self, principal: &Principal, request: StreamEventsRequest) -> Result<Following, Fault> {
         let start = request.start();
         let (filter, cursor) = parse(request)?;
         let call_id = filter.call_id.clone();
@@ -45,6 +47,11 @@ impl Api {
             ("", StreamStart::Now, _) | ("", StreamStart::Unspecified, None) => Begin::Now,
             (cursor, ..) => Begin::After(self.position(call_id.as_ref(), cursor)?),
         };
+        let share = self.streams.take(&principal.name).ok_or_else(|| {
+            let limit = self.shared.limits().subscribers_per_key;
+            let message = format!("This key has {limit} event streams already, which is the limit; close some.");
+            Fault::new(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", message)
+        })?;
         let subscribed = Subscriber::new(self.shared.events(), filter, begin);
         let mut subscriber = subscribed.map_err(|_| {
             let limit = self.shared.limits().subscribers;
@@ -60,7 +67,7 @@ impl Api {
                 subscriber.set_closed();
             }
         }
-        Ok(Following { subscriber, cursors: self.shared.cursors.clone() })
+        Ok(Following { subscriber, cursors: self.shared.cursors.clone(), _share: share })
     }
 
     fn position(&self, call_id: Option<&CallId>, cursor: &str) -> Result<u64, Fault> {
