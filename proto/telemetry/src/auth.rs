@@ -86,8 +86,13 @@ impl Interceptor for Guard {
 /// Whether a request was sent on this machine: from loopback, and not through a proxy or tunnel.
 #[must_use]
 pub fn is_local(headers: &HeaderMap, peer: Option<IpAddr>) -> bool {
-    peer.is_some_and(|peer| peer.to_canonical().is_loopback())
-        && FORWARDED.iter().all(|name| !headers.contains_key(*name))
+    peer.is_some_and(|peer| peer.to_canonical().is_loopback()) && !is_forwarded(headers)
+}
+
+/// Whether a proxy or tunnel says that it passed the request on: then the peer is not who sent it.
+#[must_use]
+pub fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDED.iter().any(|name| headers.contains_key(*name))
 }
 
 /// The token in `authorization: Bearer <token>`; the scheme's case does not matter (RFC 9110, section 11.1).
