@@ -348,7 +348,7 @@ async fn keys_and_their_absence() {
     node.register(&plane.url, "local", 1);
     let channel = plane::channel(&plane.url).await.unwrap();
     let mut nodes = control::node_service_client::NodeServiceClient::new(channel);
-    let beats = tokio_stream::iter([control::ConnectRequest { node: None }]);
+    let beats = tokio_stream::iter([control::ConnectRequest::default()]);
     check(nodes.connect(beats).await.map(|_| ()), Code::Unauthenticated, "UNAUTHENTICATED");
     assert_eq!(plane.get("/health").await.1["nodes"], 0);
 }
@@ -378,7 +378,7 @@ async fn without_keys_this_machine_only() {
         advertise_url: "http://192.0.2.7:3200".to_owned(),
         ..media::Node::default()
     };
-    let beats = tokio_stream::iter([control::ConnectRequest { node: Some(node) }]);
+    let beats = tokio_stream::iter([control::ConnectRequest { node: Some(node), node_secret: vec![7; 32] }]);
     let mut acks = nodes.connect(beats).await.unwrap().into_inner();
     let status = check(acks.message().await, Code::InvalidArgument, "INVALID_ARGUMENT");
     assert!(status.message().contains("VOICEBRIDGE_NODE_TOKEN"), "{}", status.message());

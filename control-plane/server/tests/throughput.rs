@@ -143,7 +143,7 @@ async fn serve(talkers: Talkers, control_url: &str) {
         ..media::Node::default()
     };
     let beats = IntervalStream::new(tokio::time::interval(support::node::BEAT));
-    let beats = beats.map(move |_| ConnectRequest { node: Some(node.clone()) });
+    let beats = beats.map(move |_| ConnectRequest { node: Some(node.clone()), node_secret: vec![7; 32] });
     let channel = plane::channel(control_url).await.unwrap();
     let mut acks = NodeServiceClient::new(channel).connect(beats).await.unwrap().into_inner();
     tokio::spawn(async move { while let Ok(Some(_)) = acks.message().await {} });

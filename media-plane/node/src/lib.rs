@@ -24,6 +24,7 @@ pub mod peer;
 pub mod provider;
 mod registration;
 mod run;
+mod secret;
 mod server;
 pub mod sessions;
 pub mod shard;

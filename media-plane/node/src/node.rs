@@ -32,6 +32,7 @@ use crate::{
     entry::{Entry, Opening},
     peer::{Engine, LocalMedia, Peer as _, PeerError, Reach, Remote},
     provider::{ProviderSockets, Target},
+    secret::NodeSecret,
     sessions::{Claim, Ended, Held, Reservation, Sessions, SlotRefused},
     shard::{Busy, Call, Datagrams, NoThread, SessionPorts, Shards, ThreadHealth},
     udp::{PortError, PortPool},
@@ -47,6 +48,7 @@ const SAFETY_IDENTIFIER_CHARS: usize = 32;
 pub struct Node {
     config: Config,
     node_id: String,
+    secret: NodeSecret,
     advertise_url: String,
     clock: Clock,
     sessions: Arc<Sessions>,
@@ -155,6 +157,7 @@ impl Node {
         let sessions = Sessions::new(config.max_sessions);
         Ok(Self {
             node_id: uuid::Uuid::now_v7().to_string(),
+            secret: NodeSecret::new(rand::rng().random()),
             advertise_url,
             clock,
             shards: Shards::start(config.threads, config.governor, clock, &sessions)?,
@@ -163,6 +166,11 @@ impl Node {
             draining: CancellationToken::new(),
             config,
         })
+    }
+
+    /// What it proves to be itself with.
+    pub(crate) const fn secret(&self) -> &NodeSecret {
+        &self.secret
     }
 
     /// Its settings.

@@ -1,7 +1,7 @@
 //! Makes the node known to the control plane: a stream on which it says every second how it is doing.
 //!
-//! The stream is the registration. When it breaks the node connects again, for ever, and keeps its calls meanwhile: they
-//! need nobody.
+//! The stream is the registration, under an id bound to the node's secret. When it breaks the node connects again, for ever,
+//! and keeps its calls meanwhile: they need nobody, and the control plane asks for the node before it gives them up.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use crate::{
     node::Node,
 };
 
-/// Time between two beats. The control plane gives a node up after three that did not come.
+/// Time between two beats. The control plane asks for a node when one is overdue.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -111,17 +111,20 @@ async fn try_register(node: &Arc<Node>) -> anyhow::Result<()> {
     }
 }
 
-/// A beat every second, and one at once when the node begins to drain. Ends when nobody takes them.
+/// A beat every second, and one at once when the node begins to drain; the first one carries the node's secret. Ends when
+/// nobody takes them.
 pub(crate) async fn beat(node: &Node, beats: mpsc::Sender<ConnectRequest>) {
     let mut clock = interval(BEAT_EVERY);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining = node.report().draining;
+    let mut node_secret = node.secret().to_bytes();
     loop {
         tokio::select! {
             _ = clock.tick() => {}
             () = node.draining(), if !draining => draining = true,
         }
-        let request = ConnectRequest { node: Some(grpc::node_report(node.report())) };
+        let node = Some(grpc::node_report(node.report()));
+        let request = ConnectRequest { node, node_secret: std::mem::take(&mut node_secret) };
         if beats.send(request).await.is_err() {
             return;
         }

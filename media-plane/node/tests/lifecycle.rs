@@ -7,6 +7,7 @@ mod support;
 use std::{pin::Pin, time::Duration};
 
 use futures_util::Stream;
+use sha2::{Digest as _, Sha256};
 use support::{Phone, TestNode, caller::Kind, start_request, wait_for};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
@@ -20,7 +21,7 @@ use voicebridge_proto::{
         ConnectRequest, ConnectResponse,
         node_service_server::{NodeService, NodeServiceServer},
     },
-    media::v1::{DrainRequest, GetNodeRequest, Node},
+    media::v1::{DrainRequest, GetNodeRequest},
     options::v1::Access,
     types::v1::event::Kind as Event,
 };
@@ -28,9 +29,12 @@ use voicebridge_telemetry::status::reason;
 
 const SOON: Duration = Duration::from_secs(10);
 
+/// A beat, and the token it came with.
+type Heard = (ConnectRequest, Option<String>);
+
 /// A control plane that only takes registrations. Every beat is passed on; dropping `hang_up` ends the streams.
 struct Registry {
-    beats: mpsc::Sender<(Node, Option<String>)>,
+    beats: mpsc::Sender<Heard>,
     limit: usize,
 }
 
@@ -50,8 +54,7 @@ impl NodeService for Registry {
             let mut count = 0;
             while let Some(Ok(beat)) = incoming.next().await {
                 count += 1;
-                let node = beat.node.unwrap();
-                if beats.send((node, token.clone())).await.is_err()
+                if beats.send((beat, token.clone())).await.is_err()
                     || acks.send(Ok(ConnectResponse { beats: count })).await.is_err()
                     || count == limit as u64
                 {
@@ -64,7 +67,7 @@ impl NodeService for Registry {
 }
 
 /// Where it is, and the beats it gets. After `limit` beats it closes a stream.
-async fn registry(limit: usize) -> (String, mpsc::Receiver<(Node, Option<String>)>) {
+async fn registry(limit: usize) -> (String, mpsc::Receiver<Heard>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (beats, heard) = mpsc::channel(16);
@@ -84,22 +87,32 @@ async fn a_node_registers_again_and_again_and_says_when_it_drains() {
         raw.max_sessions = Some("5".into());
     })
     .await;
-    let (first, token) = timeout(SOON, beats.recv()).await.unwrap().unwrap();
+    let (ConnectRequest { node: first, node_secret }, token) = timeout(SOON, beats.recv()).await.unwrap().unwrap();
+    let first = first.unwrap();
     assert_eq!(token.as_deref(), Some("Bearer s3cret"));
+    assert_eq!(node_secret.len(), 32);
     assert_eq!((first.region.as_str(), first.max_sessions, first.draining), ("eu-west", 5, false));
     assert_eq!(first.advertise_url, node.url);
     assert!(!first.node_id.is_empty());
-    // The stream is closed after two beats; the node comes back under the same id.
-    for _ in 0..3 {
+    // The stream is closed after two beats; the node comes back under the same id and with the same secret, which it says
+    // once a stream.
+    for secret in [&[][..], &node_secret[..], &[][..]] {
         let (again, _) = timeout(SOON, beats.recv()).await.unwrap().unwrap();
-        assert_eq!(again.node_id, first.node_id);
+        assert_eq!(again.node.unwrap().node_id, first.node_id);
+        assert_eq!(again.node_secret, secret);
     }
+    // Whoever asks can tell that it is the one who registered, and learns no secret.
+    let mut ask = Request::new(GetNodeRequest {});
+    ask.metadata_mut().insert("authorization", "Bearer s3cret".parse().unwrap());
+    let told = node.client.get_node(ask).await.unwrap().into_inner();
+    assert_eq!(told.node_secret_sha256, Sha256::digest(&node_secret).to_vec());
+    assert!(!format!("{told:?}").contains(&format!("{node_secret:?}")));
     let mut drain = Request::new(DrainRequest {});
     drain.metadata_mut().insert("authorization", "Bearer s3cret".parse().unwrap());
     node.client.drain(drain).await.unwrap();
     let drained = async {
-        while let Some((node, _)) = beats.recv().await {
-            if node.draining {
+        while let Some((beat, _)) = beats.recv().await {
+            if beat.node.unwrap().draining {
                 return;
             }
         }

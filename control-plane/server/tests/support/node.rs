@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use futures_util::Stream;
+use sha2::{Digest as _, Sha256};
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 use tokio_stream::{
     StreamExt as _,
@@ -75,11 +77,13 @@ pub struct Node {
 
 struct Shared {
     id: String,
+    /// What it proves to be itself with; another one, a "restarted" one, has another.
+    secret: [u8; 32],
     sessions: watch::Sender<Sessions>,
     behaviour: Mutex<Behaviour>,
     /// The AI confirms its session at once.
     ai_ready: Mutex<bool>,
-    /// Requests to end a session fail.
+    /// Requests to end a session fail, those about the node itself are not answered.
     deaf: AtomicBool,
     /// It was told to take no more calls.
     drains: AtomicBool,
@@ -87,15 +91,21 @@ struct Shared {
 
 impl Node {
     pub async fn start(id: &str) -> Self {
+        Self::start_at(id, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// On this address.
+    pub async fn start_at(id: &str, address: SocketAddr) -> Self {
         let shared = Arc::new(Shared {
             id: id.to_owned(),
+            secret: rand::random(),
             sessions: watch::Sender::default(),
             behaviour: Mutex::new(Behaviour::Take),
             ai_ready: Mutex::new(true),
             deaf: AtomicBool::new(false),
             drains: AtomicBool::new(false),
         });
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let service = MediaPlaneServiceServer::new(Service(Arc::clone(&shared)));
@@ -117,7 +127,7 @@ impl Node {
         *self.shared.ai_ready.lock().unwrap() = false;
     }
 
-    /// Whether requests to end a session fail.
+    /// Whether requests to end a session fail, and those about the node itself are not answered.
     pub fn deaf(&self, deaf: bool) {
         self.shared.deaf.store(deaf, Ordering::SeqCst);
     }
@@ -148,7 +158,7 @@ impl Node {
                     let live = state.sessions.borrow().values().filter(|session| session.ended.is_none()).count();
                     let draining = state.drains.load(Ordering::SeqCst);
                     let node = media::Node { live_sessions: live as u32, draining, ..node.clone() };
-                    ConnectRequest { node: Some(node) }
+                    ConnectRequest { node: Some(node), node_secret: state.secret.to_vec() }
                 });
                 if let Ok(channel) = super::plane::channel(&control_url).await
                     && let Ok(acks) = NodeServiceClient::new(channel).connect(beats).await
@@ -176,6 +186,14 @@ impl Node {
         if let Some(server) = self.server.lock().unwrap().take() {
             server.shutdown_background();
         }
+    }
+
+    /// The process is gone, and its address can be listened on again.
+    pub async fn vanish_and_free(&self) -> SocketAddr {
+        self.vanish();
+        let address = self.url.trim_start_matches("http://").parse().unwrap();
+        super::until("the address is free", || async { std::net::TcpListener::bind(address).ok().map(drop) }).await;
+        address
     }
 
     pub fn sessions(&self) -> Vec<FakeSession> {
@@ -425,7 +443,12 @@ impl MediaPlaneService for Service {
     }
 
     async fn get_node(&self, _: Request<media::GetNodeRequest>) -> Result<Response<media::GetNodeResponse>, Status> {
-        Err(Status::unimplemented("not in this test"))
+        if self.0.deaf.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let node = media::Node { node_id: self.0.id.clone(), ..media::Node::default() };
+        let node_secret_sha256 = Sha256::digest(self.0.secret).to_vec();
+        Ok(Response::new(media::GetNodeResponse { node: Some(node), node_secret_sha256 }))
     }
 }
 

@@ -127,6 +127,7 @@ impl MediaPlaneService for Service {
     }
 
     async fn get_node(&self, _request: Request<GetNodeRequest>) -> Result<Response<GetNodeResponse>, Status> {
-        Ok(Response::new(GetNodeResponse { node: Some(convert::node_report(self.node.report())) }))
+        let node = Some(convert::node_report(self.node.report()));
+        Ok(Response::new(GetNodeResponse { node, node_secret_sha256: self.node.secret().sha256() }))
     }
 }
