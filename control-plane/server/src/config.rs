@@ -14,7 +14,7 @@ use secrecy::{SecretSlice, SecretString};
 use voicebridge_core::placement::Rules;
 use voicebridge_telemetry::listener::Bounds;
 
-use crate::access::Scopes;
+use crate::{access::Scopes, nodes::NodeAddresses};
 
 /// Port when neither `PORT` nor `VOICEBRIDGE_LISTEN` is set.
 pub const DEFAULT_PORT: u16 = 3100;
@@ -101,6 +101,15 @@ pub struct RawConfig {
         hide_env_values = true
     )]
     pub node_token: Option<String>,
+    /// What addresses media nodes may announce, separated by commas: addresses, networks (10.0.0.0/8), host names, *.domain
+    /// [default: the address a node connects from, no host name]
+    #[arg(
+        id = "control_node_addresses",
+        long = "control-node-addresses",
+        env = "VOICEBRIDGE_NODE_ADDRESSES",
+        hide_env_values = true
+    )]
+    pub node_addresses: Option<String>,
     /// Origins of browsers that may call the API, separated by commas, or * [default: pages served from this machine]
     #[arg(
         id = "control_cors",
@@ -131,7 +140,8 @@ pub struct RawConfig {
         hide_env_values = true
     )]
     pub graph_timeout_ms: Option<String>,
-    /// Missed one-second beats after which a node is lost, 2 to 60 [default: 3]
+    /// Seconds without any sign of life, each a missed beat, after which a node is lost, 2 to 60; one whose address refuses
+    /// connections is lost at once [default: 10]
     #[arg(
         id = "control_beats",
         long = "control-node-lost-beats",
@@ -279,8 +289,10 @@ pub struct Limits {
     pub graph_timeout: Duration,
     /// Time between two beats of a node, by contract.
     pub beat: Duration,
-    /// Missed beats after which a node and its calls are lost.
+    /// Missed beats after which a node that gave no other sign of life, nor answered a probe, is lost with its calls.
     pub node_lost_beats: u32,
+    /// One probe of a node that missed a beat; without an answer, the next follows a beat later.
+    pub node_probe: Duration,
     /// From the webhook's arrival; then a call whose transport is up is answered without the AI.
     pub accept_patience: Duration,
     /// One StartSession; then the next node is tried and this one told to end what it may have begun.
@@ -316,7 +328,8 @@ impl Default for Limits {
             stale: Duration::from_secs(60),
             graph_timeout: Duration::from_secs(5),
             beat: Duration::from_secs(1),
-            node_lost_beats: 3,
+            node_lost_beats: 10,
+            node_probe: Duration::from_secs(2),
             accept_patience: Duration::from_millis(1_500),
             place_timeout: Duration::from_secs(2),
             node_timeout: Duration::from_secs(2),
@@ -335,7 +348,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Silence after which a node is lost.
+    /// Silence after which a node may be lost.
     #[must_use]
     pub fn node_lost(&self) -> Duration {
         self.beat * self.node_lost_beats
@@ -362,6 +375,8 @@ pub struct Config {
     pub api_keys: Vec<ApiKey>,
     /// None: loopback nodes only.
     pub node_token: Option<SecretString>,
+    /// Which addresses nodes may announce.
+    pub node_addresses: NodeAddresses,
     /// For CORS, and for telling a local page from a foreign one when there are no keys.
     pub cors_origins: Origins,
     /// Preferred regions by caller.
@@ -468,6 +483,7 @@ impl Config {
             database_url: errors.database("DATABASE_URL", raw.database_url, DATABASE_URL),
             api_keys: errors.keys("VOICEBRIDGE_API_KEYS", raw.api_keys),
             node_token: errors.secret("VOICEBRIDGE_NODE_TOKEN", raw.node_token),
+            node_addresses: errors.node_addresses("VOICEBRIDGE_NODE_ADDRESSES", raw.node_addresses),
             cors_origins: errors.origins("VOICEBRIDGE_CORS_ORIGINS", raw.cors_origins),
             placement: errors.rules("VOICEBRIDGE_PLACEMENT", raw.placement),
             limits,

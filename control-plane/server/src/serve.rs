@@ -1,6 +1,6 @@
 //! Start and end of the process's work: opened, recovered, served, drained.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::{net::TcpListener, sync::mpsc};
@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     events::{self, CURSOR_KEY, Cursors, Hub},
     graph::Graph,
-    nodes::{Clients, Fleet, Nodes, Registry},
+    nodes::{self, Clients, Fleet, Nodes, Registry},
     retention,
     shared::Shared,
     store::{Sqlite, Store as _},
@@ -33,8 +33,6 @@ const ARRIVALS: usize = 64;
 /// Requests and event streams that one HTTP/2 connection may have under way. A service that follows every call does so on
 /// one connection; with the usual 200 the next request would wait until a call ends.
 const MAX_CONNECTION_STREAMS: u32 = 4_096;
-/// Sweeps for lost nodes within one beat.
-const SWEEPS_PER_BEAT: u32 = 4;
 
 /// Serves on `listener` until `shutdown`; then takes nothing new, finishes what is being set up, leaves live calls to
 /// their nodes and returns.
@@ -77,7 +75,7 @@ pub async fn run(
         store: Arc::new(store.clone()),
         graph,
         callback,
-        registry: Arc::new(Registry::new(config.limits.node_lost())),
+        registry: Arc::new(Registry::new(config.limits.beat, config.limits.node_lost())),
         clients: Arc::new(clients),
         hub: Arc::new(Hub::new(last_position, config.limits.subscribers)),
         cursors: Cursors::new(&cursor_key),
@@ -88,20 +86,24 @@ pub async fn run(
     });
     let calls = Calls::new(Arc::clone(&shared));
     let (arrivals, arrived) = mpsc::channel(ARRIVALS);
-    let nodes = Nodes::new(Arc::clone(&shared.registry), loopback_only, arrivals, shared.detach.clone());
+    let addresses = shared.config.node_addresses.clone();
+    let node_service =
+        Nodes::new(Arc::clone(&shared.registry), loopback_only, addresses, arrivals, shared.detach.clone());
     let webhook = Webhook::new(Arc::clone(&shared), calls.clone());
     let streams = Shares::new(shared.limits().subscribers_per_key);
     let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook, streams };
     let fleet = Fleet::new(Arc::clone(&shared.registry), Arc::clone(&shared.clients), shared.limits().node_timeout);
     let keys = Keys::new(Arc::new(store.clone()), Arc::clone(&keyring));
-    let (app, health) = api::router(api, nodes, fleet, keys, Arc::clone(&keyring)).await?;
+    let (app, health) = api::router(api, node_service, fleet, keys, Arc::clone(&keyring)).await?;
 
     let known = calls.recover().await.context("the calls of before could not be read")?;
     if known > 0 {
         tracing::info!(calls = known, "calls of before are known again");
     }
     warm.await.context("the numbering plans could not be loaded")?;
-    let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
+    let (beat, deadline) = (shared.limits().beat, shared.limits().node_probe);
+    let sweeper = nodes::sweep(Arc::clone(&shared.registry), Arc::clone(&shared.clients), beat, deadline);
+    let sweeper = tokio::spawn(sweeper);
     let tail = tokio::spawn(events::tail(Arc::clone(&shared.hub), Arc::clone(&shared.store)));
     let key_keeper = tokio::spawn(Arc::clone(&keyring).keep());
     let pruner = tokio::spawn(retention::prune(Arc::clone(&shared)));
@@ -144,17 +146,4 @@ pub async fn run(
     store.shut().await;
     tracing::info!("control plane stopped");
     Ok(())
-}
-
-async fn sweep(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(shared.limits().beat / SWEEPS_PER_BEAT);
-    loop {
-        ticks.tick().await;
-        for (node, url) in shared.registry.sweep(Instant::now()) {
-            tracing::warn!(node, "node lost: no beat within the limit");
-            metrics::counter!("voicebridge_control_nodes_lost_total").increment(1);
-            shared.clients.forget(&url);
-        }
-        metrics::gauge!("voicebridge_control_nodes").set(shared.registry.count() as f64);
-    }
 }

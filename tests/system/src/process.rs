@@ -72,6 +72,24 @@ impl Process {
         self.signal(Signal::KILL);
     }
 
+    /// `SIGSTOP`: it stands still, its connections stay open.
+    ///
+    /// # Panics
+    ///
+    /// When the process has already ended.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// `SIGCONT`: it goes on where it stood.
+    ///
+    /// # Panics
+    ///
+    /// When the process has already ended.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
     fn signal(&mut self, signal: Signal) {
         assert!(self.exited().is_none(), "{} has already ended", self.title);
         let pid = Pid::from_child(&self.child);

@@ -1,4 +1,4 @@
-//! A media node drains or crashes while it has a call.
+//! A media node drains or crashes while it has a call, or the control plane stands still and does not hear it.
 
 use std::time::Duration;
 
@@ -75,5 +75,42 @@ async fn the_calls_of_a_crashed_node_are_ended_at_meta_within_seconds() {
     let record = world.meta.call(asks_one_question()).await.unwrap().finish().await;
     assert_heard(&record, &["welcome", "open-from-nine"]);
     assert_ne!(world.calls.ended(&record.call_id).await.node_id, placed.node_id);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_control_plane_that_stood_still_for_longer_than_the_limit_loses_no_node() {
+    // Two missed beats instead of ten, so that the test is short.
+    let control = [("VOICEBRIDGE_NODE_LOST_BEATS".to_owned(), "2".to_owned())].into();
+    let mut world = Setup { nodes: 2, ai: Some(sensible_ai()), control, ..Setup::default() }.start().await;
+    let mut live = Vec::new();
+    for _ in 0..2 {
+        let call = world.meta.call(stays()).await.unwrap();
+        world.calls.active(call.id()).await;
+        live.push(call);
+    }
+    world.control.pause();
+    // The nodes find their registration dead after 4 s.
+    for node in &world.nodes {
+        eventually("the node's registration to break", SOON, || {
+            let log = node.process.log();
+            async move { log.contains("not registered with the control plane").then_some(()) }
+        })
+        .await;
+    }
+    world.control.resume();
+    for node in &world.nodes {
+        eventually("the node's second registration", SOON, || {
+            let log = node.process.log();
+            async move { (log.matches("registered with the control plane control_url").count() > 1).then_some(()) }
+        })
+        .await;
+    }
+    assert!(!world.control.log().contains("node lost"), "a node was given up");
+    for call in live {
+        call.hang_up().await;
+        let record = call.finish().await;
+        assert_eq!(termination(&world.calls.ended(&record.call_id).await).reason, "USER_HANGUP");
+    }
     world.stop().await;
 }

@@ -14,8 +14,11 @@ use voicebridge_telemetry::secret;
 use super::{
     ApiKey, CallbackTarget, Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, GraphAccess, Origins, WhatsApp,
 };
-use crate::access::{Scope, Scopes};
-use crate::callback::SECRET_PREFIX;
+use crate::{
+    access::{Scope, Scopes},
+    callback::SECRET_PREFIX,
+    nodes::NodeAddresses,
+};
 
 /// Lengths of a key that signs callbacks, by the Standard Webhooks convention.
 const CALLBACK_KEY_BYTES: RangeInclusive<usize> = 24..=64;
@@ -230,6 +233,13 @@ impl Errors {
             }
         }
         Origins::Listed(origins)
+    }
+
+    pub(super) fn node_addresses(&mut self, variable: &'static str, value: Option<String>) -> NodeAddresses {
+        NodeAddresses::parse(value.as_deref().unwrap_or_default()).unwrap_or_else(|rule| {
+            self.add(variable, rule);
+            NodeAddresses::default()
+        })
     }
 
     pub(super) fn rules(&mut self, variable: &'static str, value: Option<String>) -> Rules {

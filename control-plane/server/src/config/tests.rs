@@ -16,7 +16,8 @@ fn nothing_set_is_a_laptop() {
     assert_eq!(config.database_url, "sqlite://voicebridge.db");
     assert!(config.api_keys.is_empty() && config.node_token.is_none());
     assert_eq!(config.cors_origins, Origins::Local);
-    assert_eq!(config.limits.node_lost(), Duration::from_secs(3));
+    assert_eq!(config.limits.node_lost(), Duration::from_secs(10));
+    assert_eq!(config.node_addresses, NodeAddresses::OfPeer);
     assert_eq!(config.limits.retention, 90 * DAY);
     assert_eq!(
         config.whatsapp.unwrap_err(),
@@ -86,6 +87,7 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
         stale_s: some("soon"),
         graph_timeout_ms: some("1"),
         node_lost_beats: some("1"),
+        node_addresses: some("10.0.0.0/8,http://node"),
         accept_patience_ms: some("-1"),
         place_timeout_ms: some("0"),
         max_body_bytes: some("1"),
@@ -111,6 +113,7 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
         "VOICEBRIDGE_STALE_S",
         "VOICEBRIDGE_GRAPH_TIMEOUT_MS",
         "VOICEBRIDGE_NODE_LOST_BEATS",
+        "VOICEBRIDGE_NODE_ADDRESSES",
         "VOICEBRIDGE_ACCEPT_PATIENCE_MS",
         "VOICEBRIDGE_PLACE_TIMEOUT_MS",
         "VOICEBRIDGE_MAX_BODY_BYTES",

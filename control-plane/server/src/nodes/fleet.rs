@@ -11,7 +11,7 @@ use voicebridge_proto::{
 };
 use voicebridge_telemetry::status::{self, status};
 
-use super::{Clients, Registry, registry::Beat};
+use super::{Clients, Registry, beat::Beat};
 
 /// The service.
 #[derive(Clone, Debug)]

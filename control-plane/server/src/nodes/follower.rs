@@ -1,11 +1,15 @@
 //! Follows the events of one session: from the last one stored, over broken streams, for as long as the node is there.
 //!
 //! Whoever receives the events stores them and drops repetitions by their sequence; a full mailbox holds the stream back,
-//! and the node buffers within its own bound.
+//! and the node buffers within its own bound. A node that has not registered, as after our own start, is followed all the
+//! same; whether it is there is found out meanwhile.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
 use voicebridge_proto::{
     media::v1::{GetSessionRequest, StreamEventsRequest},
@@ -20,6 +24,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// For the one unary request made here.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// What an open stream of a lost node gets to end by itself: a process on its way out listens no more and still sends what
+/// happened last.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// What a follower reports.
 #[derive(Debug)]
@@ -47,7 +54,7 @@ pub(crate) struct Followed {
     pub(crate) node_url: String,
     /// Last event stored.
     pub(crate) after: u64,
-    /// How long the node may take to register, when it has not; after our own restart.
+    /// How long the node may be silent when it has not registered, as after our own restart.
     pub(crate) register_within: Duration,
 }
 
@@ -58,23 +65,31 @@ pub(crate) async fn follow(
     followed: Followed,
     news: mpsc::Sender<NodeNews>,
 ) {
-    let registration = tokio::time::timeout(followed.register_within, registry.registered(&followed.node_id));
-    let Ok(mut liveness) = registration.await else {
-        tracing::warn!(node = followed.node_id, "node did not register again");
-        let _ = news.send(NodeNews::NodeLost).await;
-        return;
+    let liveness = registry.watch(&followed.node_id, &followed.node_url, followed.register_within, Instant::now());
+    let mut watched = liveness.clone();
+    let overdue = async {
+        lost(&mut watched).await;
+        tokio::time::sleep(LAST_EVENTS).await;
     };
-    // Err: the registry is gone, and we with it.
-    let lost = async { liveness.wait_for(|liveness| *liveness == Liveness::Lost).await.is_ok() };
     tokio::select! {
-        () = attached(&clients, followed, &news) => {}
-        _ = lost => {
+        () = attached(&clients, followed, &news, liveness) => {}
+        () = overdue => {
             let _ = news.send(NodeNews::NodeLost).await;
         }
     }
 }
 
-async fn attached(clients: &Clients, mut followed: Followed, news: &mpsc::Sender<NodeNews>) {
+async fn lost(liveness: &mut watch::Receiver<Liveness>) {
+    // Err: the node's entry is gone, which it is when it was lost.
+    let _ = liveness.wait_for(|liveness| *liveness == Liveness::Lost).await;
+}
+
+async fn attached(
+    clients: &Clients,
+    mut followed: Followed,
+    news: &mpsc::Sender<NodeNews>,
+    mut liveness: watch::Receiver<Liveness>,
+) {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = followed.after;
@@ -110,7 +125,14 @@ async fn attached(clients: &Clients, mut followed: Followed, news: &mpsc::Sender
         if followed.after > before {
             pause = FIRST_PAUSE;
         }
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            biased;
+            () = lost(&mut liveness) => {
+                let _ = news.send(NodeNews::NodeLost).await;
+                return;
+            }
+            () = tokio::time::sleep(pause) => {}
+        }
         pause = (pause * 2).min(LAST_PAUSE);
     }
 }

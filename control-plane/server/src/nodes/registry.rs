@@ -1,10 +1,15 @@
-//! Which nodes are there. A node's stream of beats is its registration.
+//! Which nodes are there, and which of them may get calls. A node's stream of beats is its registration.
 //!
-//! When the stream ends the node takes no new calls at once; when no beat came for the limit, on this or another stream,
-//! it is lost and whoever watches one of its calls hears of it. Time comes from the caller, so that tests own it.
+//! When the stream ends the node takes no new calls at once; its own it keeps until the [`Detector`] says that it is lost,
+//! and then whoever watches one of its calls hears of it. A node named by a call of before our start is known without a
+//! registration. An id belongs to the secret it was first registered with. Time comes from the caller, so that tests own it.
+
+mod entry;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -12,272 +17,287 @@ use std::{
 use tokio::sync::watch;
 use voicebridge_core::placement::NodeView;
 
-/// What a node says of itself with each beat.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Beat {
-    /// Unique per process start.
-    pub node_id: String,
-    /// Region, as placement rules use it.
-    pub region: String,
-    /// Its gRPC address.
-    pub url: String,
-    /// Sessions running.
-    pub live_sessions: u32,
-    /// Its bound.
-    pub max_sessions: u32,
-    /// Takes no more calls.
-    pub draining: bool,
-    /// 0 to 1.
-    pub media_load: f32,
-    /// Of its program.
-    pub version: String,
-    /// Which AI answers there.
-    pub provider: String,
-    /// Its media threads; 0 when it is too old to say.
-    pub media_threads: u32,
-    /// Of these, how many have died or hang.
-    pub media_threads_lost: u32,
-}
+use self::entry::{Entry, Registration};
+use super::{
+    beat::Beat,
+    detector::{Bounds, Decision, Detector, Finding, Loss},
+    identity::{IdTaken, Kept, SecretHash},
+    probe::{ProbeDue, ProbeOutcome},
+};
 
 /// Whether a node is there, as seen by who follows one of its calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// Beats come in, or came a moment ago.
+    /// It gave a sign of life, or nothing proves the contrary.
     Alive,
     /// Gone for good; a node that returns under the same id is a new registration.
     Lost,
 }
 
-#[derive(Debug)]
-struct Entry {
-    beat: Beat,
-    last_beat: Instant,
-    /// Which stream speaks for the node; `None` while none does.
-    stream: Option<u64>,
-    /// Placed since the last beat, which does not count them yet.
-    placed: u32,
-    liveness: watch::Sender<Liveness>,
+/// A node that is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostNode {
+    /// Its id.
+    pub node_id: String,
+    /// How that is known.
+    pub why: Loss,
+}
+
+/// What a look at all nodes came to.
+#[derive(Debug, Default)]
+pub struct Sweep {
+    /// How long we did not look; set when that was so long that every node got its whole term anew.
+    pub stalled: Option<Duration>,
+    /// To be probed, each to be answered by [`Registry::probed`].
+    pub probes: Vec<ProbeDue>,
+    /// Lost with this look.
+    pub lost: Vec<LostNode>,
+    /// Known no more: without registration and without calls.
+    pub forgotten: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    nodes: BTreeMap<String, Entry>,
+    kept: Kept,
+    last_sweep: Option<Instant>,
 }
 
 /// All nodes known. Shared; every method is short.
 #[derive(Debug)]
 pub struct Registry {
-    lost_after: Duration,
-    nodes: Mutex<BTreeMap<String, Entry>>,
-    changes: watch::Sender<u64>,
+    bounds: Bounds,
+    state: Mutex<State>,
 }
 
 impl Registry {
-    /// `lost_after`: silence after which a node is lost.
+    /// `beat`: the time between two beats of a node. `lost_after`: silence after which it is lost.
     #[must_use]
-    pub fn new(lost_after: Duration) -> Self {
-        Self { lost_after, nodes: Mutex::default(), changes: watch::Sender::new(0) }
+    pub fn new(beat: Duration, lost_after: Duration) -> Self {
+        Self { bounds: Bounds { beat, lost_after }, state: Mutex::default() }
     }
 
-    // Nothing panics while holding the lock; should it ever, the map is still whole.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    // Nothing panics while holding the lock; should it ever, the maps are still whole.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a beat of `stream`. True when the node was not registered before.
-    pub fn beat(&self, stream: u64, beat: Beat, now: Instant) -> bool {
-        let mut nodes = self.lock();
-        let new = match nodes.get_mut(&beat.node_id) {
+    ///
+    /// # Errors
+    /// The id is bound to another secret. Its owner is probed then: should it be gone, the id will be free.
+    pub fn beat(&self, stream: u64, beat: Beat, secret: &SecretHash, now: Instant) -> Result<bool, IdTaken> {
+        let mut state = self.lock();
+        let State { nodes, kept, .. } = &mut *state;
+        let lost_after = self.bounds.lost_after;
+        let (id, url) = (beat.node_id.clone(), beat.url.clone());
+        let registration = Registration { beat, last_beat: now, stream: Some(stream), placed: 0 };
+        let new = match nodes.get_mut(&id) {
+            Some(entry) if !entry.may_be(secret, &url) => {
+                entry.detector.doubt();
+                return Err(IdTaken);
+            }
             Some(entry) => {
-                entry.beat = beat;
-                entry.last_beat = now;
-                entry.stream = Some(stream);
-                entry.placed = 0;
-                false
+                entry.detector.beat(now, lost_after);
+                entry.secret = Some(*secret);
+                entry.answered = true;
+                entry.url.clone_from(&url);
+                entry.registration.replace(registration).is_none()
             }
             None => {
-                let liveness = watch::Sender::new(Liveness::Alive);
-                let id = beat.node_id.clone();
-                nodes.insert(id, Entry { beat, last_beat: now, stream: Some(stream), placed: 0, liveness });
+                kept.check(&id, secret, now)?;
+                kept.free(&id);
+                let entry = Entry {
+                    url: url.clone(),
+                    registration: Some(registration),
+                    secret: Some(*secret),
+                    answered: true,
+                    detector: Detector::new(now, lost_after),
+                    superseded: false,
+                    liveness: watch::Sender::new(Liveness::Alive),
+                };
+                nodes.insert(id.clone(), entry);
                 true
             }
         };
-        drop(nodes);
         if new {
-            self.changes.send_modify(|changes| *changes += 1);
+            for (other, entry) in nodes.iter_mut().filter(|(_, entry)| entry.url == url) {
+                entry.superseded = *other != id;
+                if entry.superseded {
+                    entry.detector.doubt();
+                }
+            }
         }
-        new
+        Ok(new)
     }
 
     /// A stream ended. The node may come back on another, until it is lost.
     pub fn disconnected(&self, stream: u64, node_id: &str) {
-        if let Some(entry) = self.lock().get_mut(node_id).filter(|entry| entry.stream == Some(stream)) {
-            entry.stream = None;
+        let mut state = self.lock();
+        let Some(entry) = state.nodes.get_mut(node_id) else { return };
+        if let Some(registration) = entry.registration.as_mut().filter(|known| known.stream == Some(stream)) {
+            registration.stream = None;
+            entry.detector.doubt();
         }
     }
 
-    /// Forgets nodes that were silent for too long and tells who watches them. Returns their ids and addresses.
-    pub fn sweep(&self, now: Instant) -> Vec<(String, String)> {
-        let mut nodes = self.lock();
-        let lost: Vec<String> = nodes
-            .iter()
-            .filter(|(_, entry)| now.saturating_duration_since(entry.last_beat) > self.lost_after)
-            .map(|(id, _)| id.clone())
-            .collect();
-        let gone = lost.into_iter().filter_map(|id| {
-            let entry = nodes.remove(&id)?;
-            entry.liveness.send_replace(Liveness::Lost);
-            Some((id, entry.beat.url))
-        });
-        gone.collect()
+    /// Something of the node at this address came in: an answer, an event.
+    pub fn heard(&self, url: &str, at: Instant) {
+        for entry in self.lock().nodes.values_mut().filter(|entry| entry.url == url && !entry.superseded) {
+            entry.detector.heard(at);
+        }
+    }
+
+    /// Looks at all nodes: forgets those that are lost and tells who watches them, and says which are to be probed. To be
+    /// called some times a beat; when it was not, it was us who stood still, and every node gets its whole term anew.
+    pub fn sweep(&self, now: Instant) -> Sweep {
+        let mut state = self.lock();
+        let gap = state.last_sweep.replace(now).map(|last| now.saturating_duration_since(last));
+        let mut sweep = Sweep { stalled: gap.filter(|gap| *gap > self.bounds.stall()), ..Sweep::default() };
+        for (id, entry) in &mut state.nodes {
+            if sweep.stalled.is_some() {
+                entry.detector.forgive(now);
+            } else if entry.is_forgotten(now, self.bounds.lost_after) {
+                sweep.forgotten.push(id.clone());
+                continue;
+            }
+            match entry.detector.decide(now, self.bounds) {
+                Decision::Keep => {}
+                Decision::Probe => sweep.probes.push(ProbeDue {
+                    node_id: id.clone(),
+                    url: entry.url.clone(),
+                    secret: entry.secret,
+                    begun: now,
+                }),
+                Decision::Lose(why) => sweep.lost.push(LostNode { node_id: id.clone(), why }),
+            }
+        }
+        for id in &sweep.forgotten {
+            state.remove(id, Loss::Silent, now);
+        }
+        for lost in &sweep.lost {
+            state.remove(&lost.node_id, lost.why, now);
+        }
+        sweep
+    }
+
+    /// What a probe that [`Self::sweep`] asked for has found, and whether that loses the node.
+    pub fn probed(&self, due: &ProbeDue, outcome: ProbeOutcome, now: Instant) -> Option<LostNode> {
+        let mut state = self.lock();
+        let entry = state.nodes.get_mut(&due.node_id)?;
+        let finding = match outcome {
+            ProbeOutcome::Answered(secret) => {
+                entry.answered = true;
+                entry.secret = entry.secret.or(secret);
+                Finding::Alive
+            }
+            ProbeOutcome::Unanswered => Finding::Silent,
+            ProbeOutcome::Gone => Finding::Gone,
+        };
+        let Decision::Lose(why) = entry.detector.probed(due.begun, finding, now, self.bounds) else { return None };
+        state.remove(&due.node_id, why, now);
+        Some(LostNode { node_id: due.node_id.clone(), why })
     }
 
     /// For placement, as of now.
     #[must_use]
     pub fn views(&self) -> Vec<NodeView> {
-        self.lock()
-            .values()
-            .map(|entry| NodeView {
-                node_id: entry.beat.node_id.clone(),
-                region: entry.beat.region.clone(),
-                live_sessions: entry.beat.live_sessions.saturating_add(entry.placed),
-                max_sessions: entry.beat.max_sessions,
-                draining: entry.beat.draining,
-                alive: entry.stream.is_some(),
-                media_load: entry.beat.media_load,
-                media_threads: entry.beat.media_threads,
-                media_threads_lost: entry.beat.media_threads_lost,
+        let state = self.lock();
+        let registrations = state.nodes.values().filter_map(|entry| entry.registration.as_ref());
+        registrations
+            .map(|Registration { beat, stream, placed, .. }| NodeView {
+                node_id: beat.node_id.clone(),
+                region: beat.region.clone(),
+                live_sessions: beat.live_sessions.saturating_add(*placed),
+                max_sessions: beat.max_sessions,
+                draining: beat.draining,
+                alive: stream.is_some(),
+                media_load: beat.media_load,
+                media_threads: beat.media_threads,
+                media_threads_lost: beat.media_threads_lost,
             })
             .collect()
     }
 
-    /// What every node said last.
+    /// What every registered node said last.
     #[must_use]
     pub fn beats(&self) -> Vec<Beat> {
-        self.lock().values().map(|entry| entry.beat.clone()).collect()
+        let state = self.lock();
+        state.nodes.values().filter_map(|entry| Some(entry.registration.as_ref()?.beat.clone())).collect()
     }
 
     /// What a node said last.
     #[must_use]
     pub fn last_beat(&self, node_id: &str) -> Option<Beat> {
-        self.lock().get(node_id).map(|entry| entry.beat.clone())
+        Some(self.lock().nodes.get(node_id)?.registration.as_ref()?.beat.clone())
     }
 
     /// It was told to drain, which its next beat says too.
     pub fn drains(&self, node_id: &str) {
-        if let Some(entry) = self.lock().get_mut(node_id) {
-            entry.beat.draining = true;
-        }
+        self.with_registration(node_id, |registration| registration.beat.draining = true);
     }
 
     /// Address of a node.
     #[must_use]
     pub fn url(&self, node_id: &str) -> Option<String> {
-        self.lock().get(node_id).map(|entry| entry.beat.url.clone())
+        self.lock().nodes.get(node_id).map(|entry| entry.url.clone())
+    }
+
+    /// Addresses of all nodes known.
+    pub(super) fn urls(&self) -> BTreeSet<String> {
+        self.lock().nodes.values().map(|entry| entry.url.clone()).collect()
     }
 
     /// Counts a session until the node's own beat does.
     pub fn placed(&self, node_id: &str) {
-        if let Some(entry) = self.lock().get_mut(node_id) {
-            entry.placed = entry.placed.saturating_add(1);
+        self.with_registration(node_id, |registration| registration.placed = registration.placed.saturating_add(1));
+    }
+
+    fn with_registration(&self, node_id: &str, change: impl FnOnce(&mut Registration)) {
+        if let Some(registration) = self.lock().nodes.get_mut(node_id).and_then(|entry| entry.registration.as_mut()) {
+            change(registration);
         }
     }
 
-    /// To hear when a node is lost; `None` when it is not registered.
+    /// To hear when a node is lost; `None` when it is not known.
     #[must_use]
     pub fn liveness(&self, node_id: &str) -> Option<watch::Receiver<Liveness>> {
-        self.lock().get(node_id).map(|entry| entry.liveness.subscribe())
+        self.lock().nodes.get(node_id).map(|entry| entry.liveness.subscribe())
     }
 
-    /// Waits until a node registers.
-    pub async fn registered(&self, node_id: &str) -> watch::Receiver<Liveness> {
-        let mut changes = self.changes.subscribe();
-        loop {
-            if let Some(liveness) = self.liveness(node_id) {
-                return liveness;
+    /// To hear when the node that has a call is lost. One that is not known is from now on, without a registration, which it
+    /// then need not have: it is probed at the address of the call, and may be silent for `term`.
+    pub fn watch(&self, node_id: &str, url: &str, term: Duration, now: Instant) -> watch::Receiver<Liveness> {
+        let mut state = self.lock();
+        let entry = state.nodes.entry(node_id.to_owned()).or_insert_with(|| {
+            let mut detector = Detector::new(now, term);
+            detector.doubt();
+            Entry {
+                url: url.to_owned(),
+                registration: None,
+                secret: None,
+                answered: false,
+                detector,
+                superseded: false,
+                liveness: watch::Sender::new(Liveness::Alive),
             }
-            // The sender lives in `self`: this cannot fail while we are borrowed.
-            let _ = changes.changed().await;
-        }
+        });
+        entry.liveness.subscribe()
     }
 
     /// How many are registered.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().nodes.values().filter(|entry| entry.registration.is_some()).count()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(3);
-
-    fn beat(id: &str) -> Beat {
-        Beat {
-            node_id: id.to_owned(),
-            region: "sa".to_owned(),
-            url: format!("http://{id}:3200"),
-            live_sessions: 1,
-            max_sessions: 10,
-            draining: false,
-            media_load: 0.0,
-            version: String::new(),
-            provider: String::new(),
-            media_threads: 1,
-            media_threads_lost: 0,
+impl State {
+    fn remove(&mut self, id: &str, why: Loss, now: Instant) {
+        let Some(entry) = self.nodes.remove(id) else { return };
+        entry.liveness.send_replace(Liveness::Lost);
+        if let (Loss::Silent, Some(secret)) = (why, entry.secret) {
+            self.kept.keep(id.to_owned(), secret, now);
         }
-    }
-
-    #[test]
-    fn three_missed_beats_lose_a_node() {
-        let registry = Registry::new(LIMIT);
-        let start = Instant::now();
-        assert!(registry.beat(1, beat("a"), start));
-        assert!(!registry.beat(1, beat("a"), start + Duration::from_secs(1)));
-        let watched = registry.liveness("a").unwrap();
-        assert_eq!(registry.sweep(start + Duration::from_secs(4)), []);
-        assert_eq!(*watched.borrow(), Liveness::Alive);
-        let lost = registry.sweep(start + Duration::from_millis(4_001));
-        assert_eq!(lost, [("a".to_owned(), "http://a:3200".to_owned())]);
-        assert_eq!(*watched.borrow(), Liveness::Lost);
-        assert!(registry.liveness("a").is_none() && registry.count() == 0);
-        assert!(registry.beat(2, beat("a"), start + Duration::from_secs(9)), "a new registration");
-        assert_eq!(*watched.borrow(), Liveness::Lost, "the old one stays lost");
-    }
-
-    #[test]
-    fn a_node_without_a_stream_takes_no_calls_but_keeps_its_own_for_a_while() {
-        let registry = Registry::new(LIMIT);
-        let start = Instant::now();
-        registry.beat(1, beat("a"), start);
-        let watched = registry.liveness("a").unwrap();
-        registry.disconnected(1, "a");
-        assert!(!registry.views()[0].alive);
-        assert_eq!(*watched.borrow(), Liveness::Alive);
-        registry.beat(2, beat("a"), start + Duration::from_secs(2));
-        registry.disconnected(1, "a");
-        assert!(registry.views()[0].alive, "the end of an old stream is no news");
-        assert_eq!(registry.sweep(start + Duration::from_secs(4)), []);
-    }
-
-    #[test]
-    fn placed_calls_count_at_once() {
-        let registry = Registry::new(LIMIT);
-        registry.beat(1, beat("a"), Instant::now());
-        registry.placed("a");
-        registry.placed("nobody");
-        assert_eq!(registry.views()[0].live_sessions, 2);
-        registry.beat(1, Beat { live_sessions: 2, ..beat("a") }, Instant::now());
-        assert_eq!(registry.views()[0].live_sessions, 2);
-    }
-
-    #[tokio::test]
-    async fn who_waits_for_a_node_hears_of_it() {
-        let registry = std::sync::Arc::new(Registry::new(LIMIT));
-        let waiting = tokio::spawn({
-            let registry = std::sync::Arc::clone(&registry);
-            async move { *registry.registered("a").await.borrow() }
-        });
-        registry.beat(1, beat("b"), Instant::now());
-        registry.beat(1, beat("a"), Instant::now());
-        assert_eq!(waiting.await.unwrap(), Liveness::Alive);
     }
 }

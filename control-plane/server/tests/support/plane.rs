@@ -52,6 +52,7 @@ pub fn config(graph_url: &str) -> Config {
         // A second of silence loses a node; long enough for a busy machine.
         beat: BEAT,
         node_lost_beats: 20,
+        node_probe: BEAT * 10,
         graph_timeout: Duration::from_secs(2),
         restore_grace: Duration::from_secs(5),
         ..Limits::default()
