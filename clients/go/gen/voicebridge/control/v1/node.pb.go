@@ -27,7 +27,11 @@ const (
 type ConnectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required; the same `node_id` in every message of a stream.
-	Node          *v1.Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Node *v1.Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// 16 to 64 bytes that the node made at random when it started and says nowhere else. Required in the first message of a
+	// stream, not read in later ones. Whoever registers an id first has it until its process is gone, or ten minutes after it
+	// fell silent: another secret is refused.
+	NodeSecret    []byte `protobuf:"bytes,2,opt,name=node_secret,json=nodeSecret,proto3" json:"node_secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -65,6 +69,13 @@ func (*ConnectRequest) Descriptor() ([]byte, []int) {
 func (x *ConnectRequest) GetNode() *v1.Node {
 	if x != nil {
 		return x.Node
+	}
+	return nil
+}
+
+func (x *ConnectRequest) GetNodeSecret() []byte {
+	if x != nil {
+		return x.NodeSecret
 	}
 	return nil
 }
@@ -294,9 +305,11 @@ var File_voicebridge_control_v1_node_proto protoreflect.FileDescriptor
 
 const file_voicebridge_control_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"!voicebridge/control/v1/node.proto\x12\x16voicebridge.control.v1\x1a voicebridge/media/v1/media.proto\x1a$voicebridge/options/v1/options.proto\"@\n" +
+	"!voicebridge/control/v1/node.proto\x12\x16voicebridge.control.v1\x1a voicebridge/media/v1/media.proto\x1a$voicebridge/options/v1/options.proto\"g\n" +
 	"\x0eConnectRequest\x12.\n" +
-	"\x04node\x18\x01 \x01(\v2\x1a.voicebridge.media.v1.NodeR\x04node\"'\n" +
+	"\x04node\x18\x01 \x01(\v2\x1a.voicebridge.media.v1.NodeR\x04node\x12%\n" +
+	"\vnode_secret\x18\x02 \x01(\fB\x04\xd0\xda\x18\x01R\n" +
+	"nodeSecret\"'\n" +
 	"\x0fConnectResponse\x12\x14\n" +
 	"\x05beats\x18\x01 \x01(\x04R\x05beats\"\x12\n" +
 	"\x10ListNodesRequest\"E\n" +

@@ -29,8 +29,11 @@ const (
 // How media nodes make themselves known. Wants the shared node token.
 type NodeServiceClient interface {
 	// A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-	// ends the node gets no new calls, and when three beats in a row are missed the node is gone and its calls are
-	// ended. A node that opens another stream in time, under the same id, keeps them.
+	// ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
+	// stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
+	// its process gone its calls are ended at once, without any answer after ten missed beats.
+	// ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
+	// announce this address.
 	Connect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConnectRequest, ConnectResponse], error)
 }
 
@@ -62,8 +65,11 @@ type NodeService_ConnectClient = grpc.BidiStreamingClient[ConnectRequest, Connec
 // How media nodes make themselves known. Wants the shared node token.
 type NodeServiceServer interface {
 	// A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-	// ends the node gets no new calls, and when three beats in a row are missed the node is gone and its calls are
-	// ended. A node that opens another stream in time, under the same id, keeps them.
+	// ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
+	// stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
+	// its process gone its calls are ended at once, without any answer after ten missed beats.
+	// ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
+	// announce this address.
 	Connect(grpc.BidiStreamingServer[ConnectRequest, ConnectResponse]) error
 	mustEmbedUnimplementedNodeServiceServer()
 }

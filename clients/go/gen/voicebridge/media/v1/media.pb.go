@@ -1300,9 +1300,11 @@ func (*GetNodeRequest) Descriptor() ([]byte, []int) {
 type GetNodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Always set.
-	Node          *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Node *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// SHA-256 of the secret it registers with, 32 bytes: tells this process from another one with the same id.
+	NodeSecretSha256 []byte `protobuf:"bytes,2,opt,name=node_secret_sha256,json=nodeSecretSha256,proto3" json:"node_secret_sha256,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *GetNodeResponse) Reset() {
@@ -1338,6 +1340,13 @@ func (*GetNodeResponse) Descriptor() ([]byte, []int) {
 func (x *GetNodeResponse) GetNode() *Node {
 	if x != nil {
 		return x.Node
+	}
+	return nil
+}
+
+func (x *GetNodeResponse) GetNodeSecretSha256() []byte {
+	if x != nil {
+		return x.NodeSecretSha256
 	}
 	return nil
 }
@@ -1563,9 +1572,10 @@ const file_voicebridge_media_v1_media_proto_rawDesc = "" +
 	"\fDrainRequest\"4\n" +
 	"\rDrainResponse\x12#\n" +
 	"\rlive_sessions\x18\x01 \x01(\rR\fliveSessions\"\x10\n" +
-	"\x0eGetNodeRequest\"A\n" +
+	"\x0eGetNodeRequest\"o\n" +
 	"\x0fGetNodeResponse\x12.\n" +
-	"\x04node\x18\x01 \x01(\v2\x1a.voicebridge.media.v1.NodeR\x04node\"\xe8\x02\n" +
+	"\x04node\x18\x01 \x01(\v2\x1a.voicebridge.media.v1.NodeR\x04node\x12,\n" +
+	"\x12node_secret_sha256\x18\x02 \x01(\fR\x10nodeSecretSha256\"\xe8\x02\n" +
 	"\x04Node\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12#\n" +

@@ -61,7 +61,8 @@ type MediaPlaneServiceClient interface {
 	StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error)
 	// Takes no more sessions; live ones finish. The node reports `draining` to the control plane at once.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
-	// What the node says of itself, as in its beats.
+	// What the node says of itself, as in its beats. The control plane asks when a beat is overdue: a refused connection or
+	// another node's answer mean that the process is gone.
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*GetNodeResponse, error)
 }
 
@@ -199,7 +200,8 @@ type MediaPlaneServiceServer interface {
 	StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[StreamEventsResponse]) error
 	// Takes no more sessions; live ones finish. The node reports `draining` to the control plane at once.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
-	// What the node says of itself, as in its beats.
+	// What the node says of itself, as in its beats. The control plane asks when a beat is overdue: a refused connection or
+	// another node's answer mean that the process is gone.
 	GetNode(context.Context, *GetNodeRequest) (*GetNodeResponse, error)
 	mustEmbedUnimplementedMediaPlaneServiceServer()
 }

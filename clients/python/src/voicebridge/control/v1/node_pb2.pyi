@@ -26,6 +26,12 @@ class ConnectRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
+    NODE_SECRET_FIELD_NUMBER: _builtins.int
+    node_secret: _builtins.bytes
+    """16 to 64 bytes that the node made at random when it started and says nowhere else. Required in the first message of a
+    stream, not read in later ones. Whoever registers an id first has it until its process is gone, or ten minutes after it
+    fell silent: another secret is refused.
+    """
     @_builtins.property
     def node(self) -> _media_pb2.Node:
         """Required; the same `node_id` in every message of a stream."""
@@ -34,10 +40,11 @@ class ConnectRequest(_message.Message):
         self,
         *,
         node: _media_pb2.Node | None = ...,
+        node_secret: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "node_secret", b"node_secret"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

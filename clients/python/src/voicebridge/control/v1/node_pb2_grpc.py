@@ -48,8 +48,11 @@ class NodeServiceServicer:
 
     def Connect(self, request_iterator, context):
         """A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-        ends the node gets no new calls, and when three beats in a row are missed the node is gone and its calls are
-        ended. A node that opens another stream in time, under the same id, keeps them.
+        ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
+        stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
+        its process gone its calls are ended at once, without any answer after ten missed beats.
+        ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
+        announce this address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,8 +35,11 @@ class NodeServiceStub:
     def __new__(cls, channel: _aio.Channel) -> NodeServiceAsyncStub: ...
     Connect: _grpc.StreamStreamMultiCallable[_node_pb2.ConnectRequest, _node_pb2.ConnectResponse]
     """A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-    ends the node gets no new calls, and when three beats in a row are missed the node is gone and its calls are
-    ended. A node that opens another stream in time, under the same id, keeps them.
+    ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
+    stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
+    its process gone its calls are ended at once, without any answer after ten missed beats.
+    ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
+    announce this address.
     """
 
 @_typing.type_check_only
@@ -46,8 +49,11 @@ class NodeServiceAsyncStub(NodeServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_node_pb2.ConnectRequest, _node_pb2.ConnectResponse]  # type: ignore[assignment]
     """A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-    ends the node gets no new calls, and when three beats in a row are missed the node is gone and its calls are
-    ended. A node that opens another stream in time, under the same id, keeps them.
+    ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
+    stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
+    its process gone its calls are ended at once, without any answer after ten missed beats.
+    ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
+    announce this address.
     """
 
 class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -60,8 +66,11 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_node_pb2.ConnectResponse], _abc.AsyncIterator[_node_pb2.ConnectResponse]]:
         """A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-        ends the node gets no new calls, and when three beats in a row are missed the node is gone and its calls are
-        ended. A node that opens another stream in time, under the same id, keeps them.
+        ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
+        stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
+        its process gone its calls are ended at once, without any answer after ten missed beats.
+        ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
+        announce this address.
         """
 
 def add_NodeServiceServicer_to_server(servicer: NodeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

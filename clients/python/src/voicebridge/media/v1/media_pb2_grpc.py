@@ -148,7 +148,8 @@ class MediaPlaneServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetNode(self, request, context):
-        """What the node says of itself, as in its beats.
+        """What the node says of itself, as in its beats. The control plane asks when a beat is overdue: a refused connection or
+        another node's answer mean that the process is gone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file voicebridge/control/v1/node.proto.
  */
 export const file_voicebridge_control_v1_node: GenFile = /*@__PURE__*/
-  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL25vZGUucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEiOgoOQ29ubmVjdFJlcXVlc3QSKAoEbm9kZRgBIAEoCzIaLnZvaWNlYnJpZGdlLm1lZGlhLnYxLk5vZGUiIAoPQ29ubmVjdFJlc3BvbnNlEg0KBWJlYXRzGAEgASgEIhIKEExpc3ROb2Rlc1JlcXVlc3QiPgoRTGlzdE5vZGVzUmVzcG9uc2USKQoFbm9kZXMYASADKAsyGi52b2ljZWJyaWRnZS5tZWRpYS52MS5Ob2RlIiMKEERyYWluTm9kZVJlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCSI9ChFEcmFpbk5vZGVSZXNwb25zZRIoCgRub2RlGAEgASgLMhoudm9pY2VicmlkZ2UubWVkaWEudjEuTm9kZTJzCgtOb2RlU2VydmljZRJkCgdDb25uZWN0EiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5Db25uZWN0UmVxdWVzdBonLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ29ubmVjdFJlc3BvbnNlIgTI2hgGKAEwATLeAQoMRmxlZXRTZXJ2aWNlEmYKCUxpc3ROb2RlcxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVzcG9uc2UiBMjaGAQSZgoJRHJhaW5Ob2RlEigudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXF1ZXN0Gikudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXNwb25zZSIEyNoYBGIGcHJvdG8z", [file_voicebridge_media_v1_media, file_voicebridge_options_v1_options]);
+  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL25vZGUucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEiVQoOQ29ubmVjdFJlcXVlc3QSKAoEbm9kZRgBIAEoCzIaLnZvaWNlYnJpZGdlLm1lZGlhLnYxLk5vZGUSGQoLbm9kZV9zZWNyZXQYAiABKAxCBNDaGAEiIAoPQ29ubmVjdFJlc3BvbnNlEg0KBWJlYXRzGAEgASgEIhIKEExpc3ROb2Rlc1JlcXVlc3QiPgoRTGlzdE5vZGVzUmVzcG9uc2USKQoFbm9kZXMYASADKAsyGi52b2ljZWJyaWRnZS5tZWRpYS52MS5Ob2RlIiMKEERyYWluTm9kZVJlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCSI9ChFEcmFpbk5vZGVSZXNwb25zZRIoCgRub2RlGAEgASgLMhoudm9pY2VicmlkZ2UubWVkaWEudjEuTm9kZTJzCgtOb2RlU2VydmljZRJkCgdDb25uZWN0EiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5Db25uZWN0UmVxdWVzdBonLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ29ubmVjdFJlc3BvbnNlIgTI2hgGKAEwATLeAQoMRmxlZXRTZXJ2aWNlEmYKCUxpc3ROb2RlcxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVzcG9uc2UiBMjaGAQSZgoJRHJhaW5Ob2RlEigudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXF1ZXN0Gikudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXNwb25zZSIEyNoYBGIGcHJvdG8z", [file_voicebridge_media_v1_media, file_voicebridge_options_v1_options]);
 
 /**
  * One beat of a node.
@@ -27,6 +27,15 @@ export type ConnectRequest = Message<"voicebridge.control.v1.ConnectRequest"> & 
    * @generated from field: voicebridge.media.v1.Node node = 1;
    */
   node?: Node | undefined;
+
+  /**
+   * 16 to 64 bytes that the node made at random when it started and says nowhere else. Required in the first message of a
+   * stream, not read in later ones. Whoever registers an id first has it until its process is gone, or ten minutes after it
+   * fell silent: another secret is refused.
+   *
+   * @generated from field: bytes node_secret = 2;
+   */
+  nodeSecret: Uint8Array;
 };
 
 /**
@@ -143,8 +152,11 @@ export const DrainNodeResponseSchema: GenMessage<DrainNodeResponse> = /*@__PURE_
 export const NodeService: GenService<{
   /**
    * A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-   * ends the node gets no new calls, and when three beats in a row are missed the node is gone and its calls are
-   * ended. A node that opens another stream in time, under the same id, keeps them.
+   * ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
+   * stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
+   * its process gone its calls are ended at once, without any answer after ten missed beats.
+   * ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
+   * announce this address.
    *
    * @generated from rpc voicebridge.control.v1.NodeService.Connect
    */
