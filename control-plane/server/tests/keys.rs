@@ -236,10 +236,7 @@ async fn a_stream_ends_with_the_right_to_it() {
 
 #[tokio::test]
 async fn nodes_are_listed_and_drained() {
-    let mut config = plane::config(&Graph::start().await.url);
-    // The one that vanishes is asked before it is lost.
-    config.limits.node_lost_beats = 400;
-    let plane = Plane::start_with(config).await;
+    let plane = Plane::start(&Graph::start().await).await;
     let mut fleet = FleetServiceClient::new(plane::channel(&plane.url).await.unwrap());
     assert!(fleet.list_nodes(ListNodesRequest {}).await.unwrap().into_inner().nodes.is_empty());
     let nodes = [Node::start("b").await, Node::start("a").await, Node::start("c").await];
@@ -267,7 +264,7 @@ async fn nodes_are_listed_and_drained() {
         plane.phase(call, CallPhase::Active).await;
     }
     assert_eq!(nodes[0].sessions().len(), 3);
-    nodes[2].vanish();
+    nodes[2].deaf(true);
     let lost = check(fleet.drain_node(drain("c")).await, Code::Unavailable, "NODE_LOST");
     assert!(lost.message().contains("did not answer"));
 }

@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{ClientTlsConfig, Endpoint};
 use voicebridge_proto::control::v1::{ConnectRequest, node_service_client::NodeServiceClient};
-use voicebridge_telemetry::auth::Bearer;
+use voicebridge_telemetry::{auth::Bearer, status::reason};
 
 use crate::{
     config::{Advertise, Config, local_address_towards},
@@ -105,7 +105,8 @@ async fn try_register(node: &Arc<Node>) -> anyhow::Result<()> {
     };
     tokio::select! {
         listened = listening => listened.map_err(|status| {
-            anyhow::anyhow!("{:?}: {}", status.code(), status.message())
+            let word = reason(&status).unwrap_or_else(|| format!("{:?}", status.code()));
+            anyhow::anyhow!("{word}: {}", status.message())
         }),
         () = beating => Ok(()),
     }

@@ -114,3 +114,19 @@ async fn a_control_plane_that_stood_still_for_longer_than_the_limit_loses_no_nod
     }
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_announces_another_host_is_refused_by_name_and_gets_no_calls() {
+    let mut world = Setup { nodes: 0, ai: Some(sensible_ai()), ..Setup::default() }.start().await;
+    let elsewhere = [("VOICEBRIDGE_MEDIA_ADVERTISE".to_owned(), "http://192.0.2.7:3200".to_owned())].into();
+    world.add_node("elsewhere", &elsewhere).unwrap();
+    eventually("the node to be refused", SOON, || {
+        let log = world.nodes[0].process.log();
+        async move { log.contains("NODE_ADDRESS_REFUSED").then_some(()) }
+    })
+    .await;
+    let record = world.meta.call(hangs_up_at_once()).await.unwrap().finish().await;
+    assert_eq!(record.ended_by, EndedBy::BusinessRejected);
+    assert_eq!(termination(&world.calls.ended(&record.call_id).await).reason, "NO_NODE_AVAILABLE");
+    world.stop().await;
+}

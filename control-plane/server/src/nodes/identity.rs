@@ -51,8 +51,8 @@ pub(super) struct Kept(BTreeMap<String, (SecretHash, Instant)>);
 impl Kept {
     /// Whether a node with this secret may have the id.
     pub(super) fn check(&self, id: &str, secret: &SecretHash, now: Instant) -> Result<(), IdTaken> {
-        match self.0.get(id) {
-            Some((owner, until)) if now < *until && owner != secret => Err(IdTaken),
+        match self.owner(id, now) {
+            Some(owner) if owner != *secret => Err(IdTaken),
             _ => Ok(()),
         }
     }
@@ -64,6 +64,11 @@ impl Kept {
             let first = self.0.iter().min_by_key(|(_, (_, until))| *until).map(|(id, _)| id.clone());
             first.and_then(|id| self.0.remove(&id));
         }
+    }
+
+    /// Whose the id is.
+    pub(super) fn owner(&self, id: &str, now: Instant) -> Option<SecretHash> {
+        self.0.get(id).filter(|(_, until)| now < *until).map(|(owner, _)| *owner)
     }
 
     pub(super) fn free(&mut self, id: &str) {

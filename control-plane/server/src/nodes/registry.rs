@@ -156,7 +156,7 @@ impl Registry {
         let mut sweep = Sweep { stalled: gap.filter(|gap| *gap > self.bounds.stall()), ..Sweep::default() };
         for (id, entry) in &mut state.nodes {
             if sweep.stalled.is_some() {
-                entry.detector.forgive(now);
+                entry.forgive(now);
             } else if entry.is_forgotten(now, self.bounds.lost_after) {
                 sweep.forgotten.push(id.clone());
                 continue;
@@ -269,16 +269,19 @@ impl Registry {
     /// then need not have: it is probed at the address of the call, and may be silent for `term`.
     pub fn watch(&self, node_id: &str, url: &str, term: Duration, now: Instant) -> watch::Receiver<Liveness> {
         let mut state = self.lock();
-        let entry = state.nodes.entry(node_id.to_owned()).or_insert_with(|| {
+        let State { nodes, kept, .. } = &mut *state;
+        let superseded =
+            nodes.iter().any(|(id, entry)| id != node_id && entry.url == url && entry.registration.is_some());
+        let entry = nodes.entry(node_id.to_owned()).or_insert_with(|| {
             let mut detector = Detector::new(now, term);
             detector.doubt();
             Entry {
                 url: url.to_owned(),
                 registration: None,
-                secret: None,
+                secret: kept.owner(node_id, now),
                 answered: false,
                 detector,
-                superseded: false,
+                superseded,
                 liveness: watch::Sender::new(Liveness::Alive),
             }
         });
@@ -296,8 +299,10 @@ impl State {
     fn remove(&mut self, id: &str, why: Loss, now: Instant) {
         let Some(entry) = self.nodes.remove(id) else { return };
         entry.liveness.send_replace(Liveness::Lost);
-        if let (Loss::Silent, Some(secret)) = (why, entry.secret) {
-            self.kept.keep(id.to_owned(), secret, now);
+        match (why, entry.secret) {
+            (Loss::Silent, Some(secret)) => self.kept.keep(id.to_owned(), secret, now),
+            (Loss::Silent, None) => {}
+            (Loss::Gone, _) => self.kept.free(id),
         }
     }
 }

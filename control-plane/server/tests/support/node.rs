@@ -83,7 +83,7 @@ struct Shared {
     behaviour: Mutex<Behaviour>,
     /// The AI confirms its session at once.
     ai_ready: Mutex<bool>,
-    /// Requests to end a session fail, those about the node itself are not answered.
+    /// Requests to end a session or to drain fail, those about the node itself are not answered.
     deaf: AtomicBool,
     /// It was told to take no more calls.
     drains: AtomicBool,
@@ -127,7 +127,7 @@ impl Node {
         *self.shared.ai_ready.lock().unwrap() = false;
     }
 
-    /// Whether requests to end a session fail, and those about the node itself are not answered.
+    /// Whether requests to end a session or to drain fail, and those about the node itself are not answered.
     pub fn deaf(&self, deaf: bool) {
         self.shared.deaf.store(deaf, Ordering::SeqCst);
     }
@@ -437,6 +437,9 @@ impl MediaPlaneService for Service {
     }
 
     async fn drain(&self, _: Request<media::DrainRequest>) -> Result<Response<media::DrainResponse>, Status> {
+        if self.0.deaf.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("deaf"));
+        }
         self.0.drains.store(true, Ordering::SeqCst);
         let live = self.0.sessions.borrow().values().filter(|session| session.ended.is_none()).count();
         Ok(Response::new(media::DrainResponse { live_sessions: live as u32 }))

@@ -9,6 +9,7 @@ use super::{super::identity::SecretHash, Beat, Detector, Liveness};
 #[derive(Debug)]
 pub(super) struct Registration {
     pub(super) beat: Beat,
+    /// Or when we began to listen again.
     pub(super) last_beat: Instant,
     /// Which stream speaks for the node; `None` while none does.
     pub(super) stream: Option<u64>,
@@ -38,6 +39,14 @@ impl Entry {
             registration.stream.is_none() && now.saturating_duration_since(registration.last_beat) > lost_after
         });
         silent && self.liveness.receiver_count() == 0
+    }
+
+    /// We stood still: nothing that was not heard meanwhile is held against it.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        self.detector.forgive(now);
+        if let Some(registration) = &mut self.registration {
+            registration.last_beat = now;
+        }
     }
 
     /// Whether whoever has this secret and address may speak for it.

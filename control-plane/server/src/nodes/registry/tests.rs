@@ -207,6 +207,22 @@ fn a_node_of_before_our_start_is_known_by_its_calls() {
 }
 
 #[test]
+fn one_that_fell_silent_is_known_by_its_secret_when_a_call_names_it_again() {
+    let mut world = World::new();
+    world.beat(1, "a").unwrap();
+    let lost = world.registry.liveness("a").unwrap();
+    world.go_on(LIMIT + BEAT * 2);
+    assert_eq!(*lost.borrow(), Liveness::Lost);
+    let watched = world.registry.watch("a", "http://a:3200", LIMIT, world.now);
+    world.answers.push(("a", secret("another")));
+    assert_eq!(world.registry.beat(2, beat("a"), &secret("another"), world.now), Err(IdTaken));
+    // Another process answers at its address: the id is free, and the calls are lost.
+    world.go_on(LOOK);
+    assert_eq!(*watched.borrow(), Liveness::Lost);
+    assert_eq!(world.registry.beat(2, beat("a"), &secret("another"), world.now), Ok(true));
+}
+
+#[test]
 fn one_that_does_not_come_back_is_lost_when_its_longer_term_is_over() {
     let mut world = World::new();
     let term = LIMIT + Duration::from_secs(7);
