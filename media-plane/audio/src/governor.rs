@@ -55,7 +55,7 @@ const LOWER_EVERY: Duration = Duration::from_millis(500);
 /// So busy that two steps are taken at a time.
 const OVERLOAD: f32 = 0.9;
 /// A step up that is taken back within this time was one too many.
-const REGRET: Duration = Duration::from_secs(30);
+const TAKEN_BACK_WITHIN: Duration = Duration::from_secs(30);
 /// The wait before a step up doubles this often at most.
 const MAX_DOUBLINGS: u32 = 5;
 
@@ -151,7 +151,7 @@ impl Governor {
         if self.level == self.floor || self.lowered.is_some_and(|last| now.since(last) < LOWER_EVERY) {
             return;
         }
-        if self.raised.take().is_some_and(|raised| now.since(raised) < REGRET) {
+        if self.raised.take().is_some_and(|raised| now.since(raised) < TAKEN_BACK_WITHIN) {
             self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
         }
         let steps = if self.load > OVERLOAD { 2 } else { 1 };
@@ -165,7 +165,7 @@ impl Governor {
             self.doublings = 0;
             return;
         }
-        if self.raised.is_some_and(|raised| now.since(raised) >= REGRET) {
+        if self.raised.is_some_and(|raised| now.since(raised) >= TAKEN_BACK_WITHIN) {
             self.doublings = self.doublings.saturating_sub(1);
         }
         self.level += 1;

@@ -86,7 +86,7 @@ pub enum PlayoutSlot {
 
 /// An item that is over, and how far it got.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
+pub struct EndedItem {
     /// The provider's id.
     pub item: String,
     /// Samples handed out, padding excluded. Never more than received.
@@ -280,7 +280,7 @@ impl Playout {
     /// Drops everything at once, as when the caller interrupts. Returns what was queued, in order: an item with
     /// `heard_samples` of 0 was never heard. What was playing fades out within 5 ms of the next frame, which counts as
     /// not heard.
-    pub fn flush(&mut self) -> Vec<Cut> {
+    pub fn flush(&mut self) -> Vec<EndedItem> {
         if self.last_sample != 0 && self.tail.is_none() {
             let upcoming = self.items.front().into_iter().filter(|item| item.started).flat_map(PlayoutItem::upcoming);
             self.tail = Some(Tail::new(self.ratio, self.last_sample, upcoming));
@@ -291,9 +291,9 @@ impl Playout {
         let Self { items, pool, pace, ledger, settings, .. } = self;
         let end = |item: PlayoutItem| {
             pace.learn(&item.delivery, settings);
-            let cut = item.into_cut(pool);
-            ledger.remember(cut.clone());
-            cut
+            let ended = item.into_ended(pool);
+            ledger.remember(ended.clone());
+            ended
         };
         items.drain(..).map(end).collect()
     }
@@ -324,7 +324,7 @@ impl Playout {
     }
 
     /// Items played to their end since the last call, oldest first.
-    pub fn take_completed(&mut self) -> Vec<Cut> {
+    pub fn take_completed(&mut self) -> Vec<EndedItem> {
         self.ledger.take_completed()
     }
 
@@ -351,7 +351,7 @@ impl Playout {
         {
             let item = self.items.pop_front().expect("the queue has a front");
             self.pace.learn(&item.delivery, &self.settings);
-            self.ledger.complete(item.into_cut(&mut self.pool));
+            self.ledger.complete(item.into_ended(&mut self.pool));
         }
     }
 }

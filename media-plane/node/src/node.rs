@@ -206,7 +206,7 @@ impl Node {
         let agent = self.config.agent.clone().overlay(&start.agent)?;
         let lease = self.ports.open(now)?;
         let mut random = rand::rng();
-        let place = LocalMedia {
+        let local_media = LocalMedia {
             announced: SocketAddr::new(self.config.public_ip, lease.port),
             // 0 is legal and confuses enough receivers.
             ssrc: random.random_range(1..=u32::MAX),
@@ -214,14 +214,14 @@ impl Node {
             // The session core gives up first, and says better why.
             connect_within: self.config.transport_timeout + Duration::from_secs(1),
         };
-        let reach = Reach { ours: place.announced.ip(), policy: self.config.candidates };
-        let peer = Engine::accept(now, &Remote::new(&offer.negotiated, reach), place)?;
+        let reach = Reach { ours: local_media.announced.ip(), policy: self.config.candidates };
+        let peer = Engine::accept(now, &Remote::new(&offer.negotiated, reach), local_media)?;
         let local = peer.local();
         let sdp_answer = sdp::answer(
             &offer,
             &sdp::Local {
-                address: place.announced.ip(),
-                port: place.announced.port(),
+                address: local_media.announced.ip(),
+                port: local_media.announced.port(),
                 ice_ufrag: &local.ice_ufrag,
                 ice_pwd: &local.ice_pwd,
                 fingerprint: &local.fingerprint,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{Config, node::Node, registration, server};
 
 /// How long sessions may take to end once they must, and then their last events to be read.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serves on `listener` until `shutdown`, then drains: no new sessions, health `NOT_SERVING`, live ones finish for at
 /// most the drain time of the configuration, then they are ended.
@@ -73,16 +73,16 @@ pub async fn run_until(
         () = node.idle() => tracing::info!("the last session has ended"),
         () = tokio::time::sleep(drain_time) => {
             tracing::warn!("the drain time is over: ending the sessions that are left");
-            node.end_all(LAST_WORDS).await;
+            node.end_all(END_WITHIN).await;
         }
         () = force => {
             tracing::warn!("forced: ending the sessions that are left");
-            node.end_all(LAST_WORDS).await;
+            node.end_all(END_WITHIN).await;
         }
     }
     stop.cancel();
     // Subscribers read the last events and hang up; whoever does not is cut off.
-    match timeout(LAST_WORDS, serving).await {
+    match timeout(END_WITHIN, serving).await {
         Ok(served) => served.context("the server panicked")??,
         Err(_) => tracing::warn!("some clients did not hang up in time"),
     }

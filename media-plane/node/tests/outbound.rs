@@ -48,14 +48,14 @@ async fn call(meta: &Meta, settings: CallerSettings, role: AnsweredRole) -> (Leg
     let free = UdpSocket::bind((home, 0)).unwrap().local_addr().unwrap().port();
     let first = free.min(u16::MAX - 20);
     let lease = PortPool::new(first..=first + 20, home, Duration::ZERO).open(now).unwrap();
-    let place = LocalMedia {
+    let local_media = LocalMedia {
         announced: SocketAddr::new(home, lease.port),
         ssrc: 0xfeed_5eed,
         cname: "bridge",
         connect_within: Duration::from_secs(10),
     };
 
-    let offered = Engine::offer(place).unwrap();
+    let offered = Engine::offer(local_media).unwrap();
     let local = offered.local();
     let offer = sdp::offer(&sdp::Local {
         address: home,

@@ -28,6 +28,6 @@ pub use ports::{
     RtpOut, Stage, Watch,
 };
 pub use session::{
-    CALLER, End, Gain, LegId, LegPacket, MAX_ROWS, PacketSink, Routing, Row, RowError, RowId, Session, Setup,
+    CALLER, Gain, LegId, LegPacket, MAX_ROWS, PacketSink, Party, Routing, Row, RowError, RowId, Session, Setup,
     SetupError, SignallingMode, State, SuccessorError,
 };

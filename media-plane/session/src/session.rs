@@ -22,7 +22,7 @@ mod setup;
 
 pub use connections::SuccessorError;
 pub use leg::{SignallingMode, State};
-pub use routing::{CALLER, End, Gain, LegId, LegPacket, MAX_ROWS, PacketSink, Routing, Row, RowError, RowId};
+pub use routing::{CALLER, Gain, LegId, LegPacket, MAX_ROWS, PacketSink, Party, Routing, Row, RowError, RowId};
 pub use setup::{Setup, SetupError};
 
 use voicebridge_audio::{Time, uplink::UplinkFrame};
@@ -32,7 +32,7 @@ use crate::{
     ports::{ConnectionId, ConnectionInput, Input, Ports, RtpIn, Stage},
     provider::Provider,
 };
-use connections::{Connections, Happened};
+use connections::{ConnectionEvent, Connections};
 use context::Context;
 use conversation::{Conversation, Parts};
 use leg::{Leg, LegSetup};
@@ -243,8 +243,8 @@ impl Session {
         }
         self.connections.tick(now, ports);
         self.poll_leg(now, ports);
-        while let Some(happened) = self.connections.next(ports) {
-            self.on_happened(now, happened, ports);
+        while let Some(event) = self.connections.next(ports) {
+            self.on_connection_event(now, event, ports);
             if self.conversation.is_over() {
                 return;
             }
@@ -266,11 +266,11 @@ impl Session {
         self.converse(now, ports, Conversation::after_sending);
     }
 
-    fn on_happened(&mut self, now: Time, happened: Happened, ports: &mut dyn Ports) {
-        self.converse(now, ports, |conversation, on| match happened {
-            Happened::Reported(event) => conversation.on_reported(event, on),
-            Happened::TookOver { session_id, model } => conversation.on_took_over(session_id, model, on),
-            Happened::SuccessorLost(failure) => Conversation::on_successor_lost(failure, on),
+    fn on_connection_event(&mut self, now: Time, event: ConnectionEvent, ports: &mut dyn Ports) {
+        self.converse(now, ports, |conversation, on| match event {
+            ConnectionEvent::Reported(event) => conversation.on_reported(event, on),
+            ConnectionEvent::TookOver { session_id, model } => conversation.on_took_over(session_id, model, on),
+            ConnectionEvent::SuccessorLost(failure) => Conversation::on_successor_lost(failure, on),
         });
     }
 
@@ -312,7 +312,7 @@ impl Session {
 
     fn feed_recorders(&mut self, now: Time) {
         let at = self.leg.call_time(now).unwrap_or_default();
-        self.leg.take_over().for_each(|item| self.routing.item_heard(CALLER, at, &item));
+        self.leg.take_ended().for_each(|item| self.routing.item_heard(CALLER, at, &item));
         while let Some(span) = self.leg.next_filled() {
             self.routing.filled(CALLER, &span);
         }
@@ -334,7 +334,7 @@ fn hand_over(
     connections: &mut Connections,
     ports: &mut dyn Ports,
 ) {
-    let heard = routing.heard(End::Leg(CALLER), End::Ai, frame.pcm);
+    let heard = routing.heard(Party::Leg(CALLER), Party::Ai, frame.pcm);
     conversation.observe(now, heard);
     connections.audio(now, heard, ports);
 }

@@ -42,9 +42,9 @@ impl Pair {
         let mid = attribute(&offer, "mid").context("the caller's offer is whole")?.to_owned();
         let reach = Reach { ours: IpAddr::from(OURS.0), policy: CandidatePolicy::Auto };
         let remote = Remote::new(&sdp::lint(&offer)?.negotiated, reach);
-        let place =
+        let local_media =
             LocalMedia { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within: CONNECT_WITHIN };
-        let mut peer = Engine::accept(now, &remote, place)?;
+        let mut peer = Engine::accept(now, &remote, local_media)?;
         caller.answer(now, &answer(&mid, peer.local()));
         peer.start(now);
         let mut pair =

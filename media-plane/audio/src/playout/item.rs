@@ -1,7 +1,7 @@
 //! One item: its audio, and how far it was handed out.
 
 use super::{
-    Cut, Heard, PlayoutSettings,
+    EndedItem, Heard, PlayoutSettings,
     blocks::{Blocks, Pool},
     pace::{Delivery, ProviderPace},
 };
@@ -115,10 +115,10 @@ impl PlayoutItem {
         Heard { heard_samples, received_samples, finished: self.finished }
     }
 
-    pub(super) fn into_cut(mut self, pool: &mut Pool) -> Cut {
+    pub(super) fn into_ended(mut self, pool: &mut Pool) -> EndedItem {
         let (heard_samples, received_samples) = self.counts();
         self.samples.clear(pool);
-        Cut { heard_samples, received_samples, item: self.id }
+        EndedItem { heard_samples, received_samples, item: self.id }
     }
 
     /// Handed out and received, at 24 kHz.

@@ -9,7 +9,7 @@ use std::{
 };
 use voicebridge_audio::{
     FRAME_SAMPLES, Time,
-    playout::{Cut, Heard, MAX_ITEMS, Playout, PlayoutSettings, PlayoutSlot, QueueFull},
+    playout::{EndedItem, Heard, MAX_ITEMS, Playout, PlayoutSettings, PlayoutSlot, QueueFull},
 };
 
 /// Playout with the clock that drives it.
@@ -57,8 +57,8 @@ fn tick(playout: &mut Driven) -> (PlayoutSlot, [i16; FRAME_SAMPLES]) {
     (slot, out)
 }
 
-fn cut(item: &str, heard_samples: u64, received_samples: u64) -> Cut {
-    Cut { item: item.to_owned(), heard_samples, received_samples }
+fn cut(item: &str, heard_samples: u64, received_samples: u64) -> EndedItem {
+    EndedItem { item: item.to_owned(), heard_samples, received_samples }
 }
 
 #[test]
@@ -341,7 +341,7 @@ proptest! {
         // Samples carry their item and a count, so that a frame tells where it comes from.
         let mut round = 0;
         let mut pushed: BTreeMap<String, u64> = BTreeMap::new();
-        let mut ended: BTreeMap<String, Cut> = BTreeMap::new();
+        let mut ended: BTreeMap<String, EndedItem> = BTreeMap::new();
         let mut finished: Vec<String> = Vec::new();
         let mut played = 0;
         let mut fading = false;

@@ -36,7 +36,7 @@ use super::{
     source::{Admission, Source},
 };
 
-use compound::Then;
+use compound::AfterReport;
 use dtls::{Dtls, DtlsEvent, Identity};
 use ice::{Ice, IceEvent};
 use srtp::Srtp;
@@ -58,7 +58,7 @@ pub struct Engine {
     identity: Identity,
     remote: Remote,
     local: LocalIdentity,
-    place: LocalMedia,
+    local_media: LocalMedia,
     phase: EnginePhase,
     ice: Ice,
     dtls: Dtls,
@@ -92,7 +92,10 @@ enum EnginePhase {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("phase", &self.phase).field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("phase", &self.phase)
+            .field("local_media", &self.local_media)
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,16 +104,16 @@ impl Engine {
     ///
     /// # Errors
     /// [`PeerError::Refused`] when ICE or DTLS take neither the offer's facts nor ours; the source says why.
-    pub fn accept(now: Instant, remote: &Remote, place: LocalMedia) -> Result<Self, PeerError> {
-        Offered::new(place)?.apply_answer(now, remote)
+    pub fn accept(now: Instant, remote: &Remote, local_media: LocalMedia) -> Result<Self, PeerError> {
+        Offered::new(local_media)?.apply_answer(now, remote)
     }
 
     /// Our side of a call that begins with an offer of ours.
     ///
     /// # Errors
     /// [`PeerError::Refused`] when no certificate can be made; the source says why.
-    pub fn offer(place: LocalMedia) -> Result<Offered, PeerError> {
-        Offered::new(place)
+    pub fn offer(local_media: LocalMedia) -> Result<Offered, PeerError> {
+        Offered::new(local_media)
     }
 
     /// Lets ICE look for a way from here on.
@@ -146,7 +149,10 @@ impl Engine {
             self.outputs.push_back(PeerOutput::Transmit { to: *to, bytes: bytes.clone() });
         }
         if self.phase == EnginePhase::Connecting && self.connect_by.is_some_and(|by| by <= now) {
-            self.finish(PeerOutput::Failed(format!("not connected within {} s", self.place.connect_within.as_secs())));
+            self.finish(PeerOutput::Failed(format!(
+                "not connected within {} s",
+                self.local_media.connect_within.as_secs()
+            )));
         }
         self.due = self.transport_due();
     }
@@ -221,8 +227,8 @@ impl Engine {
     }
 
     fn begin_again(&mut self, now: Instant) -> Result<(), PeerError> {
-        let Self { crypto, identity, remote, local, place, .. } = &*self;
-        let ice = Ice::new(now, crypto, place.announced, &local.ice_ufrag, &local.ice_pwd)?;
+        let Self { crypto, identity, remote, local, local_media, .. } = &*self;
+        let ice = Ice::new(now, crypto, local_media.announced, &local.ice_ufrag, &local.ice_pwd)?;
         let dtls = Dtls::new(crypto, identity, remote.dtls_role, &remote.fingerprints)?;
         self.ice = self.ice.succeeded_by(ice);
         self.dtls = dtls;
@@ -300,7 +306,12 @@ impl Engine {
         if self.phase == EnginePhase::Connected
             && let Some(report) = self.reports.due(now)
         {
-            self.write_rtcp(&compound::packets(&report, self.place.ssrc, self.place.cname, Then::GoOn));
+            self.write_rtcp(&compound::packets(
+                &report,
+                self.local_media.ssrc,
+                self.local_media.cname,
+                AfterReport::GoOn,
+            ));
         }
     }
 
@@ -331,7 +342,7 @@ impl Peer for Engine {
             return;
         }
         self.phase = EnginePhase::Connecting;
-        self.connect_by = Some(now + self.place.connect_within);
+        self.connect_by = Some(now + self.local_media.connect_within);
         self.dirty = true;
         if let Err(error) = self.connect(now) {
             self.finish(PeerOutput::Failed(error.to_string()));
@@ -340,7 +351,7 @@ impl Peer for Engine {
 
     fn datagram(&mut self, now: Instant, bytes: &[u8], from: SocketAddr) -> Option<Received> {
         if matches!(self.phase, EnginePhase::Held | EnginePhase::Over)
-            || !same_family(from.ip(), self.place.announced.ip())
+            || !same_family(from.ip(), self.local_media.announced.ip())
         {
             return None;
         }
@@ -378,7 +389,7 @@ impl Peer for Engine {
         let (Some(srtp), Some(to), EnginePhase::Connected) = (&mut self.srtp, self.selected, self.phase) else {
             return Err(PeerError::NotConnected);
         };
-        let bytes = srtp.write_rtp(self.place.ssrc, packet).map_err(refused("packet"))?;
+        let bytes = srtp.write_rtp(self.local_media.ssrc, packet).map_err(refused("packet"))?;
         let timestamp = match Some(packet.payload_type) == self.remote.telephone_event {
             true => Timestamp::OfAKey,
             false => Timestamp::OfItsSlot(packet.timestamp),
@@ -415,7 +426,12 @@ impl Peer for Engine {
         if self.phase == EnginePhase::Connected
             && let Some(report) = self.reports.last(now)
         {
-            self.write_rtcp(&compound::packets(&report, self.place.ssrc, self.place.cname, Then::Bye));
+            self.write_rtcp(&compound::packets(
+                &report,
+                self.local_media.ssrc,
+                self.local_media.cname,
+                AfterReport::Bye,
+            ));
         }
         if matches!(self.phase, EnginePhase::Connecting | EnginePhase::Connected) {
             if let Err(error) = self.dtls.close(now) {

@@ -79,8 +79,8 @@ impl World {
         remote.telephone_event = Some(126);
         assert_eq!((remote.codec, remote.payload_type), (codec, payload_type));
         tweak(&mut remote);
-        let place = LocalMedia { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
-        let peer = Engine::accept(now, &remote, place).unwrap();
+        let local_media = LocalMedia { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
+        let peer = Engine::accept(now, &remote, local_media).unwrap();
         caller.answer(now, &answer(&offer, encoding, payload_type, peer.local()));
         Self::of(now, peer, caller)
     }
@@ -89,8 +89,8 @@ impl World {
     fn called(kind: Kind) -> (Self, sdp::Negotiated) {
         let now = Instant::now();
         let connect_within = Duration::from_secs(10);
-        let place = LocalMedia { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
-        let offered = Engine::offer(place).unwrap();
+        let local_media = LocalMedia { announced: OURS.into(), ssrc: 0xfeed_5eed, cname: "bridge", connect_within };
+        let offered = Engine::offer(local_media).unwrap();
         let local = offered.local();
         let offer = sdp::offer(&sdp::Local {
             address: IpAddr::from(OURS.0),

@@ -24,7 +24,7 @@ use rtrb::{Producer, RingBuffer};
 use voicebridge_session::{Frame, Watch};
 
 use buffer::Buffer;
-pub(super) use receiver::{Next, OutgoingReceiver};
+pub(super) use receiver::{OutgoingReceiver, SocketOrder};
 
 /// Waiting audio messages of 20 ms: 5 s of the caller.
 pub(super) const MAX_AUDIO: usize = 250;

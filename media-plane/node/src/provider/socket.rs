@@ -26,7 +26,7 @@ use voicebridge_session::{
 use super::{
     Arrival, Closed, Target,
     incoming::{Incoming, IncomingSender, incoming},
-    outgoing::{Next, Outgoing, OutgoingReceiver, outgoing},
+    outgoing::{Outgoing, OutgoingReceiver, SocketOrder, outgoing},
 };
 use crate::waker::CallWaker;
 use exchange::Exchange;
@@ -111,9 +111,9 @@ async fn run(target: Target, mut outgoing: OutgoingReceiver, mut arrivals: Arriv
 async fn given_up(outgoing: &mut OutgoingReceiver) -> Option<Closed> {
     loop {
         match outgoing.next_urgent().await {
-            Next::Gone => return None,
-            Next::Stuck => return Some(exchange::stuck()),
-            Next::Send(_) | Next::Watch(_) | Next::Close => {}
+            SocketOrder::Gone => return None,
+            SocketOrder::Stuck => return Some(exchange::stuck()),
+            SocketOrder::Send(_) | SocketOrder::Watch(_) | SocketOrder::Close => {}
         }
     }
 }

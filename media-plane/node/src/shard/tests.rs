@@ -108,13 +108,13 @@ impl Bench {
         let lease = self.ports.open(now).unwrap();
         let home = IpAddr::from(Ipv4Addr::LOCALHOST);
         let reach = Reach { ours: home, policy: CandidatePolicy::Auto };
-        let place = LocalMedia {
+        let local_media = LocalMedia {
             announced: SocketAddr::new(home, lease.port),
             ssrc: 1,
             cname: "bridge",
             connect_within: Duration::from_secs(10),
         };
-        let peer = Engine::accept(now, &Remote::new(&negotiated, reach), place).unwrap();
+        let peer = Engine::accept(now, &Remote::new(&negotiated, reach), local_media).unwrap();
         let time = self.clock.time(now);
         let entry = Arc::new(Entry::new(Opening {
             session_id: session_id.into(),

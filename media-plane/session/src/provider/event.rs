@@ -1,6 +1,6 @@
 //! What every provider is normalised to.
 
-use voicebridge_audio::playout::Cut;
+use voicebridge_audio::playout::EndedItem;
 
 use super::Failure;
 use crate::event::Usage;
@@ -154,7 +154,7 @@ pub enum ProviderCommand<'a> {
     InjectText(&'a str),
     /// Playout was silenced: stop generating, and cut the conversation to what was heard. In the order of playout; an
     /// item with nothing heard is to be forgotten.
-    Interrupt(&'a [Cut]),
+    Interrupt(&'a [EndedItem]),
     /// Outcome of a tool.
     ToolResult {
         /// As in the call.

@@ -33,7 +33,7 @@ pub use endpoint::{Endpoint, EndpointRequest, endpoint};
 
 use std::time::Duration;
 
-use voicebridge_audio::{Time, playout::Cut};
+use voicebridge_audio::{Time, playout::EndedItem};
 
 use super::{
     AfterTool, AudioFormat, Capabilities, Decode, Failure, Outbox, PingPolicy, Provider, ProviderCommand, ProviderEvent,
@@ -166,7 +166,7 @@ impl OpenAi {
     }
 
     /// Cuts the server's conversation to what was heard.
-    fn cut(&mut self, cut: &Cut, response_active: bool, out: &mut Outbox<'_>) {
+    fn cut(&mut self, cut: &EndedItem, response_active: bool, out: &mut Outbox<'_>) {
         self.stale_filter.item(&cut.item);
         let heard_ms =
             cut.heard_samples.min(cut.received_samples) * 1_000 / u64::from(voicebridge_audio::SAMPLE_RATE_HZ);

@@ -37,7 +37,7 @@ pub(crate) struct Connections {
 
 /// What happened on the connections.
 #[derive(Debug)]
-pub(crate) enum Happened {
+pub(crate) enum ConnectionEvent {
     /// The one that speaks reported this.
     Reported(ProviderEvent),
     /// A successor speaks from now on.
@@ -118,7 +118,7 @@ impl Connections {
     }
 
     /// The next thing that happened, if something did.
-    pub(crate) fn next(&mut self, ports: &mut dyn Ports) -> Option<Happened> {
+    pub(crate) fn next(&mut self, ports: &mut dyn Ports) -> Option<ConnectionEvent> {
         while let Some(event) = self.successor.as_mut().and_then(Connection::next_event) {
             match event {
                 ProviderEvent::Ready { session_id, model } => {
@@ -126,13 +126,13 @@ impl Connections {
                     self.speaking = self.successor.take()?;
                     self.lost = None;
                     self.has_been_ready = true;
-                    return Some(Happened::TookOver { session_id, model });
+                    return Some(ConnectionEvent::TookOver { session_id, model });
                 }
                 ProviderEvent::Failed(failure) => {
                     self.drop_successor(ports);
                     return Some(match self.lost.take() {
-                        Some(lost) => Happened::Reported(ProviderEvent::Failed(lost)),
-                        None => Happened::SuccessorLost(failure),
+                        Some(lost) => ConnectionEvent::Reported(ProviderEvent::Failed(lost)),
+                        None => ConnectionEvent::SuccessorLost(failure),
                     });
                 }
                 // It does not speak yet.
@@ -147,7 +147,7 @@ impl Connections {
                 self.lost = Some(failure);
                 None
             }
-            event => Some(Happened::Reported(event)),
+            event => Some(ConnectionEvent::Reported(event)),
         }
     }
 

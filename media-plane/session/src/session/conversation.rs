@@ -33,7 +33,7 @@ use crate::{
     provider::{AfterTool, AudioFormat, ProviderCommand, ProviderEvent},
     reason,
 };
-use answer_watch::{AnswerWatch, What};
+use answer_watch::{AnswerWatch, Owed};
 use closing::CallState;
 use hold::Hold;
 use keypad::Keypad;
@@ -130,7 +130,7 @@ impl Conversation {
     /// Audio flows from now on.
     pub(crate) fn on_active(&mut self, on: &mut Parts<'_>) {
         if !self.agent.greeting.is_empty() && on.leg.is_silent() {
-            self.expect(What::Greeting, on);
+            self.expect(Owed::Greeting, on);
         }
     }
 

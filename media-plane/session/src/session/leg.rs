@@ -21,7 +21,7 @@ use voicebridge_audio::{
     Time,
     dtmf::Pressed,
     opus::OpusError,
-    playout::Cut,
+    playout::EndedItem,
     uplink::{Sink, Span, Uplink},
 };
 
@@ -59,7 +59,7 @@ pub(crate) struct Leg {
     next_report: Option<Time>,
     prefill_ms: u32,
     /// Items that are over and were not taken.
-    over: Vec<Cut>,
+    ended: Vec<EndedItem>,
 }
 
 /// What a leg begins with.
@@ -96,7 +96,7 @@ impl Leg {
             report_every: Duration::from_millis(limits.statistics_ms.max(1)),
             next_report: None,
             prefill_ms: limits.prefill_ms,
-            over: Vec::new(),
+            ended: Vec::new(),
         })
     }
 

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use voicebridge_audio::{playout::Cut, uplink::Span};
+use voicebridge_audio::{playout::EndedItem, uplink::Span};
 
 use crate::ports::{RtpIn, RtpOut};
 
@@ -24,7 +24,7 @@ pub const CALLER: LegId = LegId(0);
 
 /// Who speaks, or hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum End {
+pub enum Party {
     /// The person on this leg.
     Leg(LegId),
     /// The AI on the connection that speaks.
@@ -53,9 +53,9 @@ pub enum Row {
     /// `from` is heard by `to`, at this gain. One row for each pair; another one for it takes the place of the first.
     Samples {
         /// Who speaks.
-        from: End,
+        from: Party,
         /// Who hears.
-        to: End,
+        to: Party,
         /// How loud.
         gain: Gain,
     },
@@ -83,7 +83,7 @@ pub enum RowError {
     NoSuchLeg(LegId),
     /// An end hears itself, or two ends that nothing carries audio between.
     #[error("nothing carries audio from {0:?} to {1:?}")]
-    NoSuchPath(End, End),
+    NoSuchPath(Party, Party),
 }
 
 /// Takes the packets of a leg: a recorder. Called on the media thread, for each packet; must not block.
@@ -92,7 +92,7 @@ pub trait PacketSink: Send {
     fn packet(&mut self, at: Duration, packet: LegPacket<'_>);
 
     /// So much of an item of the AI's was heard by the person, up to this time of the call.
-    fn heard(&mut self, _at: Duration, _item: &Cut) {}
+    fn heard(&mut self, _at: Duration, _item: &EndedItem) {}
 
     /// A stretch of the person's voice that the AI heard is not what the person's side sent.
     fn filled(&mut self, _span: &Span) {}
@@ -118,7 +118,7 @@ impl Routing {
     /// The caller and the AI hear each other.
     pub(crate) fn conversation() -> Self {
         let mut routing = Self { rows: Vec::new(), next_id: 0, scratch: Vec::new() };
-        for (from, to) in [(End::Leg(CALLER), End::Ai), (End::Ai, End::Leg(CALLER))] {
+        for (from, to) in [(Party::Leg(CALLER), Party::Ai), (Party::Ai, Party::Leg(CALLER))] {
             routing.insert(Row::Samples { from, to, gain: Gain::UNITY });
         }
         routing
@@ -132,8 +132,8 @@ impl Routing {
         match &row {
             Row::Packets { leg: CALLER, .. } => {}
             Row::Packets { leg, .. } => return Err(RowError::NoSuchLeg(*leg)),
-            Row::Samples { from: End::Leg(CALLER), to: End::Ai, .. }
-            | Row::Samples { from: End::Ai, to: End::Leg(CALLER), .. } => {}
+            Row::Samples { from: Party::Leg(CALLER), to: Party::Ai, .. }
+            | Row::Samples { from: Party::Ai, to: Party::Leg(CALLER), .. } => {}
             Row::Samples { from, to, .. } => return Err(RowError::NoSuchPath(*from, *to)),
         }
         if let Row::Samples { from, to, .. } = row {
@@ -160,7 +160,7 @@ impl Routing {
     }
 
     /// What `to` hears of this audio of `from`.
-    pub(crate) fn heard<'a>(&'a mut self, from: End, to: End, pcm: &'a [i16]) -> &'a [i16] {
+    pub(crate) fn heard<'a>(&'a mut self, from: Party, to: Party, pcm: &'a [i16]) -> &'a [i16] {
         let row = self.rows.iter().find_map(|(_, row)| match row {
             Row::Samples { from: f, to: t, gain } if (*f, *t) == (from, to) => Some(*gain),
             _ => None,
@@ -181,7 +181,7 @@ impl Routing {
     }
 
     /// Tells them of what the person heard of an item.
-    pub(crate) fn item_heard(&mut self, leg: LegId, at: Duration, item: &Cut) {
+    pub(crate) fn item_heard(&mut self, leg: LegId, at: Duration, item: &EndedItem) {
         self.sinks(leg).for_each(|sink| sink.heard(at, item));
     }
 

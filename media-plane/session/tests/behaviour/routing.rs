@@ -8,10 +8,10 @@ use std::{
 use voicebridge_audio::{
     level,
     opus::Decoder,
-    playout::Cut,
+    playout::EndedItem,
     uplink::{Span, SpanKind},
 };
-use voicebridge_session::{CALLER, End, Gain, Input, LegId, LegPacket, MAX_ROWS, PacketSink, Row, RowError};
+use voicebridge_session::{CALLER, Gain, Input, LegId, LegPacket, MAX_ROWS, PacketSink, Party, Row, RowError};
 
 use crate::harness::{World, audio_delta, response_created, speech_started};
 
@@ -24,7 +24,7 @@ struct Tape {
     /// Time of the call, payload.
     received: Vec<(u64, Vec<u8>)>,
     sent: Vec<(u64, Vec<u8>)>,
-    heard: Vec<(u64, Cut)>,
+    heard: Vec<(u64, EndedItem)>,
     filled: Vec<Span>,
 }
 
@@ -38,7 +38,7 @@ impl PacketSink for Recorder {
         }
     }
 
-    fn heard(&mut self, at: Duration, item: &Cut) {
+    fn heard(&mut self, at: Duration, item: &EndedItem) {
         self.0.lock().unwrap().heard.push((at.as_millis() as u64, item.clone()));
     }
 
@@ -123,7 +123,7 @@ fn a_recorder_changes_nothing_for_the_others() {
 #[test]
 fn who_is_muted_is_not_heard_and_time_goes_on() {
     let mut world = World::active();
-    let caller = |gain| Row::Samples { from: End::Leg(CALLER), to: End::Ai, gain };
+    let caller = |gain| Row::Samples { from: Party::Leg(CALLER), to: Party::Ai, gain };
     let muted = world.session.routing_mut().add(caller(Gain::MUTE)).unwrap();
     world.caller_speaks_ms(500);
     assert_eq!(world.ports.appends.len(), 25, "the AI's clock goes on");
@@ -139,7 +139,7 @@ fn who_is_muted_is_not_heard_and_time_goes_on() {
     assert!((5.5..=6.5).contains(&(whole - half)), "{whole} and {half} dBFS");
     assert!(world.session.routing_mut().remove(muted).is_none(), "another row took its place");
 
-    let ai = Row::Samples { from: End::Ai, to: End::Leg(CALLER), gain: Gain::MUTE };
+    let ai = Row::Samples { from: Party::Ai, to: Party::Leg(CALLER), gain: Gain::MUTE };
     let muted = world.session.routing_mut().add(ai).unwrap();
     let sent = world.ports.rtp.len();
     world.reply("R1", "A1", "Fine.", 500);
@@ -162,8 +162,8 @@ fn rows_that_lead_nowhere_and_too_many_are_refused() {
     let nobody = LegId(7);
     let sink = || Box::new(Recorder::default());
     assert_eq!(routing.add(Row::Packets { leg: nobody, sink: sink() }), Err(RowError::NoSuchLeg(nobody)));
-    let row = Row::Samples { from: End::Ai, to: End::Ai, gain: Gain::UNITY };
-    assert_eq!(routing.add(row), Err(RowError::NoSuchPath(End::Ai, End::Ai)));
+    let row = Row::Samples { from: Party::Ai, to: Party::Ai, gain: Gain::UNITY };
+    assert_eq!(routing.add(row), Err(RowError::NoSuchPath(Party::Ai, Party::Ai)));
     for _ in 2..MAX_ROWS {
         routing.add(Row::Packets { leg: CALLER, sink: sink() }).unwrap();
     }

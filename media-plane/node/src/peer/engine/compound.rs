@@ -19,13 +19,13 @@ use crate::peer::reports::{Reception, Reports, RtcpReport};
 
 /// Whether the stream goes on after a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum AfterReport {
     GoOn,
     Bye,
 }
 
 /// The compound packet of the sender `ssrc`, called `cname`.
-pub(super) fn packets(report: &RtcpReport, ssrc: u32, cname: &'static str, then: Then) -> Vec<Box<dyn Packet>> {
+pub(super) fn packets(report: &RtcpReport, ssrc: u32, cname: &'static str, after: AfterReport) -> Vec<Box<dyn Packet>> {
     let reports = report.reception.iter().map(encode).collect();
     let first: Box<dyn Packet> = match report.sender {
         Some(sender) => Box::new(SenderReport {
@@ -42,7 +42,7 @@ pub(super) fn packets(report: &RtcpReport, ssrc: u32, cname: &'static str, then:
     let name = SourceDescriptionItem { sdes_type: SdesType::SdesCname, text: Bytes::from_static(cname.as_bytes()) };
     let chunk = SourceDescriptionChunk { source: ssrc, items: vec![name] };
     let mut compound = vec![first, Box::new(SourceDescription { chunks: vec![chunk] })];
-    if then == Then::Bye {
+    if after == AfterReport::Bye {
         compound.push(Box::new(Goodbye { sources: vec![ssrc], reason: Bytes::new() }));
     }
     compound

@@ -1,4 +1,4 @@
-//! Our side of a call before the far side is known: certificate, credentials, place.
+//! Our side of a call before the far side is known: certificate, credentials, address and stream.
 
 use std::{
     collections::VecDeque,
@@ -28,26 +28,26 @@ pub struct Offered {
     crypto: Arc<dyn RTCCryptoProvider>,
     identity: Identity,
     local: LocalIdentity,
-    place: LocalMedia,
+    local_media: LocalMedia,
 }
 
 impl std::fmt::Debug for Offered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Offered").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Offered").field("local_media", &self.local_media).finish_non_exhaustive()
     }
 }
 
 impl Offered {
-    pub(super) fn new(place: LocalMedia) -> Result<Self, PeerError> {
+    pub(super) fn new(local_media: LocalMedia) -> Result<Self, PeerError> {
         let crypto = crypto::default_provider().map_err(refused("crypto provider"))?;
         let identity = Identity::generate(&crypto)?;
         let local = LocalIdentity {
             ice_ufrag: ice_chars(UFRAG_CHARS),
             ice_pwd: ice_chars(PWD_CHARS),
             fingerprint: identity.fingerprint().to_owned(),
-            ssrc: place.ssrc,
+            ssrc: local_media.ssrc,
         };
-        Ok(Self { crypto, identity, local, place })
+        Ok(Self { crypto, identity, local, local_media })
     }
 
     /// What the offer says about us.
@@ -61,15 +61,15 @@ impl Offered {
     /// # Errors
     /// [`PeerError::Refused`] when ICE or DTLS take neither the answer's facts nor ours; the source says why.
     pub fn apply_answer(self, now: Instant, remote: &Remote) -> Result<Engine, PeerError> {
-        let Self { crypto, identity, local, place } = self;
+        let Self { crypto, identity, local, local_media } = self;
         Ok(Engine {
-            ice: Ice::new(now, &crypto, place.announced, &local.ice_ufrag, &local.ice_pwd)?,
+            ice: Ice::new(now, &crypto, local_media.announced, &local.ice_ufrag, &local.ice_pwd)?,
             dtls: Dtls::new(&crypto, &identity, remote.dtls_role, &remote.fingerprints)?,
             crypto,
             identity,
             remote: remote.clone(),
             local,
-            place,
+            local_media,
             phase: EnginePhase::Held,
             srtp: None,
             selected: None,
@@ -79,7 +79,7 @@ impl Offered {
             due: None,
             flight: Flight::default(),
             source: Source::new(remote.codec.rtp_clock_hz()),
-            reports: Reports::new(now, ntp(SystemTime::now()), place.ssrc, remote.codec.rtp_clock_hz()),
+            reports: Reports::new(now, ntp(SystemTime::now()), local_media.ssrc, remote.codec.rtp_clock_hz()),
             alive_said: None,
             outputs: VecDeque::new(),
         })

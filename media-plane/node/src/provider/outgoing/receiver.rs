@@ -27,7 +27,7 @@ pub(in crate::provider) struct OutgoingReceiver {
 
 /// What the socket is to do next.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::provider) enum Next {
+pub(in crate::provider) enum SocketOrder {
     Send(Message),
     /// From now on.
     Watch(Watch),
@@ -50,7 +50,7 @@ impl OutgoingReceiver {
     }
 
     /// The next thing for a socket that can send. Cancel safe: nothing is taken before it returns.
-    pub(in crate::provider) async fn next(&mut self) -> Next {
+    pub(in crate::provider) async fn next(&mut self) -> SocketOrder {
         poll_fn(|context| {
             self.shared.waker.register(context.waker());
             self.told().or_else(|| self.take()).map_or(Poll::Pending, Poll::Ready)
@@ -59,7 +59,7 @@ impl OutgoingReceiver {
     }
 
     /// The next thing for a socket that cannot send: no message, no close. Cancel safe.
-    pub(in crate::provider) async fn next_urgent(&mut self) -> Next {
+    pub(in crate::provider) async fn next_urgent(&mut self) -> SocketOrder {
         poll_fn(|context| {
             self.shared.waker.register(context.waker());
             self.collect();
@@ -69,28 +69,28 @@ impl OutgoingReceiver {
     }
 
     /// What the session says of the connection.
-    fn told(&mut self) -> Option<Next> {
+    fn told(&mut self) -> Option<SocketOrder> {
         match self.shared.ending() {
             CloseState::Open | CloseState::Closed => {}
-            CloseState::Stuck => return Some(Next::Stuck),
-            CloseState::Gone => return Some(Next::Gone),
+            CloseState::Stuck => return Some(SocketOrder::Stuck),
+            CloseState::Gone => return Some(SocketOrder::Gone),
         }
         let watch = self.shared.watch();
         (watch != self.watch).then(|| {
             self.watch = watch;
-            Next::Watch(watch)
+            SocketOrder::Watch(watch)
         })
     }
 
-    fn take(&mut self) -> Option<Next> {
+    fn take(&mut self) -> Option<SocketOrder> {
         // Looked at first: what was pushed before the session closed is then seen.
         let ending = self.shared.ending();
-        let Some(entry) = self.oldest() else { return (ending == CloseState::Closed).then_some(Next::Close) };
+        let Some(entry) = self.oldest() else { return (ending == CloseState::Closed).then_some(SocketOrder::Close) };
         if entry.class == MessageClass::Control {
             self.shared.control.fetch_sub(1, Ordering::AcqRel);
             self.shared.control_bytes.fetch_sub(entry.bytes.len(), Ordering::AcqRel);
         }
-        Some(Next::Send(match entry.kind {
+        Some(SocketOrder::Send(match entry.kind {
             FrameKind::Text => Message::Text(Utf8Bytes::try_from(entry.bytes).expect("a text was copied")),
             FrameKind::Binary => Message::Binary(entry.bytes),
         }))

@@ -10,8 +10,8 @@ fn control(outgoing: &mut Outgoing, text: &str) {
     outgoing.send_control(Frame::Text(text));
 }
 
-fn sent(text: impl Into<String>) -> Next {
-    Next::Send(Message::text(text.into()))
+fn sent(text: impl Into<String>) -> SocketOrder {
+    SocketOrder::Send(Message::text(text.into()))
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn the_oldest_audio_is_dropped_and_control_never() {
         assert_eq!(receiver.next().await, sent(audio(index)));
     }
     assert_eq!(receiver.next().await, sent("last"));
-    assert_eq!(receiver.next().await, Next::Close);
+    assert_eq!(receiver.next().await, SocketOrder::Close);
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn control_messages_that_pile_up_mean_a_broken_socket() {
     control(&mut outgoing, "one was sent");
     assert_eq!(receiver.next().await, sent("1"));
     (0..2).for_each(|_| control(&mut outgoing, "too many"));
-    assert_eq!(receiver.next().await, Next::Stuck);
+    assert_eq!(receiver.next().await, SocketOrder::Stuck);
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn so_do_their_bytes_though_a_single_large_one_is_sent() {
     assert_eq!(receiver.next().await, sent(half.as_str()));
     control(&mut outgoing, &half);
     control(&mut outgoing, "x");
-    assert_eq!(receiver.next().await, Next::Stuck);
+    assert_eq!(receiver.next().await, SocketOrder::Stuck);
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_waiting_socket_is_woken() {
     outgoing.watch(Watch::TurnWaiting);
     tokio::task::yield_now().await;
     drop(outgoing);
-    assert_eq!(waiting.await.ok(), Some((sent("hello"), Next::Watch(Watch::TurnWaiting), Next::Gone)));
+    assert_eq!(waiting.await.ok(), Some((sent("hello"), SocketOrder::Watch(Watch::TurnWaiting), SocketOrder::Gone)));
 }
 
 #[tokio::test]
@@ -85,11 +85,11 @@ async fn a_socket_that_cannot_send_hears_of_all_but_messages() {
     let (mut outgoing, mut receiver) = outgoing();
     control(&mut outgoing, "hello");
     outgoing.watch(Watch::TurnWaiting);
-    assert_eq!(receiver.next_urgent().await, Next::Watch(Watch::TurnWaiting));
+    assert_eq!(receiver.next_urgent().await, SocketOrder::Watch(Watch::TurnWaiting));
     outgoing.close();
     assert!(futures_util::FutureExt::now_or_never(receiver.next_urgent()).is_none());
     assert_eq!(receiver.next().await, sent("hello"));
-    assert_eq!(receiver.next().await, Next::Close);
+    assert_eq!(receiver.next().await, SocketOrder::Close);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tokio_tungstenite::{
 };
 use voicebridge_session::provider::PingPolicy;
 
-use super::{Arrival, Arrivals, Closed, Next, OutgoingReceiver};
+use super::{Arrival, Arrivals, Closed, OutgoingReceiver, SocketOrder};
 use crate::provider::liveness::{Liveness, SocketDue};
 
 /// One message must be on its way within this time.
@@ -139,15 +139,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         self.send_by = self.send_by.map(|_| now + SEND_TIMEOUT);
     }
 
-    fn next(&mut self, next: Next) -> Result<(), ExchangeEnd> {
+    fn next(&mut self, next: SocketOrder) -> Result<(), ExchangeEnd> {
         match next {
-            Next::Send(message) => self.send(message),
-            Next::Watch(watch) => {
+            SocketOrder::Send(message) => self.send(message),
+            SocketOrder::Watch(watch) => {
                 self.liveness.watch(Instant::now(), watch);
                 Ok(())
             }
-            Next::Close | Next::Gone => Err(ExchangeEnd::SessionDone),
-            Next::Stuck => Err(ExchangeEnd::Closed(stuck())),
+            SocketOrder::Close | SocketOrder::Gone => Err(ExchangeEnd::SessionDone),
+            SocketOrder::Stuck => Err(ExchangeEnd::Closed(stuck())),
         }
     }
 

@@ -182,13 +182,13 @@ impl Bench {
     }
 }
 
-fn cut(item: &str, heard_ms: u64, received_ms: u64) -> Cut {
-    Cut { item: item.to_owned(), heard_samples: heard_ms * 24, received_samples: received_ms * 24 }
+fn cut(item: &str, heard_ms: u64, received_ms: u64) -> EndedItem {
+    EndedItem { item: item.to_owned(), heard_samples: heard_ms * 24, received_samples: received_ms * 24 }
 }
 
 #[test]
 fn each_cut_is_truncated_deleted_or_left_alone() {
-    let check = |active: bool, cut: Cut, expected: &[&str]| {
+    let check = |active: bool, cut: EndedItem, expected: &[&str]| {
         let mut bench = Bench::ready();
         if active {
             bench.server(json!({"type": "response.created", "response": {"id": "R1"}}));
@@ -202,21 +202,21 @@ fn each_cut_is_truncated_deleted_or_left_alone() {
     check(false, cut("A", 500, 900), &["conversation.item.truncate"]);
     check(false, cut("A", 900, 900), &[]);
     check(false, cut("A", 0, 900), &["conversation.item.delete"]);
-    let a_few_samples = Cut { item: "A".into(), heard_samples: 23, received_samples: 900 };
+    let a_few_samples = EndedItem { item: "A".into(), heard_samples: 23, received_samples: 900 };
     check(false, a_few_samples, &["conversation.item.delete"]);
 }
 
 #[test]
 fn a_truncation_is_never_beyond_what_was_received() {
     let mut bench = Bench::ready();
-    bench.command(ProviderCommand::Interrupt(&[Cut {
+    bench.command(ProviderCommand::Interrupt(&[EndedItem {
         item: "A".into(),
         heard_samples: 24_000,
         received_samples: 12_000,
     }]));
     assert!(bench.sent.is_empty(), "heard to its end");
     bench.server(json!({"type": "response.created", "response": {"id": "R1"}}));
-    bench.command(ProviderCommand::Interrupt(&[Cut {
+    bench.command(ProviderCommand::Interrupt(&[EndedItem {
         item: "B".into(),
         heard_samples: 24_000,
         received_samples: 12_000,

@@ -13,11 +13,11 @@ const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct ToolCalls(VecDeque<Calls>);
+pub(super) struct ToolCalls(VecDeque<ResponseCalls>);
 
 /// The calls of one response.
 #[derive(Debug)]
-struct Calls {
+struct ResponseCalls {
     response_id: String,
     /// Those without an outcome.
     open: Vec<String>,
@@ -27,7 +27,7 @@ struct Calls {
     until: Option<Time>,
 }
 
-impl Calls {
+impl ResponseCalls {
     fn is_over(&self) -> bool {
         self.complete && self.open.is_empty()
     }
@@ -40,7 +40,12 @@ impl ToolCalls {
             if self.0.len() == MAX_RESPONSES {
                 self.0.pop_front();
             }
-            self.0.push_back(Calls { response_id: response_id.to_owned(), open: Vec::new(), complete, until: None });
+            self.0.push_back(ResponseCalls {
+                response_id: response_id.to_owned(),
+                open: Vec::new(),
+                complete,
+                until: None,
+            });
             self.0.len() - 1
         });
         let open = &mut self.0[position].open;

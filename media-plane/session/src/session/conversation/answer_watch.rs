@@ -26,7 +26,7 @@ pub(crate) struct AnswerWatch {
 
 #[derive(Clone, Copy, Debug)]
 struct AwaitedAnswer {
-    what: What,
+    owed: Owed,
     since: Time,
     /// Steps taken.
     taken: usize,
@@ -36,7 +36,7 @@ struct AwaitedAnswer {
 
 /// What is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Owed {
     /// The first words.
     Greeting,
     /// An answer.
@@ -66,9 +66,9 @@ impl AnswerWatch {
     }
 
     /// From now on something is owed; `responding` while the AI is generating something else.
-    pub(crate) const fn expect(&mut self, now: Time, what: What, responding: bool) {
+    pub(crate) const fn expect(&mut self, now: Time, owed: Owed, responding: bool) {
         self.spoken_into = false;
-        self.waiting = Some(AwaitedAnswer { what, since: now, taken: 0, after_current: responding });
+        self.waiting = Some(AwaitedAnswer { owed, since: now, taken: 0, after_current: responding });
     }
 
     /// Nothing is owed any more.
@@ -107,7 +107,7 @@ impl AnswerWatch {
     }
 
     /// What is due by now; `audible` while the AI is heard.
-    pub(crate) fn poll(&mut self, now: Time, audible: bool) -> Option<(AnswerDue, What)> {
+    pub(crate) fn poll(&mut self, now: Time, audible: bool) -> Option<(AnswerDue, Owed)> {
         let waiting = self.waiting.as_mut()?;
         if audible {
             waiting.since = now;
@@ -117,11 +117,11 @@ impl AnswerWatch {
             return None;
         }
         waiting.taken += 1;
-        let what = waiting.what;
+        let owed = waiting.owed;
         if due == AnswerDue::GiveUp {
             self.clear();
         }
-        Some((due, what))
+        Some((due, owed))
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {

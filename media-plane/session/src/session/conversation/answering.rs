@@ -2,7 +2,7 @@
 
 use super::{
     Conversation, Parts,
-    answer_watch::{AnswerDue, What},
+    answer_watch::{AnswerDue, Owed},
     cue,
 };
 use crate::{
@@ -21,20 +21,20 @@ impl Conversation {
     /// Gives the AI something that it owes an answer to.
     pub(super) fn ask(&mut self, command: ProviderCommand<'_>, on: &mut Parts<'_>) {
         on.command(command);
-        self.expect(What::Answer, on);
+        self.expect(Owed::Answer, on);
     }
 
     /// Something is owed from now on, by an AI that owes answers, in a call that goes on.
-    pub(super) fn expect(&mut self, what: What, on: &Parts<'_>) {
+    pub(super) fn expect(&mut self, owed: Owed, on: &Parts<'_>) {
         if self.is_open() && on.connections.capabilities().owes_answer {
-            self.answer.expect(on.now(), what, self.is_responding());
+            self.answer.expect(on.now(), owed, self.is_responding());
         }
     }
 
     /// The caller's turn is over, or in the conversation: unless interruption is ours it is answered without being asked for.
     pub(super) fn expect_answer_to_turn(&mut self, on: &Parts<'_>) {
         if self.hold.is_none() || self.answer.was_spoken_into() {
-            self.expect(What::Answer, on);
+            self.expect(Owed::Answer, on);
         }
     }
 
@@ -66,14 +66,14 @@ impl Conversation {
             self.answer.clear();
         }
         let audible = !on.leg.is_silent() && !self.cueing;
-        while let Some((due, what)) = self.answer.poll(on.now(), audible) {
-            match (due, what) {
+        while let Some((due, owed)) = self.answer.poll(on.now(), audible) {
+            match (due, owed) {
                 // A sound of ours before the first words would be taken for them, and spoken into.
-                (AnswerDue::Cue, What::Greeting) => {}
-                (AnswerDue::Cue, What::Answer) => self.cue(on),
-                (AnswerDue::Ask, _) => self.ask_again(what, on),
-                (AnswerDue::GiveUp, What::Greeting) => self.greet_by_clip(on),
-                (AnswerDue::GiveUp, What::Answer) => {
+                (AnswerDue::Cue, Owed::Greeting) => {}
+                (AnswerDue::Cue, Owed::Answer) => self.cue(on),
+                (AnswerDue::Ask, _) => self.ask_again(owed, on),
+                (AnswerDue::GiveUp, Owed::Greeting) => self.greet_by_clip(on),
+                (AnswerDue::GiveUp, Owed::Answer) => {
                     let message = format!("the AI gave no answer within {} ms, asked for again", self.limits.answer_ms);
                     self.on_failed(Failure { code: "no_answer".to_owned(), message }, on);
                 }
@@ -83,7 +83,7 @@ impl Conversation {
     }
 
     /// Tells of the silence, and asks for an answer of which nothing is on its way.
-    fn ask_again(&mut self, what: What, on: &mut Parts<'_>) {
+    fn ask_again(&mut self, owed: Owed, on: &mut Parts<'_>) {
         let limit = self.limits.answer_ask_ms;
         let (code, message) = if self.is_responding() {
             ("silent_response", format!("the AI began a reply and is silent after {limit} ms"))
@@ -92,7 +92,7 @@ impl Conversation {
         };
         on.incident(reason::PROVIDER_SILENT, message, code.to_owned());
         // First words are asked for until they are said or refused; a second time they would be said twice.
-        if what == What::Answer {
+        if owed == Owed::Answer {
             on.command(ProviderCommand::Interrupt(&[]));
             on.command(ProviderCommand::Reply);
         }

@@ -12,10 +12,10 @@ use voicebridge_audio::Time;
 
 use super::{
     Conversation, Parts,
-    answer_watch::What,
+    answer_watch::Owed,
     answering::GREETING_ITEM,
     cue,
-    ending::{Ending, EndingStep, Over},
+    ending::{Ending, EndingStep, ResponseEnd},
     hold::Hold,
 };
 use crate::{
@@ -157,7 +157,7 @@ impl Conversation {
         if std::mem::take(&mut self.answer_stopped) || unanswered {
             on.command(ProviderCommand::Reply);
         }
-        self.expect(What::Answer, on);
+        self.expect(Owed::Answer, on);
     }
 
     pub(super) fn on_response_started(&mut self, response_id: String, purpose: Purpose, on: &mut Parts<'_>) {
@@ -191,10 +191,10 @@ impl Conversation {
         usage: Usage,
         on: &mut Parts<'_>,
     ) {
-        let over = match (self.reply.spoke, &*status) {
-            (true, _) => Over::Spoken,
-            (false, "cancelled") => Over::Stopped,
-            (false, _) => Over::Wordless,
+        let end = match (self.reply.spoke, &*status) {
+            (true, _) => ResponseEnd::Spoken,
+            (false, "cancelled") => ResponseEnd::Stopped,
+            (false, _) => ResponseEnd::Wordless,
         };
         on.emit(EventKind::ResponseFinished { response_id: response_id.clone(), status, status_reason, usage });
         let said = self.transcripts.response_finished(|item| on.leg.knows(item));
@@ -202,12 +202,12 @@ impl Conversation {
         self.reply.response_id = None;
         self.reply.stopped = false;
         self.answer.on_response();
-        self.on_farewell_finished(&response_id, over, on);
+        self.on_farewell_finished(&response_id, end, on);
     }
 
-    fn on_farewell_finished(&mut self, response_id: &str, over: Over, on: &mut Parts<'_>) {
+    fn on_farewell_finished(&mut self, response_id: &str, end: ResponseEnd, on: &mut Parts<'_>) {
         let CallState::Closing(ending) = &mut self.call_state else { return };
-        if !ending.on_response_finished(on.now(), response_id, over, on.leg.queued_ms()) {
+        if !ending.on_response_finished(on.now(), response_id, end, on.leg.queued_ms()) {
             return;
         }
         // It hung up without a word: have it say goodbye, without tools, or it may call again instead.

@@ -94,7 +94,7 @@ pub(crate) enum EndingStep {
 
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Over {
+pub(crate) enum ResponseEnd {
     /// It was heard from.
     Spoken,
     /// Not a sound of it came.
@@ -217,18 +217,18 @@ impl Ending {
     }
 
     /// A response is over. True when a farewell is to be asked for: not a word of one came.
-    pub(crate) fn on_response_finished(&mut self, now: Time, id: &str, over: Over, queued_ms: u64) -> bool {
+    pub(crate) fn on_response_finished(&mut self, now: Time, id: &str, end: ResponseEnd, queued_ms: u64) -> bool {
         match &self.words {
-            FarewellWords::InThisResponse if over == Over::Wordless => {}
+            FarewellWords::InThisResponse if end == ResponseEnd::Wordless => {}
             // It was given up, and what is asked for after it has little time: the caller has waited already.
-            FarewellWords::InThisResponse if over == Over::Stopped => {
+            FarewellWords::InThisResponse if end == ResponseEnd::Stopped => {
                 let due = self.due.max(now + SECOND_CHANCE);
                 self.ask(now);
                 self.due = due;
                 return true;
             }
             FarewellWords::Generating { response_id } if response_id == id => {
-                if over != Over::Stopped || self.asked >= MAX_ASKED {
+                if end != ResponseEnd::Stopped || self.asked >= MAX_ASKED {
                     self.play(now, queued_ms);
                     return false;
                 }

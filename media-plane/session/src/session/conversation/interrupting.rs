@@ -3,7 +3,7 @@
 //! Done on every start of speech, also when no response is active: generation usually ends seconds before playout. A
 //! noise can start it too; what was flushed is not brought back.
 
-use voicebridge_audio::{SAMPLE_RATE_HZ, playout::Cut};
+use voicebridge_audio::{SAMPLE_RATE_HZ, playout::EndedItem};
 
 use super::{
     Conversation, Parts,
@@ -19,7 +19,7 @@ impl Conversation {
         self.stop_cue(on);
         let cuts = self.silence(on);
         self.reply.overflowing = false;
-        let of_the_ai: Vec<Cut> = cuts.iter().filter(|cut| !OUR_ITEMS.contains(&&*cut.item)).cloned().collect();
+        let of_the_ai: Vec<EndedItem> = cuts.iter().filter(|cut| !OUR_ITEMS.contains(&&*cut.item)).cloned().collect();
         on.command(ProviderCommand::Interrupt(&of_the_ai));
         if let Some(cut) = cuts.first() {
             on.emit(EventKind::BargedIn {
@@ -32,13 +32,13 @@ impl Conversation {
     }
 
     /// Drops what is being played, held back or not.
-    pub(super) fn silence(&mut self, on: &mut Parts<'_>) -> Vec<Cut> {
+    pub(super) fn silence(&mut self, on: &mut Parts<'_>) -> Vec<EndedItem> {
         self.hold.iter_mut().for_each(Hold::reset);
         on.leg.flush()
     }
 
     /// Reports the words of items that were cut, as far as they were heard.
-    pub(super) fn report_cuts(&mut self, cuts: &[Cut], on: &mut Parts<'_>) {
+    pub(super) fn report_cuts(&mut self, cuts: &[EndedItem], on: &mut Parts<'_>) {
         for cut in cuts {
             let said = self.transcripts.cut(cut);
             self.report_said(said, on);

@@ -29,14 +29,14 @@ const VOICE_GAP_MS: u64 = 300;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct LastTurns {
-    turns: Vec<Turn>,
+    turns: Vec<LastTurn>,
     voice: Voice,
     patience: Duration,
     least_voice_ms: u64,
 }
 
 #[derive(Debug)]
-struct Turn {
+struct LastTurn {
     /// The provider's; empty if it does not say.
     item: String,
     began: Time,
@@ -68,7 +68,7 @@ impl LastTurns {
 
     /// A turn began. True if an older one kept the call.
     pub(crate) fn on_started(&mut self, now: Time, item: String) -> bool {
-        self.turns.push(Turn { item, began: now, before_ms: self.voice.completed_ms, ended: None });
+        self.turns.push(LastTurn { item, began: now, before_ms: self.voice.completed_ms, ended: None });
         self.turns.len() > MAX_TURNS && self.decide_by_voice(0)
     }
 
@@ -81,7 +81,7 @@ impl LastTurns {
 
     /// The words of an item are known. True if they keep the call.
     pub(crate) fn on_text(&mut self, item: &str, text: &str, language: &str, said: &str) -> bool {
-        let of_turn = |turn: &Turn| turn.item == item || turn.item.is_empty();
+        let of_turn = |turn: &LastTurn| turn.item == item || turn.item.is_empty();
         let Some(index) = self.turns.iter().position(of_turn) else { return false };
         if farewells::is_a_note(text) {
             return false;
@@ -106,7 +106,7 @@ impl LastTurns {
         self.turns.iter().map(|turn| self.due(turn)).min()
     }
 
-    fn due(&self, turn: &Turn) -> Time {
+    fn due(&self, turn: &LastTurn) -> Time {
         match turn.ended {
             Some((at, _)) => at + self.patience,
             None => turn.began.max(self.voice.last) + UNENDED,

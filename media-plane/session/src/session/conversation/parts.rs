@@ -6,7 +6,7 @@ use super::super::{
     connections::Connections,
     context::Context,
     leg::Leg,
-    routing::{CALLER, End, Routing},
+    routing::{CALLER, Party, Routing},
 };
 use crate::{event::EventKind, ports::Watch, provider::ProviderCommand};
 
@@ -38,7 +38,7 @@ impl Parts<'_> {
 
     /// Queues audio of an item of the AI's, as the caller is to hear it. False when there is no room.
     pub(crate) fn play(&mut self, item: &str, pcm: &[i16]) -> bool {
-        let heard = self.routing.heard(End::Ai, End::Leg(CALLER), pcm);
+        let heard = self.routing.heard(Party::Ai, Party::Leg(CALLER), pcm);
         self.leg.play(self.context.now(), item, heard)
     }
 

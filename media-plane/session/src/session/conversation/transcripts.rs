@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use voicebridge_audio::playout::Cut;
+use voicebridge_audio::playout::EndedItem;
 
 use crate::{limits::Limits, provider::TextMode};
 
@@ -78,7 +78,7 @@ impl Transcripts {
     }
 
     /// The voice of an item was cut: its words are cut in proportion. `None` when no word was heard.
-    pub(crate) fn cut(&mut self, cut: &Cut) -> Option<Said> {
+    pub(crate) fn cut(&mut self, cut: &EndedItem) -> Option<Said> {
         let position = self.items.iter().position(|words| words.item == cut.item)?;
         let words = self.items.remove(position).expect("the position was just found");
         let text = heard_part(&words.text, cut.heard_samples, cut.received_samples);
@@ -188,7 +188,7 @@ mod tests {
     fn a_cut_item_is_over_and_one_without_voice_is_forgotten() {
         let mut transcripts = transcripts();
         transcripts.add("A", "one two", TextMode::Append);
-        let cut = |heard_samples| Cut { item: "A".into(), heard_samples, received_samples: 7 };
+        let cut = |heard_samples| EndedItem { item: "A".into(), heard_samples, received_samples: 7 };
         assert_eq!(transcripts.cut(&cut(3)), Some(said("A", "one", true)));
         assert_eq!(transcripts.cut(&cut(3)), None);
         transcripts.add("A", "one two", TextMode::Append);

@@ -16,7 +16,7 @@ use voicebridge_audio::{
     dtmf::{KeyPacket, Sender},
     opus::{EncoderSettings, MAX_PAYLOAD_BYTES, MaxBandwidth, OpusError},
     pacer::{Pacer, PacerDue},
-    playout::{Cut, Playout, PlayoutSettings, PlayoutSlot},
+    playout::{EndedItem, Playout, PlayoutSettings, PlayoutSlot},
     protection::{Advice, Protection},
     resample,
 };
@@ -274,7 +274,7 @@ impl Downlink {
     }
 
     /// Silences at once.
-    pub(crate) fn flush(&mut self) -> Vec<Cut> {
+    pub(crate) fn flush(&mut self) -> Vec<EndedItem> {
         self.playout.flush()
     }
 
@@ -304,7 +304,7 @@ impl Downlink {
         self.voice_since
     }
 
-    pub(crate) fn take_completed(&mut self) -> Vec<Cut> {
+    pub(crate) fn take_completed(&mut self) -> Vec<EndedItem> {
         self.playout.take_completed()
     }
 

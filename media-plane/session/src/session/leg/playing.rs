@@ -1,6 +1,6 @@
 //! What a leg plays to its person: items of audio, and keys.
 
-use voicebridge_audio::{Time, playout::Cut};
+use voicebridge_audio::{Time, playout::EndedItem};
 
 use super::Leg;
 use crate::ports::RtpOut;
@@ -27,9 +27,9 @@ impl Leg {
     }
 
     /// Silences at once; how far each item got.
-    pub(crate) fn flush(&mut self) -> Vec<Cut> {
+    pub(crate) fn flush(&mut self) -> Vec<EndedItem> {
         let cuts = self.downlink.flush();
-        self.over.extend_from_slice(&cuts);
+        self.ended.extend_from_slice(&cuts);
         cuts
     }
 
@@ -49,15 +49,15 @@ impl Leg {
     }
 
     /// Items played to their end since the last call.
-    pub(crate) fn take_completed(&mut self) -> Vec<Cut> {
+    pub(crate) fn take_completed(&mut self) -> Vec<EndedItem> {
         let completed = self.downlink.take_completed();
-        self.over.extend_from_slice(&completed);
+        self.ended.extend_from_slice(&completed);
         completed
     }
 
     /// Items that are over since the last call, whether played to their end or not.
-    pub(crate) fn take_over(&mut self) -> std::vec::Drain<'_, Cut> {
-        self.over.drain(..)
+    pub(crate) fn take_ended(&mut self) -> std::vec::Drain<'_, EndedItem> {
+        self.ended.drain(..)
     }
 
     /// Whether any audio of this item ever came.

@@ -248,12 +248,12 @@ pub(super) struct WithItem {
 #[serde(default)]
 pub(super) struct RateLimits {
     #[serde(deserialize_with = "lenient::list")]
-    pub(super) rate_limits: Vec<RateLimit>,
+    pub(super) rate_limits: Vec<ReportedLimit>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct RateLimit {
+pub(super) struct ReportedLimit {
     /// `None`: not told.
     #[serde(deserialize_with = "lenient::or_default")]
     pub(super) remaining: Option<f64>,
