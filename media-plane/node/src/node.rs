@@ -19,9 +19,9 @@ use voicebridge_session::{
     Command, Limits, Session, Setup, SetupError, SignallingMode, Stage, Termination, TerminationResult,
     agent::{AgentErrors, AgentOverlay},
     provider::{
-        Provider,
+        Endpoint, Provider,
         embedded::Embedded,
-        openai::{self, Endpoint, EndpointRequest, OpenAi, OpenAiSettings},
+        openai::{self, EndpointRequest, OpenAi, OpenAiSettings},
     },
     sdp::{self, SdpError},
 };

@@ -13,7 +13,7 @@ mod event;
 
 pub use event::{AfterTool, ProviderCommand, ProviderEvent, Purpose, TextMode};
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use voicebridge_audio::{SAMPLE_RATE_HZ, Time, g711, g711::Law};
 
@@ -35,6 +35,22 @@ pub struct Capabilities {
     pub owes_answer: bool,
     /// How its socket is asked for signs of life; `None`: never, a ping would harm it or there is no socket.
     pub ping: Option<PingPolicy>,
+}
+
+/// Where a provider's socket is: address and headers of the upgrade request. Its `Debug` shows no header value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `wss://`, with its query.
+    pub url: String,
+    /// Name in lower case, value. Holds the key.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| *name).collect();
+        formatter.debug_struct("Endpoint").field("url", &self.url).field("headers", &names).finish()
+    }
 }
 
 /// How a provider's socket is asked for signs of life (RFC 6455, section 5.5.2). Anything that comes is one.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use voicebridge_session::{
     ConnectionId, Frame, Watch,
-    provider::{Decode, PingPolicy, openai::Endpoint},
+    provider::{Decode, Endpoint, PingPolicy},
 };
 
 use super::{Arrival, Closed, incoming::Incoming, outgoing::Outgoing, socket};

@@ -20,7 +20,7 @@ use tokio_tungstenite::{
 use tracing::Instrument as _;
 use voicebridge_session::{
     Frame,
-    provider::{Decode, Decoded, openai::Endpoint},
+    provider::{Decode, Decoded, Endpoint},
 };
 
 use super::{

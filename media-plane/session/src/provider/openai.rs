@@ -29,7 +29,7 @@ mod server;
 mod stale_filter;
 mod tool_calls;
 
-pub use endpoint::{Endpoint, EndpointRequest, endpoint};
+pub use endpoint::{EndpointRequest, endpoint};
 
 use std::time::Duration;
 

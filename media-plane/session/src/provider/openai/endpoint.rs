@@ -1,6 +1,6 @@
 //! Where and as whom to connect.
 
-use std::fmt;
+use crate::provider::Endpoint;
 
 /// What a connection needs to know. Borrows, so that nothing here keeps a secret.
 #[derive(Clone, Copy)]
@@ -17,22 +17,6 @@ pub struct EndpointRequest<'a> {
     pub project: Option<&'a str>,
     /// Stable id of the end user, already hashed: the provider never learns the number.
     pub safety_identifier: Option<&'a str>,
-}
-
-/// Address and headers of the upgrade request. Its `Debug` shows no header value.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `wss://.../realtime?model=...`
-    pub url: String,
-    /// Name in lower case, value. Holds the key.
-    pub headers: Vec<(&'static str, String)>,
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.headers.iter().map(|(name, _)| *name).collect();
-        formatter.debug_struct("Endpoint").field("url", &self.url).field("headers", &names).finish()
-    }
 }
 
 /// Where to connect, and with which headers. Never `OpenAI-Beta`: the GA service refuses it.
