@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::{Args, CommandFactory as _, FromArgMatches as _};
+
 /// Upper-case words with underscores in string literals that are no reasons and no variables.
 const OTHER_WORDS: [&str; 13] = [
     // Meta's words and the milestones' names.
@@ -166,6 +168,39 @@ fn the_example_lists_exactly_the_variables_that_are_read() {
     let gone: Vec<_> = documented.difference(&read).collect();
     assert!(missing.is_empty(), "variables missing in .env.example: {missing:?}");
     assert!(gone.is_empty(), "variables in .env.example that nothing reads: {gone:?}");
+}
+
+/// The settings of a program.
+#[derive(Debug, clap::Parser)]
+struct Settings<Raw: Args> {
+    #[command(flatten)]
+    raw: Raw,
+}
+
+/// What a program reads out of the example copied to `.env`, whatever else this process has in its environment.
+fn of_the_example<Raw: Args>() -> Raw {
+    let example = read(".env.example");
+    let set: Vec<(&str, &str)> =
+        example.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')).collect();
+    let command = Settings::<Raw>::command();
+    let given = command.get_arguments().filter_map(|argument| {
+        let variable = argument.get_env()?.to_str().unwrap();
+        let (_, value) = set.iter().find(|(name, _)| *name == variable).expect(variable);
+        Some(format!("--{}={value}", argument.get_long().unwrap()))
+    });
+    let arguments: Vec<String> = std::iter::once("program".to_owned()).chain(given).collect();
+    assert!(arguments.len() > 10, "{arguments:?}");
+    let matches = Settings::<Raw>::command().get_matches_from(arguments);
+    Settings::from_arg_matches(&matches).unwrap().raw
+}
+
+#[test]
+fn the_example_copied_as_it_is_configures_both_programs() {
+    let control = voicebridge_server::Config::resolve(of_the_example()).unwrap_or_else(|errors| panic!("{errors}"));
+    let media = voicebridge_node::Config::resolve(of_the_example()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(control.listen.to_string(), "0.0.0.0:3100");
+    // It has no node token.
+    assert_eq!(media.listen.to_string(), "127.0.0.1:3200");
 }
 
 /// How names of metrics begin.
