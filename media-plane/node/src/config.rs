@@ -81,7 +81,7 @@ pub struct RawConfig {
     pub public_ip: Option<String>,
     /// UDP ports for callers
     #[arg(id = "media_udp_ports", long = "media-udp-ports", env = "VOICEBRIDGE_UDP_PORTS", hide_env_values = true)]
-    #[arg(help = "UDP ports for callers, one per call, `first-last` [default: 20000-29999]")]
+    #[arg(help = "UDP ports for callers, one per call, `first-last`, from 1024 on [default: 20000-29999]")]
     pub udp_ports: Option<String>,
     /// Most live sessions
     #[arg(
@@ -90,7 +90,7 @@ pub struct RawConfig {
         env = "VOICEBRIDGE_MAX_SESSIONS",
         hide_env_values = true
     )]
-    #[arg(help = "Most live sessions; more are refused with NODE_FULL [default: 80 per media thread]")]
+    #[arg(help = "Most live sessions, 1 to 100000; more are refused with NODE_FULL [default: 80 per media thread]")]
     pub max_sessions: Option<String>,
     /// Media threads
     #[arg(id = "media_threads", long = "media-threads", env = "VOICEBRIDGE_MEDIA_THREADS", hide_env_values = true)]
@@ -155,12 +155,7 @@ pub struct RawConfig {
     #[arg(help = "Seconds from ANSWER_DELIVERED until ICE and DTLS must be up, 1 to 60 [default: 10]")]
     pub transport_timeout_s: Option<String>,
     /// Patience with a caller in silence
-    #[arg(
-        id = "media_media_timeout",
-        long = "media-media-timeout",
-        env = "VOICEBRIDGE_MEDIA_TIMEOUT_S",
-        hide_env_values = true
-    )]
+    #[arg(id = "media_timeout", long = "media-timeout", env = "VOICEBRIDGE_MEDIA_TIMEOUT_S", hide_env_values = true)]
     #[arg(
         help = "Seconds a caller may send no audio while the transport is alive, 0 to 86400, 0 for as long as the call may last [default: 300]"
     )]
@@ -310,7 +305,7 @@ impl std::error::Error for ConfigErrors {}
 impl Config {
     /// Checks and completes the settings.
     ///
-    /// # ConfigMistakes
+    /// # Errors
     /// Every mistake at once.
     pub fn resolve(raw: RawConfig) -> Result<Self, ConfigErrors> {
         let mut errors = parse::ConfigMistakes::default();
