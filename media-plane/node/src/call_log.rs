@@ -41,7 +41,10 @@ pub(crate) fn write(entry: &Entry, record: &Record) {
             let reason = labels::reason(&termination.reason);
             metrics::counter!("voicebridge_media_sessions_ended_total", "result" => result, "reason" => reason)
                 .increment(1);
-            metrics::histogram!("voicebridge_media_conversation_seconds").record(*duration_ms as f64 / 1_000.0);
+            // A session that never carried audio had no conversation: zeros would pull the percentiles down.
+            if *duration_ms > 0 {
+                metrics::histogram!("voicebridge_media_conversation_seconds").record(*duration_ms as f64 / 1_000.0);
+            }
             info!(
                 call_id,
                 elapsed_ms,
@@ -73,5 +76,79 @@ const fn result_name(result: TerminationResult) -> &'static str {
         TerminationResult::Abandoned => "abandoned",
         TerminationResult::Rejected => "rejected",
         TerminationResult::Failed => "failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+    use voicebridge_audio::Time;
+    use voicebridge_session::{Event, Statistics, Termination, TerminationResult, Usage};
+
+    use super::*;
+    use crate::entry::Opening;
+
+    /// What the histogram of conversations was given.
+    #[derive(Default)]
+    struct Conversations(Mutex<Vec<f64>>);
+
+    impl HistogramFn for Conversations {
+        fn record(&self, seconds: f64) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(seconds);
+        }
+    }
+
+    struct OneHistogram(Arc<Conversations>);
+
+    impl Recorder for OneHistogram {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+            assert_eq!(key.name(), "voicebridge_media_conversation_seconds");
+            Histogram::from_arc(self.0.clone())
+        }
+    }
+
+    fn ended(sequence: u64, duration_ms: u64) -> Event {
+        let termination = Termination {
+            result: TerminationResult::Completed,
+            reason: "USER_HANGUP".to_owned(),
+            message: String::new(),
+            upstream_code: String::new(),
+        };
+        let (statistics, usage) = (Statistics::default(), Usage::default());
+        let kind = EventKind::Ended { termination, statistics, usage, quality: None, duration_ms };
+        Event { sequence, at: Time::ZERO, kind }
+    }
+
+    #[test]
+    fn a_call_that_never_carried_audio_counts_as_no_conversation() {
+        let conversations = Arc::new(Conversations::default());
+        metrics::with_local_recorder(&OneHistogram(conversations.clone()), || {
+            for duration_ms in [0, 61_500] {
+                let entry = Entry::new(Opening {
+                    session_id: "s".to_owned(),
+                    call_id: "c".to_owned(),
+                    started: Time::ZERO,
+                    elapsed_ms: 0,
+                    sdp_answer: String::new(),
+                    warnings: Vec::new(),
+                });
+                entry.record(ended(1, duration_ms));
+            }
+        });
+        assert_eq!(*conversations.0.lock().unwrap_or_else(PoisonError::into_inner), [61.5]);
     }
 }
