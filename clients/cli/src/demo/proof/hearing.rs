@@ -32,7 +32,11 @@ pub(super) fn examine(evidence: &Evidence, session: &SessionRecord) -> Vec<Findi
 
 fn complaints(session: &SessionRecord) -> Finding {
     let amiss = session.violations.iter().map(|violation| violation.message.clone()).collect();
-    let fine = format!("{} appends of audio, {} s", session.appends.count, session.pcm.len() / SAMPLE_RATE_HZ as usize);
+    let fine = format!(
+        "{} messages with the caller's audio, {} s",
+        session.appends.count,
+        session.pcm.len() / SAMPLE_RATE_HZ as usize
+    );
     Finding::unless("the AI had nothing to complain about", amiss, fine)
 }
 
@@ -97,8 +101,10 @@ fn barge_in(evidence: &Evidence, session: &SessionRecord) -> Finding {
         }
         None => amiss.push(format!("nothing was heard of {}", reply.name)),
     }
-    let fine =
-        format!("{} heard for {told_ms} ms of {} ms, {correlation:.3}, then silence", reply.name, truncation.item_ms);
+    let fine = format!(
+        "{} heard for {told_ms} ms of {} ms, alike {correlation:.3} of 1, then silence",
+        reply.name, truncation.item_ms
+    );
     Finding::unless(CLAIM, amiss, fine)
 }
 
@@ -153,7 +159,8 @@ fn match_in_order<'a>(wanted: &[&'a str], found: &[Recognised]) -> Result<Vec<(&
 fn words(matched: Result<Vec<(&str, f32)>, String>) -> String {
     match matched {
         Ok(found) => {
-            found.iter().map(|(name, correlation)| format!("{name} {correlation:.3}")).collect::<Vec<_>>().join(", ")
+            let found: Vec<String> = found.iter().map(|(name, alike)| format!("{name} {alike:.3}")).collect();
+            format!("{} (alike: 1 is the recording itself, {CORRELATION} is enough)", found.join(", "))
         }
         Err(missing) => missing,
     }
