@@ -1,6 +1,6 @@
 //! The caller's audio on its way to the AI: RTP order and clock, decoding, concealment, silence.
 //!
-//! The listener is no ear: it takes audio as fast as it comes, so there is no playout buffer. A packet in order is decoded
+//! The listener is an AI, which takes audio as fast as it comes, so there is no playout buffer. A packet in order is decoded
 //! and forwarded within the call that brought it. Only a gap in the sequence numbers waits, for as long as packets were
 //! recently seen to overtake each other, or came unevenly enough to; then it is filled: by the FEC of the packet behind
 //! it, by concealment that fades within 100 ms, by silence. When packets stop coming, the wall clock drives concealment
@@ -211,7 +211,7 @@ impl Uplink {
         self.due
     }
 
-    /// RendererCounters so far.
+    /// Counters so far.
     #[must_use]
     pub fn statistics(&self) -> UplinkStatistics {
         let rendered = self.renderer.counters();

@@ -6,8 +6,8 @@
 //! requests reach it through a bounded channel of [`Order`]s. The loop itself is in `worker`, whose turn it is in `calls`, one
 //! session's step in `call`.
 //!
-//! At the bound: [`ORDERS`] orders wait per thread, which empties the channel every tick. A sender waits for room up to
-//! [`ORDER_TIMEOUT`], then the request fails with [`Busy`]: a thread that takes nothing for that long is broken.
+//! At the bound: [`ORDERS`] orders wait per thread, which empties the channel in every turn of its loop. A sender waits for
+//! room up to [`ORDER_TIMEOUT`], then the request fails with [`Busy`]: a thread that takes nothing for that long is broken.
 //!
 //! A thread whose loop ends while the node lives is dead, one whose loop does not turn for [`STALLED_AFTER`] stalled. Neither
 //! gets a further call, and [`Shards::health`] counts both; a dead one's calls end with `MEDIA_THREAD_LOST`, those of a

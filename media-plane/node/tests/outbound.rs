@@ -1,4 +1,4 @@
-//! A leg born of an offer of ours: the simulated Meta's relay answers it, somebody picks up, audio flows both ways.
+//! A leg that begins with an offer of ours: the simulated Meta's relay answers it, somebody picks up, audio flows both ways.
 
 #![allow(clippy::unwrap_used)]
 

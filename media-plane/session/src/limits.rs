@@ -57,7 +57,7 @@ pub struct Limits {
     pub keypad_ms: u64,
     /// Between two statistics events.
     pub statistics_ms: u64,
-    /// Incidents reported per session. Further ones are dropped, so that a babbling provider cannot fill the event log.
+    /// Incidents reported per session. Further ones are dropped, so that a provider that reports error after error cannot fill the event log.
     pub incidents: u32,
     /// Agent items whose words are kept until they were heard. At the limit the oldest is reported as heard so far.
     pub pending_transcripts: usize,

@@ -24,7 +24,7 @@ pub const CALLER_ABANDONED: &str = "CALLER_ABANDONED";
 pub const AGENT_HANGUP: &str = "AGENT_HANGUP";
 /// The longest duration was reached.
 pub const MAX_DURATION_REACHED: &str = "MAX_DURATION_REACHED";
-/// A reply was longer than the playout queue holds.
+/// A reply did not fit into the playout queue.
 pub const PLAYOUT_FULL: &str = "PLAYOUT_FULL";
-/// A command came at a time when it could not be carried out.
+/// A command could not be carried out.
 pub const COMMAND_REFUSED: &str = "COMMAND_REFUSED";

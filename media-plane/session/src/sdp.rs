@@ -1,6 +1,6 @@
 //! The SDP texts of a call, read with a lint and written by us line by line.
 //!
-//! Flow: a leg is born of the far side's offer or of an offer of ours. [`lint`] turns an offer's text into an [`Offer`] or
+//! Flow: a leg begins with the far side's offer or with an offer of ours. [`lint`] turns an offer's text into an [`Offer`] or
 //! names the rule it breaks, and [`answer`] turns that and our [`Local`] side into the text Meta gets in `pre_accept` and,
 //! unchanged, in `accept`. The other way round [`offer`] writes ours, and [`read_answer`] judges what comes back. Both end in
 //! a [`Negotiated`], which is all that the rest of the node needs. Ordinary WebRTC peers (a browser, aiortc) go the same way.

@@ -1,3 +1,5 @@
+//! Webhook bodies as Meta sends them, and as nobody should: what is read of each.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -1,4 +1,4 @@
-//! An ear for clicks and splices, and proof that it hears them.
+//! A detector of clicks and splices, and proof that it finds them.
 
 use crate::common::{encode, speech};
 use std::f64::consts::TAU;

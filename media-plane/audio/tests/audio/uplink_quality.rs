@@ -95,7 +95,7 @@ fn a_drifting_clock_is_not_heard() {
         assert!(recorder.pcm[480..] == truth[480..], "{ppm} ppm: nothing spliced, invented or lost");
         let UplinkStatistics { received_ms, concealed_ms, silence_ms, reanchored, .. } = uplink.statistics();
         assert_eq!((received_ms, concealed_ms, silence_ms, reanchored), (count * 20, 0, 0, 0));
-        // By ear as well, where the packets repeat apart: that is where the sound itself has seams.
+        // By the detector of clicks as well, where the packets repeat apart: that is where the sound itself has seams.
         for lap in recorder.pcm.chunks_exact(4_000 * 24).skip(1).step_by(40) {
             let even = click_db(&lap[2_400..]);
             assert!(even < 6.0, "{ppm} ppm: {even:.1} dB");

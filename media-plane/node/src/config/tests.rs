@@ -1,3 +1,5 @@
+//! What settings are taken, what they default to, and which mistakes are named.
+
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write as _;

@@ -1,4 +1,5 @@
-//! What comes from a provider's socket.
+//! One thing that comes from a provider's socket: its opening, a message, a piece of audio, its end. How arrivals wait for
+//! the session's thread is in `incoming`.
 
 use std::fmt;
 

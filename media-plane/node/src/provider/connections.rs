@@ -14,7 +14,7 @@ use voicebridge_session::{
 use super::{Arrival, Closed, incoming::Incoming, outgoing::Outgoing, socket};
 use crate::waker::{CallWaker, ThreadWaker};
 
-/// ProviderSockets of a session that are open at a time.
+/// Sockets of a session that are open at a time.
 const MAX_CONNECTIONS: usize = 3;
 
 /// Where connections go, and how they are to be treated.
@@ -34,7 +34,7 @@ pub struct ProviderSockets {
     /// None for a provider in process.
     target: Option<(Target, Handle)>,
     open: Vec<ProviderSocket>,
-    /// ProviderSockets that could not be tried.
+    /// Connections that could not be tried.
     refused: Vec<ConnectionId>,
     /// Audio messages that connections which are gone had dropped.
     dropped_before: u64,

@@ -1,4 +1,5 @@
-//! What came from a provider's socket and waits for the session's thread, which takes it without a lock.
+//! The queue of [`Arrival`]s from a socket's task to the session's thread, without a lock. `outgoing` is the one the other
+//! way.
 //!
 //! Bounded by messages and by bytes: a socket that brings more is not read until there is room, and TCP slows the provider
 //! down. A message that is larger than all of [`MAX_BYTES`] is still taken, alone.

@@ -110,7 +110,7 @@ pub struct Call {
     /// Its code panicked: it is dropped as it is.
     broken: bool,
     connecting: tracing::Span,
-    /// Audio messages the outbox had dropped when it was last counted.
+    /// Audio messages that the connections had dropped when they were last counted.
     dropped: u64,
     /// The log knows that the caller's stream changed its source.
     source_change_said: bool,

@@ -2,7 +2,7 @@
 //!
 //! By the packet it wakes for every datagram, every message of a provider and every packet that is due, and nothing
 //! waits; that costs a wake-up each. By the tick it looks every 5 ms at what has come, which at many calls is a third less
-//! work for transport, for some 3 ms of mean delay each way. The load of the last second decides, with a distance
+//! work for transport, for 2.5 ms of mean delay each way. The load of the last second decides, with a distance
 //! between the two thresholds larger than what changing saves, so that one change does not cause the next.
 
 use std::{

@@ -1,7 +1,7 @@
 //! One media thread: a loop over the sessions it owns.
 //!
 //! In a round it takes orders and lets those sessions work for which something came or is due (`calls`); then it waits for
-//! that, or for the next tick when it has no time to wake for each (`waiting`). With no session it waits for an order
+//! that, or for the next tick when it has no time to wake for each (`poller`). With no session it waits for an order
 //! instead. Once a second its load decides on how it waits and on the complexity of all its encoders. A panic inside a
 //! session ends that session with `INTERNAL`, and nobody else notices; one anywhere else is the end of the thread, and of
 //! its sessions.

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-/// PortTable are handed out in turn, so that even without rest a port comes back as late as possible.
+/// See the module. Ports are handed out in turn, so that even without rest a port comes back as late as possible.
 #[derive(Debug)]
 pub(super) struct PortTable {
     range: RangeInclusive<u16>,
@@ -21,7 +21,7 @@ impl PortTable {
         Self { range, next, taken: BTreeSet::new(), resting: BTreeMap::new() }
     }
 
-    /// PortTable of the range.
+    /// Ports of the range.
     pub(super) fn len(&self) -> usize {
         self.range.len()
     }

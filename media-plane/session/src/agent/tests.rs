@@ -1,3 +1,5 @@
+//! Agent files and requests over them: what they set, and which mistakes are named.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -5,7 +5,7 @@
 //! caller ([`queue`]); what an interrupted response still sends is kept out ([`stale_filter`]).
 //!
 //! Audio is 24 kHz PCM, or G.711 in one law both ways. A server that confirms another format than was asked for fails the
-//! session: it would be static in the caller's ear.
+//! session: the caller would hear noise.
 //!
 //! What this does not do: reconnect (there is no resume), MCP, text modality, sideband connections.
 //!

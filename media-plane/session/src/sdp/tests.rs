@@ -1,3 +1,5 @@
+//! Offers of Meta, browsers and aiortc, and broken ones: what is agreed to, answered and found.
+
 #![allow(clippy::unwrap_used)]
 
 mod our_offer;

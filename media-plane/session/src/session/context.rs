@@ -1,4 +1,5 @@
-//! What a part of a session acts on while it is told something: the time it is, the ports, and the log of events.
+//! What every part of a session needs to act: the time it is, the ports, and the log of events. A conversation is handed
+//! the other parts beside it, as `Parts`.
 
 use voicebridge_audio::Time;
 

@@ -1,3 +1,5 @@
+//! Whether recognition tells the fixtures apart, and from noise, under what telephony does to them.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

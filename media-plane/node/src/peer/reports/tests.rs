@@ -1,3 +1,5 @@
+//! The numbers of our RTCP reports, and what is read of the far side's, against RFC 3550.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

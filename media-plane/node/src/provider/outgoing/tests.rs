@@ -1,3 +1,5 @@
+//! The queue to a socket at its bounds: what is dropped, what ends it, who is woken.
+
 use tokio_tungstenite::tungstenite::Message;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A provider's socket against real servers on loopback: opening, messages both ways, every way to end.
+
 #![allow(clippy::unwrap_used)]
 
 use futures_util::{SinkExt as _, StreamExt as _};

@@ -1,3 +1,5 @@
+//! The embedded AI's words against its audio.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

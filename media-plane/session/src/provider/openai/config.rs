@@ -127,7 +127,7 @@ fn tools(agent: &Agent) -> Value {
     }])
 }
 
-/// The part of the effective configuration that must be as asked: a wrong format is static in the caller's ear. So what
+/// The part of the effective configuration that must be as asked: a wrong format is heard as noise. So what
 /// is odd here is an error; null is as good as missing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -1,3 +1,5 @@
+//! What the provider makes of the server's events, and sends for the session's commands.
+
 #![allow(clippy::unwrap_used)]
 
 mod audio;

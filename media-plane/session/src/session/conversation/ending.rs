@@ -129,7 +129,7 @@ impl Ending {
         Self::new(now, termination, FarewellWords::Finishing, wait, limits)
     }
 
-    /// FarewellWords of our own are queued and are the last ones.
+    /// Words of our own are queued and are the last ones.
     pub(crate) fn after_notice(now: Time, termination: Termination, limits: &Limits) -> Self {
         Self::new(now, termination, FarewellWords::Playing, Duration::from_millis(limits.apology_ms), limits)
     }

@@ -1,4 +1,5 @@
-//! What a conversation acts on: the leg it is heard on, the connections it speaks through, who hears whom, the log of events.
+//! The other parts of a session, handed to the conversation, which alone acts on them: the leg it is heard on, the
+//! connections it speaks through, who hears whom; and the `Context` that every part acts in.
 
 use voicebridge_audio::Time;
 

@@ -22,7 +22,7 @@ const REMEMBERED: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Transcripts {
     items: VecDeque<ItemWords>,
-    /// ItemWords lately reported, oldest first.
+    /// Texts lately reported, oldest first.
     reported: VecDeque<String>,
     max_items: usize,
     max_bytes: usize,
@@ -48,7 +48,7 @@ impl Transcripts {
         }
     }
 
-    /// ItemWords of an item. Returns what became final by them.
+    /// Words of an item. Returns what became final by them.
     pub(crate) fn add(&mut self, item: &str, text: &str, mode: TextMode) -> Option<Said> {
         let evicted = self.find_or_create(item);
         let words = self.items.iter_mut().find(|words| words.item == item)?;

@@ -1,3 +1,5 @@
+//! The service's errors as it words them: which class each is, and what is told of it.
+
 use super::*;
 
 #[test]

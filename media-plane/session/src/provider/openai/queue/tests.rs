@@ -1,3 +1,5 @@
+//! The queue of responses in single cases; all orders of events are in `exploration`.
+
 use super::*;
 use crate::provider::Purpose;
 

@@ -1,3 +1,5 @@
+//! How the downlink encodes: by what the offer allows, and its silence.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
