@@ -7,7 +7,9 @@ mod actor;
 mod effects;
 mod error;
 mod handle;
+mod journal;
 mod place;
+mod ports;
 mod reconcile;
 mod recover;
 
@@ -28,17 +30,22 @@ use voicebridge_core::{
 };
 use voicebridge_proto::{media::v1 as media, types::v1 as types};
 
+use effects::LivePorts;
 pub(crate) use error::CallError;
 use handle::{Handle, Mailbox, Message};
 pub(crate) use handle::{OfferAnswer, View};
+use ports::Ports;
 pub(crate) use reconcile::reconcile;
 
 use crate::{
     clock::now_ms,
     convert,
     shared::Shared,
-    store::{Burial, CallRow, Change, Claim, Holder, NewCall, NewEvent, SessionPlace, StoreError, Tombstone},
+    store::{Burial, CallRow, Change, Claim, Holder, NewCall, SessionPlace, StoreError, Tombstone, Write, Written},
 };
+
+/// How long whoever ends a call waits for its record to be closed. Clients wait ten seconds.
+const END_ANSWER: Duration = Duration::from_secs(5);
 
 /// What became of one notice of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,20 +98,28 @@ struct Begun {
     row: CallRow,
     step: Step,
     offer: Option<place::Offer>,
+    /// There is a session to hear of.
+    follow: bool,
     /// Fed to the life right after the beginning.
-    first: Option<Event>,
+    first: Vec<Event>,
 }
 
 /// The calls of this process. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Calls {
     shared: Arc<Shared>,
+    ports: Arc<dyn Ports>,
     live: Arc<Mutex<HashMap<CallId, Handle>>>,
 }
 
 impl Calls {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let calls = Self { shared, live: Arc::default() };
+        let ports = Arc::new(LivePorts(Arc::clone(&shared)));
+        Self::with_ports(shared, ports)
+    }
+
+    fn with_ports(shared: Arc<Shared>, ports: Arc<dyn Ports>) -> Self {
+        let calls = Self { shared, ports, live: Arc::default() };
         show_live(&calls.lock());
         calls
     }
@@ -159,14 +174,25 @@ impl Calls {
 
     /// Claims a call and gives it a task. The mailbox exists before the claim, so that a hang-up that comes at the same
     /// moment is not lost between the two.
+    ///
+    /// Whoever comes second is told so once the first claim is committed; if that fails, theirs is as good.
     async fn claim(&self, new: NewCall, offer: place::Offer) -> Result<Claim, StoreError> {
         let call_id = new.call_id.clone();
-        let Some(mailbox) = self.reserve(&call_id) else { return Ok(Claim::Duplicate) };
+        let mailbox = loop {
+            if let Some(mailbox) = self.reserve(&call_id) {
+                break mailbox;
+            }
+            let Some(handle) = self.handle(&call_id) else { continue };
+            if handle.wait(|view| view.claimed).await.claimed {
+                return Ok(Claim::Duplicate);
+            }
+        };
         let claim = self.shared.store.claim(&new).await;
         if !matches!(claim, Ok(Claim::Claimed)) {
             self.release(&call_id);
             return claim;
         }
+        mailbox.view.send_modify(|view| view.claimed = true);
         let signalling = signalling(new.holder);
         let row = CallRow {
             ordinal: 0,
@@ -184,7 +210,10 @@ impl Calls {
             last_sequence: 0,
             node_sequence: 0,
         };
-        self.spawn(Begun { row, step: claimed(signalling), offer: Some(offer), first: None }, mailbox);
+        self.spawn(
+            Begun { row, step: claimed(signalling), offer: Some(offer), follow: false, first: Vec::new() },
+            mailbox,
+        );
         claim
     }
 
@@ -208,9 +237,10 @@ impl Calls {
     fn spawn(&self, begun: Begun, mailbox: Mailbox) {
         let calls = self.clone();
         let call_id = begun.row.call_id.clone();
-        let actor = actor::Actor::new(Arc::clone(&self.shared), begun.row, begun.offer, mailbox);
+        let ports = Arc::clone(&self.ports);
+        let actor = actor::Actor::new(Arc::clone(&self.shared), ports, begun.row, begun.offer, mailbox);
         self.shared.tasks.spawn(async move {
-            let ran = AssertUnwindSafe(actor.run(begun.step, begun.first)).catch_unwind().await;
+            let ran = AssertUnwindSafe(actor.run(begun.step, begun.follow, begun.first)).catch_unwind().await;
             calls.release(&call_id);
             if ran.is_err() {
                 tracing::error!(%call_id, "the call's task panicked; the call is ended");
@@ -230,25 +260,28 @@ impl Calls {
         let store = &self.shared.store;
         let ending = async {
             let Some(row) = store.call(call_id).await?.filter(|row| row.ended_at_ms.is_none()) else { return Ok(()) };
-            if row.termination.as_ref().is_some_and(|termination| termination.reason == REASON) {
-                let last = self.last_event(&row, &termination);
-                if let Some(place) = store.close(call_id, &termination, &last).await? {
-                    self.shared.hub.stored(place.position);
-                }
-                return Ok(());
+            let again = row.termination.as_ref().is_some_and(|termination| termination.reason == REASON);
+            let mut write = Write { after: row.last_sequence, ..Write::default() };
+            let mut change = Change { termination: Some(termination.clone()), ..Change::default() };
+            if again {
+                let now = now_ms();
+                change = Change { phase: Some("ENDED"), ended_at_ms: Some(now), ..change };
+                write.add([actor::last_event(&row, &termination, now)], change);
+            } else {
+                write.add([], change);
             }
-            let change = Change { termination: Some(termination.clone()), ..Change::default() };
-            store.update(call_id, &change).await?;
-            self.restore(CallRow { termination: Some(termination), ..row });
+            let written = store.write(call_id, &write).await?;
+            if let Written::Stored { position: Some(position) } = written {
+                self.shared.hub.stored(position);
+            }
+            if !again {
+                self.restore(CallRow { termination: Some(termination), ..row });
+            }
             Ok::<_, StoreError>(())
         };
         if let Err(error) = ending.await {
             tracing::error!(%call_id, error = &error as &dyn std::error::Error, "a panicked call could not be ended");
         }
-    }
-
-    fn last_event(&self, row: &CallRow, termination: &Termination) -> NewEvent {
-        actor::last_event(row, termination, now_ms())
     }
 
     /// Meta's word that a call is over. When this returns, it is committed.
@@ -344,11 +377,13 @@ impl Calls {
         }
     }
 
-    /// Ends a call and returns the termination that stands.
+    /// Ends a call and returns the termination that stands: once the record is closed, or, if Meta, the node or the store
+    /// take longer than [`END_ANSWER`], before that.
     pub(crate) async fn end(&self, call_id: &CallId, reason: String) -> Result<Termination, CallError> {
         if let Some(handle) = self.handle(call_id) {
             handle.send(Message::Life(Event::ApiEnd { reason })).await;
-            let view = handle.wait(|view| view.closed).await;
+            let closed = tokio::time::timeout(END_ANSWER, handle.wait(|view| view.closed)).await;
+            let view = closed.unwrap_or_else(|_| handle.view());
             if let Some(termination) = view.termination {
                 return Ok(termination);
             }
@@ -391,8 +426,19 @@ impl Calls {
     }
 
     /// Waits until nothing is being set up or ended, then leaves the rest to the nodes. Bounded: set-up has the ring
-    /// budget, ending its own deadline.
+    /// budget, ending its own deadline; what the store has not taken by then is left to the next process.
     pub(crate) async fn drain(&self) {
+        let limits = self.shared.limits();
+        if tokio::time::timeout(limits.ring_budget + limits.ending, self.idle()).await.is_err() {
+            tracing::warn!(calls = self.count(), "some calls could not be brought to rest; the next process ends them");
+        }
+        self.shared.detach.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Until nothing is being set up or ended.
+    async fn idle(&self) {
         loop {
             let busy: Vec<Handle> = self.lock().values().filter(|handle| handle.view().is_busy).cloned().collect();
             let Some(handle) = busy.first() else { break };
@@ -401,9 +447,6 @@ impl Calls {
             // A task that is gone is removed by itself in a moment.
             tokio::task::yield_now().await;
         }
-        self.shared.detach.cancel();
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
     }
 }
 
@@ -418,3 +461,6 @@ pub(crate) fn signalling(holder: Holder) -> Signalling {
         Holder::SelfStaged | Holder::SelfImmediate => Signalling::SelfHeld,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,9 +152,10 @@ pub(crate) fn life_event(kind: &Kind) -> Option<call_life::Event> {
     }
 }
 
-/// An event of the control plane itself.
-pub(crate) fn own_event(call: &CallRow, now_ms: i64, kind: Kind) -> types::Event {
-    types::Event {
+/// An event of the control plane itself, for the store.
+pub(crate) fn own_event_to_row(call: &CallRow, now_ms: i64, kind: Kind) -> NewEvent {
+    let name = event_kind(&kind).0;
+    let event = types::Event {
         call_id: call.call_id.as_str().to_owned(),
         session_id: call.session.as_ref().map_or_else(String::new, |session| session.session_id.clone()),
         sequence: 0,
@@ -163,7 +164,8 @@ pub(crate) fn own_event(call: &CallRow, now_ms: i64, kind: Kind) -> types::Event
         region: String::new(),
         elapsed_ms: elapsed_ms(call.received_at_ms, now_ms),
         kind: Some(kind),
-    }
+    };
+    NewEvent { kind: name, occurred_at_ms: now_ms, node_sequence: None, payload: event.encode_to_vec() }
 }
 
 /// For the store; `None` for transient events and those of kinds we do not know.

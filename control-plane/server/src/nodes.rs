@@ -22,7 +22,7 @@ pub use beat::Beat;
 pub use client::{Client, Clients};
 pub use detector::Loss;
 pub(crate) use fleet::Fleet;
-pub(crate) use follower::{Followed, NodeNews, follow};
+pub(crate) use follower::{Followed, Following, NodeNews, follow};
 pub use identity::{IdTaken, SecretHash};
 pub use probe::{ProbeDue, ProbeOutcome};
 pub use registry::{Liveness, LostNode, Registry, Sweep};

@@ -10,6 +10,8 @@ mod contract;
 #[cfg(test)]
 mod key_contract;
 mod keys;
+#[cfg(test)]
+pub(crate) mod memory;
 mod private;
 mod sqlite;
 
@@ -122,16 +124,73 @@ pub enum Burial {
 }
 
 /// What changed about a call; `None` leaves a column as it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// As [`voicebridge_core::call_life::Phase::word`].
     pub phase: Option<&'static str>,
-    /// Where its session is, or may be.
+    /// Where its session is, or may be. A new session counts its events anew.
     pub session: Option<SessionPlace>,
-    /// When it was answered.
+    /// When it was answered; the first one stands.
     pub accepted_at_ms: Option<i64>,
     /// Stands from now on; the first one does.
     pub termination: Option<Termination>,
+    /// Closes the record: nothing is written to it afterwards.
+    pub ended_at_ms: Option<i64>,
+}
+
+impl Change {
+    /// What `later` changes as well.
+    fn merge(&mut self, later: Self) {
+        let Self { phase, session, accepted_at_ms, termination, ended_at_ms } = later;
+        self.phase = phase.or(self.phase);
+        self.session = session.or(self.session.take());
+        self.accepted_at_ms = self.accepted_at_ms.or(accepted_at_ms);
+        self.termination = self.termination.take().or(termination);
+        self.ended_at_ms = self.ended_at_ms.or(ended_at_ms);
+    }
+}
+
+/// What is written of a live call in one go: events that follow those before, and what changed with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Write {
+    /// Events of this call stored so far. Tells the same write, repeated because its answer got lost, from one that comes
+    /// from somebody who does not know the call's events.
+    pub after: u64,
+    /// In their order.
+    pub events: Vec<NewEvent>,
+    /// Applied together with them.
+    pub change: Change,
+}
+
+impl Write {
+    /// Nothing to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.change == Change::default()
+    }
+
+    /// Adds what is to be written after it, in the same go.
+    pub fn add(&mut self, events: impl IntoIterator<Item = NewEvent>, change: Change) {
+        self.events.extend(events);
+        self.change.merge(change);
+    }
+
+    /// Of the last event of a node among them.
+    fn node_sequence(&self) -> Option<u64> {
+        self.events.iter().filter_map(|event| event.node_sequence).max()
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Stored, by this request or by the same one before.
+    Stored {
+        /// Of its last event; `None` without events.
+        position: Option<u64>,
+    },
+    /// The call is unknown or closed, or has other events than the writer thinks: nothing was stored.
+    Refused,
 }
 
 /// Where a session is.
@@ -181,7 +240,7 @@ pub struct CallRow {
 }
 
 /// An event to be stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// The contract's name of the kind, e.g. `stage_reached`.
     pub kind: &'static str,
@@ -202,15 +261,6 @@ pub struct StoredEvent {
     pub payload: Vec<u8>,
     /// It is the last one of its call.
     pub is_last: bool,
-}
-
-/// Where an event is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventPlace {
-    /// Per call, gapless from 1.
-    pub sequence: u64,
-    /// Among all events: growing, never used twice.
-    pub position: u64,
 }
 
 /// An event with what streams choose by.
@@ -257,20 +307,9 @@ pub trait Store: Send + Sync + 'static {
     /// The hang-up remembered for a call.
     async fn tombstone(&self, call_id: &CallId) -> Result<Option<Tombstone>, StoreError>;
 
-    /// Writes what changed about a live call; a closed record stays as it is.
-    async fn update(&self, call_id: &CallId, change: &Change) -> Result<(), StoreError>;
-
-    /// Appends an event and returns its place. `None`: the call is unknown or closed, or the event of the node is stored
-    /// already. Positions become visible in their order: who reads one has all below it.
-    async fn append(&self, call_id: &CallId, event: &NewEvent) -> Result<Option<EventPlace>, StoreError>;
-
-    /// Appends the last event and closes the record. `None`: it was closed already.
-    async fn close(
-        &self,
-        call_id: &CallId,
-        termination: &Termination,
-        last: &NewEvent,
-    ) -> Result<Option<EventPlace>, StoreError>;
+    /// Appends events to a live call and applies what changed with them, all or nothing. Repeated with the same [`Write`]
+    /// it changes nothing and answers the same. Positions become visible in their order: who reads one has all below it.
+    async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError>;
 
     /// One call.
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError>;

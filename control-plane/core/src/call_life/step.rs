@@ -19,7 +19,7 @@ pub fn claimed(signalling: Signalling) -> Step {
 
 /// A call found in the store after a restart, by the [`Phase::word`] it was stored with.
 ///
-/// Active calls go on. One that was ending is ended again: its termination stands, and both sides take a repetition.
+/// Active calls go on, and the node is told how far signalling is: that is written down before it is done. One that was ending is ended again: its termination stands, and both sides take a repetition.
 /// One whose set-up was cut short is turned down: the request that was out cannot be asked about. A self-held call goes
 /// on in any phase, because its caller drives it.
 #[must_use]
@@ -35,14 +35,18 @@ pub fn restored(signalling: Signalling, word: &str, ending: Option<Termination>,
         return end(signalling, termination, goodbye, slot);
     }
     match (word, signalling) {
-        ("ACTIVE", _) => Step { phase: Phase::Active, effects: Vec::new() },
+        ("ACTIVE", _) => Step { phase: Phase::Active, effects: vec![Effect::AdvanceSession(Stage::Accepted)] },
         ("PRE_ACCEPTING" | "CONNECTING", Signalling::SelfHeld) if has_session => {
             let (answer, readiness) = (Sdp::new(""), Readiness::default());
+            let mut effects = vec![Effect::SetDeadline(DeadlineKind::Ring)];
             let phase = match word {
-                "CONNECTING" => Phase::Connecting { answer, readiness },
+                "CONNECTING" => {
+                    effects.push(Effect::AdvanceSession(Stage::AnswerDelivered));
+                    Phase::Connecting { answer, readiness }
+                }
                 _ => Phase::PreAccepting { answer, readiness },
             };
-            Step { phase, effects: vec![Effect::SetDeadline(DeadlineKind::Ring)] }
+            Step { phase, effects }
         }
         _ => end(signalling, ending::restarted(), Goodbye::Reject, slot),
     }

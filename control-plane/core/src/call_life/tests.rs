@@ -398,7 +398,7 @@ fn after_a_restart() {
         assert_eq!(step.phase.word(), expect, "{word}");
         assert_eq!(words(&step), effects, "{word}");
     }
-    check(Managed, "ACTIVE", None, true, "ACTIVE", &[]);
+    check(Managed, "ACTIVE", None, true, "ACTIVE", &["advance Accepted"]);
     check(Managed, "PLACING", None, false, "ENDING", &["reject", "set Ending"]);
     check(Managed, "CONNECTING", None, true, "ENDING", &["reject", "end-session CONTROL_RESTARTED", "set Ending"]);
     check(Managed, "ENDING", Some(died()), true, "ENDING", &["reject", "end-session PROVIDER_LOST", "set Ending"]);
@@ -407,8 +407,8 @@ fn after_a_restart() {
     let gone = Termination::new(TerminationResult::Abandoned, "CALLER_ABANDONED", "");
     check(Managed, "ENDING", Some(gone), false, "ENDED", &["set Ending", "close abandoned/CALLER_ABANDONED/"]);
     check(SelfHeld, "PRE_ACCEPTING", None, true, "PRE_ACCEPTING", &["set Ring"]);
-    check(SelfHeld, "CONNECTING", None, true, "CONNECTING", &["set Ring"]);
-    check(SelfHeld, "ACTIVE", None, true, "ACTIVE", &[]);
+    check(SelfHeld, "CONNECTING", None, true, "CONNECTING", &["set Ring", "advance AnswerDelivered"]);
+    check(SelfHeld, "ACTIVE", None, true, "ACTIVE", &["advance Accepted"]);
     check(SelfHeld, "PLACING", None, false, "ENDING", &["reject", "set Ending"]);
     check(SelfHeld, "ENDING", Some(died()), false, "ENDING", &["reject", "set Ending"]);
 }

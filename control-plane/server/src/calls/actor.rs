@@ -1,8 +1,15 @@
-//! The task that owns a call: drives [`call_life`], executes its effects, keeps its record.
+//! The task that owns a call: drives [`call_life`], has its record written, then executes its effects.
 //!
-//! Effects run as tasks of their own and come back as events; the actor itself only ever waits for the store. Requests to
-//! Graph go out one after another, in the order the life asked for them. Whatever is under way when the record closes is
-//! dropped, except for what gives a slot back.
+//! ```text
+//!   messages, results, the node's events, deadlines ─▶ call_life::step ─▶ journal ─ written ─▶ effects ─▶ ports
+//! ```
+//!
+//! Nothing moves on that is not written: while the store fails the call is held, and the node keeps its events. An end is
+//! the exception. Meta's word, the API's, a limit and the loss of the node act on Graph and node at once, and are written
+//! when that can be; what was held is not asked for any more.
+//!
+//! Effects run as tasks of their own and come back as events. Requests to Graph go out one after another, in the order the
+//! life asked for them. Whatever is under way when the record closes is dropped, except for what gives a slot back.
 
 mod record;
 
@@ -23,16 +30,18 @@ use voicebridge_core::{
     call_life::{
         self, DeadlineKind, Effect, Event, GraphAction, GraphOutcome, Milestone, Phase, Sdp, Signalling, Stage, Step,
     },
-    termination::Termination,
+    termination::{Termination, TerminationResult},
 };
 use voicebridge_proto::types::v1::{MediaStatistics, SignallingStage};
 
 pub(super) use record::last_event;
 
 use super::{
-    CallError, OfferAnswer, View, effects,
+    CallError, OfferAnswer, View,
     handle::{Mailbox, Message},
-    place::{Attempt, Offer, Placement, place},
+    journal::Journal,
+    place::{Attempt, Offer, Placement},
+    ports::Ports,
     signalling,
 };
 use crate::{
@@ -40,15 +49,17 @@ use crate::{
     clock::now_ms,
     convert,
     graph::Answer,
-    nodes::{Followed, NodeNews, follow},
+    nodes::{Followed, Following, NodeNews},
     shared::Shared,
-    store::{CallRow, Change},
+    store::{CallRow, Change, NewEvent, Written},
 };
 
 /// Events of the node waiting to be stored. Full: the node's stream is held back.
 const NEWS_BACKLOG: usize = 64;
 /// Results of effects waiting; there are never more than a few under way.
 const DONE_BACKLOG: usize = 16;
+/// What waits while the store fails: results of effects, and stages reported. Further stages are refused as unavailable.
+const MAX_HELD_INPUTS: usize = 64;
 
 /// An API caller waiting for the stage the session is at.
 type Reporter = oneshot::Sender<Result<SignallingStage, CallError>>;
@@ -61,80 +72,105 @@ enum Done {
     HolderTold(GraphAction, Result<(), CallbackError>),
     Advanced(Option<Reporter>, Result<SignallingStage, Status>),
     SessionTold(Result<(), Status>),
+    /// There are no more events of the node.
+    Followed(Following),
+}
+
+/// What can come.
+enum Input {
+    Done(Done),
+    Attempt(Attempt),
+    News(NodeNews),
+    Message(Message),
+    Deadline(DeadlineKind),
+}
+
+/// What is done once the record is written.
+enum Held {
+    Request(Effect, Option<Reporter>),
+    Attempt(oneshot::Sender<()>),
 }
 
 pub(super) struct Actor {
     shared: Arc<Shared>,
+    ports: Arc<dyn Ports>,
     signalling: Signalling,
     /// The record, as stored or about to be.
     row: CallRow,
+    journal: Journal,
+    held: Vec<Held>,
+    held_inputs: VecDeque<Input>,
     offer: Option<Offer>,
     answer: Option<OfferAnswer>,
-    attempt: Attempt,
     phase: Phase,
     deadlines: BTreeMap<DeadlineKind, Instant>,
     graph_queue: VecDeque<(GraphAction, Option<Sdp>)>,
     graph_busy: bool,
-    /// Graph's latest answer, until it is in the record.
-    unrecorded: Option<(GraphAction, Answer)>,
     /// Of the call's last event stored by this process.
     last_position: u64,
     /// The node's latest report; never stored, the end of the session brings the whole.
     statistics: Option<MediaStatistics>,
     /// The node's events come in; without them its word that the session is over is all there will be.
     following: bool,
-    /// The API caller whose report is just being taken.
-    reporter: Option<Reporter>,
     messages: mpsc::Receiver<Message>,
     view: watch::Sender<View>,
     done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
+    attempts: (mpsc::Sender<Attempt>, mpsc::Receiver<Attempt>),
     news: (mpsc::Sender<NodeNews>, mpsc::Receiver<NodeNews>),
     work: JoinSet<()>,
     span: tracing::Span,
 }
 
 impl Actor {
-    pub(super) fn new(shared: Arc<Shared>, row: CallRow, offer: Option<Offer>, mailbox: Mailbox) -> Self {
-        let attempt = Attempt::default();
-        attempt.set(row.session.clone());
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        ports: Arc<dyn Ports>,
+        row: CallRow,
+        offer: Option<Offer>,
+        mailbox: Mailbox,
+    ) -> Self {
         Self {
             signalling: signalling(row.holder),
             span: tracing::info_span!("call", call_id = %row.call_id),
+            journal: Journal::new(Arc::clone(&shared.store), row.call_id.clone(), row.last_sequence),
+            held: Vec::new(),
+            held_inputs: VecDeque::new(),
             offer,
             answer: None,
-            attempt,
             phase: Phase::Ended,
             deadlines: BTreeMap::new(),
             graph_queue: VecDeque::new(),
             graph_busy: false,
-            unrecorded: None,
             last_position: 0,
             statistics: None,
             following: false,
-            reporter: None,
             messages: mailbox.messages,
             view: mailbox.view,
             done: mpsc::channel(DONE_BACKLOG),
+            attempts: mpsc::channel(1),
             news: mpsc::channel(NEWS_BACKLOG),
             work: JoinSet::new(),
             shared,
+            ports,
             row,
         }
     }
 
-    /// Runs until the record is closed or the process ends. `first` is fed right after the beginning.
-    pub(super) async fn run(mut self, begin: Step, first: Option<Event>) {
+    /// Runs until the record is closed or the process ends. `follow`: there is a session to hear of. `first` is fed right
+    /// after the beginning.
+    pub(super) async fn run(mut self, begin: Step, follow: bool, first: Vec<Event>) {
         let span = self.span.clone();
         async move {
-            if self.row.session.is_some() {
+            if follow {
                 let limits = self.shared.limits();
                 self.follow(limits.node_lost() + limits.restore_grace);
             }
-            self.take(begin).await;
-            if let Some(event) = first {
-                self.feed(event).await;
-            }
-            while self.phase != Phase::Ended {
+            self.take(begin, Vec::new());
+            first.into_iter().for_each(|event| self.feed(event, Vec::new()));
+            loop {
+                if self.phase == Phase::Ended && self.journal.is_written() {
+                    return self.closed();
+                }
                 if !self.turn().await {
                     tracing::info!(phase = self.phase.word(), "call left to its node");
                     return;
@@ -145,92 +181,208 @@ impl Actor {
         .await;
     }
 
-    /// One thing that happens. False: the process ends and the call is left to its node.
+    /// One thing that happens. False: the call is left to its node, or to whoever else writes its record.
     async fn turn(&mut self) -> bool {
+        let writing = !self.journal.is_written();
+        if !writing && let Some(input) = self.held_inputs.pop_front() {
+            self.handle(input);
+            return true;
+        }
         let deadline = self.deadlines.iter().min_by_key(|(_, at)| **at).map(|(kind, at)| (*kind, *at));
         let at = deadline.map_or_else(|| Instant::now() + Duration::from_secs(3_600), |(_, at)| at);
-        tokio::select! {
-            Some(done) = self.done.1.recv() => self.finished(done).await,
-            Some(news) = self.news.1.recv() => self.hear(news).await,
-            Some(message) = self.messages.recv() => self.told(message).await,
+        let input = tokio::select! {
+            written = self.journal.written(), if writing => return self.written(written),
+            Some(done) = self.done.1.recv() => Input::Done(done),
+            Some(attempt) = self.attempts.1.recv() => Input::Attempt(attempt),
+            // Its node keeps what is not taken.
+            Some(news) = self.news.1.recv(), if !writing => Input::News(news),
+            Some(message) = self.messages.recv() => Input::Message(message),
             () = tokio::time::sleep_until(at) => {
-                if let Some((kind, _)) = deadline {
-                    self.deadlines.remove(&kind);
-                    self.feed(Event::Deadline(kind)).await;
-                }
+                let Some((kind, _)) = deadline else { return true };
+                self.deadlines.remove(&kind);
+                Input::Deadline(kind)
             }
             () = self.shared.detach.cancelled() => return false,
+        };
+        if writing && !self.overtakes(&input) {
+            self.hold(input);
+        } else {
+            self.handle(input);
         }
         true
     }
 
-    async fn feed(&mut self, event: Event) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Ended);
-        let step = call_life::step(self.signalling, phase, event);
-        self.take(step).await;
+    /// Whether this does not wait for what is being written.
+    fn overtakes(&self, input: &Input) -> bool {
+        match (input, &self.phase) {
+            (Input::Deadline(DeadlineKind::Ending), _) => false,
+            (_, Phase::Ending(_) | Phase::Ended) => true,
+            (Input::Message(Message::Life(event)), _) => {
+                matches!(event, Event::WebhookTerminate { .. } | Event::ApiEnd { .. })
+            }
+            (Input::Done(Done::Followed(following)), _) => *following != Following::Ended,
+            (Input::Deadline(DeadlineKind::Ring), _) => true,
+            _ => false,
+        }
     }
 
-    /// Effects first, records after: nothing of a call waits for the disk that does not have to.
-    async fn take(&mut self, step: Step) {
-        // The moment milestones were reached, not the one they are written down.
+    fn hold(&mut self, input: Input) {
+        match input {
+            // What is still to be written includes what the node has to say of the end: it gets its time after that.
+            Input::Deadline(kind @ DeadlineKind::Ending) => {
+                self.deadlines.insert(kind, self.deadline(kind));
+            }
+            Input::Message(Message::Advance { reply, .. }) if self.held_inputs.len() >= MAX_HELD_INPUTS => {
+                let _ = reply.send(Err(CallError::Node(Status::unavailable("the store does not answer; try again"))));
+            }
+            input => self.held_inputs.push_back(input),
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        match input {
+            Input::Done(done) => self.finished(done),
+            Input::Attempt(attempt) => self.attempted(attempt),
+            Input::News(news) => self.hear(news),
+            Input::Message(message) => self.told(message),
+            Input::Deadline(kind) => self.feed(Event::Deadline(kind), Vec::new()),
+        }
+    }
+
+    /// Something happened, and these events tell of it.
+    fn feed(&mut self, event: Event, facts: Vec<NewEvent>) {
+        self.feed_from(event, facts, None);
+    }
+
+    /// `reporter` waits for what the node says.
+    fn feed_from(&mut self, event: Event, facts: Vec<NewEvent>, reporter: Option<Reporter>) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Ended);
+        let step = call_life::step(self.signalling, phase, event);
+        self.take_from(step, facts, reporter);
+    }
+
+    fn take(&mut self, step: Step, facts: Vec<NewEvent>) {
+        self.take_from(step, facts, None);
+    }
+
+    fn take_from(&mut self, step: Step, facts: Vec<NewEvent>, mut reporter: Option<Reporter>) {
         let now = now_ms();
-        let before = std::mem::replace(&mut self.phase, step.phase);
-        let mut milestones = Vec::new();
-        let mut closing = None;
+        self.phase = step.phase;
+        let (mut events, mut requests, mut closing) = (facts, Vec::new(), None);
         for effect in step.effects {
             match effect {
-                Effect::Reached(milestone) => milestones.push(milestone),
+                Effect::Reached(milestone) => events.push(self.reached(milestone, now)),
                 Effect::Close(termination) => closing = Some(termination),
-                other => self.execute(other),
+                Effect::SetDeadline(kind) => {
+                    self.deadlines.insert(kind, self.deadline(kind));
+                }
+                Effect::ClearDeadline(kind) => {
+                    self.deadlines.remove(&kind);
+                }
+                request @ Effect::AdvanceSession(_) => requests.push(Held::Request(request, reporter.take())),
+                request => requests.push(Held::Request(request, None)),
             }
         }
-        self.show();
+        let change = self.change(now, closing.as_ref());
+        self.journal.add(events, change);
+        let is_over = matches!(self.phase, Phase::Ending(_) | Phase::Ended);
+        let held = std::mem::take(&mut self.held);
+        if is_over {
+            self.show();
+            requests.into_iter().for_each(|request| self.release(request));
+            if let Some(termination) = closing {
+                self.close(&termination, now);
+            }
+            held.into_iter().for_each(|held| self.drop_held(held));
+        } else {
+            self.held = held;
+            self.held.extend(requests);
+            if self.journal.is_written() {
+                self.go_on();
+            }
+        }
+    }
+
+    /// What the row has to say of the phase that it does not say yet.
+    fn change(&mut self, now_ms: i64, closing: Option<&Termination>) -> Change {
         let mut change = Change::default();
-        if before.word() != self.phase.word() || self.row.phase != self.phase.word() {
-            self.row.phase = self.phase.word().to_owned();
+        if self.row.phase != self.phase.word() {
+            self.phase.word().clone_into(&mut self.row.phase);
             change.phase = Some(self.phase.word());
         }
         if self.phase == Phase::Active && self.row.accepted_at_ms.is_none() {
-            self.row.accepted_at_ms = Some(now_ms());
+            self.row.accepted_at_ms = Some(now_ms);
             change.accepted_at_ms = self.row.accepted_at_ms;
         }
-        let termination = self.phase.termination().or(closing.as_ref());
+        let termination = self.phase.termination().or(closing);
         if self.row.termination.is_none() && termination.is_some() {
             self.row.termination = termination.cloned();
             change.termination = self.row.termination.clone();
-            self.show();
         }
-        if let Some((action, answer)) = self.unrecorded.take() {
-            self.graph_answered(action, &answer).await;
-        }
-        for milestone in milestones {
-            self.reached(milestone, now).await;
-        }
-        // After its events: who sees the phase can read how it was reached.
-        match closing {
-            Some(termination) => self.close(termination).await,
-            None if change.phase.is_some() || change.termination.is_some() => self.update(&change).await,
-            None => {}
+        change
+    }
+
+    fn written(&mut self, written: Written) -> bool {
+        match written {
+            Written::Stored { position } => {
+                if let Some(position) = position {
+                    self.last_position = position;
+                    self.shared.hub.stored(position);
+                }
+                if self.journal.is_written() {
+                    self.go_on();
+                }
+                true
+            }
+            Written::Refused => {
+                tracing::error!("the call's record is closed or written by somebody else; it is left alone");
+                false
+            }
         }
     }
 
-    fn execute(&mut self, effect: Effect) {
+    /// Everything is written: what was held is done, and may be seen.
+    fn go_on(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        held.into_iter().for_each(|held| self.release(held));
+        self.show();
+    }
+
+    fn release(&mut self, held: Held) {
+        let (effect, reporter) = match held {
+            Held::Request(effect, reporter) => (effect, reporter),
+            Held::Attempt(recorded) => {
+                // Err: placing was given up.
+                let _ = recorded.send(());
+                return;
+            }
+        };
         match effect {
             Effect::Place => self.start_placing(),
             Effect::Graph { action, answer } => {
                 self.graph_queue.push_back((action, answer));
                 self.ask_graph();
             }
-            Effect::AdvanceSession(stage) => self.start_advancing(stage),
+            Effect::AdvanceSession(stage) => self.start_advancing(stage, reporter),
             Effect::EndSession(termination) => self.end_session(termination),
-            Effect::SetDeadline(kind) => {
-                self.deadlines.insert(kind, self.deadline(kind));
+            // Done when the step was taken.
+            Effect::SetDeadline(_) | Effect::ClearDeadline(_) | Effect::Reached(_) | Effect::Close(_) => {}
+        }
+    }
+
+    /// An end came before this was done: it is not done any more, and the life must not wait for it.
+    fn drop_held(&mut self, held: Held) {
+        let Held::Request(effect, _) = held else { return };
+        match effect {
+            Effect::Place => self.feed(Event::PlacementFailed, Vec::new()),
+            Effect::Graph { action, .. } => {
+                let details = "not asked: the call was over before".to_owned();
+                let outcome = GraphOutcome::Refused { code: "not-asked".to_owned(), details };
+                self.feed(Event::GraphAnswered { action, outcome }, Vec::new());
             }
-            Effect::ClearDeadline(kind) => {
-                self.deadlines.remove(&kind);
-            }
-            // Kept for after the effects, see `take`.
-            Effect::Reached(_) | Effect::Close(_) => {}
+            Effect::EndSession(termination) => self.end_session(termination),
+            // The session is ended in any case.
+            _ => {}
         }
     }
 
@@ -249,9 +401,20 @@ impl Actor {
     fn start_placing(&mut self) {
         // A restored call is never placed: the life does not ask for it.
         let Some(offer) = self.offer.take() else { return };
-        let (shared, row, attempt) = (Arc::clone(&self.shared), self.row.clone(), self.attempt.clone());
+        let (ports, row, attempts) = (Arc::clone(&self.ports), self.row.clone(), self.attempts.0.clone());
         let span = tracing::info_span!(parent: &self.span, "place");
-        self.spawn(span, async move { Done::Placed(place(shared, row, offer, attempt).await) });
+        self.spawn(span, async move { Done::Placed(ports.place(row, offer, attempts).await) });
+    }
+
+    /// A node is about to be asked: that is written down first. Nobody is asked any more when the call is over.
+    fn attempted(&mut self, Attempt { session, recorded }: Attempt) {
+        if !matches!(self.phase, Phase::Placing { .. }) {
+            return;
+        }
+        self.row.session = Some(session.clone());
+        self.row.node_sequence = 0;
+        self.journal.add([], Change { session: Some(session), ..Change::default() });
+        self.held.push(Held::Attempt(recorded));
     }
 
     fn spawn(&mut self, span: tracing::Span, work: impl Future<Output = Done> + Send + 'static) {
@@ -268,22 +431,15 @@ impl Actor {
             return;
         }
         let Some((action, answer)) = self.graph_queue.pop_front() else { return };
-        let number = self.shared.graph.as_ref().and_then(|graph| graph.number(&self.row.phone_number_id));
+        let number = self.ports.graph_number(&self.row.phone_number_id);
         if number.is_none() && self.signalling == Signalling::SelfHeld {
             return self.tell_holder(action);
         }
         self.graph_busy = true;
-        let (shared, call_id, number) = (Arc::clone(&self.shared), self.row.call_id.clone(), number.map(str::to_owned));
+        let (ports, call_id) = (Arc::clone(&self.ports), self.row.call_id.clone());
         let span = tracing::info_span!(parent: &self.span, "graph", action = action.word());
         self.spawn(span, async move {
-            let answer = match (&shared.graph, number) {
-                (Some(graph), Some(number)) => {
-                    graph.act(&number, &call_id, action, answer.as_ref().map(Sdp::as_str)).await
-                }
-                // A managed call of before a restart without Meta's values.
-                _ => Answer { status: 0, duration_ms: 0, error: None, silence: Some("not-configured"), doubt: None },
-            };
-            Done::Graph(action, answer)
+            Done::Graph(action, ports.graph(number.as_deref(), &call_id, action, answer.as_ref()).await)
         });
     }
 
@@ -299,34 +455,28 @@ impl Actor {
             termination,
             at_ms: now_ms(),
         };
-        let (shared, done) = (Arc::clone(&self.shared), self.done.0.clone());
+        let (ports, done) = (Arc::clone(&self.ports), self.done.0.clone());
         let span = tracing::info_span!(parent: &self.span, "callback", action = action.word());
         let work = async move {
-            let told = match &shared.callback {
-                Some(callback) => callback.tell(&notice, || done.is_closed()).await,
-                None => Err(CallbackError::NotConfigured),
-            };
+            let told = ports.tell_holder(&notice, &|| done.is_closed()).await;
             let _ = done.send(Done::HolderTold(action, told)).await;
         };
         self.shared.tasks.spawn(work.instrument(span));
     }
 
-    fn start_advancing(&mut self, stage: Stage) {
+    fn start_advancing(&mut self, stage: Stage, reporter: Option<Reporter>) {
         let Some(session) = self.row.session.clone() else { return };
-        let (shared, reporter) = (Arc::clone(&self.shared), self.reporter.take());
+        let ports = Arc::clone(&self.ports);
         let span = tracing::info_span!(parent: &self.span, "advance_session", stage = ?stage);
-        self.spawn(
-            span,
-            async move { Done::Advanced(reporter, effects::advance_session(&shared, &session, stage).await) },
-        );
+        self.spawn(span, async move { Done::Advanced(reporter, ports.advance_session(&session, stage).await) });
     }
 
     /// Not cut off when the record closes: a slot taken is always given back.
     fn end_session(&self, termination: Termination) {
-        let (shared, attempt, done) = (Arc::clone(&self.shared), self.attempt.clone(), self.done.0.clone());
+        let (ports, session, done) = (Arc::clone(&self.ports), self.row.session.clone(), self.done.0.clone());
         let work = async move {
-            let told = match attempt.current() {
-                Some(session) => effects::end_session(&shared, &session, &termination).await,
+            let told = match session {
+                Some(session) => ports.end_session(&session, &termination).await,
                 None => Err(Status::not_found("no session was begun")),
             };
             let _ = done.send(Done::SessionTold(told)).await;
@@ -344,78 +494,90 @@ impl Actor {
             after: self.row.node_sequence,
             register_within,
         };
-        let (registry, clients) = (Arc::clone(&self.shared.registry), Arc::clone(&self.shared.clients));
+        let (ports, news) = (Arc::clone(&self.ports), self.news.0.clone());
         self.following = true;
-        let follower = follow(registry, clients, followed, self.news.0.clone());
-        self.work.spawn(follower.instrument(self.span.clone()));
+        self.spawn(self.span.clone(), async move { Done::Followed(ports.follow(followed, news).await) });
     }
 
-    async fn finished(&mut self, done: Done) {
+    fn finished(&mut self, done: Done) {
         match done {
             Done::Placed(Placement::Placed { session, answer }) => {
                 self.row.session = Some(session);
-                self.row.node_sequence = 0;
                 let sdp = Sdp::new(&answer.sdp);
                 self.answer = Some(answer);
                 // It was registered a moment ago; if it is not now, it is lost.
                 self.follow(self.shared.limits().node_lost());
-                self.feed(Event::Placed { answer: sdp }).await;
+                self.feed(Event::Placed { answer: sdp }, Vec::new());
             }
             Done::Placed(Placement::Failed) => {
                 self.row.session = None;
-                self.feed(Event::PlacementFailed).await;
+                self.feed(Event::PlacementFailed, Vec::new());
             }
             Done::Placed(Placement::Rejected { rule, message }) => {
                 self.row.session = None;
-                self.feed(Event::OfferRejected { rule, message }).await;
+                self.feed(Event::OfferRejected { rule, message }, Vec::new());
             }
             Done::Graph(action, answer) => {
                 self.graph_busy = false;
-                let outcome = answer.outcome();
-                // Recorded between the effects, because RTP starts with one of them, and a close.
-                self.unrecorded = Some((action, answer));
-                self.feed(Event::GraphAnswered { action, outcome }).await;
+                let told = self.graph_answered(action, &answer);
+                self.feed(Event::GraphAnswered { action, outcome: answer.outcome() }, told);
                 self.ask_graph();
             }
             Done::HolderTold(action, told) => {
                 self.graph_busy = false;
-                self.holder_told(action, &told).await;
+                let incident = self.holder_told(action, &told);
                 let outcome = match told {
                     Ok(()) => GraphOutcome::Ok,
                     Err(error) => GraphOutcome::Unreachable { code: error.code() },
                 };
-                self.feed(Event::GraphAnswered { action, outcome }).await;
+                self.feed(Event::GraphAnswered { action, outcome }, incident);
                 self.ask_graph();
             }
-            Done::Advanced(reporter, told) => self.advanced(reporter, told).await,
+            Done::Advanced(reporter, told) => self.advanced(reporter, told),
             // The end itself, with statistics and usage, is on its way.
             Done::SessionTold(Ok(())) if self.following => {}
-            Done::SessionTold(Ok(())) => self.feed(Event::NodeLost).await,
+            Done::SessionTold(Ok(())) => self.feed(Event::NodeLost, Vec::new()),
             Done::SessionTold(Err(status)) => {
                 if status.code() != Code::NotFound {
                     tracing::warn!(code = ?status.code(), "the node could not be told that the session is over");
                 }
-                self.feed(Event::NodeLost).await;
+                self.feed(Event::NodeLost, Vec::new());
+            }
+            // Its end was passed on as an event.
+            Done::Followed(Following::Ended) => {}
+            Done::Followed(Following::SessionUnknown) => {
+                self.following = false;
+                let termination = Termination::new(
+                    TerminationResult::Failed,
+                    "SESSION_NOT_FOUND",
+                    "The media node no longer knows the session.",
+                );
+                self.feed(Event::SessionEnded(termination), Vec::new());
+            }
+            Done::Followed(Following::NodeLost) => {
+                self.following = false;
+                tracing::warn!(node = self.row.session.as_ref().map(|session| session.node_id.as_str()), "node lost");
+                self.feed(Event::NodeLost, Vec::new());
             }
         }
     }
 
-    async fn advanced(&mut self, reporter: Option<Reporter>, told: Result<SignallingStage, Status>) {
+    fn advanced(&mut self, reporter: Option<Reporter>, told: Result<SignallingStage, Status>) {
         if let Some(reply) = reporter {
             // Err: the API caller has gone.
             let _ = reply.send(told.map_err(CallError::Node));
         } else if let Err(status) = told {
             tracing::warn!(code = ?status.code(), error = status.message(), "the node could not be told of a stage");
-            // An ended session reports its end by itself.
-            if status.code() != Code::FailedPrecondition {
-                self.feed(Event::NodeLost).await;
+            // An ended session reports its end by itself, and who follows hears that there is none.
+            if !matches!(status.code(), Code::FailedPrecondition | Code::NotFound) {
+                self.feed(Event::NodeLost, Vec::new());
             }
         }
     }
 
-    async fn told(&mut self, message: Message) {
+    fn told(&mut self, message: Message) {
         match message {
-            Message::Life(event) => self.feed(event).await,
+            Message::Life(event) => self.feed(event, Vec::new()),
             Message::Advance { reply, .. } if self.signalling == Signalling::Managed => {
                 let _ = reply.send(Err(CallError::Managed));
             }
@@ -426,12 +588,8 @@ impl Actor {
                 let termination = self.row.termination.clone();
                 let _ = reply.send(Err(termination.map_or(CallError::Internal, CallError::Ended)));
             }
-            Message::Advance { stage, reply } => {
-                self.reporter = Some(reply);
-                self.feed(Event::Advance(stage)).await;
-                // Dropped unless the life passed the stage on.
-                self.reporter = None;
-            }
+            // The reply is dropped unless the life passes the stage on.
+            Message::Advance { stage, reply } => self.feed_from(Event::Advance(stage), Vec::new(), Some(reply)),
         }
     }
 
@@ -444,6 +602,7 @@ impl Actor {
             (_, Signalling::Managed) => false,
         };
         self.view.send_replace(View {
+            claimed: true,
             phase: self.phase.word(),
             received_at_ms: self.row.received_at_ms,
             session: match self.phase {
@@ -458,11 +617,17 @@ impl Actor {
         });
     }
 
-    async fn reached(&mut self, milestone: Milestone, at_ms: i64) {
+    fn closed(&self) {
+        self.view.send_modify(|view| {
+            *view = View { is_busy: false, closed: true, termination: self.row.termination.clone(), ..view.clone() };
+        });
+    }
+
+    fn reached(&self, milestone: Milestone, at_ms: i64) -> NewEvent {
         let (stage, wire) = convert::milestone(milestone);
         let elapsed_ms = convert::elapsed_ms(self.row.received_at_ms, at_ms);
         tracing::info!(stage, call_id = %self.row.call_id, elapsed_ms, "stage reached");
         metrics::histogram!("voicebridge_control_stage_ms", "stage" => stage).record(elapsed_ms as f64);
-        self.record_stage(wire, at_ms).await;
+        self.stage_reached(wire, at_ms)
     }
 }

@@ -1,21 +1,83 @@
-//! The requests to nodes, each with its deadline; what is worth repeating is repeated while the node is there.
+//! The real ports: requests to nodes, each with its deadline; what is worth repeating is repeated while the node is there.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable as _};
+use tokio::sync::mpsc;
 use tonic::{Code, Request, Status};
-use voicebridge_core::{call_life::Stage, termination::Termination};
+use voicebridge_core::{
+    call_life::{GraphAction, Sdp, Stage},
+    identity::CallId,
+    termination::Termination,
+};
 use voicebridge_proto::{
     media::v1::{AdvanceSessionRequest, EndSessionRequest, StartSessionRequest},
     types::v1::SignallingStage,
 };
 
-use super::{CallError, OfferAnswer};
-use crate::{convert, shared::Shared, store::SessionPlace};
+use super::{
+    CallError, OfferAnswer,
+    place::{Attempt, Offer, Placement, place},
+    ports::Ports,
+};
+use crate::{
+    callback::{CallbackError, Notice},
+    convert,
+    graph::Answer,
+    nodes::{Followed, Following, NodeNews, follow},
+    shared::Shared,
+    store::{CallRow, SessionPlace},
+};
 
 /// Repetitions of a request that got no answer: 3 attempts in about 200 ms, plus their own time.
 const REPETITIONS: usize = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Nodes, Graph and holders of signalling as they are.
+pub(super) struct LivePorts(pub(super) Arc<Shared>);
+
+#[async_trait]
+impl Ports for LivePorts {
+    async fn place(&self, call: CallRow, offer: Offer, attempts: mpsc::Sender<Attempt>) -> Placement {
+        place(&self.0, call, offer, attempts).await
+    }
+
+    fn graph_number(&self, of_call: &str) -> Option<String> {
+        self.0.graph.as_ref().and_then(|graph| graph.number(of_call)).map(str::to_owned)
+    }
+
+    async fn graph(&self, number: Option<&str>, call_id: &CallId, action: GraphAction, answer: Option<&Sdp>) -> Answer {
+        match (&self.0.graph, number) {
+            (Some(graph), Some(number)) => graph.act(number, call_id, action, answer.map(Sdp::as_str)).await,
+            // A managed call of before a restart without Meta's values.
+            _ => Answer { status: 0, duration_ms: 0, error: None, silence: Some("not-configured"), doubt: None },
+        }
+    }
+
+    async fn tell_holder(
+        &self,
+        notice: &Notice,
+        is_known: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<(), CallbackError> {
+        match &self.0.callback {
+            Some(callback) => callback.tell(notice, is_known).await,
+            None => Err(CallbackError::NotConfigured),
+        }
+    }
+
+    async fn advance_session(&self, session: &SessionPlace, stage: Stage) -> Result<SignallingStage, Status> {
+        advance_session(&self.0, session, stage).await
+    }
+
+    async fn end_session(&self, session: &SessionPlace, termination: &Termination) -> Result<(), Status> {
+        end_session(&self.0, session, termination).await
+    }
+
+    async fn follow(&self, followed: Followed, news: mpsc::Sender<NodeNews>) -> Following {
+        follow(&self.0.registry, &self.0.clients, followed, news).await
+    }
+}
 
 /// One attempt: the next node is better than a second one.
 pub(super) async fn start_session(
@@ -37,11 +99,7 @@ pub(super) async fn start_session(
 }
 
 /// Idempotent and monotonic at the node, so it is repeated.
-pub(super) async fn advance_session(
-    shared: &Shared,
-    session: &SessionPlace,
-    stage: Stage,
-) -> Result<SignallingStage, Status> {
+async fn advance_session(shared: &Shared, session: &SessionPlace, stage: Stage) -> Result<SignallingStage, Status> {
     let stage = convert::stage_to_wire(stage);
     let attempt = || async {
         let request = AdvanceSessionRequest { session_id: session.session_id.clone(), stage: stage.into() };

@@ -35,6 +35,8 @@ impl std::fmt::Debug for OfferAnswer {
 /// A call's state as others may see it.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
+    /// The call is in the store.
+    pub(crate) claimed: bool,
     pub(crate) phase: &'static str,
     pub(crate) received_at_ms: i64,
     pub(crate) session: Option<SessionPlace>,
@@ -51,6 +53,7 @@ pub(crate) struct View {
 impl Default for View {
     fn default() -> Self {
         Self {
+            claimed: false,
             phase: "PLACING",
             received_at_ms: 0,
             session: None,

@@ -1,10 +1,11 @@
 //! Finds a node for a call: in the order of placement, the next one whenever one refuses or stays silent.
 //!
-//! Each attempt has a session id of its own and is written down before it is made, so that a session can be ended even
-//! if its answer never arrived.
+//! Each attempt has a session id of its own and is made once whoever owns the call has written it down, so that a session
+//! can be ended even if its answer never arrived.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use tokio::sync::{mpsc, oneshot};
 use tonic::Code;
 use uuid::Uuid;
 use voicebridge_core::{
@@ -19,7 +20,7 @@ use crate::{
     clock::now_ms,
     convert,
     shared::Shared,
-    store::{CallRow, Change, SessionPlace},
+    store::{CallRow, SessionPlace},
 };
 
 /// What a node needs to know besides the call.
@@ -29,18 +30,13 @@ pub(super) struct Offer {
     pub(super) agent: Option<Agent>,
 }
 
-/// Where a session is or may be, as far as this call goes; shared with the task so that it can be ended at any moment.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Attempt(Arc<Mutex<Option<SessionPlace>>>);
-
-impl Attempt {
-    pub(super) fn set(&self, place: Option<SessionPlace>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
-    }
-
-    pub(super) fn current(&self) -> Option<SessionPlace> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+/// A node is about to be asked.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// Where the session will be, if the node takes it.
+    pub(super) session: SessionPlace,
+    /// To be answered when it is written down. Dropped: nobody is asked any more.
+    pub(super) recorded: oneshot::Sender<()>,
 }
 
 pub(super) enum Placement {
@@ -49,7 +45,12 @@ pub(super) enum Placement {
     Rejected { rule: String, message: String },
 }
 
-pub(super) async fn place(shared: Arc<Shared>, call: CallRow, offer: Offer, attempt: Attempt) -> Placement {
+pub(super) async fn place(
+    shared: &Arc<Shared>,
+    call: CallRow,
+    offer: Offer,
+    attempts: mpsc::Sender<Attempt>,
+) -> Placement {
     if offer.sdp.trim().is_empty() {
         return Placement::Rejected { rule: "no-sdp".to_owned(), message: "the call came without an offer".to_owned() };
     }
@@ -66,10 +67,10 @@ pub(super) async fn place(shared: Arc<Shared>, call: CallRow, offer: Offer, atte
             node_url,
             region: node.region.clone(),
         };
-        attempt.set(Some(session.clone()));
-        let change = Change { session: Some(session.clone()), ..Change::default() };
-        if let Err(error) = shared.store.update(&call.call_id, &change).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the session's place could not be stored");
+        let (recorded, is_recorded) = oneshot::channel();
+        let told = attempts.send(Attempt { session: session.clone(), recorded }).await;
+        if told.is_err() || is_recorded.await.is_err() {
+            return Placement::Failed;
         }
         let request = StartSessionRequest {
             session_id: session.session_id.clone(),
@@ -81,7 +82,7 @@ pub(super) async fn place(shared: Arc<Shared>, call: CallRow, offer: Offer, atte
             caller: Some(convert::caller_to_wire(&call.caller)),
         };
         asked += 1;
-        let status = match effects::start_session(&shared, &session.node_url, request).await {
+        let status = match effects::start_session(shared, &session.node_url, request).await {
             Ok(answer) => {
                 shared.registry.placed(&session.node_id);
                 return Placement::Placed { session, answer };
@@ -91,7 +92,6 @@ pub(super) async fn place(shared: Arc<Shared>, call: CallRow, offer: Offer, atte
         };
         let why = reason(&status).unwrap_or_default();
         if status.code() == Code::InvalidArgument {
-            attempt.set(None);
             let rule = metadata(&status, "rule").unwrap_or_else(|| "unspecified".to_owned());
             return Placement::Rejected { rule, message: status.message().to_owned() };
         }
@@ -99,9 +99,8 @@ pub(super) async fn place(shared: Arc<Shared>, call: CallRow, offer: Offer, atte
         metrics::counter!("voicebridge_control_placements_refused_total", "reason" => label(&why)).increment(1);
         // With a reason of ours the node said no; without, it may have begun a session nobody will ask for.
         if why.is_empty() {
-            release(&shared, session);
+            release(shared, session);
         }
-        attempt.set(None);
     }
     tracing::warn!(known, asked, "no node took the call");
     Placement::Failed

@@ -3,10 +3,15 @@
 use voicebridge_core::call_life::{Event, restored};
 
 use super::{Begun, Calls, signalling};
-use crate::store::{CallRow, Page, StoreError};
+use crate::{
+    convert,
+    store::{CallRow, Page, StoreError},
+};
 
 /// Calls read at a time.
 const PAGE: u32 = 500;
+/// Kind of the node's last event.
+const SESSION_ENDED: &str = "session_ended";
 
 impl Calls {
     /// To be done before anything is served. Returns how many calls are known again.
@@ -18,29 +23,37 @@ impl Calls {
             before = Some(last.ordinal);
             count += page.len();
             for row in page {
-                // A hang-up whose call was not told before we went away.
-                let hangup =
-                    self.shared.store.tombstone(&row.call_id).await?.map(|tombstone| Event::WebhookTerminate {
-                        failed: tombstone.failed,
-                        code: tombstone.error_code,
-                    });
-                // One that was ending may have nothing left to wait for at its node.
-                let is_over = !self.shared.store.events_of_kind(&row.call_id, "session_ended").await?.is_empty();
-                let has_session = row.session.is_some() && !is_over;
-                self.restore_with(row, hangup, has_session);
+                let first = self.untold(&row).await?;
+                let is_over = first.iter().any(|event| matches!(event, Event::SessionEnded(_)));
+                self.restore_with(row, first, is_over);
             }
         }
     }
 
-    pub(super) fn restore(&self, row: CallRow) {
-        let has_session = row.session.is_some();
-        self.restore_with(row, None, has_session);
+    /// What is stored and may not have had its consequences before the process went away: the end of the session, which its
+    /// node tells once only, and Meta's word, of which the sender believes that it was taken.
+    async fn untold(&self, row: &CallRow) -> Result<Vec<Event>, StoreError> {
+        let mut untold = Vec::new();
+        for event in self.shared.store.events_of_kind(&row.call_id, SESSION_ENDED).await? {
+            let event = convert::event_from_row(&event).map_err(|_| StoreError::Corrupt("events.payload"))?;
+            // One of a session before: the call went on at another node.
+            let ours = row.session.as_ref().is_some_and(|session| session.session_id == event.session_id);
+            untold.extend(event.kind.as_ref().filter(|_| ours).and_then(convert::life_event));
+        }
+        let hangup = self.shared.store.tombstone(&row.call_id).await?;
+        untold.extend(hangup.map(|hangup| Event::WebhookTerminate { failed: hangup.failed, code: hangup.error_code }));
+        Ok(untold)
     }
 
-    fn restore_with(&self, row: CallRow, first: Option<Event>, has_session: bool) {
+    pub(super) fn restore(&self, row: CallRow) {
+        self.restore_with(row, Vec::new(), false);
+    }
+
+    fn restore_with(&self, row: CallRow, first: Vec<Event>, is_over: bool) {
         let Some(mailbox) = self.reserve(&row.call_id) else { return };
-        let step = restored(signalling(row.holder), &row.phase, row.termination.clone(), has_session);
+        let follow = row.session.is_some() && !is_over;
+        let step = restored(signalling(row.holder), &row.phase, row.termination.clone(), follow);
         tracing::info!(call_id = %row.call_id, stored = row.phase, phase = step.phase.word(), "call restored");
-        self.spawn(Begun { row, step, offer: None, first }, mailbox);
+        self.spawn(Begun { row, step, offer: None, follow, first }, mailbox);
     }
 }

@@ -16,7 +16,7 @@ use voicebridge_proto::types::v1::{self as types, EventKind, event::Kind};
 use super::*;
 use crate::{
     convert,
-    store::{CallRow, EventPlace, Holder, LAST_KIND, NewCall, NewEvent, Sqlite, Store},
+    store::{CallRow, Change, Holder, LAST_KIND, NewCall, NewEvent, Sqlite, Store, Write, Written},
 };
 
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -73,14 +73,21 @@ impl World {
         self.source.store.claim(&new).await.unwrap();
     }
 
-    fn told(&self, place: Option<EventPlace>) -> u64 {
-        let position = place.unwrap().position;
+    fn told(&self, position: u64) -> u64 {
         self.source.hub.stored(position);
         position
     }
 
+    async fn store(&self, call_id: &str, event: NewEvent, change: Change) -> u64 {
+        let write = Write { after: self.row(call_id).await.last_sequence, events: vec![event], change };
+        match self.source.store.write(&id(call_id), &write).await.unwrap() {
+            Written::Stored { position: Some(position) } => position,
+            other => panic!("{call_id}: {other:?}"),
+        }
+    }
+
     /// An event with a text, as the call's task would store it, before anybody is told.
-    async fn write(&self, call_id: &str, text: &str) -> Option<EventPlace> {
+    async fn write(&self, call_id: &str, text: &str) -> u64 {
         let transcript = types::Transcript { text: text.to_owned(), ..types::Transcript::default() };
         let event = types::Event {
             call_id: call_id.to_owned(),
@@ -88,14 +95,14 @@ impl World {
             ..types::Event::default()
         };
         let row = convert::event_to_row(event, 0, None).unwrap();
-        self.source.store.append(&id(call_id), &row).await.unwrap()
+        self.store(call_id, row, Change::default()).await
     }
 
     async fn say(&self, call_id: &str, text: &str) -> u64 {
         self.told(self.write(call_id, text).await)
     }
 
-    async fn close(&self, call_id: &str) -> Option<EventPlace> {
+    async fn close(&self, call_id: &str) -> u64 {
         let event = types::Event {
             call_id: call_id.to_owned(),
             kind: Some(Kind::CallEnded(types::CallEnded::default())),
@@ -104,7 +111,8 @@ impl World {
         let payload = prost::Message::encode_to_vec(&event);
         let last = NewEvent { kind: LAST_KIND, occurred_at_ms: 0, node_sequence: None, payload };
         let gone = Termination::new(TerminationResult::Completed, "X", "");
-        self.source.store.close(&id(call_id), &gone, &last).await.unwrap()
+        let change = Change { termination: Some(gone), ended_at_ms: Some(0), ..Change::default() };
+        self.store(call_id, last, change).await
     }
 
     async fn end(&self, call_id: &str) -> u64 {

@@ -4,10 +4,7 @@
 //! and the node buffers within its own bound. A node that has not registered, as after our own start, is followed all the
 //! same; whether it is there is found out meanwhile.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status};
@@ -28,7 +25,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// happened last.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
-/// What a follower reports.
+/// What a follower passes on, in order.
 #[derive(Debug)]
 pub(crate) enum NodeNews {
     /// Something happened on the call.
@@ -40,6 +37,13 @@ pub(crate) enum NodeNews {
         /// Last one that is gone.
         through: u64,
     },
+}
+
+/// Why nothing follows any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Following {
+    /// The session's end was passed on, or nobody listens.
+    Ended,
     /// The node knows nothing of the session, or ended it without our hearing how.
     SessionUnknown,
     /// The node is gone.
@@ -58,13 +62,14 @@ pub(crate) struct Followed {
     pub(crate) register_within: Duration,
 }
 
-/// Runs until the session has ended, the node is lost, or nobody listens.
+/// Runs until the session has ended, the node is lost, or nobody listens. That the node is lost is told however long what
+/// came before waits to be taken.
 pub(crate) async fn follow(
-    registry: Arc<Registry>,
-    clients: Arc<Clients>,
+    registry: &Registry,
+    clients: &Clients,
     followed: Followed,
     news: mpsc::Sender<NodeNews>,
-) {
+) -> Following {
     let liveness = registry.watch(&followed.node_id, &followed.node_url, followed.register_within, Instant::now());
     let mut watched = liveness.clone();
     let overdue = async {
@@ -72,10 +77,8 @@ pub(crate) async fn follow(
         tokio::time::sleep(LAST_EVENTS).await;
     };
     tokio::select! {
-        () = attached(&clients, followed, &news, liveness) => {}
-        () = overdue => {
-            let _ = news.send(NodeNews::NodeLost).await;
-        }
+        following = attached(clients, followed, &news, liveness) => following,
+        () = overdue => Following::NodeLost,
     }
 }
 
@@ -89,19 +92,16 @@ async fn attached(
     mut followed: Followed,
     news: &mpsc::Sender<NodeNews>,
     mut liveness: watch::Receiver<Liveness>,
-) {
+) -> Following {
     let mut pause = FIRST_PAUSE;
     loop {
         let before = followed.after;
         let status = match one_stream(clients, &mut followed, news).await {
-            Ok(()) => return,
+            Ok(()) => return Following::Ended,
             Err(status) => status,
         };
         match (status.code(), reason(&status).as_deref()) {
-            (Code::NotFound, _) => {
-                let _ = news.send(NodeNews::SessionUnknown).await;
-                return;
-            }
+            (Code::NotFound, _) => return Following::SessionUnknown,
             (Code::OutOfRange, _) | (_, Some("EVENTS_GONE")) => {
                 let after = followed.after;
                 match last_sequence(clients, &followed).await {
@@ -109,14 +109,11 @@ async fn attached(
                         followed.after = through;
                         tracing::warn!(after, through, "events of the node are gone");
                         if news.send(NodeNews::EventsGone { after, through }).await.is_err() {
-                            return;
+                            return Following::Ended;
                         }
                     }
                     Ok(_) => {}
-                    Err(status) if status.code() == Code::NotFound => {
-                        let _ = news.send(NodeNews::SessionUnknown).await;
-                        return;
-                    }
+                    Err(status) if status.code() == Code::NotFound => return Following::SessionUnknown,
                     Err(_) => {}
                 }
             }
@@ -127,10 +124,7 @@ async fn attached(
         }
         tokio::select! {
             biased;
-            () = lost(&mut liveness) => {
-                let _ = news.send(NodeNews::NodeLost).await;
-                return;
-            }
+            () = lost(&mut liveness) => return Following::NodeLost,
             () = tokio::time::sleep(pause) => {}
         }
         pause = (pause * 2).min(LAST_PAUSE);

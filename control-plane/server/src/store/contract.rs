@@ -72,8 +72,7 @@ async fn an_end_that_comes_first_is_remembered(store: &dyn Store) {
     store.claim(&call("late")).await.unwrap();
     assert_eq!(store.bury(&id("late"), &hangup(None)).await.unwrap(), Burial::Live);
     assert_eq!(store.claim(&call("late")).await.unwrap(), Claim::Duplicate);
-    let last = event(LAST_KIND, None);
-    store.close(&id("late"), &Termination::new(TerminationResult::Completed, "X", ""), &last).await.unwrap();
+    close(store, "late", 0, &Termination::new(TerminationResult::Completed, "X", ""), 1_500).await;
     assert_eq!(store.bury(&id("late"), &hangup(None)).await.unwrap(), Burial::Ended);
 
     let later = Tombstone { buried_at_ms: 5_001 + TOMBSTONE_RETENTION_MS, ..hangup(None) };
@@ -82,20 +81,50 @@ async fn an_end_that_comes_first_is_remembered(store: &dyn Store) {
     assert_eq!(store.tombstone(&id("nobody")).await.unwrap(), None);
 }
 
+/// Writes after as many events; of what was stored its position.
+async fn write(store: &dyn Store, call: &str, after: u64, events: Vec<NewEvent>, change: Change) -> Written {
+    store.write(&id(call), &Write { after, events, change }).await.unwrap()
+}
+
+async fn append(store: &dyn Store, call: &str, after: u64, event: NewEvent) -> u64 {
+    match write(store, call, after, vec![event], Change::default()).await {
+        Written::Stored { position: Some(position) } => position,
+        other => panic!("{call} after {after}: {other:?}"),
+    }
+}
+
+fn closing(termination: &Termination, at_ms: i64) -> Change {
+    Change {
+        phase: Some("ENDED"),
+        termination: Some(termination.clone()),
+        ended_at_ms: Some(at_ms),
+        ..Change::default()
+    }
+}
+
+async fn close(store: &dyn Store, call: &str, after: u64, termination: &Termination, at_ms: i64) -> Written {
+    let last = NewEvent { occurred_at_ms: at_ms, ..event(LAST_KIND, None) };
+    write(store, call, after, vec![last], closing(termination, at_ms)).await
+}
+
 async fn events_are_gapless_and_stored_once(store: &dyn Store) {
     let call_id = id("events");
-    let append = async |kind, node_sequence| {
-        store.append(&call_id, &event(kind, node_sequence)).await.unwrap().map(|place| place.sequence)
-    };
-    assert_eq!(append("stage_reached", None).await, None, "no such call");
+    let none = Change::default;
+    let refused = write(store, "events", 0, vec![event("stage_reached", None)], none()).await;
+    assert_eq!(refused, Written::Refused, "no such call");
     store.claim(&call("events")).await.unwrap();
-    assert_eq!(append("stage_reached", None).await, Some(1));
-    assert_eq!(append("offer_answered", Some(1)).await, Some(2));
-    assert_eq!(append("offer_answered", Some(1)).await, None, "stored already");
-    assert_eq!(append("graph_answered", None).await, Some(3));
-    assert_eq!(append("transcript", Some(4)).await, Some(4), "the node lost some");
-    assert_eq!(append("transcript", Some(3)).await, None);
+    append(store, "events", 0, event("stage_reached", None)).await;
+    let batch = vec![event("offer_answered", Some(1)), event("graph_answered", None), event("transcript", Some(4))];
+    let first = write(store, "events", 1, batch.clone(), none()).await;
     assert_eq!(store.call(&call_id).await.unwrap().unwrap().node_sequence, 4);
+    let again = write(store, "events", 1, batch.clone(), none()).await;
+    assert_eq!(again, first, "the answer got lost: the same again is the same");
+    for after in [0, 2, 3, 5] {
+        let foreign = write(store, "events", after, batch.clone(), none()).await;
+        assert_eq!(foreign, Written::Refused, "from somebody who knows {after} events");
+    }
+    assert_eq!(write(store, "events", 3, Vec::new(), none()).await, Written::Refused);
+    assert_eq!(write(store, "events", 4, Vec::new(), none()).await, Written::Stored { position: None });
 
     let sequences = |events: Vec<StoredEvent>| events.into_iter().map(|event| event.sequence).collect::<Vec<_>>();
     assert_eq!(sequences(store.events(&call_id, 0, 100).await.unwrap()), [1, 2, 3, 4]);
@@ -104,41 +133,48 @@ async fn events_are_gapless_and_stored_once(store: &dyn Store) {
     assert_eq!(sequences(store.events_of_kind(&call_id, "transcript").await.unwrap()), [4]);
     assert_eq!(store.events(&call_id, 1, 1).await.unwrap()[0].payload, event("offer_answered", Some(1)).payload);
 
-    let writers = futures_util::future::join_all(
-        (0..20).map(|_| async { store.append(&call_id, &event("incident", None)).await.unwrap().unwrap() }),
-    );
-    let mut places = writers.await;
-    places.sort_unstable_by_key(|place| place.sequence);
-    assert_eq!(places.iter().map(|place| place.sequence).collect::<Vec<_>>(), (5..=24).collect::<Vec<u64>>());
-    assert!(places.is_sorted_by(|a, b| a.position < b.position), "{places:?}");
+    // Of writers who think the same only one is right.
+    let write = Write { after: 4, events: vec![event("incident", None)], change: none() };
+    let others = (0..20_u64).map(|n| Write { events: vec![event("incident", Some(n + 10)); 2], ..write.clone() });
+    let written = futures_util::future::join_all(others.map(|write| {
+        let call_id = &call_id;
+        async move { store.write(call_id, &write).await.unwrap() }
+    }));
+    let stored = store.events(&call_id, 4, 100);
+    let written = written.await;
+    assert!(written.iter().any(|written| matches!(written, Written::Stored { .. })), "{written:?}");
+    assert_eq!(sequences(stored.await.unwrap()), [5, 6]);
 }
 
 async fn a_record_is_written_and_closed_once(store: &dyn Store) {
     let call_id = id("record");
+    let change = |change| write(store, "record", 1, Vec::new(), change);
     store.claim(&call("record")).await.unwrap();
-    let change = Change { phase: Some("PLACING"), session: Some(place("s1")), ..Change::default() };
-    store.update(&call_id, &change).await.unwrap();
-    store.append(&call_id, &event("offer_answered", Some(7))).await.unwrap();
+    let placed = Change { phase: Some("PLACING"), session: Some(place("s1")), ..Change::default() };
+    write(store, "record", 0, vec![event("offer_answered", Some(7))], placed).await;
     let again = Change { phase: Some("ACTIVE"), accepted_at_ms: Some(2_000), ..Change::default() };
-    store.update(&call_id, &again).await.unwrap();
+    change(again.clone()).await;
     let row = store.call(&call_id).await.unwrap().unwrap();
     assert_eq!((row.phase.as_str(), row.session.clone(), row.node_sequence), ("ACTIVE", Some(place("s1")), 7));
-
-    store.update(&call_id, &Change { session: Some(place("s2")), ..Change::default() }).await.unwrap();
+    change(Change { session: Some(place("s1")), accepted_at_ms: Some(3_000), ..Change::default() }).await;
+    let row = store.call(&call_id).await.unwrap().unwrap();
+    assert_eq!((row.node_sequence, row.accepted_at_ms), (7, Some(2_000)), "the same session goes on");
+    change(Change { session: Some(place("s2")), ..Change::default() }).await;
     assert_eq!(store.call(&call_id).await.unwrap().unwrap().node_sequence, 0, "another session counts anew");
 
     let first = Termination::new(TerminationResult::Failed, "NODE_LOST", "gone").with_code("7");
     let second = Termination::new(TerminationResult::Completed, "USER_HANGUP", "");
-    store.update(&call_id, &Change { termination: Some(first.clone()), ..Change::default() }).await.unwrap();
-    store.update(&call_id, &Change { termination: Some(second.clone()), ..Change::default() }).await.unwrap();
-    let last = store.close(&call_id, &second, &event(LAST_KIND, None)).await.unwrap();
-    assert_eq!(last.map(|place| place.sequence), Some(2));
-    assert_eq!(store.close(&call_id, &second, &event(LAST_KIND, None)).await.unwrap(), None);
-    assert_eq!(store.append(&call_id, &event("incident", None)).await.unwrap(), None, "nothing follows the last event");
-    store.update(&call_id, &again).await.unwrap();
+    change(Change { termination: Some(first.clone()), ..Change::default() }).await;
+    change(Change { termination: Some(second.clone()), ..Change::default() }).await;
+    let closed = close(store, "record", 1, &second, 1_500).await;
+    assert!(matches!(closed, Written::Stored { position: Some(_) }));
+    assert_eq!(close(store, "record", 1, &second, 1_500).await, closed, "the answer got lost");
+    assert_eq!(close(store, "record", 2, &second, 1_500).await, Written::Refused, "nothing follows the last event");
+    let after = write(store, "record", 2, Vec::new(), again).await;
+    assert_eq!(after, Written::Refused);
     let row = store.call(&call_id).await.unwrap().unwrap();
     assert_eq!((row.phase.as_str(), row.termination, row.ended_at_ms), ("ENDED", Some(first), Some(1_500)));
-    assert_eq!(row.accepted_at_ms, Some(2_000));
+    assert_eq!((row.accepted_at_ms, row.last_sequence), (Some(2_000), 2));
     let events = store.events(&call_id, 0, 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.is_last).collect::<Vec<_>>(), [false, true]);
 }
@@ -151,8 +187,9 @@ async fn history_is_told_in_the_order_of_storing(store: &dyn Store) {
     }
     let mut places = Vec::new();
     for (n, name) in ["left", "right", "left", "left", "right"].into_iter().enumerate() {
-        let place = store.append(&id(name), &event("transcript", Some(n as u64 + 1))).await.unwrap().unwrap();
-        places.push((place.position, name.to_owned(), place.sequence));
+        let after = store.call(&id(name)).await.unwrap().unwrap().last_sequence;
+        let position = append(store, name, after, event("transcript", Some(n as u64 + 1))).await;
+        places.push((position, name.to_owned(), after + 1));
     }
     let last = store.last_position().await.unwrap();
     assert_eq!(last, places[4].0);
@@ -186,7 +223,7 @@ async fn lists_go_from_new_to_old(store: &dyn Store) {
         store.claim(&call(&format!("list-{n}"))).await.unwrap();
     }
     let gone = Termination::new(TerminationResult::Abandoned, "CALLER_ABANDONED", "");
-    store.close(&id("list-3"), &gone, &event(LAST_KIND, None)).await.unwrap();
+    close(store, "list-3", 0, &gone, 1_500).await;
     let names = |rows: &[CallRow]| rows.iter().map(|row| row.call_id.as_str().to_owned()).collect::<Vec<_>>();
     let page = store.calls(Page { before: None, size: 2, live_only: false }).await.unwrap();
     assert_eq!(names(&page), ["list-4", "list-3"]);
@@ -204,9 +241,8 @@ async fn old_calls_go_with_their_events(store: &dyn Store) {
     let gone = Termination::new(TerminationResult::Completed, "USER_HANGUP", "");
     for (name, ended_at_ms) in [("old-1", 100), ("old-2", 200), ("old-3", 300), ("old-4", 400)] {
         store.claim(&call(name)).await.unwrap();
-        store.append(&id(name), &event("transcript", None)).await.unwrap();
-        let last = NewEvent { occurred_at_ms: ended_at_ms, ..event(LAST_KIND, None) };
-        store.close(&id(name), &gone, &last).await.unwrap();
+        append(store, name, 0, event("transcript", None)).await;
+        close(store, name, 1, &gone, ended_at_ms).await;
     }
     store.claim(&call("old-live")).await.unwrap();
     let known = async |name: &str| store.call(&id(name)).await.unwrap().is_some();
@@ -218,14 +254,14 @@ async fn old_calls_go_with_their_events(store: &dyn Store) {
     assert!(known("old-4").await, "not old enough yet");
     while store.prune(i64::MAX, 2).await.unwrap() > 0 {}
     assert!(known("old-live").await, "live calls stay however old they are");
-    store.append(&id("old-live"), &event("transcript", None)).await.unwrap();
+    append(store, "old-live", 0, event("transcript", None)).await;
     let last = store.last_position().await.unwrap();
     let gone = Termination::new(TerminationResult::Completed, "USER_HANGUP", "");
-    store.close(&id("old-live"), &gone, &event(LAST_KIND, None)).await.unwrap();
+    close(store, "old-live", 1, &gone, 1_500).await;
     while store.prune(i64::MAX, 2).await.unwrap() > 0 {}
     store.claim(&call("old-new")).await.unwrap();
-    let place = store.append(&id("old-new"), &event("transcript", None)).await.unwrap().unwrap();
-    assert!(place.position > last + 1, "no position is used twice");
+    let position = append(store, "old-new", 0, event("transcript", None)).await;
+    assert!(position > last + 1, "no position is used twice");
     let ended = store.calls(Page { before: None, size: 1_000, live_only: false }).await.unwrap();
     assert!(ended.iter().all(|row| row.ended_at_ms.is_none()));
 }
@@ -239,6 +275,11 @@ async fn check(store: &dyn Store) {
     a_record_is_written_and_closed_once(store).await;
     lists_go_from_new_to_old(store).await;
     old_calls_go_with_their_events(store).await;
+}
+
+#[tokio::test]
+async fn in_memory() {
+    check(&memory::Memory::default()).await;
 }
 
 #[tokio::test]
@@ -284,6 +325,5 @@ async fn events_of_before_keep_their_order() {
     let rows = store.history(None, 0, u64::MAX, 10).await.unwrap();
     let order: Vec<_> = rows.iter().map(|row| (row.position, row.call_id.as_str(), row.event.sequence)).collect();
     assert_eq!(order, [(1, "a", 1), (2, "a", 2), (3, "b", 1), (4, "a", 3), (5, "b", 2)]);
-    let place = store.append(&id("b"), &event("transcript", None)).await.unwrap().unwrap();
-    assert_eq!((place.sequence, place.position), (3, 6));
+    assert_eq!(append(&store, "b", 2, event("transcript", None)).await, 6);
 }

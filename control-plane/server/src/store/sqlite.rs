@@ -19,8 +19,8 @@ use voicebridge_core::{
 };
 
 use super::{
-    Burial, CallRow, Change, Claim, EventPlace, HistoryRow, Holder, KEY_BYTES, LAST_KIND, NewCall, NewEvent, Page,
-    SessionPlace, Store, StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, private,
+    Burial, CallRow, Change, Claim, HistoryRow, Holder, KEY_BYTES, LAST_KIND, NewCall, Page, SessionPlace, Store,
+    StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written, private,
 };
 
 /// Connections for reading: API requests and event streams, each for a few milliseconds.
@@ -80,38 +80,22 @@ impl Sqlite {
     }
 }
 
-const APPEND_NUMBER: &str =
-    "UPDATE calls SET last_sequence = last_sequence + 1, node_sequence = coalesce(?2, node_sequence)
-     WHERE call_id = ?1 AND ended_at_ms IS NULL AND (?2 IS NULL OR node_sequence < ?2)
-     RETURNING last_sequence";
 const APPEND_EVENT: &str = "INSERT INTO events (call_id, sequence, kind, occurred_at_ms, node_sequence, payload)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const APPLY_CHANGE: &str = "UPDATE calls SET
+         last_sequence = ?2,
+         -- A new session counts its events anew.
+         node_sequence = coalesce(?3, CASE WHEN ?5 IS NULL OR ?5 = session_id THEN node_sequence ELSE 0 END),
+         phase = coalesce(?4, phase),
+         session_id = coalesce(?5, session_id), node_id = coalesce(?6, node_id),
+         node_url = coalesce(?7, node_url), region = coalesce(?8, region),
+         accepted_at_ms = coalesce(accepted_at_ms, ?9),
+         result = coalesce(result, ?10), reason = coalesce(reason, ?11),
+         message = coalesce(message, ?12), upstream_code = coalesce(upstream_code, ?13),
+         ended_at_ms = ?14
+     WHERE call_id = ?1";
 const HISTORY_COLUMNS: &str = "SELECT position, events.call_id, sequence, kind, payload, phone_number_id, caller_phone
      FROM events JOIN calls USING (call_id)";
-
-async fn append(
-    transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
-    call_id: &CallId,
-    event: &NewEvent,
-) -> Result<Option<EventPlace>, StoreError> {
-    let node_sequence = event.node_sequence.map(|sequence| sequence as i64);
-    let sequence: Option<i64> = sqlx::query_scalar(APPEND_NUMBER)
-        .bind(call_id.as_str())
-        .bind(node_sequence)
-        .fetch_optional(&mut **transaction)
-        .await?;
-    let Some(sequence) = sequence else { return Ok(None) };
-    let inserted = sqlx::query(APPEND_EVENT)
-        .bind(call_id.as_str())
-        .bind(sequence)
-        .bind(event.kind)
-        .bind(event.occurred_at_ms)
-        .bind(node_sequence)
-        .bind(event.payload.as_slice())
-        .execute(&mut **transaction)
-        .await?;
-    Ok(Some(EventPlace { sequence: sequence as u64, position: inserted.last_insert_rowid() as u64 }))
-}
 
 #[async_trait]
 impl Store for Sqlite {
@@ -192,68 +176,60 @@ impl Store for Sqlite {
         .transpose()
     }
 
-    async fn update(&self, call_id: &CallId, change: &Change) -> Result<(), StoreError> {
-        let session = change.session.as_ref();
-        let termination = change.termination.as_ref();
-        sqlx::query(
-            "UPDATE calls SET
-                 phase = coalesce(?2, phase),
-                 session_id = coalesce(?3, session_id), node_id = coalesce(?4, node_id),
-                 node_url = coalesce(?5, node_url), region = coalesce(?6, region),
-                 -- A new session counts its events anew.
-                 node_sequence = CASE WHEN ?3 IS NULL OR ?3 = session_id THEN node_sequence ELSE 0 END,
-                 accepted_at_ms = coalesce(accepted_at_ms, ?7),
-                 result = coalesce(result, ?8), reason = coalesce(reason, ?9),
-                 message = coalesce(message, ?10), upstream_code = coalesce(upstream_code, ?11)
-             WHERE call_id = ?1 AND ended_at_ms IS NULL",
-        )
-        .bind(call_id.as_str())
-        .bind(change.phase)
-        .bind(session.map(|session| session.session_id.as_str()))
-        .bind(session.map(|session| session.node_id.as_str()))
-        .bind(session.map(|session| session.node_url.as_str()))
-        .bind(session.map(|session| session.region.as_str()))
-        .bind(change.accepted_at_ms)
-        .bind(termination.map(|termination| termination.result.word()))
-        .bind(termination.map(|termination| termination.reason.as_ref()))
-        .bind(termination.map(|termination| termination.message.as_str()))
-        .bind(termination.map(|termination| termination.upstream_code.as_str()))
-        .execute(&self.writer)
-        .await?;
-        Ok(())
-    }
-
-    async fn append(&self, call_id: &CallId, event: &NewEvent) -> Result<Option<EventPlace>, StoreError> {
+    async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let place = append(&mut transaction, call_id, event).await?;
+        let stored: Option<(i64, bool)> =
+            sqlx::query_as("SELECT last_sequence, ended_at_ms IS NOT NULL FROM calls WHERE call_id = ?1")
+                .bind(call_id.as_str())
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let Some((stored, is_closed)) = stored else { return Ok(Written::Refused) };
+        let (after, last) = (write.after as i64, write.after as i64 + write.events.len() as i64);
+        if stored == last && last > after && is_closed == write.change.ended_at_ms.is_some() {
+            let position: i64 = sqlx::query_scalar("SELECT position FROM events WHERE call_id = ?1 AND sequence = ?2")
+                .bind(call_id.as_str())
+                .bind(last)
+                .fetch_one(&mut *transaction)
+                .await?;
+            return Ok(Written::Stored { position: Some(position as u64) });
+        }
+        if is_closed || stored != after {
+            return Ok(Written::Refused);
+        }
+        let mut position = None;
+        for (event, sequence) in write.events.iter().zip(after + 1..) {
+            let inserted = sqlx::query(APPEND_EVENT)
+                .bind(call_id.as_str())
+                .bind(sequence)
+                .bind(event.kind)
+                .bind(event.occurred_at_ms)
+                .bind(event.node_sequence.map(|sequence| sequence as i64))
+                .bind(event.payload.as_slice())
+                .execute(&mut *transaction)
+                .await?;
+            position = Some(inserted.last_insert_rowid() as u64);
+        }
+        let Change { phase, session, accepted_at_ms, termination, ended_at_ms } = &write.change;
+        let (session, termination) = (session.as_ref(), termination.as_ref());
+        sqlx::query(APPLY_CHANGE)
+            .bind(call_id.as_str())
+            .bind(last)
+            .bind(write.node_sequence().map(|sequence| sequence as i64))
+            .bind(*phase)
+            .bind(session.map(|session| session.session_id.as_str()))
+            .bind(session.map(|session| session.node_id.as_str()))
+            .bind(session.map(|session| session.node_url.as_str()))
+            .bind(session.map(|session| session.region.as_str()))
+            .bind(*accepted_at_ms)
+            .bind(termination.map(|termination| termination.result.word()))
+            .bind(termination.map(|termination| termination.reason.as_ref()))
+            .bind(termination.map(|termination| termination.message.as_str()))
+            .bind(termination.map(|termination| termination.upstream_code.as_str()))
+            .bind(*ended_at_ms)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
-        Ok(place)
-    }
-
-    async fn close(
-        &self,
-        call_id: &CallId,
-        termination: &Termination,
-        last: &NewEvent,
-    ) -> Result<Option<EventPlace>, StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let place = append(&mut transaction, call_id, last).await?;
-        sqlx::query(
-            "UPDATE calls SET phase = 'ENDED', ended_at_ms = ?2, result = coalesce(result, ?3),
-                 reason = coalesce(reason, ?4), message = coalesce(message, ?5),
-                 upstream_code = coalesce(upstream_code, ?6)
-             WHERE call_id = ?1 AND ended_at_ms IS NULL",
-        )
-        .bind(call_id.as_str())
-        .bind(last.occurred_at_ms)
-        .bind(termination.result.word())
-        .bind(termination.reason.as_ref())
-        .bind(&termination.message)
-        .bind(&termination.upstream_code)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(place)
+        Ok(Written::Stored { position })
     }
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {

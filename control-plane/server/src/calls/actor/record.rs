@@ -1,13 +1,13 @@
 //! The record of a call: its events, those of its node among them, and its end.
 
 use voicebridge_core::{
-    call_life::{Event, GraphAction, GraphOutcome},
-    termination::{Termination, TerminationResult},
+    call_life::{GraphAction, GraphOutcome},
+    termination::Termination,
 };
 use voicebridge_proto::types::v1::{self as types, event::Kind};
 use voicebridge_telemetry::labels;
 
-use super::{Actor, View};
+use super::Actor;
 use crate::{
     callback::CallbackError,
     clock::now_ms,
@@ -15,7 +15,7 @@ use crate::{
     events::Entry,
     graph::Answer,
     nodes::NodeNews,
-    store::{CallRow, Change, LAST_KIND, NewEvent},
+    store::{CallRow, Change, NewEvent},
 };
 
 /// The event that closes a record.
@@ -24,56 +24,20 @@ pub(in crate::calls) fn last_event(row: &CallRow, termination: &Termination, now
         termination: Some(convert::termination_to_wire(termination)),
         duration_ms: row.accepted_at_ms.map_or(0, |accepted| convert::elapsed_ms(accepted, now_ms)),
     };
-    let event = convert::own_event(row, now_ms, Kind::CallEnded(ended));
-    NewEvent {
-        kind: LAST_KIND,
-        occurred_at_ms: now_ms,
-        node_sequence: None,
-        payload: prost::Message::encode_to_vec(&event),
-    }
+    convert::own_event_to_row(row, now_ms, Kind::CallEnded(ended))
 }
 
 impl Actor {
-    pub(super) async fn update(&self, change: &Change) {
-        if let Err(error) = self.shared.store.update(&self.row.call_id, change).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "the call's state could not be stored");
-        }
+    fn own(&self, kind: Kind, at_ms: i64) -> NewEvent {
+        convert::own_event_to_row(&self.row, at_ms, kind)
     }
 
-    async fn record(&mut self, kind: Kind, at_ms: i64) {
-        let event = convert::own_event(&self.row, at_ms, kind);
-        if let Some(row) = convert::event_to_row(event, at_ms, None) {
-            self.append(row).await;
-        }
+    pub(super) fn stage_reached(&self, stage: types::Stage, at_ms: i64) -> NewEvent {
+        self.own(Kind::StageReached(types::StageReached { stage: stage.into() }), at_ms)
     }
 
-    /// False: the event of the node is known already.
-    async fn append(&mut self, event: NewEvent) -> bool {
-        match self.shared.store.append(&self.row.call_id, &event).await {
-            Ok(Some(place)) => {
-                self.row.last_sequence = place.sequence;
-                self.last_position = place.position;
-                self.shared.hub.stored(place.position);
-                true
-            }
-            Ok(None) => false,
-            // The call itself goes on.
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    kind = event.kind,
-                    "an event could not be stored"
-                );
-                true
-            }
-        }
-    }
-
-    pub(super) async fn record_stage(&mut self, stage: types::Stage, at_ms: i64) {
-        self.record(Kind::StageReached(types::StageReached { stage: stage.into() }), at_ms).await;
-    }
-
-    pub(super) async fn graph_answered(&mut self, action: GraphAction, answer: &Answer) {
+    /// Meta's answer, for the log, the metrics and the record.
+    pub(super) fn graph_answered(&self, action: GraphAction, answer: &Answer) -> Vec<NewEvent> {
         let action_word = action.word();
         let outcome = match answer.outcome() {
             GraphOutcome::Ok => "ok",
@@ -113,11 +77,11 @@ impl Actor {
         if let Some(doubt) = answer.doubt {
             answered.error_details = doubt.to_owned();
         }
-        self.record(Kind::GraphAnswered(answered), now_ms()).await;
+        vec![self.own(Kind::GraphAnswered(answered), now_ms())]
     }
 
     /// What became of telling whoever holds the signalling that Meta is to be told.
-    pub(super) async fn holder_told(&mut self, action: GraphAction, told: &Result<(), CallbackError>) {
+    pub(super) fn holder_told(&self, action: GraphAction, told: &Result<(), CallbackError>) -> Vec<NewEvent> {
         let outcome = match told {
             Ok(()) => "told",
             Err(CallbackError::NotConfigured) => "not-configured",
@@ -127,7 +91,7 @@ impl Actor {
         let call_id = &self.row.call_id;
         let Err(error) = told else {
             tracing::info!(%call_id, action = action.word(), "the holder of the signalling was told of the end");
-            return;
+            return Vec::new();
         };
         let reason = error.reason();
         tracing::error!(%call_id, action = action.word(), %error, reason, "Meta may not know that the call is over");
@@ -136,92 +100,75 @@ impl Actor {
             message: format!("Meta may not have been told to {} the call: {error}.", action.word()),
             upstream_code: error.code(),
         };
-        self.record(Kind::Incident(incident), now_ms()).await;
+        vec![self.own(Kind::Incident(incident), now_ms())]
     }
 
-    pub(super) async fn hear(&mut self, news: NodeNews) {
+    pub(super) fn hear(&mut self, news: NodeNews) {
+        let (fact, kind) = self.fact(news);
+        match kind.as_ref().and_then(convert::life_event) {
+            Some(life) => self.feed(life, fact.into_iter().collect()),
+            None => self.journal.add(fact, Change::default()),
+        }
+    }
+
+    /// What is to be stored of a node's news, and what it is of the news that is new.
+    fn fact(&mut self, news: NodeNews) -> (Option<NewEvent>, Option<Kind>) {
         match news {
-            NodeNews::Event(event) => self.hear_event(*event).await,
+            NodeNews::Event(event) => self.event_fact(*event),
             NodeNews::EventsGone { after, through } => {
-                let now = now_ms();
                 let incident = types::Incident {
                     reason: "EVENTS_GONE".to_owned(),
                     message: format!("The node no longer had its events after {after} up to {through}."),
                     upstream_code: String::new(),
                 };
-                let event = convert::own_event(&self.row, now, Kind::Incident(incident));
-                if let Some(row) = convert::event_to_row(event, now, Some(through)) {
-                    self.append(row).await;
-                }
-            }
-            NodeNews::SessionUnknown => {
-                self.following = false;
-                let termination = Termination::new(
-                    TerminationResult::Failed,
-                    "SESSION_NOT_FOUND",
-                    "The media node no longer knows the session.",
-                );
-                self.feed(Event::SessionEnded(termination)).await;
-            }
-            NodeNews::NodeLost => {
-                self.following = false;
-                tracing::warn!(node = self.row.session.as_ref().map(|session| session.node_id.as_str()), "node lost");
-                self.feed(Event::NodeLost).await;
+                self.row.node_sequence = through;
+                let event = self.own(Kind::Incident(incident), now_ms());
+                (Some(NewEvent { node_sequence: Some(through), ..event }), None)
             }
         }
     }
 
-    async fn hear_event(&mut self, mut event: types::Event) {
+    fn event_fact(&mut self, mut event: types::Event) -> (Option<NewEvent>, Option<Kind>) {
         let ours = self.row.session.as_ref().map(|session| session.session_id.as_str());
         if ours != Some(event.session_id.as_str()) {
             tracing::warn!(session = event.session_id, "an event of another session was dropped");
-            return;
+            return (None, None);
         }
         event.call_id = self.row.call_id.as_str().to_owned();
-        let Some(kind) = event.kind.clone() else { return };
+        let Some(kind) = event.kind.clone() else { return (None, None) };
         if let Kind::StatisticsReported(types::StatisticsReported { statistics: Some(statistics) }) = kind {
             self.statistics = Some(statistics);
             self.show();
         }
-        let sequence = event.sequence;
-        match convert::event_to_row(event.clone(), now_ms(), Some(sequence)) {
-            None => {
-                let event = types::Event { sequence: 0, ..event };
-                return self.shared.hub.transient(Entry::transient(&self.row, event, self.last_position));
-            }
-            Some(row) => {
-                if !self.append(row).await {
-                    return;
-                }
-                self.row.node_sequence = sequence;
-            }
+        let (sequence, elapsed_ms) = (event.sequence, event.elapsed_ms);
+        let Some(row) = convert::event_to_row(event.clone(), now_ms(), Some(sequence)) else {
+            let event = types::Event { sequence: 0, ..event };
+            self.shared.hub.transient(Entry::transient(&self.row, event, self.last_position));
+            return (None, None);
+        };
+        if sequence <= self.row.node_sequence {
+            return (None, None);
         }
+        self.row.node_sequence = sequence;
         if let Kind::StageReached(reached) = &kind {
-            tracing::debug!(
-                stage = reached.stage().as_str_name(),
-                elapsed_ms = event.elapsed_ms,
-                "stage reached at the node"
-            );
+            tracing::debug!(stage = reached.stage().as_str_name(), elapsed_ms, "stage reached at the node");
         }
-        if let Some(life) = convert::life_event(&kind) {
-            self.feed(life).await;
-        }
+        (Some(row), Some(kind))
     }
 
-    pub(super) async fn close(&mut self, termination: Termination) {
-        let now = now_ms();
-        // The first one stands.
-        let termination = self.row.termination.clone().unwrap_or(termination);
-        let last = last_event(&self.row, &termination, now);
-        match self.shared.store.close(&self.row.call_id, &termination, &last).await {
-            Ok(Some(place)) => self.shared.hub.stored(place.position),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the call's record could not be closed");
-            }
+    /// Has the record closed, after what came of the node until now.
+    pub(super) fn close(&mut self, termination: &Termination, now: i64) {
+        while let Ok(news) = self.news.1.try_recv() {
+            let (fact, _) = self.fact(news);
+            self.journal.add(fact, Change::default());
         }
+        // The first one stands.
+        let termination = self.row.termination.get_or_insert_with(|| termination.clone()).clone();
+        let last = last_event(&self.row, &termination, now);
+        let change = Change { ended_at_ms: Some(now), termination: Some(termination.clone()), ..Change::default() };
+        self.journal.add([last], change);
         self.row.ended_at_ms = Some(now);
-        let (result, reason) = (termination.result.word(), termination.reason.clone().into_owned());
+        let (result, reason) = (termination.result.word(), termination.reason.into_owned());
         tracing::info!(
             call_id = %self.row.call_id,
             elapsed_ms = convert::elapsed_ms(self.row.received_at_ms, now),
@@ -232,8 +179,5 @@ impl Actor {
         );
         let reason = labels::reason(&reason);
         metrics::counter!("voicebridge_control_calls_ended_total", "result" => result, "reason" => reason).increment(1);
-        self.view.send_modify(|view| {
-            *view = View { termination: Some(termination), is_busy: false, closed: true, ..view.clone() };
-        });
     }
 }

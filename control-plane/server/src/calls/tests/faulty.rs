@@ -1,0 +1,168 @@
+//! A store that now and then fails, before or after it did what it was asked for.
+
+use std::{sync::Mutex, time::Duration};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+use voicebridge_core::identity::CallId;
+
+use super::draw;
+use crate::store::{
+    Burial, CallRow, Claim, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent, Tombstone, Write,
+    Written, memory::Memory,
+};
+
+/// When a store fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Faults {
+    None,
+    /// Some requests, and now and then all for a while, as the seed says.
+    Some,
+    /// From the first write of a claimed call on, for so long.
+    Outage(Duration),
+}
+
+#[derive(Debug)]
+struct Weather {
+    state: u64,
+    /// In a hundred.
+    odds: u64,
+    down_until: Option<Instant>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Faulty {
+    pub(super) inner: Memory,
+    faults: Faults,
+    weather: Mutex<Weather>,
+}
+
+enum Fault {
+    None,
+    /// Nothing was done.
+    Before,
+    /// It was done, and the answer got lost.
+    After,
+}
+
+impl Faulty {
+    pub(super) fn new(inner: Memory, seed: u64, faults: Faults) -> Self {
+        let mut state = seed ^ 0xFA17;
+        let odds = [5, 20, 50][draw(&mut state, 3) as usize];
+        Self { inner, faults, weather: Mutex::new(Weather { state, odds, down_until: None }) }
+    }
+
+    fn next(&self, is_write: bool) -> Fault {
+        let mut weather = self.weather.lock().unwrap();
+        let now = Instant::now();
+        match self.faults {
+            Faults::None => Fault::None,
+            Faults::Outage(length) => {
+                if is_write && now < *weather.down_until.get_or_insert(now + length) {
+                    Fault::Before
+                } else {
+                    Fault::None
+                }
+            }
+            Faults::Some => {
+                // Of another life of the process, whose clock was another.
+                let is_down =
+                    weather.down_until.is_some_and(|until| now < until && until - now < Duration::from_secs(4));
+                let odds = weather.odds;
+                match draw(&mut weather.state, 100) {
+                    _ if is_down => Fault::Before,
+                    0 => {
+                        let length = Duration::from_millis(draw(&mut weather.state, 3_000));
+                        weather.down_until = Some(now + length);
+                        Fault::Before
+                    }
+                    chance if chance < odds / 2 => Fault::Before,
+                    chance if chance < odds => Fault::After,
+                    _ => Fault::None,
+                }
+            }
+        }
+    }
+
+    async fn answer<T>(
+        &self,
+        is_write: bool,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let fault = self.next(is_write);
+        let took = if self.faults == Faults::Some { draw(&mut self.weather.lock().unwrap().state, 40) } else { 1 };
+        tokio::time::sleep(Duration::from_millis(took)).await;
+        let failed = || Err(StoreError::Database(sqlx::Error::PoolTimedOut));
+        match fault {
+            Fault::None => work.await,
+            Fault::Before => failed(),
+            Fault::After => {
+                work.await?;
+                tokio::time::sleep(Duration::from_millis(took)).await;
+                failed()
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    // The answer to a claim is not lost here: Meta delivers again, and finds the call claimed by nobody who serves it.
+    async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError> {
+        match self.next(false) {
+            Fault::None => self.inner.claim(call).await,
+            Fault::Before | Fault::After => Err(StoreError::Database(sqlx::Error::PoolTimedOut)),
+        }
+    }
+
+    async fn bury(&self, call_id: &CallId, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+        self.answer(false, self.inner.bury(call_id, tombstone)).await
+    }
+
+    async fn tombstone(&self, call_id: &CallId) -> Result<Option<Tombstone>, StoreError> {
+        self.answer(false, self.inner.tombstone(call_id)).await
+    }
+
+    async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError> {
+        self.answer(true, self.inner.write(call_id, write)).await
+    }
+
+    async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {
+        self.answer(false, self.inner.call(call_id)).await
+    }
+
+    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {
+        self.answer(false, self.inner.calls(page)).await
+    }
+
+    async fn events(&self, call_id: &CallId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        self.answer(false, self.inner.events(call_id, after, limit)).await
+    }
+
+    async fn events_of_kind(&self, call_id: &CallId, kind: &str) -> Result<Vec<StoredEvent>, StoreError> {
+        self.answer(false, self.inner.events_of_kind(call_id, kind)).await
+    }
+
+    async fn history(
+        &self,
+        call_id: Option<&CallId>,
+        after: u64,
+        through: u64,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, StoreError> {
+        self.answer(false, self.inner.history(call_id, after, through, limit)).await
+    }
+
+    async fn last_position(&self) -> Result<u64, StoreError> {
+        self.inner.last_position().await
+    }
+
+    async fn own_key(&self, name: &str, fresh: [u8; KEY_BYTES]) -> Result<[u8; KEY_BYTES], StoreError> {
+        self.inner.own_key(name, fresh).await
+    }
+
+    async fn prune(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        self.inner.prune(before_ms, limit).await
+    }
+}

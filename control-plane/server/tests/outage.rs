@@ -1,0 +1,138 @@
+//! The database does not take what is written to it for a while: calls are held, ends act at once, nothing is lost.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use prost::Message as _;
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use support::{Plane, connect, plane, system, terminate};
+use voicebridge_proto::{
+    control::v1::{CallPhase, EndCallRequest},
+    types::v1::{Event, SessionEnded, Termination, TerminationResult, Transcript, event::Kind},
+};
+
+/// The plane's database, of which somebody else makes every write fail until they are gone.
+async fn database(plane: &Plane) -> SqliteConnection {
+    let options: SqliteConnectOptions = plane.config.database_url.parse().unwrap();
+    options.busy_timeout(Duration::from_secs(10)).connect().await.unwrap()
+}
+
+async fn break_writes(database: &mut SqliteConnection) {
+    for table in ["INSERT ON events", "UPDATE ON calls"] {
+        let name = table.replace(' ', "_");
+        let trigger = format!("CREATE TRIGGER broken_{name} BEFORE {table} BEGIN SELECT RAISE(ABORT, 'broken'); END");
+        sqlx::query(sqlx::AssertSqlSafe(trigger)).execute(&mut *database).await.unwrap();
+    }
+}
+
+async fn mend_writes(database: &mut SqliteConnection) {
+    for name in ["INSERT_ON_events", "UPDATE_ON_calls"] {
+        let drop = format!("DROP TRIGGER broken_{name}");
+        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&mut *database).await.unwrap();
+    }
+}
+
+fn said(text: &str) -> Kind {
+    Kind::Transcript(Transcript { text: text.to_owned(), ..Transcript::default() })
+}
+
+#[tokio::test]
+async fn what_is_said_while_the_store_fails_is_stored_afterwards() {
+    let (graph, plane, node) = system().await;
+    plane.deliver(&[connect("talks")]).await;
+    let session = plane.phase("talks", CallPhase::Active).await.session_id;
+    let mut database = database(&plane).await;
+    break_writes(&mut database).await;
+    let words: Vec<String> = (0..100).map(|n| format!("word {n}")).collect();
+    words.iter().for_each(|word| node.emit(&session, said(word)));
+    // Long enough for all of them to be tried.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    mend_writes(&mut database).await;
+    let call = support::until("everything is stored", || async {
+        plane.call("talks").await.ok().filter(|call| call.transcripts.len() >= words.len())
+    })
+    .await;
+    assert_eq!(call.transcripts.iter().map(|said| said.text.clone()).collect::<Vec<_>>(), words);
+    plane.deliver(&[terminate("talks")]).await;
+    assert_eq!(plane.ended("talks").await.1, "USER_HANGUP");
+    assert_eq!(graph.actions("talks"), ["pre_accept", "accept"]);
+}
+
+#[tokio::test]
+async fn a_call_is_not_answered_before_that_is_written() {
+    let (graph, mut plane, _node) = system().await;
+    graph.hold();
+    plane.deliver(&[connect("rings")]).await;
+    graph.wait("rings", "pre_accept").await;
+    let mut database = database(&plane).await;
+    break_writes(&mut database).await;
+    graph.release();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(graph.actions("rings"), ["pre_accept"], "what Graph answered is not written yet");
+    mend_writes(&mut database).await;
+    plane.phase("rings", CallPhase::Active).await;
+    assert_eq!(graph.actions("rings"), ["pre_accept", "accept"]);
+    // A restart knows it as what it is.
+    plane.kill();
+    plane.restart().await;
+    assert_eq!(plane.call("rings").await.unwrap().phase(), CallPhase::Active);
+}
+
+#[tokio::test]
+async fn an_end_acts_at_once_and_is_written_when_it_can_be() {
+    let (graph, plane, node) = system().await;
+    plane.deliver(&[connect("ends")]).await;
+    let session = plane.phase("ends", CallPhase::Active).await.session_id;
+    let mut database = database(&plane).await;
+    break_writes(&mut database).await;
+    node.emit(&session, said("bye"));
+    let mut client = plane.client().await;
+    let request = EndCallRequest { call_id: "ends".to_owned(), reason: "API_HANGUP".to_owned() };
+    let ending = tokio::spawn(async move { client.end_call(request).await });
+    graph.wait("ends", "terminate").await;
+    assert_eq!(node.session("ends", "ended", |s| s.ended.is_some()).await.ended.unwrap().reason, "API_HANGUP");
+    mend_writes(&mut database).await;
+    assert_eq!(ending.await.unwrap().unwrap().into_inner().termination.unwrap().reason, "API_HANGUP");
+    assert_eq!(plane.ended("ends").await.1, "API_HANGUP");
+    let names = plane::kind_names(&plane.events("ends", "").await);
+    assert!(names.contains(&"transcript bye".to_owned()), "{names:?}");
+    assert_eq!(graph.actions("ends"), ["pre_accept", "accept", "terminate"]);
+}
+
+/// The process died between the storing of the node's last event and what follows from it.
+#[tokio::test]
+async fn an_end_that_is_stored_but_was_not_acted_on_is_acted_on() {
+    let (graph, mut plane, node) = system().await;
+    plane.deliver(&[connect("over")]).await;
+    let session = plane.phase("over", CallPhase::Active).await.session_id;
+    let stored = support::until("all the node said is stored", || async {
+        let call = plane.call("over").await.ok()?;
+        (call.last_sequence >= 6).then_some(call.last_sequence)
+    })
+    .await;
+    plane.kill();
+    node.end(&session, TerminationResult::Completed, "AGENT_HANGUP", "");
+    let termination = Termination {
+        result: TerminationResult::Completed.into(),
+        reason: "AGENT_HANGUP".to_owned(),
+        ..Termination::default()
+    };
+    let ended = SessionEnded { termination: Some(termination), ..SessionEnded::default() };
+    let event = Event { session_id: session, kind: Some(Kind::SessionEnded(ended)), ..Event::default() };
+    let mut database = database(&plane).await;
+    let last = 1_000_i64;
+    let insert = "INSERT INTO events (call_id, sequence, kind, occurred_at_ms, node_sequence, payload)
+                  VALUES ('over', ?1, 'session_ended', 1, ?2, ?3)";
+    let sequence = stored as i64 + 1;
+    let query = sqlx::query(insert).bind(sequence).bind(last).bind(event.encode_to_vec());
+    query.execute(&mut database).await.unwrap();
+    let update = "UPDATE calls SET last_sequence = ?1, node_sequence = ?2 WHERE call_id = 'over'";
+    sqlx::query(update).bind(sequence).bind(last).execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
+    plane.restart().await;
+    assert_eq!(plane.ended("over").await.1, "AGENT_HANGUP");
+    assert_eq!(graph.actions("over"), ["pre_accept", "accept", "terminate"], "Meta is told");
+}
