@@ -197,6 +197,14 @@ pub struct RawConfig {
         hide_env_values = true
     )]
     pub retention_days: Option<String>,
+    /// Seconds to wait for another process that has the database's calls, 0 to 600; then this one does not start [default: 10]
+    #[arg(
+        id = "control_database_wait",
+        long = "control-database-wait-s",
+        env = "VOICEBRIDGE_DATABASE_WAIT_S",
+        hide_env_values = true
+    )]
+    pub database_wait_s: Option<String>,
 }
 
 impl fmt::Debug for RawConfig {
@@ -313,6 +321,8 @@ pub struct Limits {
     pub retention: Duration,
     /// Time between two rounds of deletion.
     pub retention_round: Duration,
+    /// How long another process that has the database's calls is waited for, e.g. the one this one replaces.
+    pub database_wait: Duration,
     /// Event streams at a time, of all kinds; further ones are refused.
     pub subscribers: usize,
     /// Of them, of one key; further ones are refused.
@@ -340,6 +350,7 @@ impl Default for Limits {
             max_body_bytes: MAX_BODY_BYTES,
             retention: 90 * DAY,
             retention_round: Duration::from_secs(3_600),
+            database_wait: Duration::from_secs(10),
             subscribers: 1_024,
             subscribers_per_key: 768,
             keepalive: Duration::from_secs(15),
@@ -467,6 +478,12 @@ impl Config {
                 ..defaults.listener
             },
             retention: errors.days("VOICEBRIDGE_RETENTION_DAYS", raw.retention_days, 0..=3_650, defaults.retention),
+            database_wait: errors.seconds(
+                "VOICEBRIDGE_DATABASE_WAIT_S",
+                raw.database_wait_s,
+                0..=600,
+                defaults.database_wait,
+            ),
             ..defaults
         };
         let config = Self {

@@ -50,6 +50,8 @@ pub async fn run(
     install_metrics();
     let warm = tokio::task::spawn_blocking(placement::warm_up);
     let store = Sqlite::open(&config.database_url).await.context("DATABASE_URL cannot be used")?;
+    // Given back when this returns, or the process dies.
+    let _owner = store.own_calls(config.limits.database_wait).await.context("DATABASE_URL cannot be used")?;
     let cursor_key = store.own_key(CURSOR_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
     let last_position = store.last_position().await.context("DATABASE_URL cannot be used")?;
     let graph = match &config.graph_access {

@@ -10,6 +10,7 @@ mod contract;
 #[cfg(test)]
 mod key_contract;
 mod keys;
+mod lock;
 #[cfg(test)]
 pub(crate) mod memory;
 mod private;
@@ -22,6 +23,7 @@ use voicebridge_core::{
 };
 
 pub use keys::{Creation, KeyRow, KeyStore, NewKey, Revocation, Settings};
+pub use lock::{CallsLock, LockError};
 pub use sqlite::Sqlite;
 
 /// How long a hang-up without a call is remembered. Connects older than a minute are dropped by age anyway.
@@ -33,6 +35,9 @@ pub enum StoreError {
     /// The file cannot be created or looked at.
     #[error("the database's file cannot be used")]
     File(#[from] std::io::Error),
+    /// Another process has its calls.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// From the driver.
     #[error("the database did not answer as it should")]
     Database(#[from] sqlx::Error),

@@ -103,6 +103,33 @@ async fn after_a_crash_nobody_is_left_ringing_and_no_slot_is_kept() {
 }
 
 #[tokio::test]
+async fn a_second_process_leaves_the_calls_of_the_first_alone() {
+    let (graph, mut plane, node) = system().await;
+    plane.deliver(&[connect("lives")]).await;
+    plane.phase("lives", CallPhase::Active).await;
+    graph.hold();
+    plane.deliver(&[connect("rings")]).await;
+    graph.wait("rings", "pre_accept").await;
+    let refused = plane.second(Duration::ZERO).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("another process has the calls of the database"), "{refused:#}");
+    graph.release();
+    plane.phase("rings", CallPhase::Active).await;
+    assert_eq!(graph.actions("rings"), ["pre_accept", "accept"], "nobody else turned it down");
+    // One that waits takes over at once when the first is killed.
+    plane.kill();
+    plane.restart().await;
+    plane.nodes(1).await;
+    assert_eq!(plane.call("lives").await.unwrap().phase(), CallPhase::Active);
+    node.end(
+        &node.session("lives", "session", |_| true).await.session_id,
+        TerminationResult::Completed,
+        "AGENT_HANGUP",
+        "",
+    );
+    assert_eq!(plane.ended("lives").await.1, "AGENT_HANGUP");
+}
+
+#[tokio::test]
 async fn a_node_that_does_not_come_back_ends_its_calls() {
     let graph = Graph::start().await;
     let mut config = plane::config(&graph.url);

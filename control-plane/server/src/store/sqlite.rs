@@ -2,11 +2,12 @@
 //!
 //! One connection writes and a few read. A single writer means that writes queue in this process, fairly, instead of
 //! polling SQLite's lock; readers never wait for it (write-ahead log). `synchronous = NORMAL`: a commit survives the
-//! process, and on power loss the last moments may be missing but the file is whole.
+//! process, and on power loss the last moments may be missing but the file is whole. Several processes may have it open,
+//! e.g. for its keys; one at a time has its calls, see [`Sqlite::own_calls`].
 
 mod keys;
 
-use std::{str::FromStr as _, time::Duration};
+use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -20,7 +21,7 @@ use voicebridge_core::{
 
 use super::{
     Burial, CallRow, Change, Claim, HistoryRow, Holder, KEY_BYTES, LAST_KIND, NewCall, Page, SessionPlace, Store,
-    StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written, private,
+    StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written, lock::CallsLock, private,
 };
 
 /// Connections for reading: API requests and event streams, each for a few milliseconds.
@@ -35,6 +36,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Sqlite {
     writer: SqlitePool,
     reader: SqlitePool,
+    /// None for one in memory.
+    file: Option<PathBuf>,
 }
 
 impl Sqlite {
@@ -53,8 +56,9 @@ impl Sqlite {
             .busy_timeout(BUSY_TIMEOUT);
         // A connection of such a database is the database, and there is no file.
         let in_memory = url.contains(":memory:") || url.contains("mode=memory");
-        if !in_memory {
-            private::prepare(options.get_filename()).await?;
+        let file = (!in_memory).then(|| options.get_filename().to_owned());
+        if let Some(file) = &file {
+            private::prepare(file).await?;
         }
         let pool = |size| {
             SqlitePoolOptions::new()
@@ -70,7 +74,19 @@ impl Sqlite {
         let writer = pool(1).connect_with(options.clone()).await?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await?;
         let reader = if in_memory { writer.clone() } else { pool(READERS).connect_with(options).await? };
-        Ok(Self { writer, reader })
+        Ok(Self { writer, reader, file })
+    }
+
+    /// The right to the calls of this database, for the one process that has tasks for them: a second would adopt the calls
+    /// of the first. If another process has it, its end is waited for so long. One in memory is nobody else's.
+    ///
+    /// # Errors
+    /// [`StoreError::Lock`].
+    pub async fn own_calls(&self, wait: Duration) -> Result<CallsLock, StoreError> {
+        Ok(match &self.file {
+            Some(file) => CallsLock::acquire(file, wait).await?,
+            None => CallsLock::unshared(),
+        })
     }
 
     /// Closes the file: what is in the write-ahead log goes into it.

@@ -112,6 +112,14 @@ impl Plane {
         self.running.take().unwrap().runtime.shutdown_background();
     }
 
+    /// Another process on the same database, which waits so long for this one to end; it ends at once if it ever serves.
+    pub async fn second(&self, wait: Duration) -> anyhow::Result<()> {
+        let mut config = self.config.clone();
+        config.limits.database_wait = wait;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        run(config, listener, std::future::ready(())).await
+    }
+
     /// Another process on the same port and database.
     pub async fn restart(&mut self) {
         let address = self.url.trim_start_matches("http://").parse().unwrap();
