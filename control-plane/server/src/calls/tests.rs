@@ -51,7 +51,7 @@ fn calls(store: &Arc<Faulty>, outside: &Arc<Outside>) -> Calls {
         store: Arc::clone(store) as Arc<dyn Store>,
         graph: None,
         callback: None,
-        registry: Arc::new(Registry::new(config.limits.node_lost())),
+        registry: Arc::new(Registry::new(config.limits.beat, config.limits.node_lost())),
         clients: Arc::new(Clients::new(None).unwrap()),
         hub: Arc::new(Hub::new(0, 1)),
         cursors: Cursors::new(&[0; 32]),
