@@ -2,7 +2,8 @@
 //!
 //! A binary calls [`init`] once and keeps the [`Guard`] until it exits. Servers check callers with [`auth::Guard`], answer
 //! errors with [`status::status`] and serve [`install_metrics`]`().render()`. A client attaches its token with
-//! [`auth::Bearer`] and the current span with [`inject`]; the server continues the trace with [`set_parent`].
+//! [`auth::Bearer`] and the current span with [`inject`]; the server continues the trace with [`set_parent`]. Where nobody
+//! configured a key or token, [`local`] keeps one for this machine and user.
 //!
 //! [`init`] also settles which cryptography TLS uses, see [`install_tls`].
 //!
@@ -12,6 +13,7 @@ pub mod auth;
 mod context;
 pub mod labels;
 pub mod listener;
+pub mod local;
 mod logs;
 mod metrics;
 pub mod secret;
