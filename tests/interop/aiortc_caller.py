@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import fractions
 import json
+import os
 import sys
 import time
 import urllib.error
@@ -41,6 +42,8 @@ TURN_S = 15
 QUIET_S = 0.8
 
 # What the bridge is asked to press, and the reports of each key: five, and two more of its end.
+# Of the control plane, for its API; not to be confused with those that are pressed.
+KEY = os.environ["VOICEBRIDGE_API_KEY"]
 KEYS = "159#D"
 REPORTS = 7
 
@@ -165,7 +168,7 @@ class PacketLog:
 
 
 def press(url: str, call_id: str) -> None:
-    calls = contract.Calls(url.removeprefix("http://"))
+    calls = contract.Calls(url.removeprefix("http://"), KEY)
     try:
         calls.send_keys(call_id, KEYS)
     finally:
@@ -176,7 +179,7 @@ def post(url: str, body: dict | None = None) -> dict:
     request = urllib.request.Request(
         url,
         data=json.dumps(body or {}).encode(),
-        headers={"content-type": "application/json"},
+        headers={"content-type": "application/json", "authorization": f"Bearer {KEY}"},
         method="POST",
     )
     try:

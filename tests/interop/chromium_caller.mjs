@@ -96,8 +96,8 @@ try {
   let report;
   try {
     report = await page.evaluate(
-      ([url, callId, codec]) => window.voicebridge.call(url, callId, codec),
-      [options.url, `chromium-${randomUUID()}`, options.codec],
+      ([url, key, callId, codec]) => window.voicebridge.call(url, key, callId, codec),
+      [options.url, process.env.VOICEBRIDGE_API_KEY, `chromium-${randomUUID()}`, options.codec],
     );
   } finally {
     await writeFile(path.join(options.out, "heard.wav"), wav(await page.evaluate(() => window.voicebridge.heard())));

@@ -87,12 +87,12 @@ def talk(request, planes) -> Talk:
     source = utterance if stack == "chromium" else UTTERANCE
     command = [*COMMANDS[stack], "--url", planes.url, "--speech", str(source), "--out", str(folder), "--codec", codec]
     done = subprocess.run(
-        command, timeout=CALL_S, capture_output=True, text=True, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        command, timeout=CALL_S, capture_output=True, text=True, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "VOICEBRIDGE_API_KEY": planes.key}
     )
     if done.returncode != 0:
         pytest.fail(f"{done.stdout}{done.stderr}\n{planes.control.tail()}\n{planes.media.tail()}", pytrace=False)
     report = json.loads((folder / "report.json").read_text())
-    calls = contract.Calls(planes.authority)
+    calls = contract.Calls(planes.authority, planes.key)
     try:
         record = calls.get(report["call_id"])
         events = calls.events(report["call_id"])

@@ -11,9 +11,29 @@ SERVICE = "voicebridge.control.v1.CallService"
 DEADLINE_S = 5
 
 
+class _Details(grpc.ClientCallDetails):
+    def __init__(self, before: grpc.ClientCallDetails, metadata: list[tuple[str, str]]) -> None:
+        self.method, self.timeout, self.credentials = before.method, before.timeout, before.credentials
+        self.wait_for_ready, self.compression = before.wait_for_ready, before.compression
+        self.metadata = metadata
+
+
+class _Key(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor):
+    """Shows the key with every request, those for reflection too."""
+
+    def __init__(self, key: str) -> None:
+        self._key = ("authorization", f"Bearer {key}")
+
+    def _shown(self, continuation, details, request):
+        return continuation(_Details(details, [*(details.metadata or ()), self._key]), request)
+
+    intercept_unary_unary = intercept_unary_stream = intercept_stream_stream = _shown
+
+
 class Calls:
-    def __init__(self, authority: str) -> None:
-        self._channel = grpc.insecure_channel(authority)
+    def __init__(self, authority: str, key: str) -> None:
+        self._bare = grpc.insecure_channel(authority)
+        self._channel = grpc.intercept_channel(self._bare, _Key(key))
         pool = DescriptorPool(ProtoReflectionDescriptorDatabase(self._channel))
         self._service = pool.FindServiceByName(SERVICE)
 
@@ -41,4 +61,4 @@ class Calls:
         return invoke(GetMessageClass(method.input_type)(**fields), timeout=DEADLINE_S)
 
     def close(self) -> None:
-        self._channel.close()
+        self._bare.close()

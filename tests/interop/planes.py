@@ -69,9 +69,12 @@ class Planes:
         control, media = (reserved.port for reserved in self._ports)
         self.authority = f"127.0.0.1:{control}"
         self.url = f"http://{self.authority}"
+        # Both planes of one machine and user: no key and no token is configured, and the local ones are found here.
+        state = (folder / "state").resolve()
         self.control = Process(
             "voicebridge-control",
             {
+                "VOICEBRIDGE_STATE_DIR": str(state),
                 "VOICEBRIDGE_LISTEN": self.authority,
                 "DATABASE_URL": f"sqlite://{folder / 'calls.db'}",
             },
@@ -80,6 +83,7 @@ class Planes:
         self.media = Process(
             "voicebridge-media",
             {
+                "VOICEBRIDGE_STATE_DIR": str(state),
                 "VOICEBRIDGE_MEDIA_LISTEN": f"127.0.0.1:{media}",
                 "VOICEBRIDGE_CONTROL_URL": self.url,
                 "VOICEBRIDGE_PROVIDER": "embedded",
@@ -92,6 +96,7 @@ class Planes:
         except BaseException:
             self.stop()
             raise
+        self.key = (state / "local-key").read_text().strip()
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + START_S

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
+use voicebridge_telemetry::local::STATE_DIR;
 
 /// Answers WhatsApp Business calls and lets the caller talk with a realtime AI.
 #[derive(Debug, Parser)]
@@ -36,10 +37,13 @@ pub(crate) struct Access {
     /// Address of the control plane.
     #[arg(long, env = "VOICEBRIDGE_URL", default_value = "http://127.0.0.1:3100", value_name = "URL", global = true)]
     pub(crate) url: String,
-    /// One of the control plane's keys; not needed on the same machine when it has none. Better set as a variable:
-    /// arguments are visible to everyone on the machine.
+    /// One of the control plane's keys [default: the local one, for a control plane of this machine and user that has no
+    /// other]. Better set as a variable: arguments are visible to everyone on the machine.
     #[arg(long, env = "VOICEBRIDGE_API_KEY", hide_env_values = true, value_name = "KEY", global = true)]
     pub(crate) api_key: Option<SecretString>,
+    /// Where the local key is [default: voicebridge in XDG_STATE_HOME or in ~/.local/state].
+    #[arg(long, env = STATE_DIR, value_name = "DIR", global = true)]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// Make calls through the real programs with both ends simulated, and prove that both sides heard each other.
@@ -187,11 +191,11 @@ pub(crate) struct Watch {
 
 /// Make, list and revoke the API keys of the control plane; make read tokens.
 ///
-/// Keys are kept as hashes: each is told once, when it is made. The first must have scope admin; from then on nobody is
-/// answered without a key. Those of VOICEBRIDGE_API_KEYS are not listed here.
+/// Keys are kept as hashes: each is told once, when it is made. The first must have scope admin; it ends the local key, which
+/// counts while there is no other. Those of VOICEBRIDGE_API_KEYS are not listed here.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  voicebridge keys create --scope admin                          the first key\n  voicebridge keys create --scope calls:read --lifetime 90d page one that reads, for a while\n  voicebridge keys list                                          which there are, and when each was used\n  voicebridge keys revoke 0123456789abcdef                       useless within a second\n  voicebridge keys token --call wacid.HBgN... --lifetime 10m     may read one call, for a page or a link"
+    after_help = "Examples:\n  voicebridge keys create --scope admin                          the first key\n  voicebridge keys create --scope calls:read --lifetime 90d page one that reads, for a while\n  voicebridge keys list                                          which there are, and when each was used\n  voicebridge keys revoke 0123456789abcdef                       useless within a second\n  voicebridge keys token --call wacid.HBgN... --lifetime 10m     may read one call, for a page or a link\n  voicebridge keys token --link                                  opens all events in a browser, for 5 minutes"
 )]
 pub(crate) struct Keys {
     #[command(subcommand)]
@@ -240,6 +244,9 @@ pub(crate) struct ReadToken {
     /// How long it works, 1s to 1h [default: 5m].
     #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
     pub(crate) lifetime: Option<Duration>,
+    /// Print a link with the token in it, which shows the events in a browser.
+    #[arg(long)]
+    pub(crate) link: bool,
 }
 
 /// What a key may do.

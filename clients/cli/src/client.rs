@@ -6,10 +6,14 @@ use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use tonic::{
     service::interceptor::InterceptedService,
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    transport::{Channel, ClientTlsConfig, Endpoint, Uri},
 };
 use voicebridge_proto::control::v1::call_service_client::CallServiceClient;
-use voicebridge_telemetry::{auth::Bearer, secret};
+use voicebridge_telemetry::{
+    auth::Bearer,
+    local::{LocalSecret, StateDir},
+    secret,
+};
 
 use crate::{args::Access, failure::Unreachable};
 
@@ -33,7 +37,7 @@ pub(crate) async fn connection(access: &Access) -> anyhow::Result<(Channel, Bear
         .connect()
         .await
         .map_err(|error| Unreachable { url: access.url.clone(), cause: innermost(&error) })?;
-    let bearer = Bearer::new(key.as_ref()).context("VOICEBRIDGE_API_KEY")?;
+    let bearer = Bearer::new(key(access)?.as_ref()).context("VOICEBRIDGE_API_KEY")?;
     Ok((channel, bearer))
 }
 
@@ -43,6 +47,28 @@ fn usable(key: &SecretString) -> anyhow::Result<SecretString> {
     let key = key.expose_secret().trim();
     secret::check(key).map_err(|rule| anyhow::anyhow!("VOICEBRIDGE_API_KEY {rule}"))?;
     Ok(key.into())
+}
+
+/// The key given, else the local one, which no other machine is ever shown.
+fn key(access: &Access) -> anyhow::Result<Option<SecretString>> {
+    if let Some(given) = access.api_key.as_ref().filter(|key| !key.expose_secret().is_empty()) {
+        return usable(given).map(Some);
+    }
+    if !is_this_machine(&access.url) {
+        return Ok(None);
+    }
+    match access.state_dir.clone().map(StateDir::at).or_else(StateDir::by_default) {
+        Some(state_dir) => state_dir.read(LocalSecret::ApiKey).context("the local key"),
+        None => Ok(None),
+    }
+}
+
+/// `localhost` or an address of loopback.
+fn is_this_machine(url: &str) -> bool {
+    let Some(uri) = url.parse::<Uri>().ok() else { return false };
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn endpoint(url: &str) -> anyhow::Result<Endpoint> {
@@ -94,11 +120,46 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_local_key_goes_to_this_machine_only_and_a_given_one_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = StateDir::at(folder.path().to_owned()).read_or_make(LocalSecret::ApiKey).unwrap();
+        let shown = |url: &str, given: Option<&str>| {
+            let state_dir = Some(folder.path().to_owned());
+            let access = Access { url: url.to_owned(), api_key: given.map(SecretString::from), state_dir };
+            key(&access).unwrap().map(|key| key.expose_secret().to_owned())
+        };
+        for here in [
+            "http://127.0.0.1:3100",
+            "http://localhost:1",
+            "http://LOCALHOST",
+            "http://[::1]:3100",
+            "https://127.0.0.2",
+        ] {
+            assert_eq!(shown(here, None).as_deref(), Some(made.expose_secret()), "{here}");
+            assert_eq!(shown(here, Some("")).as_deref(), Some(made.expose_secret()), "{here}");
+            assert_eq!(shown(here, Some("given")).as_deref(), Some("given"), "{here}");
+        }
+        for elsewhere in [
+            "https://voice.example.com",
+            "http://10.0.0.1:3100",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+        ] {
+            assert_eq!(shown(elsewhere, None), None, "{elsewhere}");
+            assert_eq!(shown(elsewhere, Some("given")).as_deref(), Some("given"), "{elsewhere}");
+        }
+        let none_made = tempfile::tempdir().unwrap();
+        let state_dir = Some(none_made.path().to_owned());
+        let access = Access { url: "http://127.0.0.1:3100".to_owned(), api_key: None, state_dir };
+        assert!(key(&access).unwrap().is_none());
+    }
+
     #[tokio::test]
     async fn nobody_there_is_a_sentence_with_a_next_step() {
         // A port that was free a moment ago and that nobody listens on.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let access = Access { url: format!("http://127.0.0.1:{port}"), api_key: None };
+        let access = Access { url: format!("http://127.0.0.1:{port}"), api_key: None, state_dir: None };
         let error = connect(&access).await.unwrap_err();
         assert!(error.is::<Unreachable>(), "{error:#}");
         assert!(error.to_string().contains("voicebridge serve"), "{error:#}");

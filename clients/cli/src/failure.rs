@@ -27,7 +27,7 @@ pub(crate) fn refused(status: &tonic::Status) -> anyhow::Error {
     };
     let message = status.message();
     let next = match reason.as_str() {
-        "UNAUTHENTICATED" => "; set VOICEBRIDGE_API_KEY to one of its keys",
+        "UNAUTHENTICATED" => "; VOICEBRIDGE_API_KEY is where a key goes",
         "KEY_EXPIRED" | "KEY_REVOKED" => "; VOICEBRIDGE_API_KEY is where the new one goes",
         "CALL_NOT_FOUND" => "; `voicebridge calls` lists those it knows",
         _ => "",

@@ -52,15 +52,37 @@ pub(crate) async fn run(args: Keys) -> anyhow::Result<()> {
         }
         KeysCommand::Token(token) => {
             let call_id = token.call.unwrap_or_default();
-            let request = CreateReadTokenRequest { call_id, lifetime: token.lifetime.map(to_wire) };
+            let request = CreateReadTokenRequest { call_id: call_id.clone(), lifetime: token.lifetime.map(to_wire) };
             let made = client.create_read_token(request).await.map_err(|status| refused(&status))?.into_inner();
             if args.json {
                 return Ok(outln(&json::line(&made))?);
             }
             errln(&format!("{DIM}Reads until {}:{DIM:#}", describe::moment(made.expires_at)));
-            Ok(outln(&made.token)?)
+            Ok(outln(&if token.link { link(&args.access.url, &call_id, &made.token) } else { made.token })?)
         }
     }
+}
+
+/// Where a browser sees the events: of one call, or of all.
+pub(crate) fn link(url: &str, call_id: &str, token: &str) -> String {
+    let query = [("call_id", call_id), ("access_token", token)];
+    let query: Vec<_> = query
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={}", encoded(value)))
+        .collect();
+    format!("{}/events?{}", url.trim_end_matches('/'), query.join("&"))
+}
+
+/// Percent-encoded but for RFC 3986's unreserved characters (section 2.3).
+fn encoded(value: &str) -> String {
+    value
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
 }
 
 fn to_wire(lifetime: std::time::Duration) -> prost_types::Duration {
@@ -131,6 +153,13 @@ mod tests {
         let revoked = Key { revoked_at: at(1_790_000_060), last_used_at: at(1_790_000_040), ..key };
         let revoked = shown(&revoked, 0);
         assert!(revoked.contains("revoked 2026-09-21 14:14:20Z") && revoked.contains("used 2026-09-21 14:14:00Z"));
+    }
+
+    #[test]
+    fn links_hold_what_a_page_needs() {
+        assert_eq!(link("http://127.0.0.1:3100/", "", "a.b-c_d"), "http://127.0.0.1:3100/events?access_token=a.b-c_d");
+        let one = link("https://v.example", "wacid.HB/+=", "t");
+        assert_eq!(one, "https://v.example/events?call_id=wacid.HB%2F%2B%3D&access_token=t");
     }
 
     #[test]

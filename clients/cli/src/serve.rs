@@ -11,10 +11,14 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
+use voicebridge_proto::control::v1::{CreateReadTokenRequest, key_service_client::KeyServiceClient};
+use voicebridge_server::access::Scope;
 use voicebridge_telemetry::Settings;
 
 use crate::{
-    args::Serve,
+    args::{Access, Serve},
+    client::connection,
+    keys::link,
     print::{DIM, TITLE, errln},
 };
 
@@ -27,6 +31,7 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
     let control_at = reachable(control_listener.local_addr()?);
     media.control_url = format!("http://{control_at}");
     welcome(control_at, &control, &media);
+    let own = own_access(control_at, &control);
 
     // A sender dropped is the signal given.
     let (drain_media, media_drains) = oneshot::channel::<()>();
@@ -37,6 +42,8 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
         drop(media_is_forced.await)
     });
     let (mut control, mut media) = (tokio::spawn(control), tokio::spawn(media));
+    // When it has ended there is nothing left to show.
+    drop(tokio::spawn(show_link(own)));
 
     let mut signals = Signals::new()?;
     tokio::select! {
@@ -60,6 +67,42 @@ pub(crate) async fn run(args: Serve) -> anyhow::Result<()> {
         outcome = &mut drained => outcome,
         () = signals.next() => anyhow::bail!("left at once; what was live was cut"),
     }
+}
+
+/// As the operator of this machine asks our own control plane.
+fn own_access(control_at: SocketAddr, control: &voicebridge_server::Config) -> Access {
+    let key = control.api_keys.iter().find(|key| key.scopes.allow(Scope::CallsRead));
+    Access {
+        url: format!("http://{control_at}"),
+        api_key: key.map(|key| key.secret.clone()),
+        state_dir: control.state_dir.as_ref().map(|state| state.path().to_owned()),
+    }
+}
+
+/// A link for a browser, which has no key: with a read token in it, good for minutes.
+async fn show_link(access: Access) {
+    const MORE: &str = "`voicebridge keys token --link`";
+    errln(&match read_token(&access).await {
+        Some(token) => format!(
+            "  browser   {} {DIM}(events, for 5 minutes; {MORE} makes another){DIM:#}",
+            link(&access.url, "", &token)
+        ),
+        // Keys that only the database has are known to whoever made them.
+        None => format!("  browser   {MORE} makes a link that shows the events"),
+    });
+}
+
+/// Once the control plane answers. Asked twice: the first time its local key may not be there yet, and by the time it
+/// answers it is.
+async fn read_token(access: &Access) -> Option<String> {
+    for _ in 0..2 {
+        let (channel, bearer) = connection(access).await.ok()?;
+        let mut keys = KeyServiceClient::with_interceptor(channel, bearer);
+        if let Ok(made) = keys.create_read_token(CreateReadTokenRequest::default()).await {
+            return Some(made.into_inner().token);
+        }
+    }
+    None
 }
 
 fn say(text: &str) {

@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, CommandFactory as _, FromArgMatches as _};
 
 /// Upper-case words with underscores in string literals that are no reasons and no variables.
-const OTHER_WORDS: [&str; 13] = [
+const OTHER_WORDS: [&str; 14] = [
     // Meta's words and the milestones' names.
     "USER_INITIATED",
     "BUSINESS_INITIATED",
@@ -21,7 +21,9 @@ const OTHER_WORDS: [&str; 13] = [
     "VOICE_BRIDGE_SESSION_CREATED",
     "OPENAI_SESSION_CREATED",
     "MEDIA_BRIDGE_ACTIVE",
-    // A phase's row in the store, a socket option, what cargo sets, what the demo hands on to its processes.
+    // A phase's row in the store, a socket option, what cargo sets, what the demo hands on to its processes, where XDG keeps
+    // what programs leave behind.
+    "XDG_STATE_HOME",
     "PRE_ACCEPTING",
     "TCP_NODELAY",
     "CARGO_PKG_VERSION",

@@ -5,11 +5,13 @@
 
 mod asker;
 mod keyring;
+mod local;
 mod policy;
 mod scope;
 mod tokens;
 
 pub(crate) use asker::{Asker, Principal};
 pub(crate) use keyring::{Keyring, TOKEN_KEY, hash};
+pub(crate) use local::LocalKey;
 pub use policy::{Access, HTTP, Policy, Rule};
 pub use scope::{Scope, Scopes};

@@ -18,6 +18,7 @@ mod stream;
 
 pub(crate) use body::read_body;
 pub(crate) use fault::Fault;
+pub(crate) use guard::Guard;
 pub(crate) use keys::Keys;
 pub(crate) use routes::{Api, router};
 pub(crate) use shares::Shares;

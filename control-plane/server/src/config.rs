@@ -12,7 +12,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use clap::Parser as _;
 use secrecy::{SecretSlice, SecretString};
 use voicebridge_core::placement::Rules;
-use voicebridge_telemetry::listener::Bounds;
+use voicebridge_telemetry::{listener::Bounds, local::StateDir};
 
 use crate::{access::Scopes, nodes::NodeAddresses};
 
@@ -90,10 +90,14 @@ pub struct RawConfig {
     #[arg(id = "control_database", long = "control-database-url", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// Keys of API callers, separated by commas, each alone (may do everything) or as key=calls:read+calls:write; scopes are
-    /// calls:read, calls:write, nodes and admin; without any key the API answers this machine only
+    /// calls:read, calls:write, nodes and admin; without any key one for this machine and user is made, in the state folder
     #[arg(id = "control_api_keys", long = "control-api-keys", env = "VOICEBRIDGE_API_KEYS", hide_env_values = true)]
     pub api_keys: Option<String>,
-    /// Secret shared by both planes; without it both insist on loopback
+    /// Where the local key and the local node token are, while none is configured [default: voicebridge in XDG_STATE_HOME or
+    /// in ~/.local/state]
+    #[arg(id = "control_state", long = "control-state-dir", env = "VOICEBRIDGE_STATE_DIR", hide_env_values = true)]
+    pub state_dir: Option<String>,
+    /// Secret shared by both planes; without it both insist on loopback, and on the local one of the state folder
     #[arg(
         id = "control_node_token",
         long = "control-node-token",
@@ -382,13 +386,15 @@ pub struct Config {
     pub graph_url: String,
     /// `sqlite://...`
     pub database_url: String,
-    /// Besides those in the database. No key in either: loopback callers only.
+    /// Besides those in the database. No key in either: the local one.
     pub api_keys: Vec<ApiKey>,
-    /// None: loopback nodes only.
+    /// None: nodes of this machine and user only, by the local one.
     pub node_token: Option<SecretString>,
     /// Which addresses nodes may announce.
     pub node_addresses: NodeAddresses,
-    /// For CORS, and for telling a local page from a foreign one when there are no keys.
+    /// Of the local key and the local node token. None: the environment names none, so both must be configured.
+    pub state_dir: Option<StateDir>,
+    /// For CORS.
     pub cors_origins: Origins,
     /// Preferred regions by caller.
     pub placement: Rules,
@@ -501,6 +507,7 @@ impl Config {
             api_keys: errors.keys("VOICEBRIDGE_API_KEYS", raw.api_keys),
             node_token: errors.secret("VOICEBRIDGE_NODE_TOKEN", raw.node_token),
             node_addresses: errors.node_addresses("VOICEBRIDGE_NODE_ADDRESSES", raw.node_addresses),
+            state_dir: errors.state_dir(raw.state_dir),
             cors_origins: errors.origins("VOICEBRIDGE_CORS_ORIGINS", raw.cors_origins),
             placement: errors.rules("VOICEBRIDGE_PLACEMENT", raw.placement),
             limits,

@@ -9,13 +9,14 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use voicebridge_core::placement;
 use voicebridge_telemetry::{
-    install_metrics, install_tls,
+    auth, install_metrics, install_tls,
     listener::{self, Incoming},
+    local,
 };
 
 use crate::{
-    access::{Keyring, TOKEN_KEY},
-    api::{self, Api, Keys, Shares},
+    access::{Keyring, LocalKey, TOKEN_KEY},
+    api::{self, Api, Guard, Keys, Shares},
     callback::Callback,
     calls::{self, Calls},
     config::Config,
@@ -64,15 +65,22 @@ pub async fn run(
     }
     let token_key = store.own_key(TOKEN_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
     let keyring = Keyring::open(Arc::new(store.clone()), &token_key, &config.api_keys).await;
-    let keyring = Arc::new(keyring.context("the API keys could not be read")?);
+    let mut keyring = keyring.context("the API keys could not be read")?;
     if keyring.is_empty() {
-        tracing::info!("there is no API key: the API answers callers on this machine only");
+        let local = LocalKey::open(config.state_dir.as_ref())
+            .context("no API key is configured, nor can a local one be used")?;
+        tracing::info!(file = local.file(), "no API key is configured: the local one in this file is wanted");
+        keyring.set_local(local);
     }
-    if config.node_token.is_none() {
-        tracing::info!("VOICEBRIDGE_NODE_TOKEN is not set: media nodes must be on this machine");
-    }
+    let keyring = Arc::new(keyring);
     let loopback_only = config.node_token.is_none();
-    let clients = Clients::new(config.node_token.as_ref()).context("VOICEBRIDGE_NODE_TOKEN cannot be used")?;
+    let node_token = local::node_token(config.node_token.as_ref(), config.state_dir.as_ref());
+    let (node_token, source) = node_token.context("nodes cannot be told from others")?;
+    if loopback_only {
+        tracing::info!("VOICEBRIDGE_NODE_TOKEN is not set: media nodes must be of this machine and user");
+    }
+    let clients = Clients::new(Some(&node_token)).context("VOICEBRIDGE_NODE_TOKEN cannot be used")?;
+    let guard = Guard::new(Arc::clone(&keyring), auth::Guard::new(&source, [node_token]));
     let shared = Arc::new(Shared {
         store: Arc::new(store.clone()),
         graph,
@@ -96,7 +104,7 @@ pub async fn run(
     let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook, streams };
     let fleet = Fleet::new(Arc::clone(&shared.registry), Arc::clone(&shared.clients), shared.limits().node_timeout);
     let keys = Keys::new(Arc::new(store.clone()), Arc::clone(&keyring));
-    let (app, health) = api::router(api, node_service, fleet, keys, Arc::clone(&keyring)).await?;
+    let (app, health) = api::router(api, node_service, fleet, keys, guard).await?;
 
     let known = calls.recover().await.context("the calls of before could not be read")?;
     if known > 0 {

@@ -4,14 +4,16 @@
 
 mod support;
 
-use http::HeaderMap;
 use sha2::Digest as _;
-use support::{Graph, PATIENCE, Plane, plane, until};
-use tonic::{Code, Request, Status, client::Grpc};
-use tonic_prost::ProstCodec;
+use support::{
+    Graph, Plane,
+    asking::{methods, over_grpc, over_grpc_web, over_http, paths},
+    plane, until,
+};
+use tonic::{Code, Request, Status};
 use voicebridge_proto::control::v1::{CreateReadTokenRequest, key_service_client::KeyServiceClient};
 use voicebridge_server::{
-    access::{Access, HTTP, Policy, Scope, Scopes},
+    access::{Access, Scope, Scopes},
     config::ApiKey,
     store::{KeyStore as _, NewKey, Settings},
 };
@@ -149,99 +151,27 @@ fn check(what: &str, access: Access, caller: &Caller, answer: Result<(), Status>
     assert_eq!(refusal, expect, "{what}, {access:?}, asked by {}", caller.what);
 }
 
-/// Every gRPC method on the listener, with what it wants.
-fn methods() -> Vec<(String, Access)> {
-    let policy = Policy::of_the_contract();
-    let served = ["CallService", "KeyService", "FleetService", "NodeService"];
-    let of_ours = policy
-        .methods()
-        .filter(|(path, _)| served.iter().any(|name| path.starts_with(&format!("/voicebridge.control.v1.{name}/"))))
-        .map(|(path, access)| (path.to_owned(), access.unwrap()));
-    let others = HTTP.iter().filter(|(route, _)| route.ends_with("{*method}")).map(|(route, access)| {
-        let method = if route.contains("Health") { "Check" } else { "ServerReflectionInfo" };
-        (route.replace("{*method}", method), *access)
-    });
-    let methods: Vec<_> = of_ours.chain(others).collect();
-    assert!(methods.len() > 15, "{methods:?}");
-    methods
-}
-
-/// Sends an empty message. Whatever the method makes of it, the guard stands before it.
-async fn over_grpc(plane: &Plane, path: &str, caller: &Caller) -> Result<(), Status> {
-    let mut grpc = Grpc::new(plane::channel(&plane.url).await.unwrap());
-    grpc.ready().await.unwrap();
-    let mut request = Request::new(tokio_stream::iter([()]));
-    if let Some(key) = &caller.key {
-        request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
-    }
-    let codec = ProstCodec::<(), ()>::default();
-    let asking = grpc.streaming(request, path.parse().unwrap(), codec);
-    tokio::time::timeout(PATIENCE, asking).await.unwrap().map(|_| ())
-}
-
-async fn over_grpc_web(plane: &Plane, path: &str, caller: &Caller) -> Result<(), Status> {
-    let mut request = plane.http.post(format!("{}{path}", plane.url)).body(vec![0; 5]);
-    request = request.header("content-type", "application/grpc-web+proto").header("x-grpc-web", "1");
-    if let Some(key) = &caller.key {
-        request = request.header("x-api-key", key).header("authorization", format!("Bearer {key}"));
-    }
-    let answer = tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap();
-    assert_eq!(answer.status(), 200, "{path}");
-    assert_eq!(answer.headers()["content-type"], "application/grpc-web+proto", "{path}");
-    Status::from_header_map(answer.headers()).filter(|status| status.code() != Code::Ok).map_or(Ok(()), Err)
-}
-
 #[tokio::test]
 async fn every_method_over_grpc_and_grpc_web() {
     let (plane, callers) = system().await;
     for (path, access) in methods() {
         for caller in &callers {
-            check(&path, access, caller, over_grpc(&plane, &path, caller).await);
-            check(&format!("{path} over gRPC-web"), access, caller, over_grpc_web(&plane, &path, caller).await);
+            check(&path, access, caller, over_grpc(&plane.url, &path, caller.key.as_deref()).await);
+            check(
+                &format!("{path} over gRPC-web"),
+                access,
+                caller,
+                over_grpc_web(&plane.url, &path, caller.key.as_deref()).await,
+            );
         }
     }
-}
-
-/// As an error of gRPC, to be judged alike.
-async fn over_http(
-    plane: &Plane,
-    method: &reqwest::Method,
-    path: &str,
-    headers: HeaderMap,
-) -> Option<Result<(), Status>> {
-    let request = plane.http.request(method.clone(), format!("{}{path}", plane.url)).headers(headers);
-    let answer = request.send().await.unwrap();
-    let code = match answer.status().as_u16() {
-        405 => return None,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::NotFound,
-        _ => return Some(Ok(())),
-    };
-    let challenge = answer.headers().contains_key("www-authenticate");
-    let body: serde_json::Value = answer.json().await.unwrap();
-    let reason = body["reason"].as_str().unwrap();
-    assert_ne!(reason, "PATH_NOT_FOUND", "{path} is listed and not served");
-    assert_eq!(challenge, code == Code::Unauthenticated);
-    let message = body["message"].as_str().unwrap();
-    let scope = Scope::ALL.map(Scope::word).into_iter().find(|word| message.contains(word)).unwrap_or_default();
-    let details: &[(&str, &str)] = if reason == "SCOPE_MISSING" { &[("scope", scope)] } else { &[] };
-    Some(Err(voicebridge_telemetry::status::status(code, reason, message, details)))
 }
 
 #[tokio::test]
 async fn every_path_over_http() {
     let (plane, callers) = system().await;
-    for (route, access) in HTTP.iter().filter(|(route, _)| !route.ends_with("{*method}")) {
-        let path = match *route {
-            // Meta's word is checked by the path itself.
-            "/webhooks/whatsapp" => {
-                "/webhooks/whatsapp?hub.mode=subscribe&hub.challenge=7&hub.verify_token=verify-word"
-            }
-            // Without a stream that does not end: whoever is let in is told of the mistake.
-            "/events" => "/events?start=never",
-            route => &route.replace("{call_id}", "x"),
-        };
+    for (path, access) in paths() {
+        let path = path.as_str();
         for caller in &callers {
             let mut served = 0;
             for method in [reqwest::Method::GET, reqwest::Method::POST] {
@@ -250,8 +180,8 @@ async fn every_path_over_http() {
                     let headers =
                         caller.key.iter().map(|key| (name.parse().unwrap(), format!("{scheme}{key}").parse().unwrap()));
                     // The node token is a bearer token only.
-                    if let Some(answer) = over_http(&plane, &method, path, headers.collect()).await {
-                        check(&format!("{method} {path} by {name}"), *access, caller, answer);
+                    if let Some(answer) = over_http(&plane.url, &method, path, headers.collect()).await {
+                        check(&format!("{method} {path} by {name}"), access, caller, answer);
                         served += 1;
                     }
                 }

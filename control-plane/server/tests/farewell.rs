@@ -93,7 +93,12 @@ fn config(callback_url: Option<&str>) -> Config {
         ..RawConfig::default()
     })
     .unwrap();
-    Config { limits: Limits { beat: support::node::BEAT, node_lost_beats: 20, ..Limits::default() }, ..config }
+    let node_token = Some(support::NODE_TOKEN.into());
+    Config {
+        node_token,
+        limits: Limits { beat: support::node::BEAT, node_lost_beats: 20, ..Limits::default() },
+        ..config
+    }
 }
 
 async fn system(config: Config) -> (Plane, Node) {

@@ -24,16 +24,19 @@ use voicebridge_telemetry::{
 type Keys = KeyServiceClient<InterceptedService<Channel, Bearer>>;
 type Calls = CallServiceClient<InterceptedService<Channel, Bearer>>;
 
-fn bearer(key: Option<&str>) -> Bearer {
-    Bearer::new(key.map(SecretString::from).as_ref()).unwrap()
+fn bearer(key: &str) -> Bearer {
+    Bearer::new(Some(&SecretString::from(key))).unwrap()
 }
 
+/// Without a key: with the local one.
 async fn keys(plane: &Plane, key: Option<&str>) -> Keys {
-    KeyServiceClient::with_interceptor(plane::channel(&plane.url).await.unwrap(), bearer(key))
+    let local = plane.local_key();
+    let bearer = key.map_or_else(|| Bearer::new(local.as_ref()).unwrap(), bearer);
+    KeyServiceClient::with_interceptor(plane::channel(&plane.url).await.unwrap(), bearer)
 }
 
 async fn calls(plane: &Plane, key: &str) -> Calls {
-    CallServiceClient::with_interceptor(plane::channel(&plane.url).await.unwrap(), bearer(Some(key)))
+    CallServiceClient::with_interceptor(plane::channel(&plane.url).await.unwrap(), bearer(key))
 }
 
 fn create(scopes: &[Scope]) -> CreateKeyRequest {
@@ -83,8 +86,9 @@ async fn from_the_first_key_to_the_last() {
 
     let (secret, key) = made(&mut local, &[Scope::Admin]).await;
     assert!(secret.starts_with("vb_") && secret.len() == 67, "{secret}");
-    // From now on being on this machine is not enough.
-    check(local.list_keys(ListKeysRequest {}).await, Code::Unauthenticated, "UNAUTHENTICATED");
+    // From now on the local key is none.
+    let over = check(local.list_keys(ListKeysRequest {}).await, Code::Unauthenticated, "UNAUTHENTICATED");
+    assert!(over.message().contains("only while no key is configured"), "{}", over.message());
     assert_eq!(plane.get("/sessions").await.0, 401);
     let mut admin = keys(&plane, Some(&secret)).await;
     let (reader_secret, reader) = made(&mut admin, &[Scope::CallsRead]).await;
@@ -169,6 +173,8 @@ async fn read_tokens() {
         (format!("call_id=other&access_token={}", made.token), 403, "READ_TOKEN_LIMITED"),
         (format!("access_token={}", made.token), 403, "READ_TOKEN_LIMITED"),
         (format!("call_id=mine&access_token={}x", made.token), 401, "UNAUTHENTICATED"),
+        // A key is for longer than a log should be.
+        ("call_id=mine&access_token=key-1".to_owned(), 401, "KEY_IN_URL"),
         ("call_id=mine&access_token=".to_owned(), 401, "UNAUTHENTICATED"),
         ("call_id=mine".to_owned(), 401, "UNAUTHENTICATED"),
     ] {
@@ -188,8 +194,13 @@ async fn a_stream_ends_with_the_right_to_it() {
     plane.deliver(&[connect("watched")]).await;
     plane.phase("watched", CallPhase::Active).await;
 
+    let watching = StreamEventsRequest { call_id: "watched".to_owned(), ..Default::default() };
+    let mut with_local = plane.client().await.stream_events(watching).await.unwrap().into_inner();
     let mut local = keys(&plane, None).await;
     let (admin_secret, _) = made(&mut local, &[Scope::Admin]).await;
+    // The local key has ended with that, and so has what it opened.
+    let to_its_end = async { while with_local.message().await.is_ok_and(|message| message.is_some()) {} };
+    tokio::time::timeout(PATIENCE, to_its_end).await.unwrap();
     let mut admin = keys(&plane, Some(&admin_secret)).await;
     // Revoked by this process, and by another on the same database.
     for elsewhere in [false, true] {
@@ -236,8 +247,11 @@ async fn a_stream_ends_with_the_right_to_it() {
 
 #[tokio::test]
 async fn nodes_are_listed_and_drained() {
-    let plane = Plane::start(&Graph::start().await).await;
-    let mut fleet = FleetServiceClient::new(plane::channel(&plane.url).await.unwrap());
+    let mut config = plane::config(&Graph::start().await.url);
+    // The one that vanishes is asked before it is lost.
+    config.limits.node_lost_beats = 400;
+    let plane = Plane::start_with(config).await;
+    let mut fleet = FleetServiceClient::new(plane.wire().await);
     assert!(fleet.list_nodes(ListNodesRequest {}).await.unwrap().into_inner().nodes.is_empty());
     let nodes = [Node::start("b").await, Node::start("a").await, Node::start("c").await];
     for (node, region) in nodes.iter().zip(["sa", "sa", "eu"]) {

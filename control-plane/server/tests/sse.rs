@@ -198,6 +198,7 @@ async fn a_read_token_in_the_address_is_for_its_call() {
         (format!("?call_id=theirs&access_token={mine}"), 403, "READ_TOKEN_LIMITED"),
         (format!("?access_token={mine}"), 403, "READ_TOKEN_LIMITED"),
         ("?access_token=key-2".to_owned(), 401, "UNAUTHENTICATED"),
+        ("?access_token=key-1".to_owned(), 401, "KEY_IN_URL"),
         (String::new(), 401, "UNAUTHENTICATED"),
     ] {
         let (code, fault) = plane.get(&format!("/events{query}")).await;

@@ -26,6 +26,7 @@ use voicebridge_proto::{
     },
     types::v1::{self as types, EventKind, event::Kind},
 };
+use voicebridge_telemetry::auth::Bearer;
 
 const CALLS: usize = 100;
 const SUBSCRIBERS: usize = 20;
@@ -145,7 +146,8 @@ async fn serve(talkers: Talkers, control_url: &str) {
     let beats = IntervalStream::new(tokio::time::interval(support::node::BEAT));
     let beats = beats.map(move |_| ConnectRequest { node: Some(node.clone()), node_secret: vec![7; 32] });
     let channel = plane::channel(control_url).await.unwrap();
-    let mut acks = NodeServiceClient::new(channel).connect(beats).await.unwrap().into_inner();
+    let bearer = Bearer::new(Some(&support::NODE_TOKEN.into())).unwrap();
+    let mut acks = NodeServiceClient::with_interceptor(channel, bearer).connect(beats).await.unwrap().into_inner();
     tokio::spawn(async move { while let Ok(Some(_)) = acks.message().await {} });
 }
 

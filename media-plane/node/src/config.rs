@@ -20,7 +20,7 @@ use clap::Parser as _;
 use secrecy::SecretString;
 use voicebridge_audio::governor::Governor;
 use voicebridge_session::agent::Agent;
-use voicebridge_telemetry::listener::Bounds;
+use voicebridge_telemetry::{listener::Bounds, local::StateDir};
 
 use crate::peer::CandidatePolicy;
 
@@ -67,8 +67,16 @@ pub struct RawConfig {
     pub control_url: Option<String>,
     /// Secret shared by both planes
     #[arg(id = "media_node_token", long = "media-node-token", env = "VOICEBRIDGE_NODE_TOKEN", hide_env_values = true)]
-    #[arg(help = "Secret shared by both planes; without it both insist on loopback")]
+    #[arg(
+        help = "Secret shared by both planes; without it both insist on loopback, and on the local one of the state folder"
+    )]
     pub node_token: Option<String>,
+    /// Folder of the local node token
+    #[arg(id = "media_state", long = "media-state-dir", env = "VOICEBRIDGE_STATE_DIR", hide_env_values = true)]
+    #[arg(
+        help = "Where the local node token is while none is configured [default: voicebridge in XDG_STATE_HOME or in ~/.local/state]"
+    )]
+    pub state_dir: Option<String>,
     /// Region the node reports
     #[arg(id = "media_region", long = "media-region", env = "VOICEBRIDGE_REGION", hide_env_values = true)]
     #[arg(help = "Region of this node, 1 to 64 letters, digits, '-' or '_' [default: local]")]
@@ -245,8 +253,10 @@ pub struct Config {
     pub advertise: Advertise,
     /// Where the control plane is, `http://` or `https://`.
     pub control_url: String,
-    /// Shared by both planes.
+    /// Shared by both planes. None: the local one of the state folder, found when the node starts.
     pub node_token: Option<SecretString>,
+    /// Of the local node token. None: the environment names none, so the token must be configured.
+    pub state_dir: Option<StateDir>,
     /// Region reported.
     pub region: String,
     /// Announced to callers.
@@ -347,6 +357,7 @@ impl Config {
             advertise,
             control_url,
             node_token,
+            state_dir: errors.state_dir(raw.state_dir),
             region: errors.region("VOICEBRIDGE_REGION", raw.region),
             public_ip,
             udp_ports,

@@ -40,12 +40,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
 /// Keeps the node registered until `stop`.
-pub(crate) async fn keep(node: Arc<Node>, stop: CancellationToken) {
+pub(crate) async fn keep(node: Arc<Node>, bearer: Bearer, stop: CancellationToken) {
     let mut wait = FIRST_WAIT;
     loop {
         let began = Instant::now();
         let broke = tokio::select! {
-            broke = register(&node) => broke,
+            broke = register(&node, &bearer) => broke,
             () = stop.cancelled() => return,
         };
         if began.elapsed() >= GOOD_AFTER {
@@ -67,14 +67,14 @@ pub(crate) async fn keep(node: Arc<Node>, stop: CancellationToken) {
 }
 
 /// One stream, from connecting to its end; always an error, since it should never end.
-async fn register(node: &Arc<Node>) -> anyhow::Error {
-    match try_register(node).await {
+async fn register(node: &Arc<Node>, bearer: &Bearer) -> anyhow::Error {
+    match try_register(node, bearer).await {
         Ok(()) => anyhow::anyhow!("the control plane closed the stream"),
         Err(error) => error,
     }
 }
 
-async fn try_register(node: &Arc<Node>) -> anyhow::Result<()> {
+async fn try_register(node: &Arc<Node>, bearer: &Bearer) -> anyhow::Result<()> {
     let config = node.config();
     let mut endpoint = Endpoint::from_shared(config.control_url.clone())
         .context("VOICEBRIDGE_CONTROL_URL cannot be used")?
@@ -87,8 +87,7 @@ async fn try_register(node: &Arc<Node>) -> anyhow::Result<()> {
         endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots()).context("TLS cannot be set up")?;
     }
     let channel = endpoint.connect().await.context("no connection")?;
-    let bearer = Bearer::new(config.node_token.as_ref()).context("VOICEBRIDGE_NODE_TOKEN")?;
-    let mut client = NodeServiceClient::with_interceptor(channel, bearer);
+    let mut client = NodeServiceClient::with_interceptor(channel, bearer.clone());
     // One beat waits while another is being sent; the beater waits with the third.
     let (beats, outgoing) = mpsc::channel(1);
     let beating = beat(node, beats);

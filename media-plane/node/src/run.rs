@@ -5,6 +5,10 @@ use std::{future::Future, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
+use voicebridge_telemetry::{
+    auth::{Bearer, Guard},
+    local,
+};
 
 use crate::{Config, node::Node, registration, server};
 
@@ -32,8 +36,12 @@ pub async fn run_until(
 ) -> anyhow::Result<()> {
     let local = listener.local_addr().context("the listener has no address")?;
     if config.loopback_by_default {
-        tracing::info!("VOICEBRIDGE_NODE_TOKEN is not set: only programs on this machine are answered");
+        tracing::info!("VOICEBRIDGE_NODE_TOKEN is not set: only programs of this machine and user are answered");
     }
+    let token = local::node_token(config.node_token.as_ref(), config.state_dir.as_ref());
+    let (token, source) = token.context("a control plane cannot be told from others")?;
+    let bearer = Bearer::new(Some(&token)).context("VOICEBRIDGE_NODE_TOKEN")?;
+    let guard = Guard::new(&source, [token]);
     let advertise_url = registration::advertise_url(&config, local).await;
     let drain_time = config.drain;
     let node = Arc::new(Node::new(config, advertise_url).context("the media threads could not be started")?);
@@ -54,8 +62,8 @@ pub async fn run_until(
     );
 
     let stop = CancellationToken::new();
-    let mut serving = tokio::spawn(server::serve(node.clone(), listener, stop.clone()));
-    let registering = tokio::spawn(registration::keep(node.clone(), stop.clone()));
+    let mut serving = tokio::spawn(server::serve(node.clone(), guard, listener, stop.clone()));
+    let registering = tokio::spawn(registration::keep(node.clone(), bearer, stop.clone()));
 
     let ended = tokio::select! {
         () = shutdown => Ok(()),

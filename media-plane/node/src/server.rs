@@ -1,6 +1,6 @@
 //! The node's one listener: gRPC (service, health, reflection), `GET /health` and `GET /metrics`.
 //!
-//! Every method of the service wants the node token; without one configured only callers on this machine are answered.
+//! Every method of the service wants the node token, or the local one where none is configured.
 //! Health, reflection and metrics answer everyone who can reach the port: they hold no call's data.
 
 use std::sync::Arc;
@@ -33,12 +33,17 @@ use crate::{grpc::Service, health, node::Node};
 const SPARE_STREAMS: u32 = 256;
 
 /// Serves until `stop`, then finishes what is under way.
-pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn serve(
+    node: Arc<Node>,
+    guard: Guard,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     // A control plane follows every live session on one connection; with the usual bound of 200 streams its two-hundred
     // and first call could not be advanced any more.
     let streams = node.config().max_sessions.saturating_mul(2).saturating_add(SPARE_STREAMS);
     let bounds = node.config().listener;
-    let routes = Routes::from(router(node, &stop).await?);
+    let routes = Routes::from(router(node, guard, &stop).await?);
     listener::server(&bounds, streams)
         .add_routes(routes)
         .serve_with_incoming_shutdown(Incoming::new(listener, "media", bounds), stop.cancelled_owned())
@@ -46,7 +51,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, stop: Cancella
         .context("the listener failed")
 }
 
-async fn router(node: Arc<Node>, stop: &CancellationToken) -> anyhow::Result<Router> {
+async fn router(node: Arc<Node>, guard: Guard, stop: &CancellationToken) -> anyhow::Result<Router> {
     let (reporter, health_service) = tonic_health::server::health_reporter();
     // Known before anybody can ask.
     reporter.set_serving::<MediaPlaneServiceServer<Service>>().await;
@@ -60,11 +65,11 @@ async fn router(node: Arc<Node>, stop: &CancellationToken) -> anyhow::Result<Rou
     // What clients ask for that are older than v1, Python's among them.
     let reflection_v1alpha = reflection().build_v1alpha().context("the contracts' descriptors are not readable")?;
 
-    let guard = Guard::new("VOICEBRIDGE_NODE_TOKEN", node.config().node_token.clone());
     let service = MediaPlaneServiceServer::new(Service::new(node.clone()));
     let guarded = Router::new()
         .route_service(&path_of(&service), service)
-        .layer(middleware::from_fn_with_state(Arc::new(guard), check_token));
+        // Not `layer`, which would stand before paths that lead nowhere too.
+        .route_layer(middleware::from_fn_with_state(Arc::new(guard), check_token));
     let metrics = voicebridge_telemetry::install_metrics();
     let metrics_node = node.clone();
     Ok(Router::new()
@@ -107,7 +112,7 @@ async fn check_token(
     next: Next,
 ) -> Response {
     let peer = connection.remote_addr();
-    match guard.check(request.headers(), peer.map(|peer| peer.ip())) {
+    match guard.check(request.headers()) {
         Ok(()) => next.run(request).await,
         Err(denied) => {
             tracing::warn!(?peer, %denied, "request turned away");

@@ -21,7 +21,7 @@ use voicebridge_proto::{
         ConnectRequest, ConnectResponse,
         node_service_server::{NodeService, NodeServiceServer},
     },
-    media::v1::{DrainRequest, GetNodeRequest},
+    media::v1::{DrainRequest, GetNodeRequest, Node, media_plane_service_client::MediaPlaneServiceClient},
     options::v1::Access,
     types::v1::event::Kind as Event,
 };
@@ -133,6 +133,21 @@ async fn without_the_token_nothing_is_answered() {
     assert!(node.client.get_node(right).await.is_ok());
     // Health needs none.
     assert_eq!(health(&node.url).await, ServingStatus::Serving);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_configured_token_the_local_one_is_wanted_both_ways() {
+    let (url, mut beats) = registry(2).await;
+    let mut node = TestNode::start(|raw| raw.control_url = Some(url)).await;
+    // As a proxy on this machine would ask: from loopback, for a loopback address, with nothing else.
+    let channel = Channel::from_shared(node.url.clone()).unwrap().connect().await.unwrap();
+    let mut stranger = MediaPlaneServiceClient::new(channel);
+    let denied = stranger.get_node(GetNodeRequest {}).await.unwrap_err();
+    assert_eq!((denied.code(), reason(&denied).as_deref()), (Code::Unauthenticated, Some("UNAUTHENTICATED")));
+    assert!(denied.message().contains("/local-node-token"), "{}", denied.message());
+    assert!(node.client.get_node(GetNodeRequest {}).await.is_ok());
+    let (_, token) = timeout(SOON, beats.recv()).await.unwrap().unwrap();
+    assert!(token.as_deref().is_some_and(|token| token.starts_with("Bearer vb_node_")), "{token:?}");
 }
 
 /// Methods of the node's service, with the number of what the contract says each wants.

@@ -1,9 +1,10 @@
-//! Who may call: bearer tokens, and without any token only callers on this machine.
+//! Who may call: bearer tokens. Where a request comes from proves nothing: a proxy on this machine sends those of the whole
+//! world from loopback.
 //!
 //! The node token between the planes is checked by [`Guard`]. What this does not do: tell one key's rights from another's;
 //! the control plane's API keys have scopes and are looked after there.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -16,28 +17,25 @@ use tonic::{
 
 use crate::status::status;
 
-/// Set by proxies and tunnels. Through one of them every caller comes from loopback, so these requests do not.
+/// Set by proxies and tunnels.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "cf-connecting-ip"];
 
-/// Lets a request in, or not. With tokens: whoever presents one of them. Without: loopback peers only.
+/// Lets a request in, or not: whoever presents one of its tokens. Without tokens nobody.
 #[derive(Clone, Debug)]
 pub struct Guard {
     tokens: Vec<SecretString>,
-    variable: &'static str,
+    source: Arc<str>,
 }
 
 /// A request that was turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// No `authorization: Bearer ...` at all.
-    #[error("no bearer token; send `authorization: Bearer <token>` with the value of {0}")]
-    Missing(&'static str),
+    #[error("no bearer token; send `authorization: Bearer <token>` with the token of {0}")]
+    Missing(Arc<str>),
     /// A token that is none of ours.
-    #[error("the bearer token is not the one in {0}")]
-    Wrong(&'static str),
-    /// No token is set up and the caller is elsewhere, or its address is not known.
-    #[error("without {0} only callers on this machine are answered; set it on both sides")]
-    NotLoopback(&'static str),
+    #[error("the bearer token is not the one of {0}")]
+    Wrong(Arc<str>),
 }
 
 impl Denied {
@@ -49,50 +47,40 @@ impl Denied {
 }
 
 impl Guard {
-    /// `variable` is where the operator sets the tokens; messages name it. Empty tokens are left out, so that an empty
-    /// variable never becomes a password.
-    pub fn new(variable: &'static str, tokens: impl IntoIterator<Item = SecretString>) -> Self {
+    /// `source` is where the tokens come from, a variable or a file; messages name it. Empty tokens are left out, so that
+    /// an empty variable never becomes a password.
+    pub fn new(source: &str, tokens: impl IntoIterator<Item = SecretString>) -> Self {
         let tokens = tokens.into_iter().filter(|token| !token.expose_secret().is_empty()).collect();
-        Self { tokens, variable }
+        Self { tokens, source: Arc::from(source) }
     }
 
-    /// Checks a request by its headers and the address it came from.
-    pub fn check(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<(), Denied> {
-        if self.tokens.is_empty() {
-            return if is_local(headers, peer) { Ok(()) } else { Err(Denied::NotLoopback(self.variable)) };
-        }
+    /// Checks a request by its headers.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Denied> {
         let Some(presented) = bearer_token(headers) else {
-            return Err(Denied::Missing(self.variable));
+            return Err(Denied::Missing(Arc::clone(&self.source)));
         };
         // Every token is compared, each in constant time: how long this takes says nothing about them.
         let known = self
             .tokens
             .iter()
             .fold(Choice::from(0), |known, token| known | token.expose_secret().as_bytes().ct_eq(presented));
-        if bool::from(known) { Ok(()) } else { Err(Denied::Wrong(self.variable)) }
+        if bool::from(known) { Ok(()) } else { Err(Denied::Wrong(Arc::clone(&self.source))) }
     }
 }
 
-/// For tonic's own server, which knows the peer's address. Behind axum, call [`Guard::check`] with the address from
-/// `ConnectInfo`.
-impl Interceptor for Guard {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let peer = request.remote_addr().map(|address| address.ip());
-        self.check(request.metadata().as_ref(), peer).map_err(Denied::status)?;
-        Ok(request)
-    }
-}
-
-/// Whether a request was sent on this machine: from loopback, and not through a proxy or tunnel.
-#[must_use]
-pub fn is_local(headers: &HeaderMap, peer: Option<IpAddr>) -> bool {
-    peer.is_some_and(|peer| peer.to_canonical().is_loopback()) && !is_forwarded(headers)
-}
-
-/// Whether a proxy or tunnel says that it passed the request on: then the peer is not who sent it.
+/// Whether a proxy or tunnel says that it passed the request on: then the peer is not who sent it. That none says so proves
+/// nothing.
 #[must_use]
 pub fn is_forwarded(headers: &HeaderMap) -> bool {
     FORWARDED.iter().any(|name| headers.contains_key(*name))
+}
+
+/// For tonic's own server.
+impl Interceptor for Guard {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        self.check(request.metadata().as_ref()).map_err(Denied::status)?;
+        Ok(request)
+    }
 }
 
 /// The token in `authorization: Bearer <token>`; the scheme's case does not matter (RFC 9110, section 11.1).
@@ -145,36 +133,29 @@ mod tests {
         Guard::new("VOICEBRIDGE_NODE_TOKEN", tokens.iter().map(|token| SecretString::from(*token)))
     }
 
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
-    }
-
     #[track_caller]
-    fn check(tokens: &[&str], pairs: &[(&'static str, &str)], peer: &str, expect: Result<(), Denied>) {
-        assert_eq!(guard(tokens).check(&headers(pairs), peer.parse().ok()), expect, "{tokens:?} {pairs:?} {peer}");
+    fn check(tokens: &[&str], authorization: Option<&str>, expect: Result<(), fn(Arc<str>) -> Denied>) {
+        let value = authorization.map(|value| (AUTHORIZATION, value.parse().unwrap()));
+        let expect = expect.map_err(|denied| denied("VOICEBRIDGE_NODE_TOKEN".into()));
+        assert_eq!(guard(tokens).check(&value.into_iter().collect()), expect, "{tokens:?} {authorization:?}");
     }
 
     #[test]
     fn tokens_let_in_whoever_presents_one() {
-        const V: &str = "VOICEBRIDGE_NODE_TOKEN";
-        check(&["one", "two"], &[("authorization", "Bearer two")], "203.0.113.9", Ok(()));
-        check(&["one", "two"], &[("authorization", "bearer one")], "", Ok(()));
-        check(&["one"], &[("authorization", "Bearer on")], "127.0.0.1", Err(Denied::Wrong(V)));
-        check(&["one"], &[("authorization", "Bearer ")], "127.0.0.1", Err(Denied::Wrong(V)));
-        check(&["one"], &[("authorization", "Basic one")], "127.0.0.1", Err(Denied::Missing(V)));
-        check(&["one"], &[], "127.0.0.1", Err(Denied::Missing(V)));
+        check(&["one", "two"], Some("Bearer two"), Ok(()));
+        check(&["one", "two"], Some("bearer one"), Ok(()));
+        check(&["one"], Some("Bearer on"), Err(Denied::Wrong));
+        check(&["one"], Some("Bearer "), Err(Denied::Wrong));
+        check(&["one"], Some("Basic one"), Err(Denied::Missing));
+        check(&["one"], None, Err(Denied::Missing));
     }
 
     #[test]
-    fn without_tokens_only_this_machine_is_answered() {
-        const V: &str = "VOICEBRIDGE_NODE_TOKEN";
+    fn without_tokens_nobody_is_answered() {
         for tokens in [&[][..], &[""][..]] {
-            check(tokens, &[], "127.0.0.1", Ok(()));
-            check(tokens, &[], "::1", Ok(()));
-            check(tokens, &[], "::ffff:127.0.0.1", Ok(()));
-            check(tokens, &[], "192.0.2.1", Err(Denied::NotLoopback(V)));
-            check(tokens, &[], "unknown", Err(Denied::NotLoopback(V)));
-            check(tokens, &[("x-forwarded-for", "192.0.2.1")], "127.0.0.1", Err(Denied::NotLoopback(V)));
+            check(tokens, None, Err(Denied::Missing));
+            check(tokens, Some("Bearer "), Err(Denied::Wrong));
+            check(tokens, Some("Bearer one"), Err(Denied::Wrong));
         }
     }
 
@@ -183,7 +164,7 @@ mod tests {
         let token = SecretString::from("s3cret");
         let mut bearer = Bearer::new(Some(&token)).unwrap();
         let request = bearer.call(Request::new(())).unwrap();
-        assert_eq!(guard(&["s3cret"]).check(request.metadata().as_ref(), None), Ok(()));
+        assert_eq!(guard(&["s3cret"]).check(request.metadata().as_ref()), Ok(()));
         assert!(!format!("{bearer:?} {:?} {request:?}", guard(&["s3cret"])).contains("s3cret"));
         assert_eq!(Bearer::new(Some(&SecretString::from("line\nbreak"))).unwrap_err(), InvalidToken);
         assert!(Bearer::new(None).unwrap().call(Request::new(())).unwrap().metadata().is_empty());
@@ -191,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_set() {
-        let status = Denied::NotLoopback("VOICEBRIDGE_NODE_TOKEN").status();
+        let status = Denied::Missing("VOICEBRIDGE_NODE_TOKEN".into()).status();
         assert_eq!(status.code(), Code::Unauthenticated);
         assert_eq!(crate::status::reason(&status).as_deref(), Some("UNAUTHENTICATED"));
         assert!(status.message().contains("VOICEBRIDGE_NODE_TOKEN"));

@@ -61,10 +61,10 @@ function record(track, worklet) {
   return sink.play();
 }
 
-async function post(url, body = {}) {
+async function post(url, key, body = {}) {
   const response = await fetch(url, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
     body: JSON.stringify(body),
   });
   const text = await response.text();
@@ -80,10 +80,14 @@ function field(number, content) {
 
 // A method of CallService over gRPC-web (github.com/grpc/grpc, doc/PROTOCOL-WEB.md) without a generated client: of the
 // answer only the trailers and the strings in it are wanted.
-async function invoke(url, method, request) {
+async function invoke(url, key, method, request) {
   const response = await fetch(`${url}/voicebridge.control.v1.CallService/${method}`, {
     method: "POST",
-    headers: { "content-type": "application/grpc-web+proto", "x-grpc-web": "1" },
+    headers: {
+      authorization: `Bearer ${key}`,
+      "content-type": "application/grpc-web+proto",
+      "x-grpc-web": "1",
+    },
     body: Uint8Array.of(0, 0, 0, 0, request.length, ...request),
   });
   const frames = new DataView(await response.arrayBuffer());
@@ -98,9 +102,9 @@ async function invoke(url, method, request) {
 }
 
 // SendCommand with a SendDtmf: Command.send_dtmf is its field 4.
-async function sendKeys(url, callId, digits) {
+async function sendKeys(url, key, callId, digits) {
   const request = [...field(1, callId), ...field(2, field(4, field(1, digits)))];
-  const answer = await invoke(url, "SendCommand", request);
+  const answer = await invoke(url, key, "SendCommand", request);
   if (!/grpc-status:\s*0/.test(answer.trailers)) throw new Error(`SendCommand: ${JSON.stringify(answer)}`);
 }
 
@@ -136,8 +140,8 @@ function heard() {
   return { rate: RATE, base64: btoa(text) };
 }
 
-// Makes one call, of the codec named. The call id is the harness's choice.
-async function call(url, callId, codec) {
+// Makes one call, of the codec named, showing the control plane this key. The call id is the harness's choice.
+async function call(url, key, callId, codec) {
   const peer = new RTCPeerConnection();
   const ringing = new AudioContext().createMediaStreamDestination();
   const transceiver = peer.addTransceiver(ringing.stream.getAudioTracks()[0], { direction: "sendrecv" });
@@ -149,7 +153,7 @@ async function call(url, callId, codec) {
   peer.ontrack = ({ track }) => (playing = record(track, worklet));
   await peer.setLocalDescription(await peer.createOffer());
   await until(() => peer.iceGatheringState === "complete", CONNECT_MS, "the candidates");
-  const started = await post(`${url}/sessions/start`, {
+  const started = await post(`${url}/sessions/start`, key, {
     callId,
     sdpOffer: peer.localDescription.sdp,
     fromNumber: "15550101",
@@ -174,15 +178,15 @@ async function call(url, callId, codec) {
     await new Promise((resolve) => setTimeout(resolve, 100));
     stats = await statistics(peer);
   }
-  const grpcWeb = await invoke(url, "GetCall", field(1, callId));
+  const grpcWeb = await invoke(url, key, "GetCall", field(1, callId));
 
   const keysAtMs = (1000 * heardSamples) / RATE;
-  await sendKeys(url, callId, BRIDGE_KEYS);
+  await sendKeys(url, key, callId, BRIDGE_KEYS);
   // Half a second more than they take, for the jitter buffer; by what is heard, not by a clock.
   const heardEnough = keysAtMs + BRIDGE_KEYS.length * BRIDGE_KEY_MS + 500;
   await until(() => (1000 * heardSamples) / RATE >= heardEnough, CONNECT_MS, "what the bridge presses");
   await press(transceiver.sender.dtmf, PAGE_KEYS);
-  await post(`${url}/sessions/${callId}/stop`);
+  await post(`${url}/sessions/${callId}/stop`, key);
   peer.close();
   return {
     call_id: callId,

@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
-use tonic::transport::{Channel, Endpoint};
+use secrecy::SecretString;
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
 use voicebridge_proto::{
     control::v1::{
         Call, CallPhase, GetCallRequest, ListCallsRequest, StreamEventsRequest, call_service_client::CallServiceClient,
@@ -11,29 +15,35 @@ use voicebridge_proto::{
     types::v1::{Event, Speaker, Stage, Termination, event::Kind},
 };
 
+use voicebridge_telemetry::auth::Bearer;
+
 use crate::wait::{SOON, eventually};
+
+/// The generated client, which shows a key.
+pub type Client = CallServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// The API of one control plane. Connects anew by itself after a restart.
 #[derive(Clone, Debug)]
 pub struct Calls {
-    client: CallServiceClient<Channel>,
+    client: Client,
 }
 
 impl Calls {
-    /// Of the control plane at `url`. Does not connect yet.
+    /// Of the control plane at `url`, asked with this key. Does not connect yet.
     ///
     /// # Errors
     ///
     /// `url` is none.
-    pub fn new(url: &str) -> anyhow::Result<Self> {
+    pub fn new(url: &str, key: &SecretString) -> anyhow::Result<Self> {
         let endpoint = Endpoint::from_shared(url.to_owned()).context("the control plane's URL")?;
         let endpoint = endpoint.connect_timeout(Duration::from_secs(2)).timeout(SOON);
-        Ok(Self { client: CallServiceClient::new(endpoint.connect_lazy()) })
+        let bearer = Bearer::new(Some(key))?;
+        Ok(Self { client: CallServiceClient::with_interceptor(endpoint.connect_lazy(), bearer) })
     }
 
     /// The generated client, for methods without a shorthand here.
     #[must_use]
-    pub fn client(&self) -> CallServiceClient<Channel> {
+    pub fn client(&self) -> Client {
         self.client.clone()
     }
 

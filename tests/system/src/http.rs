@@ -1,7 +1,11 @@
 //! The HTTP interface that operators of the predecessor know.
 
 use anyhow::Context as _;
-use reqwest::{Client, Method};
+use reqwest::{
+    Client, Method,
+    header::{AUTHORIZATION, HeaderValue},
+};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use crate::wait::SOON;
@@ -23,14 +27,17 @@ pub struct Http {
 }
 
 impl Http {
-    /// Of the control plane at `url`.
+    /// Of the control plane at `url`, asked with this key.
     ///
     /// # Errors
     ///
     /// No HTTP client can be made.
-    pub fn new(url: &str) -> anyhow::Result<Self> {
+    pub fn new(url: &str, key: &SecretString) -> anyhow::Result<Self> {
+        let mut key = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))?;
+        key.set_sensitive(true);
         // No pool: a restarted control plane must not be met on a connection of the one before.
-        let client = Client::builder().timeout(SOON).no_proxy().pool_max_idle_per_host(0).build()?;
+        let client = Client::builder().timeout(SOON).no_proxy().pool_max_idle_per_host(0);
+        let client = client.default_headers([(AUTHORIZATION, key)].into_iter().collect()).build()?;
         Ok(Self { client, url: url.to_owned() })
     }
 

@@ -13,7 +13,7 @@ mod process;
 mod wait;
 mod world;
 
-pub use calls::{Calls, incidents, reached, said, termination};
+pub use calls::{Calls, Client, incidents, reached, said, termination};
 pub use http::{Answer, Http};
 pub use ports::{ReservedPort, udp_range};
 pub use process::Process;

@@ -25,7 +25,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `binary` (of this workspace's build) with the given variables and nothing of ours but `PATH`.
+    /// As [`Process::start_with`], without arguments.
     ///
     /// # Errors
     ///
@@ -36,12 +36,29 @@ impl Process {
         variables: &BTreeMap<String, String>,
         folder: &Path,
     ) -> anyhow::Result<Self> {
+        Self::start_with(binary, &[], title, variables, folder)
+    }
+
+    /// Starts `binary` (of this workspace's build) with the given arguments and variables and nothing of ours but `PATH`,
+    /// `HOME` and what is logged.
+    ///
+    /// # Errors
+    ///
+    /// The binary was not built, or could not be started.
+    pub fn start_with(
+        binary: &str,
+        arguments: &[&str],
+        title: &str,
+        variables: &BTreeMap<String, String>,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
         let path = binary_path(binary)?;
         let log = folder.join(format!("{title}.log"));
         // A restarted process goes on in the log of the one before.
         let file = fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let inherited = ["PATH", "HOME", "RUST_LOG", "RUST_BACKTRACE"];
         let child = Command::new(&path)
+            .args(arguments)
             .env_clear()
             .envs(inherited.iter().filter_map(|name| Some((name, env::var_os(name)?))))
             .envs(variables)

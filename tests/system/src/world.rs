@@ -1,14 +1,16 @@
 //! One scenario's whole system.
 
-use std::{collections::BTreeMap, net::SocketAddrV4, process::ExitStatus, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddrV4, path::PathBuf, process::ExitStatus, time::Duration};
 
 use anyhow::Context as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tempfile::TempDir;
 use voicebridge_proto::control::v1::Call;
 use voicebridge_simulator::{
     ai::{AiSettings, RealtimeServer},
     meta::{Meta, MetaSettings},
 };
+use voicebridge_telemetry::local::{LocalSecret, STATE_DIR, StateDir};
 
 use crate::{
     calls::Calls,
@@ -105,11 +107,16 @@ pub struct World {
     control_variables: BTreeMap<String, String>,
     control_port: ReservedPort,
     folder: TempDir,
+    state: TempDir,
+    local_key: SecretString,
 }
 
 impl World {
     async fn start(setup: Setup) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("voicebridge-").tempdir()?;
+        let state = tempfile::Builder::new().prefix("voicebridge-").tempdir()?;
+        // Made before the control plane starts, which is to find it.
+        let local_key = StateDir::at(state_dir(&state)).read_or_make(LocalSecret::ApiKey)?;
         let control_port = ReservedPort::new()?;
         let url = format!("http://{}", control_port.address());
         let meta = Meta::start(MetaSettings {
@@ -138,13 +145,14 @@ impl World {
             ("WHATSAPP_VERIFY_TOKEN", VERIFY_TOKEN.to_owned()),
             ("WHATSAPP_GRAPH_URL", meta.graph_url()),
             ("VOICEBRIDGE_NODE_TOKEN", NODE_TOKEN.to_owned()),
+            (STATE_DIR, state_dir(&state).display().to_string()),
         ]);
         control_variables.extend(setup.control);
         let control = Process::start("voicebridge-control", "control", &control_variables, folder.path())?;
 
         let mut world = Self {
-            calls: Calls::new(&url)?,
-            http: Http::new(&url)?,
+            calls: Calls::new(&url, &local_key)?,
+            http: Http::new(&url, &local_key)?,
             meta,
             ai,
             control,
@@ -152,6 +160,8 @@ impl World {
             control_variables,
             control_port,
             folder,
+            state,
+            local_key,
         };
         world.answering().await;
         for index in 0..setup.nodes {
@@ -181,6 +191,7 @@ impl World {
             ("VOICEBRIDGE_PUBLIC_IP", "127.0.0.1".to_owned()),
             ("VOICEBRIDGE_UDP_PORTS", udp_range()),
             ("VOICEBRIDGE_NODE_TOKEN", NODE_TOKEN.to_owned()),
+            (STATE_DIR, self.state_dir().display().to_string()),
         ]);
         match &self.ai {
             Some(ai) => {
@@ -229,10 +240,16 @@ impl World {
         self.registered(self.nodes.len()).await;
     }
 
-    /// The secret the planes share in this world.
+    /// The key of a control plane that was given no other.
     #[must_use]
-    pub const fn node_token(&self) -> &'static str {
-        NODE_TOKEN
+    pub const fn local_key(&self) -> &SecretString {
+        &self.local_key
+    }
+
+    /// Where that is kept.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        state_dir(&self.state)
     }
 
     /// Position of the node that has the call.
@@ -269,12 +286,17 @@ impl World {
         for entry in std::fs::read_dir(self.folder.path()).expect("the folder is ours") {
             let path = entry.expect("the folder is ours").path();
             let bytes = std::fs::read(&path).expect("a file of ours");
-            for secret in SECRETS {
+            for secret in SECRETS.into_iter().chain([self.local_key.expose_secret()]) {
                 let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
                 assert!(!found, "{secret} is in {}", path.display());
             }
         }
     }
+}
+
+/// The planes make it themselves.
+fn state_dir(folder: &TempDir) -> PathBuf {
+    folder.path().join("state")
 }
 
 async fn end(process: &mut Process) {

@@ -60,6 +60,25 @@ async fn a_media_node_names_every_mistake_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_key_or_a_folder_for_a_local_one_nothing_starts() {
+    // A service without a home.
+    let nowhere = [("HOME", ""), ("XDG_STATE_HOME", "relative/paths/do/not/count")];
+    let control = [("VOICEBRIDGE_LISTEN", "127.0.0.1:0"), ("DATABASE_URL", "sqlite::memory:")];
+    let log = refusal("voicebridge-control", &[&nowhere[..], &control].concat()).await;
+    assert_names(&log, &["VOICEBRIDGE_API_KEYS", "VOICEBRIDGE_STATE_DIR"]);
+    let with_a_key = [("VOICEBRIDGE_API_KEYS", SECRET)];
+    let log = refusal("voicebridge-control", &[&nowhere[..], &control, &with_a_key].concat()).await;
+    assert_names(&log, &["VOICEBRIDGE_NODE_TOKEN", "VOICEBRIDGE_STATE_DIR"]);
+    let media = [("VOICEBRIDGE_MEDIA_LISTEN", "127.0.0.1:0"), ("VOICEBRIDGE_PROVIDER", "embedded")];
+    let log = refusal("voicebridge-media", &[&nowhere[..], &media].concat()).await;
+    assert_names(&log, &["VOICEBRIDGE_NODE_TOKEN", "VOICEBRIDGE_STATE_DIR"]);
+    for binary in ["voicebridge-control", "voicebridge-media"] {
+        let log = refusal(binary, &[("VOICEBRIDGE_STATE_DIR", "not/absolute")]).await;
+        assert!(log.contains("VOICEBRIDGE_STATE_DIR") && log.contains("absolute path"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_media_node_that_is_reachable_from_outside_wants_a_token() {
     let log =
         refusal("voicebridge-media", &[("VOICEBRIDGE_MEDIA_LISTEN", "0.0.0.0:0"), ("OPENAI_API_KEY", SECRET)]).await;

@@ -13,11 +13,12 @@ use std::{
 };
 
 use anyhow::Context as _;
-use secrecy::SecretString;
+use tempfile::TempDir;
 use voicebridge_simulator::{
     ai::{AiSettings, Mode, RealtimeServer, Replies},
     meta::{Meta, MetaSettings},
 };
+use voicebridge_telemetry::local::STATE_DIR;
 
 use super::{
     cast::PLACEMENT,
@@ -40,8 +41,8 @@ pub(crate) struct World {
     control: Process,
     media: Vec<Process>,
     control_address: SocketAddr,
-    node_token: String,
-    api_key: String,
+    /// Keeps the local key and the local node token: both planes and this program are of one machine and user.
+    state: TempDir,
     logs: PathBuf,
     http: reqwest::Client,
 }
@@ -70,7 +71,7 @@ impl World {
         let ai = ai_server(Mode::Converse).await?;
         let (ports, [control_address]) = Ports::hold().context("no free port on 127.0.0.1")?;
         meta.set_webhook_url(format!("http://{control_address}/webhooks/whatsapp"));
-        let (node_token, api_key) = (secret(), secret());
+        let state = tempfile::tempdir().context("no folder for temporary files")?;
 
         let database = folder.join("voicebridge.db");
         remove_database(&database)?;
@@ -83,14 +84,13 @@ impl World {
             ("WHATSAPP_APP_SECRET", numbers.app_secret.clone()),
             ("WHATSAPP_VERIFY_TOKEN", numbers.verify_token.clone()),
             ("DATABASE_URL", format!("sqlite://{}", database.display())),
-            ("VOICEBRIDGE_API_KEYS", api_key.clone()),
-            ("VOICEBRIDGE_NODE_TOKEN", node_token.clone()),
+            (STATE_DIR, state.path().display().to_string()),
             ("VOICEBRIDGE_PLACEMENT", PLACEMENT.to_owned()),
         ];
         ports.release();
         let control = Process::start("the control plane", "voicebridge-control", &variables, logs.join("control.log"))?;
         let http = reqwest::Client::builder().timeout(LOOK_TIMEOUT).no_proxy().build()?;
-        let mut world = Self { meta, ai, control, media: Vec::new(), control_address, node_token, api_key, logs, http };
+        let mut world = Self { meta, ai, control, media: Vec::new(), control_address, state, logs, http };
         world.until_nodes(0).await?;
         for node in &NODES {
             let process = world.start_node(node, &world.ai)?;
@@ -104,7 +104,8 @@ impl World {
     pub(crate) fn access(&self) -> Access {
         Access {
             url: format!("http://{}", self.control_address),
-            api_key: Some(SecretString::from(self.api_key.as_str())),
+            api_key: None,
+            state_dir: Some(self.state.path().to_owned()),
         }
     }
 
@@ -140,7 +141,7 @@ impl World {
             // A free port; the node tells the control plane which.
             ("VOICEBRIDGE_MEDIA_LISTEN", "127.0.0.1:0".to_owned()),
             ("VOICEBRIDGE_CONTROL_URL", format!("http://{}", self.control_address)),
-            ("VOICEBRIDGE_NODE_TOKEN", self.node_token.clone()),
+            (STATE_DIR, self.state.path().display().to_string()),
             ("VOICEBRIDGE_REGION", node.region.to_owned()),
             ("VOICEBRIDGE_PUBLIC_IP", "127.0.0.1".to_owned()),
             ("VOICEBRIDGE_UDP_PORTS", node.udp_ports.to_owned()),
@@ -200,8 +201,4 @@ fn remove_database(path: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn secret() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
 }

@@ -28,6 +28,8 @@ pub(crate) enum Reach {
 pub(crate) struct Ends {
     /// The row of the key, which may be revoked.
     pub(crate) key: Option<Hash>,
+    /// The local key, until there is another.
+    pub(crate) with_first_key: bool,
     pub(crate) at_ms: Option<i64>,
 }
 

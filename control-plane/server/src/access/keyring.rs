@@ -25,6 +25,7 @@ use tonic::Code;
 use super::{
     Scope, Scopes,
     asker::{Ends, Principal, Reach},
+    local::LocalKey,
     tokens::{Claims, ReadTokens},
 };
 use crate::{
@@ -82,6 +83,8 @@ type Table = HashMap<Hash, Held>;
 pub(crate) struct Keyring {
     store: Arc<dyn KeyStore>,
     settings: HashMap<Hash, Principal>,
+    /// Counts while there is no other.
+    local: Option<LocalKey>,
     table: watch::Sender<Table>,
     read_at: Mutex<Instant>,
     tokens: ReadTokens,
@@ -108,6 +111,7 @@ impl Keyring {
         let keyring = Self {
             store,
             settings: named.collect(),
+            local: None,
             table: watch::Sender::new(Table::new()),
             read_at: Mutex::new(Instant::now()),
             tokens: ReadTokens::new(token_key),
@@ -166,7 +170,13 @@ impl Keyring {
         }
     }
 
-    /// No key anywhere: nobody can show one. Keys that work no more count: who had one is not to be without by time.
+    /// What counts from now on while no key is configured.
+    pub(crate) fn set_local(&mut self, key: LocalKey) {
+        self.local = Some(key);
+    }
+
+    /// No key is configured: only the local one counts. Keys that work no more are keys: who had one is not to be let in by
+    /// another because of time.
     pub(crate) fn is_empty(&self) -> bool {
         self.settings.is_empty() && self.table.borrow().is_empty()
     }
@@ -184,18 +194,68 @@ impl Keyring {
 
     /// Whose key or read token this is.
     pub(crate) fn find(&self, presented: &[u8], now_ms: i64) -> Result<Principal, Fault> {
+        if let Some(known) = self.find_key(presented, now_ms) {
+            return known;
+        }
+        if let Some(token) = self.find_token(presented, now_ms)? {
+            return Ok(token);
+        }
+        let local = self.local.as_ref().filter(|_| self.is_empty());
+        Err(local.map_or_else(
+            || {
+                Fault::unauthenticated(
+                    "the key is none of VOICEBRIDGE_API_KEYS, nor one that `voicebridge keys create` made, nor a read token",
+                )
+            },
+            LocalKey::wrong,
+        ))
+    }
+
+    /// None: it is no key of ours. Err: it is one that works no more.
+    fn find_key(&self, presented: &[u8], now_ms: i64) -> Option<Result<Principal, Fault>> {
         let hash = hash(presented);
         if let Some(principal) = self.settings.get(&hash) {
-            return Ok(principal.clone());
+            return Some(Ok(principal.clone()));
         }
         if let Some(held) = self.table.borrow().get(&hash) {
-            return self.check(hash, held, now_ms);
+            return Some(self.check(hash, held, now_ms));
         }
-        self.find_token(presented, now_ms)?.ok_or_else(|| {
-            Fault::unauthenticated(
-                "the key is none of VOICEBRIDGE_API_KEYS, nor one that `voicebridge keys create` made, nor a read token",
-            )
-        })
+        let local = self.local.as_ref().filter(|local| local.is(&hash))?;
+        Some(if self.is_empty() { Ok(LocalKey::principal()) } else { Err(local.over()) })
+    }
+
+    /// Whose read token stands in a URL. Nothing else may: access logs, histories and referrers keep URLs, and a key is good
+    /// for longer than they should be.
+    pub(crate) fn find_in_url(&self, presented: &[u8], now_ms: i64) -> Result<Principal, Fault> {
+        if let Some(token) = self.find_token(presented, now_ms)? {
+            return Ok(token);
+        }
+        if self.find_key(presented, now_ms).is_some() {
+            return Err(Fault::new(
+                Code::Unauthenticated,
+                "KEY_IN_URL",
+                "An API key stands in the URL as access_token, where logs keep it. Replace that key; send keys as \
+                 `authorization: Bearer <key>` or `x-api-key`, and in a URL a read token, which `voicebridge keys token` or \
+                 CreateReadToken makes.",
+            ));
+        }
+        Err(Fault::unauthenticated(
+            "the access_token in the URL is no read token of this control plane; `voicebridge keys token` makes one",
+        ))
+    }
+
+    /// Why a request without any key is refused, and what it wants.
+    pub(crate) fn nothing_presented(&self) -> Fault {
+        let local = self.local.as_ref().filter(|_| self.is_empty());
+        local.map_or_else(
+            || {
+                Fault::unauthenticated(
+                    "there is no key in the request; send `authorization: Bearer <key>` or `x-api-key`, with one of \
+                     VOICEBRIDGE_API_KEYS or one that `voicebridge keys create` made",
+                )
+            },
+            LocalKey::missing,
+        )
     }
 
     fn check(&self, hash: Hash, held: &Held, now_ms: i64) -> Result<Principal, Fault> {
@@ -217,7 +277,7 @@ impl Keyring {
             name: Arc::clone(&held.key_id),
             scopes: held.scopes,
             reach: Reach::Key,
-            ends: Ends { key: Some(hash), at_ms: held.expires_at_ms },
+            ends: Ends { key: Some(hash), at_ms: held.expires_at_ms, ..Ends::default() },
         })
     }
 
@@ -233,18 +293,13 @@ impl Keyring {
             name: Arc::from(format!("token by {}", claims.sub)),
             scopes: Scopes::from_iter([Scope::CallsRead]),
             reach: claims.call.map_or(Reach::TokenForAll, Reach::TokenForOne),
-            ends: Ends { key: None, at_ms: Some(at_ms) },
+            ends: Ends { at_ms: Some(at_ms), ..Ends::default() },
         }))
     }
 
     /// A token that `by` had made.
     pub(crate) fn make_token(&self, by: &Principal, call: Option<String>, expires_at_s: i64) -> Option<String> {
         self.tokens.sign(&Claims::new(&by.name, call, expires_at_s))
-    }
-
-    /// Who asks from this machine while there is no key: may do everything, until there is one.
-    pub(crate) fn local() -> Principal {
-        Principal { name: Arc::from("local"), scopes: Scopes::ALL, reach: Reach::Key, ends: Ends::default() }
     }
 
     /// Waits until what let somebody in does so no more; for ever if it always will.
@@ -263,9 +318,17 @@ impl Keyring {
             // Err: the sender is ours, so it cannot be gone.
             let _ = table.wait_for(|table| table.get(&key).is_none_or(|held| held.is_revoked)).await;
         };
+        let mut first = self.table.subscribe();
+        let replaced = async {
+            if !ends.with_first_key {
+                return std::future::pending().await;
+            }
+            let _ = first.wait_for(|table| !table.is_empty()).await;
+        };
         tokio::select! {
             () = expired => {}
             () = revoked => {}
+            () = replaced => {}
         }
     }
 }
@@ -391,7 +454,7 @@ mod tests {
         store.revoke_key("id of made", NOW, Settings::Admin).await.unwrap();
         keyring.reread().await.unwrap();
         waiting.await.unwrap();
-        let over = Ends { key: None, at_ms: Some(now_ms() - 1) };
+        let over = Ends { at_ms: Some(now_ms() - 1), ..Ends::default() };
         keyring.ended(over).await;
     }
 }

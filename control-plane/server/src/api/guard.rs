@@ -3,41 +3,35 @@
 //! Finds the rule of the method or path (`access::Policy`), finds out who asks, refuses or lets through. A refusal is the
 //! same on every path and has the path's own shape: gRPC status, gRPC-web, or JSON.
 //!
-//! Who asks: whoever presents a key, and without any key set up whoever is on this machine. A browser on this machine is
-//! not enough for the latter: any page it shows could call. So without keys a request with an `Origin` must come from an
-//! allowed one, and the host asked for must be this machine under a name that no foreign DNS can give it: a page whose
-//! name was rebound to 127.0.0.1 asks its own origin, and without an `Origin`. Nodes are checked against the node token in
-//! the same manner.
+//! Who asks: whoever presents a key, and nobody else. Where a request comes from, and for which host, is what a proxy on
+//! this machine makes of it: a bare `proxy_pass http://127.0.0.1:3100` sends every request from loopback and for a loopback
+//! address. While no key is configured, the local one of this machine and user (`access::LocalKey`) is wanted. Nodes are
+//! checked against the node token in the same manner.
 
-use std::{borrow::Cow, convert::Infallible, net::IpAddr, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Query, Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http::{
-    HeaderName, HeaderValue, Method, Uri,
-    header::{CONTENT_TYPE, HOST, ORIGIN},
-    uri::Authority,
-};
-use tonic::{Code, transport::server::TcpConnectInfo};
+use http::{HeaderName, HeaderValue, Method, Uri, header::CONTENT_TYPE};
+use tonic::Code;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use voicebridge_telemetry::{
-    auth::{self, is_local},
-    labels,
-};
+use voicebridge_telemetry::{auth, labels};
 
 use super::{Fault, lasting::Lasting};
 use crate::{
     access::{Access, Asker, Keyring, Policy, Principal, Rule},
     clock::now_ms,
-    config::{Config, Origins},
+    config::Origins,
 };
 
 /// The other place for a key, as operators of HTTP services know it.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Why a key in a URL is refused.
+const KEY_IN_URL: &str = "KEY_IN_URL";
 /// The one path where a token may stand in the query.
 const EVENTS: &str = "/events";
 /// Answers that may last longer than the right to them.
@@ -55,20 +49,12 @@ const GRPC_WEB: [&[u8]; 4] = [
 pub(crate) struct Guard {
     policy: Policy,
     keyring: Arc<Keyring>,
-    origins: Origins,
     nodes: auth::Guard,
-    has_node_token: bool,
 }
 
 impl Guard {
-    pub(crate) fn new(config: &Config, keyring: Arc<Keyring>) -> Self {
-        Self {
-            policy: Policy::of_the_contract(),
-            keyring,
-            origins: config.cors_origins.clone(),
-            nodes: auth::Guard::new("VOICEBRIDGE_NODE_TOKEN", config.node_token.iter().cloned()),
-            has_node_token: config.node_token.is_some(),
-        }
+    pub(crate) fn new(keyring: Arc<Keyring>, nodes: auth::Guard) -> Self {
+        Self { policy: Policy::of_the_contract(), keyring, nodes }
     }
 
     /// Lets the request through, noting who asks, or says why not.
@@ -85,7 +71,8 @@ impl Guard {
                 Ok(Asker::new(Ok(principal)))
             }
             Rule::Wants(Access::NodeToken) => {
-                self.check_node(request)?;
+                let checked = self.nodes.check(request.headers());
+                checked.map_err(|denied| Fault::unauthenticated(denied.to_string()))?;
                 Ok(Asker::new(Err(Fault::unauthenticated("a node has no key"))))
             }
             Rule::Undeclared => {
@@ -98,62 +85,26 @@ impl Guard {
     /// Who asks.
     fn identify(&self, route: &str, request: &Request) -> Result<Principal, Fault> {
         let headers = request.headers();
-        let key = auth::bearer_token(headers).or_else(|| headers.get(API_KEY).map(HeaderValue::as_bytes));
-        let key = key.map(Cow::Borrowed).or_else(|| query_token(route, request).map(Cow::Owned));
-        if self.keyring.is_empty() {
-            self.identify_local(request)?;
-            // A token means what it says, also where it is not needed.
-            let token = key.map(|key| self.keyring.find_token(&key, now_ms())).transpose()?.flatten();
-            return Ok(token.unwrap_or_else(Keyring::local));
+        // Looked at also where a header says who asks: a key that stands there is known to every log on the way.
+        let in_url = url_token(request).map(|token| self.keyring.find_in_url(&token, now_ms()));
+        if let Some(Err(fault)) = &in_url
+            && fault.reason() == KEY_IN_URL
+        {
+            return Err(fault.clone());
         }
-        let missing = "there is no key in the request; send `authorization: Bearer <key>` or `x-api-key`, with one of \
-                       VOICEBRIDGE_API_KEYS or one that `voicebridge keys create` made";
-        self.keyring.find(&key.ok_or_else(|| Fault::unauthenticated(missing))?, now_ms())
-    }
-
-    fn identify_local(&self, request: &Request) -> Result<(), Fault> {
-        if !is_local(request.headers(), peer(request)) {
-            return Err(Fault::unauthenticated(
-                "without VOICEBRIDGE_API_KEYS only callers on this machine are answered; set it, and send one of them",
-            ));
+        if let Some(key) = auth::bearer_token(headers).or_else(|| headers.get(API_KEY).map(HeaderValue::as_bytes)) {
+            return self.keyring.find(key, now_ms());
         }
-        if !asks_this_machine(request) {
-            return Err(Fault::unauthenticated(
-                "without VOICEBRIDGE_API_KEYS the API is served under localhost and loopback addresses only, and the \
-                 request asks for another host; set keys, or ask 127.0.0.1",
-            ));
-        }
-        match request.headers().get(ORIGIN) {
-            Some(origin) if !is_allowed(&self.origins, origin) => Err(Fault::unauthenticated(
-                "without VOICEBRIDGE_API_KEYS pages of other origins are not answered; set keys, or list the origin in \
-                 VOICEBRIDGE_CORS_ORIGINS",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_node(&self, request: &Request) -> Result<(), Fault> {
-        let checked = self.nodes.check(request.headers(), peer(request));
-        checked.map_err(|denied| Fault::unauthenticated(denied.to_string()))?;
-        if !self.has_node_token && !asks_this_machine(request) {
-            return Err(Fault::unauthenticated(
-                "without VOICEBRIDGE_NODE_TOKEN nodes reach the control plane under localhost or a loopback address; set \
-                 the token on both sides, or VOICEBRIDGE_CONTROL_URL to such a one",
-            ));
-        }
-        Ok(())
+        in_url.filter(|_| route == EVENTS).unwrap_or_else(|| Err(self.keyring.nothing_presented()))
     }
 }
 
 /// What a page's `EventSource`, which can send no header, has in the query instead: a read token.
-fn query_token(route: &str, request: &Request) -> Option<Vec<u8>> {
+fn url_token(request: &Request) -> Option<Vec<u8>> {
     #[derive(Default, serde::Deserialize)]
     #[serde(default)]
     struct Asked {
         access_token: Option<String>,
-    }
-    if route != EVENTS {
-        return None;
     }
     let Query(asked) = Query::<Asked>::try_from_uri(request.uri()).ok()?;
     asked.access_token.map(String::into_bytes)
@@ -203,19 +154,6 @@ async fn refuse(request: Request, fault: Fault) -> Response {
     }
 }
 
-fn peer(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<TcpConnectInfo>()?.remote_addr().map(|address| address.ip())
-}
-
-/// The host asked for, HTTP/2's `:authority` or the header `Host`, is this machine. RFC 6761, section 6.3: `localhost` and
-/// what is under it is never asked of DNS.
-fn asks_this_machine(request: &Request) -> bool {
-    let header = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
-    let Some(authority) = request.uri().authority().cloned().or_else(header) else { return false };
-    let host = authority.host().to_ascii_lowercase();
-    host == "localhost" || host.ends_with(".localhost") || is_loopback(&host)
-}
-
 /// A literal address; IPv6 in brackets.
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -241,89 +179,40 @@ pub(crate) fn is_allowed(origins: &Origins, origin: &HeaderValue) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::net::SocketAddr;
-
     use super::*;
-    use crate::{config::RawConfig, store::Sqlite};
+    use crate::store::Sqlite;
 
-    fn request(host: &str, headers: &[(&'static str, &str)], peer: &str) -> Request {
-        let mut request = Request::builder().uri("/").header("host", host).body(axum::body::Body::empty()).unwrap();
+    async fn check(path: &str, headers: &[(&'static str, &str)], expect: Result<(), &str>) {
+        let store = Arc::new(Sqlite::open("sqlite::memory:").await.unwrap());
+        let keyring = Keyring::open(store, &[7; 32], &["one".into(), "two".into()]).await.unwrap();
+        let guard = Guard::new(Arc::new(keyring), auth::Guard::new("VOICEBRIDGE_NODE_TOKEN", []));
+        let mut request = Request::builder().uri(path).body(axum::body::Body::empty()).unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let remote_addr = Some(SocketAddr::new(peer.parse().unwrap(), 1));
-        request.extensions_mut().insert(TcpConnectInfo { local_addr: None, remote_addr });
-        request
-    }
-
-    async fn check(keys: &[&str], origins: Origins, headers: &[(&'static str, &str)], peer: &str, expect: bool) {
-        let config = Config { cors_origins: origins, ..Config::resolve(RawConfig::default()).unwrap() };
-        let keys: Vec<_> = keys.iter().map(|key| (*key).into()).collect();
-        let store = Arc::new(Sqlite::open("sqlite::memory:").await.unwrap());
-        let guard = Guard::new(&config, Arc::new(Keyring::open(store, &[7; 32], &keys).await.unwrap()));
-        let checked = guard.identify("/sessions", &request("127.0.0.1", headers, peer));
-        assert_eq!(checked.is_ok(), expect, "{keys:?} {headers:?} {peer}");
+        let route = request.uri().path().to_owned();
+        let checked = guard.identify(&route, &request).map(|_| ()).map_err(|fault| fault.reason().to_owned());
+        assert_eq!(checked.as_ref().map_err(String::as_str).copied(), expect, "{path} {headers:?}");
     }
 
     #[tokio::test]
     async fn keys_come_in_two_headers() {
-        for headers in [&[("authorization", "Bearer two")], &[("x-api-key", "two")]] {
-            check(&["one", "two"], Origins::Local, headers, "203.0.113.9", true).await;
-        }
-        check(&["one"], Origins::Local, &[("x-api-key", "two")], "127.0.0.1", false).await;
-        check(&["one"], Origins::Local, &[], "127.0.0.1", false).await;
-        check(&["one"], Origins::Local, &[("authorization", "Bearer no"), ("x-api-key", "one")], "127.0.0.1", false)
-            .await;
-        check(
-            &["one"],
-            Origins::Local,
-            &[("x-api-key", "one"), ("origin", "https://any.example")],
-            "203.0.113.9",
-            true,
-        )
-        .await;
-    }
-
-    #[test]
-    fn hosts_that_are_this_machine() {
-        for (host, expect) in [
-            ("localhost", true),
-            ("LOCALHOST", true),
-            ("app.localhost", true),
-            ("127.0.0.1", true),
-            ("127.1.2.3", true),
-            ("[::1]", true),
-            ("[::ffff:127.0.0.1]", true),
-            ("notlocalhost", false),
-            ("localhost.evil.example", false),
-            ("127.0.0.1.evil.example", false),
-            ("10.0.0.1", false),
-            ("0.0.0.0", false),
-            ("[::]", false),
-            ("", false),
-        ] {
-            assert_eq!(asks_this_machine(&request(host, &[], "127.0.0.1")), expect, "{host}");
-        }
-        assert!(!asks_this_machine(&Request::new(axum::body::Body::empty())), "no host at all");
+        const NOBODY: Result<(), &str> = Err("UNAUTHENTICATED");
+        check("/sessions", &[("authorization", "Bearer two")], Ok(())).await;
+        check("/sessions", &[("x-api-key", "two")], Ok(())).await;
+        check("/sessions", &[("x-api-key", "three")], NOBODY).await;
+        check("/sessions", &[], NOBODY).await;
+        check("/sessions", &[("authorization", "Bearer no"), ("x-api-key", "one")], NOBODY).await;
     }
 
     #[tokio::test]
-    async fn without_keys_this_machine_and_its_own_pages() {
-        let local = async |headers: &[(&'static str, &str)], peer: &str, expect| {
-            check(&[], Origins::Local, headers, peer, expect).await
-        };
-        local(&[], "127.0.0.1", true).await;
-        local(&[], "::1", true).await;
-        local(&[], "203.0.113.9", false).await;
-        local(&[("x-forwarded-for", "127.0.0.1")], "127.0.0.1", false).await;
-        local(&[("forwarded", "for=127.0.0.1")], "127.0.0.1", false).await;
-        local(&[("origin", "http://localhost:5173")], "127.0.0.1", true).await;
-        local(&[("origin", "http://[::1]:5173")], "127.0.0.1", true).await;
-        local(&[("origin", "https://evil.example")], "127.0.0.1", false).await;
-        local(&[("origin", "https://localhost.evil.example")], "127.0.0.1", false).await;
-        local(&[("origin", "null")], "127.0.0.1", false).await;
-        let listed = Origins::Listed(vec!["https://app.example".to_owned()]);
-        check(&[], listed.clone(), &[("origin", "https://app.example")], "127.0.0.1", true).await;
-        check(&[], listed, &[("origin", "http://localhost")], "127.0.0.1", false).await;
+    async fn a_key_in_a_url_is_refused_by_name_wherever_it_stands() {
+        for path in ["/events?access_token=one", "/events?call_id=x&access_token=o%6Ee", "/sessions?access_token=one"] {
+            check(path, &[], Err("KEY_IN_URL")).await;
+            check(path, &[("x-api-key", "two")], Err("KEY_IN_URL")).await;
+        }
+        check("/events?access_token=three", &[], Err("UNAUTHENTICATED")).await;
+        check("/events?access_token=three", &[("x-api-key", "two")], Ok(())).await;
+        check("/events?token=one", &[], Err("UNAUTHENTICATED")).await;
     }
 }

@@ -63,8 +63,8 @@ impl Keys {
                 return Err(Fault::new(
                     Code::FailedPrecondition,
                     "FIRST_KEY_NEEDS_ADMIN",
-                    "The first key must have scope admin: from then on nobody is answered without a key, and somebody must \
-                     be able to make others.",
+                    "The first key must have scope admin: with it the local key is over, and somebody must be able to \
+                     make others.",
                 ));
             }
             Creation::TooMany => {

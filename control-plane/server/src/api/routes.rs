@@ -31,7 +31,6 @@ use super::{
     sse,
 };
 use crate::{
-    access::Keyring,
     calls::Calls,
     nodes::{Fleet, Nodes},
     shared::Shared,
@@ -63,10 +62,9 @@ pub(crate) async fn router(
     nodes: Nodes,
     fleet: Fleet,
     keys: Keys,
-    keyring: Arc<Keyring>,
+    guard: Guard,
 ) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
     let config = &api.shared.config;
-    let guard = Arc::new(Guard::new(config, Arc::clone(&keyring)));
     let (reporter, health_service) = tonic_health::server::health_reporter();
     reporter.set_serving::<CallServiceServer<Api>>().await;
     reporter.set_serving::<NodeServiceServer<Nodes>>().await;
@@ -100,7 +98,7 @@ pub(crate) async fn router(
         .merge(webhook::router(api.webhook.clone()))
         .fallback(unknown)
         .method_not_allowed_fallback(async || Fault::method_not_allowed())
-        .layer(from_fn_with_state(guard, guard::guard))
+        .layer(from_fn_with_state(Arc::new(guard), guard::guard))
         // Whoever reads a type behind this, a refusal too, reads it without parameters.
         .layer(middleware::map_request(media_type::bare_grpc_types))
         .layer(middleware::map_request_with_state(config.limits.listener, body::in_time))

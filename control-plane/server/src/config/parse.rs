@@ -3,13 +3,17 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
+    path::PathBuf,
     time::Duration,
 };
 
 use http::Uri;
 use secrecy::SecretString;
 use voicebridge_core::placement::Rules;
-use voicebridge_telemetry::secret;
+use voicebridge_telemetry::{
+    local::{STATE_DIR, StateDir},
+    secret,
+};
 
 use super::{
     ApiKey, CallbackTarget, Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, GraphAccess, Origins, WhatsApp,
@@ -158,6 +162,15 @@ impl Errors {
             self.add(variable, rule);
         }
         Some(SecretString::from(value))
+    }
+
+    /// A relative path would be another folder to each program that looks for it.
+    pub(super) fn state_dir(&mut self, value: Option<String>) -> Option<StateDir> {
+        let Some(path) = text(value).map(PathBuf::from) else { return StateDir::by_default() };
+        if !path.is_absolute() {
+            self.add(STATE_DIR, format!("is {:?}; it must be an absolute path", path.display().to_string()));
+        }
+        Some(StateDir::at(path))
     }
 
     /// `key` or `key=scope+scope`. What follows the last `=` is scopes, unless nothing does: keys in base64 may end in `=`.

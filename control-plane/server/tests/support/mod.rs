@@ -4,7 +4,9 @@
 
 #![allow(dead_code, unused_imports, clippy::unwrap_used, unreachable_pub)]
 
+pub mod asking;
 pub mod graph;
+pub mod nginx;
 pub mod node;
 pub mod plane;
 
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 pub use graph::{Graph, Reply};
 pub use node::{Behaviour, Node};
-pub use plane::{Plane, sign};
+pub use plane::{Plane, Wire, sign};
 use tokio::sync::watch;
 
 /// A condition that does not come true within this time fails the test.
@@ -22,6 +24,8 @@ pub const NUMBER_ID: &str = "106000000000001";
 pub const APP_SECRET: &str = "app-secret";
 pub const VERIFY_TOKEN: &str = "verify-word";
 pub const ACCESS_TOKEN: &str = "EAAG-token";
+/// Of the nodes here, and of a plane unless a test says otherwise.
+pub const NODE_TOKEN: &str = "node-token-of-the-tests";
 
 /// A control plane that knows one node, on which calls come up.
 pub async fn system() -> (Graph, Plane, Node) {

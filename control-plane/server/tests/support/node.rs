@@ -27,9 +27,9 @@ use voicebridge_proto::{
     },
     types::v1::{self as types, event::Kind},
 };
-use voicebridge_telemetry::status::status;
+use voicebridge_telemetry::{auth::Bearer, status::status};
 
-use super::wait;
+use super::{NODE_TOKEN, wait};
 
 /// Time between two beats of a test's node.
 pub const BEAT: Duration = Duration::from_millis(50);
@@ -139,6 +139,7 @@ impl Node {
         self.fall_silent();
         let speaks = Arc::new(AtomicBool::new(true));
         let speaking = Arc::clone(&speaks);
+        let bearer = Bearer::new(Some(&NODE_TOKEN.into())).unwrap();
         let beating = tokio::spawn(async move {
             loop {
                 let node = media::Node {
@@ -161,7 +162,7 @@ impl Node {
                     ConnectRequest { node: Some(node), node_secret: state.secret.to_vec() }
                 });
                 if let Ok(channel) = super::plane::channel(&control_url).await
-                    && let Ok(acks) = NodeServiceClient::new(channel).connect(beats).await
+                    && let Ok(acks) = NodeServiceClient::with_interceptor(channel, bearer.clone()).connect(beats).await
                 {
                     let mut acks = acks.into_inner();
                     while let Ok(Some(_)) = acks.message().await {}

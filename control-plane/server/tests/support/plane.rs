@@ -3,26 +3,39 @@
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::HeaderName;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use sha2::Sha256;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
-use tonic::{Status, transport::Channel};
+use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
 use voicebridge_proto::{
     control::v1::{self as control, call_service_client::CallServiceClient},
     types::v1::{self as types, event::Kind},
 };
 use voicebridge_server::{Config, RawConfig, config::Limits, run};
+use voicebridge_telemetry::{
+    auth::Bearer,
+    local::{LocalSecret, StateDir},
+};
 
-use super::{ACCESS_TOKEN, APP_SECRET, Graph, NUMBER_ID, PATIENCE, VERIFY_TOKEN, delivery, node::BEAT, until};
+use super::{
+    ACCESS_TOKEN, APP_SECRET, Graph, NODE_TOKEN, NUMBER_ID, PATIENCE, VERIFY_TOKEN, delivery, node::BEAT, until,
+};
 
 pub struct Plane {
     pub url: String,
     pub config: Config,
+    /// Shows the local key, where no other is configured.
     pub http: reqwest::Client,
     running: Option<Running>,
     directory: TempDir,
+    state: TempDir,
 }
+
+/// A channel with a key, or without.
+pub type Wire = InterceptedService<Channel, Bearer>;
 
 struct Running {
     runtime: Runtime,
@@ -48,6 +61,7 @@ pub fn config(graph_url: &str) -> Config {
         ..RawConfig::default()
     })
     .unwrap();
+    config.node_token = Some(NODE_TOKEN.into());
     config.limits = Limits {
         // A second of silence loses a node; long enough for a busy machine.
         beat: BEAT,
@@ -67,9 +81,15 @@ impl Plane {
 
     pub async fn start_with(mut config: Config) -> Self {
         logs();
-        let directory = tempfile::tempdir().unwrap();
+        let (directory, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        config.state_dir = Some(StateDir::at(state.path().to_owned()));
         config.database_url = format!("sqlite://{}", directory.path().join("calls.db").display());
-        let mut plane = Self { url: String::new(), config, http: reqwest::Client::new(), running: None, directory };
+        let http = reqwest::Client::new();
+        let mut plane = Self { url: String::new(), config, http, running: None, directory, state };
+        if let Some(key) = plane.local_key() {
+            let key = [(HeaderName::from_static("x-api-key"), key.expose_secret().parse().unwrap())];
+            plane.http = reqwest::Client::builder().default_headers(key.into_iter().collect()).build().unwrap();
+        }
         plane.boot(None).await;
         plane
     }
@@ -160,8 +180,20 @@ impl Plane {
         (response.status().as_u16(), response.json().await.unwrap_or_default())
     }
 
-    pub async fn client(&self) -> CallServiceClient<Channel> {
-        CallServiceClient::new(channel(&self.url).await.unwrap())
+    /// The key of this machine and user, unless another is configured. Who asks first has it made.
+    pub fn local_key(&self) -> Option<SecretString> {
+        let state = StateDir::at(self.state.path().to_owned());
+        self.config.api_keys.is_empty().then(|| state.read_or_make(LocalSecret::ApiKey).unwrap())
+    }
+
+    /// With the local key, where no other is configured.
+    pub async fn wire(&self) -> Wire {
+        let channel = channel(&self.url).await.unwrap();
+        InterceptedService::new(channel, Bearer::new(self.local_key().as_ref()).unwrap())
+    }
+
+    pub async fn client(&self) -> CallServiceClient<Wire> {
+        CallServiceClient::new(self.wire().await)
     }
 
     pub async fn call(&self, call_id: &str) -> Result<control::Call, Status> {

@@ -12,7 +12,10 @@ use http::{Uri, uri::Scheme};
 use secrecy::SecretString;
 use voicebridge_audio::governor::{Governor, GovernorSettings};
 use voicebridge_session::{agent::Agent, provider::openai};
-use voicebridge_telemetry::secret;
+use voicebridge_telemetry::{
+    local::{STATE_DIR, StateDir},
+    secret,
+};
 
 use super::{Config, ConfigError, ConfigErrors, OpenAiConfig, ProviderConfig};
 use crate::peer::CandidatePolicy;
@@ -58,6 +61,15 @@ impl ConfigMistakes {
             self.add(variable, format!("is {text:?}; it must be an address and a port, e.g. 0.0.0.0:3200"));
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
         })
+    }
+
+    /// A relative path would be another folder to each program that looks for it.
+    pub(super) fn state_dir(&mut self, value: Option<String>) -> Option<StateDir> {
+        let Some(path) = text(value).map(PathBuf::from) else { return StateDir::by_default() };
+        if !path.is_absolute() {
+            self.add(STATE_DIR, format!("is {:?}; it must be an absolute path", path.display().to_string()));
+        }
+        Some(StateDir::at(path))
     }
 
     /// `anywhere`: hosts other than loopback are allowed.

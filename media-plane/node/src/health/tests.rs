@@ -4,8 +4,9 @@
 
 use std::{net::SocketAddr, time::Instant};
 
+use secrecy::SecretString;
 use tokio::{net::TcpListener, sync::mpsc};
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status, service::interceptor::InterceptedService, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus as Serving, health_client::HealthClient,
 };
@@ -13,7 +14,10 @@ use voicebridge_proto::{
     media::v1::{self as media, media_plane_service_client::MediaPlaneServiceClient},
     types::v1::event::Kind,
 };
-use voicebridge_telemetry::status::reason;
+use voicebridge_telemetry::{
+    auth::{Bearer, Guard},
+    status::reason,
+};
 
 use super::*;
 use crate::{
@@ -29,7 +33,7 @@ struct Bench {
     node: Arc<Node>,
     address: SocketAddr,
     channel: Channel,
-    client: MediaPlaneServiceClient<Channel>,
+    client: MediaPlaneServiceClient<InterceptedService<Channel, Bearer>>,
 }
 
 impl Bench {
@@ -45,9 +49,12 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let node = Arc::new(Node::new(config.unwrap(), format!("http://{address}")).unwrap());
-        tokio::spawn(server::serve(node.clone(), listener, CancellationToken::new()));
+        let token = SecretString::from("s3cret");
+        let bearer = Bearer::new(Some(&token)).unwrap();
+        let guard = Guard::new("VOICEBRIDGE_NODE_TOKEN", [token]);
+        tokio::spawn(server::serve(node.clone(), guard, listener, CancellationToken::new()));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        let client = MediaPlaneServiceClient::new(channel.clone());
+        let client = MediaPlaneServiceClient::with_interceptor(channel.clone(), bearer);
         Self { node, address, channel, client }
     }
 

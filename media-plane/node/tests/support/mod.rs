@@ -13,24 +13,31 @@ use std::{
 
 use caller::{Caller, Heard, Kind};
 use rtc::rtp;
+use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tonic::transport::Channel;
+use tonic::{service::interceptor::InterceptedService, transport::Channel};
 use voicebridge_node::{Config, RawConfig};
 use voicebridge_proto::media::v1::{
     StartSessionRequest, StreamEventsRequest, media_plane_service_client::MediaPlaneServiceClient,
 };
 use voicebridge_proto::types::v1 as types;
+use voicebridge_telemetry::{
+    auth::Bearer,
+    local::{LocalSecret, StateDir},
+};
 
-pub type Client = MediaPlaneServiceClient<Channel>;
+pub type Client = MediaPlaneServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// A running node. Dropping it leaves the rest to the end of the test's runtime.
 pub struct TestNode {
     pub url: String,
+    /// Shows the local token, where the node has no other.
     pub client: Client,
     pub drain: Option<oneshot::Sender<()>>,
     pub force: Option<oneshot::Sender<()>>,
     pub ended: JoinHandle<anyhow::Result<()>>,
     _ports: Ports,
+    _state: TempDir,
 }
 
 impl TestNode {
@@ -43,16 +50,20 @@ impl TestNode {
         // Nobody is at the control URL; the node goes on trying.
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let ports = Ports::new();
+        let state = tempfile::tempdir().unwrap();
         let mut raw = RawConfig {
             control_url: Some(format!("http://{nobody}")),
             public_ip: Some("127.0.0.1".into()),
             udp_ports: Some(ports.range()),
             threads: Some("1".into()),
+            state_dir: Some(state.path().display().to_string()),
             ..RawConfig::default()
         };
         tweak(&mut raw);
         let mut config = Config::resolve(raw).unwrap();
         more(&mut config);
+        let local = StateDir::at(state.path().to_owned()).read_or_make(LocalSecret::NodeToken).unwrap();
+        let bearer = Bearer::new(Some(&local).filter(|_| config.node_token.is_none())).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (drain, draining) = oneshot::channel::<()>();
@@ -64,8 +75,8 @@ impl TestNode {
         };
         let ended = tokio::spawn(voicebridge_node::run_until(config, listener, wait(draining), wait(forced)));
         let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
-        let client = Client::new(channel);
-        Self { url, client, drain: Some(drain), force: Some(force), ended, _ports: ports }
+        let client = Client::new(InterceptedService::new(channel, bearer));
+        Self { url, client, drain: Some(drain), force: Some(force), ended, _ports: ports, _state: state }
     }
 
     pub async fn events(&mut self, session_id: &str, after: u64) -> tonic::Streaming<EventResponse> {

@@ -11,7 +11,7 @@ use voicebridge_clients_tests::{
 
 /// Both planes, Meta and the AI simulated, and a proxy in front of the control plane whose connections can be cut.
 ///
-/// Prints one line of JSON once all is ready, {"url", "control_url", "direct_url", "api_key"}, and ends when its standard
+/// Prints one line of JSON once all is ready, {"url", "control_url", "direct_url", "api_key", "state_dir"}, and ends when its standard
 /// input does, so that it cannot outlive the test that started it. Wants the programs of both planes beside itself.
 #[derive(Debug, Parser)]
 #[command(version, about, long_about)]

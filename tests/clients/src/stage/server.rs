@@ -15,6 +15,7 @@ use axum::{
     routing::post,
 };
 use http::StatusCode;
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{
@@ -33,8 +34,6 @@ use voicebridge_system_tests::{Setup, World};
 
 use super::{calls::Calls, proxy::Proxy};
 
-/// May do everything.
-const API_KEY: &str = "stage-key-7f40";
 /// How long a control plane that was asked to end may take.
 const STOP: Duration = Duration::from_secs(15);
 /// The AI has finished when it was silent for this long.
@@ -68,7 +67,10 @@ struct Ready {
     control_url: String,
     /// The control plane itself.
     direct_url: String,
-    api_key: &'static str,
+    /// The local key: may do everything.
+    api_key: String,
+    /// Where it is kept.
+    state_dir: String,
 }
 
 #[derive(Debug)]
@@ -132,10 +134,8 @@ impl Stage {
     ///
     /// When a plane does not start.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let mut control = BTreeMap::from([("VOICEBRIDGE_API_KEYS".to_owned(), API_KEY.to_owned())]);
-        control.extend(settings.control);
         let ai = AiSettings { replies: Replies::fitting(), ..AiSettings::default() };
-        let setup = Setup { ai: Some(ai), control, node: settings.node, ..Setup::default() };
+        let setup = Setup { ai: Some(ai), control: settings.control, node: settings.node, ..Setup::default() };
         let world = setup.start().await;
         let proxy = Proxy::start(world.address()).await.context("no port for the proxy")?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port")?;
@@ -144,14 +144,11 @@ impl Stage {
             url: http(listener.local_addr()?),
             control_url: http(proxy.address()),
             direct_url: direct_url.clone(),
-            api_key: API_KEY,
+            api_key: world.local_key().expose_secret().to_owned(),
+            state_dir: world.state_dir().display().to_string(),
         };
-        let inner = Arc::new(Inner {
-            world: Mutex::new(world),
-            proxy,
-            calls: Calls::new(&direct_url, API_KEY)?,
-            live: Mutex::default(),
-        });
+        let calls = Calls::new(&direct_url, &ready.api_key)?;
+        let inner = Arc::new(Inner { world: Mutex::new(world), proxy, calls, live: Mutex::default() });
         let app = router(Arc::clone(&inner));
         let (open, closed) = oneshot::channel();
         let serving = tokio::spawn(async move {
