@@ -38,8 +38,9 @@ type settings struct {
 // Option is a setting of [Dial].
 type Option func(*settings)
 
-// WithAPIKey sends one of the control plane's keys, or a read token, with every request. Empty: none, and only a control
-// plane on this machine that has no keys answers.
+// WithAPIKey sends one of the control plane's keys, or a read token, with every request. Empty: a control plane on this
+// machine is shown the local key of its user, which is what one wants that was given no other, and no other machine is shown
+// any.
 func WithAPIKey(key string) Option { return func(s *settings) { s.key = key } }
 
 // WithTimeout is the deadline of requests whose context has none, instead of [DefaultTimeout].
@@ -49,7 +50,7 @@ func WithTimeout(timeout time.Duration) Option { return func(s *settings) { s.ti
 func WithTLSConfig(config *tls.Config) Option { return func(s *settings) { s.tls = config } }
 
 // Dial makes a client of the control plane at http://host:port or, with TLS, https://host. It connects when first used; its
-// errors are about the URL and the options only.
+// errors are about the URL, the options and the local key only.
 func Dial(url string, options ...Option) (*Client, error) {
 	s := settings{timeout: DefaultTimeout}
 	for _, option := range options {
@@ -58,6 +59,11 @@ func Dial(url string, options ...Option) (*Client, error) {
 	at, err := parseEndpoint(url, s.tls)
 	if err != nil {
 		return nil, err
+	}
+	if s.key == "" {
+		if s.key, err = localKey(url); err != nil {
+			return nil, err
+		}
 	}
 	client := &Client{at: at, key: s.key}
 	client.connection, err = at.connect(

@@ -1,10 +1,18 @@
 """What the tests share, and the plain closing line."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from plane import Control
+
+
+@pytest.fixture(autouse=True)
+def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where no local key is, whatever this machine has."""
+    monkeypatch.setenv("VOICEBRIDGE_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
 
 
 @pytest_asyncio.fixture

@@ -13,7 +13,10 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 export interface ClientOptions {
   /** The control plane, e.g. `https://voice.example.com`. */
   url: string;
-  /** An API key, a read token, or a function that gives one (asked before each request). */
+  /**
+   * An API key, a read token, or a function that gives one (asked before each request). Without any, only public methods
+   * are answered; the client for Node then shows a control plane on this machine the local key of its user.
+   */
   apiKey?: string | (() => string | Promise<string>) | undefined;
   /** How long a method may take, unless its own `timeoutMs` says otherwise; streams have no limit. Default: 10 s; 0: none. */
   timeoutMs?: number | undefined;

@@ -14,6 +14,7 @@ from voicebridge.endpoint import Endpoint
 from voicebridge.errors import VoiceBridgeError
 from voicebridge.follow import EventStream, Options
 from voicebridge.interceptors import Streams, Unary
+from voicebridge.local import local_key
 from voicebridge.types.v1 import event_pb2
 
 TIMEOUT_S = 10.0
@@ -26,13 +27,15 @@ class Client:
     """A control plane, seen from outside.
 
     ``url`` is ``http://host:port`` or, with TLS, ``https://host``. ``api_key`` is one of the control plane's keys or a read
-    token; without any, only a control plane on this machine that has no keys answers. ``timeout`` is the deadline of a
+    token; without any, a control plane on this machine is shown the local key of its user, which is what one wants that was
+    given no other, and no other machine is shown any. ``timeout`` is the deadline of a
     request in seconds, connecting included; a single request may have another: ``client.calls.GetCall(..., timeout=2)``.
     ``root_certificates`` (PEM) replace the usual authorities for https.
 
     To be made and used in one event loop, best as a context manager. Connects when first used.
 
-    Raises ``ValueError`` if the URL is not one. Every request raises ``VoiceBridgeError`` if it fails.
+    Raises ``ValueError`` if the URL is not one, ``OSError`` if a local key cannot be read. Every request raises
+    ``VoiceBridgeError`` if it fails.
     """
 
     calls: call_pb2_grpc.CallServiceAsyncStub
@@ -51,6 +54,7 @@ class Client:
         root_certificates: bytes | None = None,
     ) -> None:
         self._endpoint = Endpoint.parse(url, root_certificates)
+        api_key = api_key or local_key(url)
         self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
         self._timeout = timeout
         self._streams: WeakSet[EventStream] = WeakSet()
