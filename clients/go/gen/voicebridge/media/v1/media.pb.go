@@ -5,7 +5,7 @@
 // source: voicebridge/media/v1/media.proto
 
 // What a media-plane node offers to the control plane. Every method wants the shared node token
-// (`authorization: Bearer <VOICEBRIDGE_NODE_TOKEN>`) unless both sides are on loopback and none is set.
+// (`authorization: Bearer <VOICEBRIDGE_NODE_TOKEN>`) or, where none is set, the local one of their machine and user.
 // Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
 
 package mediav1

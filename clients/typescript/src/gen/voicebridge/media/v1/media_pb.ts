@@ -3,7 +3,7 @@
 /* eslint-disable */
 
 // What a media-plane node offers to the control plane. Every method wants the shared node token
-// (`authorization: Bearer <VOICEBRIDGE_NODE_TOKEN>`) unless both sides are on loopback and none is set.
+// (`authorization: Bearer <VOICEBRIDGE_NODE_TOKEN>`) or, where none is set, the local one of their machine and user.
 // Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
