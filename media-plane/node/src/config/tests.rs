@@ -17,6 +17,7 @@ fn raw(pairs: &[(&str, &str)]) -> RawConfig {
             "VOICEBRIDGE_MEDIA_ADVERTISE" => &mut raw.advertise,
             "VOICEBRIDGE_CONTROL_URL" => &mut raw.control_url,
             "VOICEBRIDGE_NODE_TOKEN" => &mut raw.node_token,
+            "VOICEBRIDGE_STATE_DIR" => &mut raw.state_dir,
             "VOICEBRIDGE_REGION" => &mut raw.region,
             "VOICEBRIDGE_PUBLIC_IP" => &mut raw.public_ip,
             "VOICEBRIDGE_UDP_PORTS" => &mut raw.udp_ports,
@@ -52,6 +53,13 @@ fn wrong(pairs: &[(&str, &str)], expect: &[&str]) -> ConfigErrors {
     let variables: Vec<&str> = errors.0.iter().map(|error| error.variable).collect();
     assert_eq!(variables, expect, "{errors}");
     errors
+}
+
+#[test]
+fn the_state_folder_is_the_same_to_every_program() {
+    let config = ok(&[("VOICEBRIDGE_STATE_DIR", " /var/lib/voicebridge ")]);
+    assert_eq!(config.state_dir, Some(StateDir::at("/var/lib/voicebridge".into())));
+    wrong(&[("VOICEBRIDGE_STATE_DIR", "voicebridge")], &["VOICEBRIDGE_STATE_DIR"]);
 }
 
 #[test]

@@ -1,4 +1,8 @@
+//! Whose a key is, where it may stand, and until when.
+
 #![allow(clippy::unwrap_used)]
+
+use voicebridge_telemetry::local::{LocalSecret, StateDir};
 
 use super::*;
 use crate::store::{NewKey, Sqlite};
@@ -47,6 +51,60 @@ async fn keys_of_the_settings_and_of_the_table() {
     keyring.reread().await.unwrap();
     check(&keyring, "made", NOW, Err("KEY_REVOKED"));
     check(&keyring, "made", NOW + 1_000, Err("KEY_REVOKED"));
+}
+
+#[tokio::test]
+async fn the_local_key_counts_until_there_is_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::at(folder.path().join("state"));
+    let store = Arc::new(Sqlite::open("sqlite::memory:").await.unwrap());
+    let mut keyring = Keyring::open(store.clone(), &[7; 32], &[]).await.unwrap();
+    keyring.set_local(LocalKey::open(Some(&state)).unwrap());
+    let keyring = Arc::new(keyring);
+    let local = state.read(LocalSecret::ApiKey).unwrap().unwrap();
+    let local = local.expose_secret();
+    let all = "calls:read+calls:write+nodes+admin";
+    check(&keyring, local, NOW, Ok(all));
+    check(&keyring, "", NOW, Err("UNAUTHENTICATED"));
+    assert!(keyring.nothing_presented().message().contains("/local-key"));
+    let ends = keyring.find(local.as_bytes(), NOW).unwrap().ends;
+    let mut waiting = tokio::spawn(Arc::clone(&keyring).ended(ends));
+    keyring.reread().await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut waiting).await.is_err(), "it still counts");
+
+    store.create_key(&NewKey { scopes: Scopes::ALL, ..new_key("made", None) }, Settings::NoKey, 9).await.unwrap();
+    keyring.reread().await.unwrap();
+    waiting.await.unwrap();
+    check(&keyring, local, NOW, Err("UNAUTHENTICATED"));
+    check(&keyring, "made", NOW, Ok(all));
+    assert!(!keyring.nothing_presented().message().contains("local-key"), "nobody is sent there any more");
+    // A key that works no more brings it back as little.
+    store.revoke_key("id of made", NOW, Settings::Admin).await.unwrap();
+    keyring.reread().await.unwrap();
+    check(&keyring, "made", NOW, Err("KEY_REVOKED"));
+    check(&keyring, local, NOW, Err("UNAUTHENTICATED"));
+}
+
+#[tokio::test]
+async fn a_url_takes_read_tokens_only() {
+    let (store, keyring) = keyring().await;
+    store.create_key(&new_key("made", Some(NOW + 1_000)), Settings::Admin, 9).await.unwrap();
+    keyring.reread().await.unwrap();
+    let token = keyring.make_token(&keyring.find(b"all", NOW).unwrap(), None, NOW / 1_000 + 60).unwrap();
+    for (presented, now_ms, expect) in [
+        (token.as_str(), NOW, Ok("calls:read")),
+        (&token, NOW + 60_000, Err("KEY_EXPIRED")),
+        ("all", NOW, Err("KEY_IN_URL")),
+        ("scoped", NOW, Err("KEY_IN_URL")),
+        ("made", NOW, Err("KEY_IN_URL")),
+        ("made", NOW + 1_000, Err("KEY_IN_URL")),
+        ("nobody's", NOW, Err("UNAUTHENTICATED")),
+        ("", NOW, Err("UNAUTHENTICATED")),
+    ] {
+        let found = keyring.find_in_url(presented.as_bytes(), now_ms);
+        let found = found.map(|principal| principal.scopes.words()).map_err(|fault| fault.reason().to_owned());
+        assert_eq!(found.as_deref().map_err(String::as_str), expect, "{presented} {now_ms}");
+    }
 }
 
 #[tokio::test]
