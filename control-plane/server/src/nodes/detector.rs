@@ -1,9 +1,9 @@
 //! Whether a node is there: decided from its signs of life, the outcomes of probes, and time, which is an argument.
 //!
 //! A beat that is overdue, or a registration that ended, proves nothing: it has the node probed. A node is lost when a probe
-//! shows that its process is gone, or when it gave no sign of life for its whole term and a probe begun since stayed
-//! unanswered. A sign of life that came after a probe was begun outweighs what the probe says. What this does not do: send
-//! probes, or tell anybody.
+//! shows that its process is gone, or when one stays unanswered and there was no sign of life for its whole term by then. A
+//! sign of life that came after a probe was begun outweighs what the probe says. What this does not do: send probes, or tell
+//! anybody.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ pub(super) enum Finding {
 /// Why a node is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// No sign of life for its whole term, and no answer to a probe.
+    /// No sign of life for its whole term, nor an answer to the probe that followed.
     Silent,
     /// A probe found its process gone.
     Gone,
@@ -69,23 +69,18 @@ pub(super) struct Detector {
     in_doubt: bool,
     /// When the probe under way was begun.
     probing: Option<Instant>,
-    /// A probe begun after `heard` found nothing.
-    unanswered: bool,
     next_probe: Instant,
 }
 
 impl Detector {
     /// Of a node that was heard just now.
     pub(super) const fn new(now: Instant, term: Duration) -> Self {
-        Self { heard: now, term, in_doubt: false, probing: None, unanswered: false, next_probe: now }
+        Self { heard: now, term, in_doubt: false, probing: None, next_probe: now }
     }
 
     /// A sign of life: an answer, an event, anything that only this node's process can have sent.
     pub(super) fn heard(&mut self, at: Instant) {
-        if at > self.heard {
-            self.heard = at;
-            self.unanswered = false;
-        }
+        self.heard = self.heard.max(at);
     }
 
     /// A beat of its registration, which settles every doubt.
@@ -115,9 +110,6 @@ impl Detector {
             return self.probed(begun, Finding::Silent, now, bounds);
         }
         let silence = now.saturating_duration_since(self.heard);
-        if silence > self.term && self.unanswered {
-            return Decision::Lose(Loss::Silent);
-        }
         if (self.in_doubt || silence > bounds.overdue()) && now >= self.next_probe {
             self.probing = Some(now);
             return Decision::Probe;
@@ -145,9 +137,8 @@ impl Detector {
                 Decision::Keep
             }
             Finding::Silent => {
-                self.unanswered |= !contradicted;
                 let silence = now.saturating_duration_since(self.heard);
-                if silence > self.term && self.unanswered { Decision::Lose(Loss::Silent) } else { Decision::Keep }
+                if !contradicted && silence > self.term { Decision::Lose(Loss::Silent) } else { Decision::Keep }
             }
         }
     }

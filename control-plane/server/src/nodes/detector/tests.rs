@@ -85,75 +85,121 @@ struct Lost {
     after: Duration,
 }
 
+/// What the node sent, or did, and we have not heard yet.
+enum Sent {
+    Beat,
+    Event,
+    /// Its registration ended.
+    Close,
+}
+
+/// A node in one phase after another, and what is on its way from it.
+struct Sender<'a> {
+    phases: std::slice::Iter<'a, (Node, u64)>,
+    state: Node,
+    since: Instant,
+    ends: Instant,
+    /// When it sends next, if it does.
+    next: Option<Instant>,
+    on_its_way: Vec<Sent>,
+}
+
+impl<'a> Sender<'a> {
+    fn new(phases: &'a [(Node, u64)], start: Instant) -> Self {
+        let on_its_way = Vec::new();
+        let phases = phases.iter();
+        let mut sender = Self { phases, state: Node::CutOff, since: start, ends: start, next: None, on_its_way };
+        sender.enter_next();
+        sender
+    }
+
+    /// False: that was the last phase.
+    fn enter_next(&mut self) -> bool {
+        let Some(&(state, long)) = self.phases.next() else { return false };
+        if self.state == Node::Well && state != Node::Well {
+            self.on_its_way.push(Sent::Close);
+        }
+        self.state = state;
+        self.since = self.ends;
+        self.ends += ms(long);
+        self.next = matches!(state, Node::Well | Node::OnlyEvents).then_some(self.since);
+        true
+    }
+
+    /// Sends until then. False: the last phase is over.
+    fn go_on(&mut self, until: Instant) -> bool {
+        loop {
+            while let Some(at) = self.next.filter(|at| *at < self.ends && *at <= until) {
+                // Events: the statistics of one call.
+                let (sent, pace) =
+                    if self.state == Node::Well { (Sent::Beat, BOUNDS.beat) } else { (Sent::Event, ms(5_000)) };
+                self.on_its_way.push(sent);
+                self.next = Some(at + pace);
+            }
+            if until <= self.ends {
+                return true;
+            }
+            if !self.enter_next() {
+                return false;
+            }
+        }
+    }
+
+    fn deliver(&mut self, node: &mut Detector, now: Instant) {
+        for sent in self.on_its_way.drain(..) {
+            match sent {
+                Sent::Beat => node.beat(now, BOUNDS.lost_after),
+                Sent::Event => node.heard(now),
+                Sent::Close => node.doubt(),
+            }
+        }
+    }
+}
+
 /// Looks at the node four times a beat, with pauses of our own in between: what the node sends while we stand still is heard
 /// when we go on, before or after we look again.
 fn run(phases: &[(Node, u64)], stalls: &[(u64, u64)], looks_first: bool) -> Option<Lost> {
     let start = Instant::now();
-    let look = BOUNDS.beat / 4;
     let mut node = Detector::new(start, BOUNDS.lost_after);
-    let mut probe: Option<(Instant, Instant, Finding)> = None;
-    let (mut at, mut last, mut phase_began) = (start, start, start);
-    let mut heard_through = start;
-    let mut phases = phases.iter().copied();
-    let (mut state, mut left) = phases.next()?;
+    let mut sender = Sender::new(phases, start);
     let mut stalls = stalls.iter().copied().peekable();
+    let mut probe: Option<(Instant, Instant, Finding)> = None;
+    let mut now = start;
     loop {
-        at += look;
-        if let Some((when, long)) = stalls.next_if(|(when, _)| start + ms(*when) <= at) {
-            let _ = when;
-            at += ms(long);
+        let last = now;
+        now += BOUNDS.beat / 4;
+        if let Some((_, long)) = stalls.next_if(|(when, _)| start + ms(*when) <= now) {
+            now += ms(long);
         }
-        while at.duration_since(phase_began) > ms(left) {
-            phase_began += ms(left);
-            let (next, long) = phases.next()?;
-            let was = std::mem::replace(&mut state, next);
-            if was == Node::Well {
-                node.doubt();
-            }
-            left = long;
+        if !sender.go_on(now) {
+            return None;
         }
-        let hear = |node: &mut Detector, heard_through: &mut Instant| {
-            let pace = match state {
-                Node::Well => BOUNDS.beat,
-                // Statistics of one call.
-                Node::OnlyEvents => ms(5_000),
-                _ => return,
-            };
-            while *heard_through + pace <= at {
-                *heard_through += pace;
-                // What waited in the socket is heard now.
-                if state == Node::Well { node.beat(at, BOUNDS.lost_after) } else { node.heard(at) }
-            }
-        };
         if !looks_first {
-            hear(&mut node, &mut heard_through);
+            sender.deliver(&mut node, now);
         }
-        if at.duration_since(last) > BOUNDS.stall() {
-            node.forgive(at);
+        if now.duration_since(last) > BOUNDS.stall() {
+            node.forgive(now);
         }
-        last = at;
-        let mut decision = Decision::Keep;
-        if let Some((begun, ends, finding)) = probe.filter(|(_, ends, _)| *ends <= at) {
-            probe = None;
-            let _ = ends;
-            decision = node.probed(begun, finding, at, BOUNDS);
-        }
+        let mut decision = match probe.take_if(|(_, ends, _)| *ends <= now) {
+            Some((begun, _, finding)) => node.probed(begun, finding, now, BOUNDS),
+            None => Decision::Keep,
+        };
         if decision == Decision::Keep {
-            decision = node.decide(at, BOUNDS);
+            decision = node.decide(now, BOUNDS);
         }
         if looks_first {
-            hear(&mut node, &mut heard_through);
+            sender.deliver(&mut node, now);
         }
         match decision {
             Decision::Keep => {}
             Decision::Probe => {
-                probe = Some(match state {
-                    Node::Well | Node::OnlyProbes => (at, at + ms(20), Finding::Alive),
-                    Node::OnlyEvents | Node::CutOff => (at, at + PROBE, Finding::Silent),
-                    Node::Dead => (at, at + ms(1), Finding::Gone),
+                probe = Some(match sender.state {
+                    Node::Well | Node::OnlyProbes => (now, now + ms(20), Finding::Alive),
+                    Node::OnlyEvents | Node::CutOff => (now, now + PROBE, Finding::Silent),
+                    Node::Dead => (now, now + ms(1), Finding::Gone),
                 });
             }
-            Decision::Lose(why) => return Some(Lost { why, after: at.duration_since(phase_began) }),
+            Decision::Lose(why) => return Some(Lost { why, after: now.duration_since(sender.since) }),
         }
     }
 }
@@ -204,9 +250,9 @@ proptest! {
         let stood: u64 = stalls.iter().map(|(_, long)| long).sum();
         let lost = run(&phases, &stalls, false).expect("it is cut off");
         prop_assert_eq!(lost.why, Loss::Silent);
-        // Its term, the probe under way by then, and what we stood still: each time the term begins anew.
-        let anew = BOUNDS.lost_after * (1 + stalls.len() as u32);
-        prop_assert!(lost.after <= anew + PROBE + BOUNDS.beat + ms(stood), "{:?}", lost.after);
+        // Its term and the probe that is next by then, anew after each time that we stood still.
+        let most = (BOUNDS.lost_after + PROBE + BOUNDS.beat * 2) * (1 + stalls.len() as u32) + ms(stood);
+        prop_assert!(lost.after <= most, "{:?}", lost.after);
         let least = BOUNDS.lost_after.saturating_sub(ms(5_000));
         prop_assert!(lost.after >= least, "{:?}", lost.after);
     }
