@@ -11,7 +11,7 @@ const MOST_LISTED: usize = 256;
 /// The rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum NodeAddresses {
-    /// The one its registration comes from; a loopback one, or `localhost`, when that is loopback.
+    /// The one its registration comes from; from this machine also any loopback one, and `localhost`.
     #[default]
     OfPeer,
     /// These, wherever the registration comes from.
@@ -27,6 +27,22 @@ pub enum Listed {
     Host(String),
     /// Names under this one, which begins with a dot.
     Under(String),
+}
+
+/// Where a registration comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    ip: IpAddr,
+    is_here: bool,
+}
+
+impl Peer {
+    /// From `ip`, to our address `local`. What comes from loopback, or from the address it goes to, was sent on this machine:
+    /// nobody else would get the answers.
+    pub(super) fn new(ip: IpAddr, local: Option<IpAddr>) -> Self {
+        let ip = ip.to_canonical();
+        Self { ip, is_here: ip.is_loopback() || local.is_some_and(|local| local.to_canonical() == ip) }
+    }
 }
 
 /// The host is not one the node may announce.
@@ -77,7 +93,7 @@ impl NodeAddresses {
     }
 
     /// Whether a node whose registration comes from `peer` may announce `host`. `peer`: none when it is not known.
-    pub(super) fn check(&self, host: &str, peer: Option<IpAddr>) -> Result<(), Refused> {
+    pub(super) fn check(&self, host: &str, peer: Option<Peer>) -> Result<(), Refused> {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         let ip = host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
         match self {
@@ -86,10 +102,10 @@ impl NodeAddresses {
                 if fits { Ok(()) } else { Err(Refused::NotListed) }
             }
             Self::OfPeer => {
-                let peer = peer.ok_or(Refused::NoPeer)?.to_canonical();
+                let peer = peer.ok_or(Refused::NoPeer)?;
                 match ip {
-                    Some(ip) if ip == peer || (ip.is_loopback() && peer.is_loopback()) => Ok(()),
-                    None if host == "localhost" && peer.is_loopback() => Ok(()),
+                    Some(ip) if ip == peer.ip || (ip.is_loopback() && peer.is_here) => Ok(()),
+                    None if host == "localhost" && peer.is_here => Ok(()),
                     Some(_) => Err(Refused::NotOfPeer),
                     None => Err(Refused::Name),
                 }
@@ -165,7 +181,8 @@ mod tests {
     #[track_caller]
     fn check(list: &str, host: &str, peer: &str, expect: Result<(), Refused>) {
         let rule = NodeAddresses::parse(list).unwrap();
-        assert_eq!(rule.check(host, peer.parse().ok()), expect, "{list:?} {host:?} {peer:?}");
+        let from = peer.parse().ok().map(|ip| Peer::new(ip, "10.0.0.1".parse().ok()));
+        assert_eq!(rule.check(host, from), expect, "{list:?} {host:?} {peer:?}");
     }
 
     #[test]
@@ -191,6 +208,12 @@ mod tests {
             check("", host, "::1", Ok(()));
         }
         check("", "10.0.0.7", "127.0.0.1", Err(Refused::NotOfPeer));
+        // From the address it goes to.
+        for host in ["10.0.0.1", "127.0.0.1", "localhost", "[::1]"] {
+            check("", host, "10.0.0.1", Ok(()));
+            check("", host, "::ffff:10.0.0.1", Ok(()));
+        }
+        check("", "10.0.0.2", "10.0.0.1", Err(Refused::NotOfPeer));
         check("", "app.localhost", "127.0.0.1", Err(Refused::Name));
     }
 

@@ -1,13 +1,11 @@
 //! What a node says of itself once a second, checked.
 
-use std::net::IpAddr;
-
 use http::Uri;
 use tonic::{Code, Status};
 use voicebridge_proto::media::v1 as media;
 use voicebridge_telemetry::status::{invalid_argument, status};
 
-use super::NodeAddresses;
+use super::{NodeAddresses, address::Peer};
 
 /// Longest id, region and address of a node, bytes.
 const MAX_TEXT_BYTES: usize = 256;
@@ -47,7 +45,7 @@ pub(super) fn read(
     node: media::Node,
     loopback_only: bool,
     addresses: &NodeAddresses,
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
 ) -> Result<Beat, Status> {
     for (field, text) in
         [("node.node_id", &node.node_id), ("node.region", &node.region), ("node.advertise_url", &node.advertise_url)]
@@ -111,6 +109,10 @@ mod tests {
 
     const OF_PEER: NodeAddresses = NodeAddresses::OfPeer;
 
+    fn from(ip: &str) -> Option<Peer> {
+        Some(Peer::new(ip.parse().unwrap(), None))
+    }
+
     fn node(id: &str, url: &str) -> media::Node {
         media::Node {
             node_id: id.to_owned(),
@@ -136,7 +138,7 @@ mod tests {
             media_threads: 4,
             media_threads_lost: 1,
         };
-        let read = read(fleet::to_wire(beat.clone()), false, &OF_PEER, "10.0.0.7".parse().ok());
+        let read = read(fleet::to_wire(beat.clone()), false, &OF_PEER, from("10.0.0.7"));
         assert_eq!(read.ok().as_ref(), Some(&beat));
         let registry = Registry::new(Duration::from_secs(1), Duration::from_secs(10));
         registry.beat(1, beat, &SecretHash::of(b"secret"), Instant::now()).unwrap();
@@ -148,10 +150,9 @@ mod tests {
     fn beats_are_checked() {
         #[track_caller]
         fn check(id: &str, url: &str, loopback_only: bool, expect: bool) {
-            let peer = "127.0.0.1".parse().ok();
             // Every address there is, so that nothing but the form of a beat is told.
             let any = NodeAddresses::parse("0.0.0.0/0,::/0,localhost,node.example").unwrap();
-            assert_eq!(read(node(id, url), loopback_only, &any, peer).is_ok(), expect, "{id:?} {url:?}");
+            assert_eq!(read(node(id, url), loopback_only, &any, from("127.0.0.1")).is_ok(), expect, "{id:?} {url:?}");
         }
         check("n", "http://127.0.0.1:3200", true, true);
         check("n", "http://[::1]:3200", true, true);
@@ -170,14 +171,14 @@ mod tests {
 
     #[test]
     fn an_address_that_is_not_the_nodes_is_refused_by_name() {
-        let refused = read(node("n", "http://10.0.0.8:3200"), false, &OF_PEER, "10.0.0.7".parse().ok()).unwrap_err();
+        let refused = read(node("n", "http://10.0.0.8:3200"), false, &OF_PEER, from("10.0.0.7")).unwrap_err();
         assert_eq!(
             (refused.code(), reason(&refused).as_deref()),
             (Code::PermissionDenied, Some("NODE_ADDRESS_REFUSED"))
         );
         assert!(refused.message().contains("VOICEBRIDGE_NODE_ADDRESSES"), "{}", refused.message());
         // What stands before the host in a URL is not the host.
-        let tricky = read(node("n", "http://10.0.0.7@10.0.0.8:3200"), false, &OF_PEER, "10.0.0.7".parse().ok());
+        let tricky = read(node("n", "http://10.0.0.7@10.0.0.8:3200"), false, &OF_PEER, from("10.0.0.7"));
         assert_eq!(reason(&tricky.unwrap_err()).as_deref(), Some("NODE_ADDRESS_REFUSED"));
     }
 }

@@ -4,7 +4,6 @@
 //! leads to itself or that the operator listed.
 
 use std::{
-    net::IpAddr,
     ops::RangeInclusive,
     sync::{
         Arc,
@@ -26,7 +25,7 @@ use voicebridge_telemetry::{
     status::{invalid_argument, status},
 };
 
-use super::{NodeAddresses, Registry, beat, identity::SecretHash};
+use super::{NodeAddresses, Registry, address::Peer, beat, identity::SecretHash};
 
 /// Acknowledgements a node may leave unread; then the oldest of the unread ones is all it gets.
 const UNREAD_ACKS: usize = 4;
@@ -74,7 +73,10 @@ impl NodeService for Nodes {
             registry: Arc::clone(&self.registry),
             loopback_only: self.loopback_only,
             addresses: Arc::clone(&self.addresses),
-            peer: request.remote_addr().filter(|_| is_direct).map(|peer| peer.ip()),
+            peer: request.remote_addr().filter(|_| is_direct).map(|peer| {
+                let local = request.local_addr().map(|local| local.ip());
+                Peer::new(peer.ip(), local)
+            }),
             arrivals: self.arrivals.clone(),
             identity: None,
             threads_lost: 0,
@@ -98,7 +100,7 @@ struct Connection {
     loopback_only: bool,
     addresses: Arc<NodeAddresses>,
     /// Where it comes from, if that is known.
-    peer: Option<IpAddr>,
+    peer: Option<Peer>,
     arrivals: mpsc::Sender<(String, String)>,
     /// As its first beat said.
     identity: Option<(String, SecretHash)>,
