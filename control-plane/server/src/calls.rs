@@ -388,17 +388,22 @@ impl Calls {
                 return Ok(termination);
             }
         }
+        let by_api = Tombstone { buried_at_ms: now_ms(), failed: false, error_code: None };
         match self.ended(call_id).await {
             Ok(CallError::Ended(termination)) => Ok(termination),
             // The end may have overtaken the beginning, as Meta's webhooks do.
             Err(CallError::NotFound) => {
-                let tombstone = Tombstone { buried_at_ms: now_ms(), failed: false, error_code: None };
-                self.shared.store.bury(call_id, &tombstone).await?;
+                self.shared.store.bury(call_id, &by_api).await?;
                 // Begun between the two.
                 if let Some(handle) = self.handle(call_id) {
                     handle.send(Message::Life(Event::WebhookTerminate { failed: false, code: None })).await;
                 }
                 Err(CallError::NotFound)
+            }
+            // Live without a task: this process is ending, and the next finds the tombstone.
+            Ok(CallError::Internal) if self.shared.draining.is_cancelled() => {
+                self.shared.store.bury(call_id, &by_api).await?;
+                Err(CallError::Draining)
             }
             Ok(other) | Err(other) => Err(other),
         }

@@ -24,7 +24,8 @@ use crate::{
     store::StoreError,
 };
 
-/// Why a delivery was not taken. Nothing has changed then, except after `Store`.
+/// Why a delivery was not taken, or not all of it. What could be taken was, after `Draining` and `Store`; delivered again, it
+/// changes nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WebhookError {
     #[error("Meta's values are not set: {}", .0.join(", "))]
@@ -79,47 +80,57 @@ impl Webhook {
         agent: Option<Agent>,
     ) -> Result<Vec<NoticeOutcome>, WebhookError> {
         let whatsapp = self.whatsapp()?;
-        if self.shared.draining.is_cancelled() {
-            return Err(WebhookError::Draining);
-        }
         if !signature::verify(whatsapp.app_secret.expose_secret(), body, given) {
             return Err(WebhookError::Signature);
         }
         let notices = webhook::parse(body)?;
         let (calls, number) = (self.calls.clone(), whatsapp.phone_number_id.clone());
+        let draining = self.shared.draining.is_cancelled();
         // Of its own, so that a broken connection does not leave a call claimed and unserved.
-        let taking = tokio::spawn(async move { take(&calls, &number, notices, agent).await });
-        Ok(taking.await.map_err(|_| WebhookError::Internal)??)
+        let taking = tokio::spawn(async move { take(&calls, &number, notices, agent, draining).await });
+        taking.await.map_err(|_| WebhookError::Internal)?
     }
 }
 
+/// Takes every notice that can be taken: one that cannot keeps no hang-up of the same delivery from being heard. Nothing new
+/// begins while the process is `draining`.
 async fn take(
     calls: &Calls,
     number: &str,
     notices: Vec<Notice>,
     agent: Option<Agent>,
-) -> Result<Vec<NoticeOutcome>, StoreError> {
+    draining: bool,
+) -> Result<Vec<NoticeOutcome>, WebhookError> {
     let mut outcomes = Vec::with_capacity(notices.len());
+    let mut refused = None;
     for notice in notices {
-        let (call_id, outcome) = match notice {
+        let (call_id, taken) = match notice {
             Notice::Connect(connect) if !is_ours(number, connect.phone_number_id.as_deref()) => {
                 tracing::warn!(call_id = %connect.call_id, "a call to a number other than WHATSAPP_PHONE_NUMBER_ID was passed over");
-                (Some(connect.call_id), Outcome::Ignored)
+                (Some(connect.call_id), Ok(Outcome::Ignored))
             }
             Notice::Terminate(end) if !is_ours(number, end.phone_number_id.as_deref()) => {
-                (Some(end.call_id), Outcome::Ignored)
+                (Some(end.call_id), Ok(Outcome::Ignored))
             }
+            Notice::Connect(connect) if draining => (Some(connect.call_id), Err(WebhookError::Draining)),
             Notice::Connect(connect) => {
                 let call_id = connect.call_id.clone();
-                (Some(call_id), calls.connect(*connect, agent.clone()).await?)
+                (Some(call_id), calls.connect(*connect, agent.clone()).await.map_err(WebhookError::from))
             }
             Notice::Terminate(end) => {
                 let call_id = end.call_id.clone();
-                (Some(call_id), calls.terminate(end).await?)
+                (Some(call_id), calls.terminate(end).await.map_err(WebhookError::from))
             }
             Notice::Ignored { call_id, what } => {
                 tracing::info!(call_id = call_id.as_ref().map(CallId::as_str), what, "webhook notice passed over");
-                (call_id, Outcome::Ignored)
+                (call_id, Ok(Outcome::Ignored))
+            }
+        };
+        let outcome = match taken {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                refused.get_or_insert(error);
+                continue;
             }
         };
         metrics::counter!("voicebridge_control_webhook_notices_total", "outcome" => outcome.word()).increment(1);
@@ -133,7 +144,7 @@ async fn take(
         }
         outcomes.push(NoticeOutcome { call_id, outcome });
     }
-    Ok(outcomes)
+    refused.map_or(Ok(outcomes), Err)
 }
 
 /// Several numbers may share an app and thus a webhook; Meta delivers all to everyone. No number given is taken as ours.

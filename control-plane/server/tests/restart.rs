@@ -57,8 +57,9 @@ async fn a_live_call_outlives_the_control_plane() {
 async fn a_shutdown_finishes_what_it_is_setting_up() {
     let (graph, mut plane, node) = system().await;
     graph.hold();
-    plane.deliver(&[connect("ringing")]).await;
+    plane.deliver(&[connect("ringing"), connect("gone")]).await;
     graph.wait("ringing", "pre_accept").await;
+    graph.wait("gone", "pre_accept").await;
     let stopped = plane.terminate();
     // A webhook that comes before the signal has arrived is still taken, and rightly.
     support::until("it drains", || async {
@@ -69,16 +70,21 @@ async fn a_shutdown_finishes_what_it_is_setting_up() {
     assert_eq!(plane.deliver(&[connect("new")]).await, 503, "new webhooks are turned away");
     assert_eq!(plane.post("/sessions/start", serde_json::json!({"callId": "n", "sdpOffer": "v=0"})).await.0, 503);
     assert!(!stopped.is_finished());
+    // Of a delivery that begins one call and ends another only the end is taken; Meta delivers the whole again.
+    assert_eq!(plane.deliver(&[connect("newer"), terminate("gone")]).await, 503);
+    assert_eq!(graph.actions("gone"), ["pre_accept"], "Meta knows, and hears nothing more");
+    node.session("gone", "ended", |s| s.ended.is_some()).await;
     graph.release();
     stopped.await.unwrap();
     let session = node.session("ringing", "accepted", |s| s.stage == SignallingStage::Accepted).await;
     assert!(session.ended.is_none(), "the node keeps the call");
     assert_eq!(graph.actions("ringing"), ["pre_accept", "accept"]);
-    assert!(graph.actions("new").is_empty());
+    assert!(graph.actions("new").is_empty() && graph.actions("newer").is_empty());
     plane.restart().await;
     // Delivered again by Meta.
     assert_eq!(plane.deliver(&[connect("ringing"), terminate("ringing")]).await, 200);
     assert_eq!(plane.ended("ringing").await.1, "USER_HANGUP");
+    assert_eq!(plane.ended("gone").await.1, "CALLER_ABANDONED");
 }
 
 #[tokio::test]
