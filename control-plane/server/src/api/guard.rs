@@ -86,11 +86,12 @@ impl Guard {
     fn identify(&self, route: &str, request: &Request) -> Result<Principal, Fault> {
         let headers = request.headers();
         // Looked at also where a header says who asks: a key that stands there is known to every log on the way.
-        let in_url = url_token(request).map(|token| self.keyring.find_in_url(&token, now_ms()));
-        if let Some(Err(fault)) = &in_url
-            && fault.reason() == KEY_IN_URL
-        {
-            return Err(fault.clone());
+        let mut in_url = None;
+        for token in url_tokens(request) {
+            match self.keyring.find_in_url(token.as_bytes(), now_ms()) {
+                Err(fault) if fault.reason() == KEY_IN_URL => return Err(fault),
+                found => in_url = in_url.or(Some(found)),
+            }
         }
         if let Some(key) = auth::bearer_token(headers).or_else(|| headers.get(API_KEY).map(HeaderValue::as_bytes)) {
             return self.keyring.find(key, now_ms());
@@ -99,15 +100,11 @@ impl Guard {
     }
 }
 
-/// What a page's `EventSource`, which can send no header, has in the query instead: a read token.
-fn url_token(request: &Request) -> Option<Vec<u8>> {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
-    struct Asked {
-        access_token: Option<String>,
-    }
-    let Query(asked) = Query::<Asked>::try_from_uri(request.uri()).ok()?;
-    asked.access_token.map(String::into_bytes)
+/// What a page's `EventSource`, which can send no header, has in the query instead: a read token. All of them, should there be
+/// several: each is in the logs.
+fn url_tokens(request: &Request) -> impl Iterator<Item = String> {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).map(|Query(pairs)| pairs);
+    pairs.unwrap_or_default().into_iter().filter(|(name, _)| name == "access_token").map(|(_, token)| token)
 }
 
 /// For every route; paths that lead nowhere are not guarded.
@@ -211,6 +208,7 @@ mod tests {
             check(path, &[], Err("KEY_IN_URL")).await;
             check(path, &[("x-api-key", "two")], Err("KEY_IN_URL")).await;
         }
+        check("/events?access_token=three&access_token=one", &[], Err("KEY_IN_URL")).await;
         check("/events?access_token=three", &[], Err("UNAUTHENTICATED")).await;
         check("/events?access_token=three", &[("x-api-key", "two")], Ok(())).await;
         check("/events?token=one", &[], Err("UNAUTHENTICATED")).await;
