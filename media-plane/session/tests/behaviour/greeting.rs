@@ -78,6 +78,39 @@ fn a_greeting_that_is_refused_three_times_is_said_by_a_clip() {
 }
 
 #[test]
+fn a_greeting_said_by_a_clip_is_not_waited_for_any_more() {
+    for (code, text, attempts) in [("rate_limit_exceeded", "Please try again in 1s.", 3), ("invalid_value", "Invalid.", 1)] {
+        let mut world = World::ready();
+        world.accept();
+        for _ in 0..attempts {
+            let create = (*world.requests("response.create").last().unwrap()).clone();
+            world.server(&server_error(code, text, create["event_id"].as_str()));
+            world.caller_is_quiet_ms(1_100);
+        }
+        world.caller_is_quiet_ms(16_000);
+        assert_eq!(world.transcripts().len(), 1, "{code}: {:?}", world.transcripts());
+        let silent = world.incidents().iter().filter(|(reason, _)| *reason == "PROVIDER_SILENT").count();
+        assert_eq!(silent, 0, "{code}");
+        assert!(world.session.termination().is_none());
+    }
+}
+
+#[test]
+fn a_greeting_that_is_being_generated_when_audio_begins_to_flow_is_heard_once() {
+    let mut world = World::ready();
+    let create = world.requests("response.create")[0].clone();
+    world.server(&response_created_for("R1", &create));
+    world.accept();
+    world.server(&audio_delta("R1", "A1", 1_000));
+    world.server(&audio_done("R1", "A1"));
+    world.server(&text_done("R1", "A1", "Hello, how can I help you?"));
+    world.server(&response_done("R1", "completed"));
+    world.caller_is_quiet_ms(16_000);
+    assert_eq!(world.transcripts().len(), 1, "{:?}", world.transcripts());
+    assert!(world.incidents().is_empty(), "{:?}", world.incidents());
+}
+
+#[test]
 fn an_empty_greeting_lets_the_caller_begin() {
     let agent = Agent::parse("greeting: \"\"\n").unwrap();
     let world = World::ready_with(Start { agent, ..Start::default() });

@@ -65,16 +65,21 @@ impl AnswerWatch {
         Self { waiting: None, spoken_into: false, steps }
     }
 
-    /// From now on something is owed; `responding` while the AI is generating something else.
-    pub(crate) const fn expect(&mut self, now: Time, owed: Owed, responding: bool) {
+    /// From now on something is owed; `after_current` while the AI is generating something else.
+    pub(crate) const fn expect(&mut self, now: Time, owed: Owed, after_current: bool) {
         self.spoken_into = false;
-        self.waiting = Some(AwaitedAnswer { owed, since: now, taken: 0, after_current: responding });
+        self.waiting = Some(AwaitedAnswer { owed, since: now, taken: 0, after_current });
     }
 
     /// Nothing is owed any more.
     pub(crate) const fn clear(&mut self) {
         self.spoken_into = false;
         self.waiting = None;
+    }
+
+    /// The first words were said, though not by the AI.
+    pub(crate) fn on_greeted(&mut self) {
+        self.waiting.take_if(|waiting| waiting.owed == Owed::Greeting);
     }
 
     /// A response began or ended: what comes now is not of an earlier one.

@@ -27,7 +27,9 @@ impl Conversation {
     /// Something is owed from now on, by an AI that owes answers, in a call that goes on.
     pub(super) fn expect(&mut self, owed: Owed, on: &Parts<'_>) {
         if self.is_open() && on.connections.capabilities().owes_answer {
-            self.answer.expect(on.now(), owed, self.is_responding());
+            // What is being generated before the first words are the first words.
+            let earlier = owed == Owed::Answer && self.is_responding();
+            self.answer.expect(on.now(), owed, earlier);
         }
     }
 
@@ -113,10 +115,14 @@ impl Conversation {
     }
 
     /// The AI does not say the first words: a clip in the language of the call does, so that the caller is not met by silence.
+    /// Once.
     pub(super) fn greet_by_clip(&mut self, on: &mut Parts<'_>) {
+        if std::mem::replace(&mut self.greeted, true) {
+            return;
+        }
+        self.answer.on_greeted();
         let clip = clips::clip(&self.agent.primary_language(), ClipName::Greeting);
         self.stop_cue(on);
-        self.greeted = true;
         on.leg.play_notice(on.now(), GREETING_ITEM, &clip.pcm);
         let said = self.transcripts.add(GREETING_ITEM, clip.text, TextMode::Final);
         self.report_said(said, on);

@@ -76,7 +76,7 @@ impl Conversation {
     /// What the AI was asked to say will not come.
     pub(super) fn on_create_refused(&mut self, purpose: Purpose, on: &mut Parts<'_>) {
         match (purpose, &mut self.call_state) {
-            (Purpose::Greeting, CallState::Open) if !self.greeted => self.greet_by_clip(on),
+            (Purpose::Greeting, CallState::Open) => self.greet_by_clip(on),
             (Purpose::Farewell, CallState::Closing(ending)) => ending.on_provider_gone(on.now(), on.leg.queued_ms()),
             // A reply is missed by the watch on answers; what an operator wanted said is told by the incident.
             _ => {}
