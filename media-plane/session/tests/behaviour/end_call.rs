@@ -151,6 +151,22 @@ fn an_ai_lost_while_it_hangs_up_is_no_failure() {
 }
 
 #[test]
+fn a_farewell_whose_end_was_lost_with_the_ai_is_over_once_it_was_played() {
+    for code in [1006, 1011] {
+        let mut world = World::active();
+        world.server(&response_created("R1"));
+        world.server(&tool_call("R1", "end_call"));
+        world.server(&audio_delta("R1", "A1", 2_000));
+        world.run_ms(500);
+        world.closed(ProviderClosed::Closed { code, reason: "" });
+        world.run_ms(2_000);
+        assert!(world.session.termination().is_some(), "{code}: dead air after the last words");
+        assert_eq!(world.ending(), hung_up());
+        assert_eq!(world.session.statistics().played_ms, 2_000);
+    }
+}
+
+#[test]
 fn a_tool_nobody_offered_is_answered_and_the_ai_goes_on() {
     let agent = Agent::parse("end_call:\n  enabled: false\n").unwrap();
     for (agent, tool) in [(Agent::default(), "order_pizza"), (agent, "end_call")] {

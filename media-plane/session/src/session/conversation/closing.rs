@@ -88,7 +88,8 @@ impl Conversation {
         let was_ready = on.connections.have_been_ready();
         on.close_connections();
         if let CallState::Closing(ending) = &mut self.call_state {
-            // It was about to end anyway: what is there of the last words is still played.
+            // It was about to end anyway: what is there of the last words is still played, and is all there is.
+            on.leg.finish(&self.reply.item);
             ending.forget_turns();
             ending.on_provider_gone(on.now(), on.leg.queued_ms());
             if let Some(hold) = &mut self.hold {
