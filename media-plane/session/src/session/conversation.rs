@@ -18,6 +18,7 @@ mod keypad;
 mod last_turn;
 mod parts;
 mod reporting;
+mod sound;
 mod transcripts;
 
 pub(crate) use parts::Parts;
@@ -37,6 +38,7 @@ use answer_watch::{AnswerWatch, Owed};
 use closing::CallState;
 use hold::Hold;
 use keypad::Keypad;
+use sound::Sound;
 use transcripts::Transcripts;
 
 /// See the module.
@@ -68,8 +70,8 @@ pub(crate) struct Conversation {
 struct Reply {
     /// While it is being generated.
     response_id: Option<String>,
-    /// It has been heard from.
-    spoke: bool,
+    /// What has come of it.
+    sound: Sound,
     /// It is not to be heard.
     stopped: bool,
     /// The item that audio came of last.
@@ -129,7 +131,7 @@ impl Conversation {
 
     /// Audio flows from now on.
     pub(crate) fn on_active(&mut self, on: &mut Parts<'_>) {
-        if !self.agent.greeting.is_empty() && on.leg.is_silent() {
+        if !self.agent.greeting.is_empty() && !self.greeted && !self.reply.sound.is_reply() {
             self.expect(Owed::Greeting, on);
         }
     }
@@ -182,13 +184,20 @@ impl Conversation {
     }
 
     fn on_audio_out(&mut self, item: String, pcm: &[i16], on: &mut Parts<'_>) {
+        if pcm.is_empty() {
+            return;
+        }
         let now = on.now();
         if self.reply.item != item {
+            // Of a response that nobody announced.
+            if !self.is_responding() {
+                self.reply.sound = Sound::default();
+            }
             self.reply.item = item;
             self.reply.overflowing = false;
         }
-        self.reply.spoke = true;
-        self.answer.on_audio();
+        self.reply.sound.on_audio(pcm, on.connections.format());
+        self.on_sound();
         self.stop_cue(on);
         self.on_farewell_progress(now);
         on.leg.on_answered(now);
@@ -198,6 +207,13 @@ impl Conversation {
         self.reply.overflowing = true;
         let message = "the AI's audio does not fit into the playout queue; the rest of the reply is dropped".to_owned();
         on.incident(reason::PLAYOUT_FULL, message, String::new());
+    }
+
+    /// More has come of a reply.
+    fn on_sound(&mut self) {
+        if self.reply.sound.is_reply() {
+            self.answer.on_reply();
+        }
     }
 
     fn on_speech_started(&mut self, item: String, audio_ms: u64, on: &mut Parts<'_>) {

@@ -3,6 +3,7 @@
 
 mod ai_lost;
 mod barge_in;
+mod broken_replies;
 mod chaos;
 mod collision;
 mod commands;

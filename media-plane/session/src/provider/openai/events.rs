@@ -117,13 +117,24 @@ impl OpenAi {
     }
 
     pub(super) fn on_audio_delta(&mut self, now: Time, delta: AudioDelta<'_>, out: &mut Outbox<'_>) {
-        self.queue.heard(now, delta.response_id);
-        if self.stale_filter.blocks(delta.response_id, delta.item_id) {
+        let AudioDelta { response_id, item_id, bytes } = delta;
+        self.queue.alive(now, response_id);
+        if self.stale_filter.blocks(response_id, item_id) {
             return;
         }
-        let pcm = self.half_samples.join(self.format, delta.item_id, delta.bytes);
-        self.audio_items.insert(delta.item_id);
-        out.event(ProviderEvent::AudioOut { item: delta.item_id.to_owned(), pcm });
+        let pcm = self.half_samples.join(self.format, item_id, bytes);
+        if pcm.is_empty() {
+            return;
+        }
+        self.queue.heard(now, response_id);
+        let item = item_id.to_owned();
+        out.event(ProviderEvent::AudioOut { item: item.clone(), pcm });
+        if self.queue.is_generating(response_id) {
+            self.audio_items.insert(item_id);
+        } else {
+            // Nobody announced the response, so that nobody is bound to tell its end.
+            out.event(ProviderEvent::AudioDone { item });
+        }
     }
 
     fn on_updated(&mut self, now: Time, session: Effective, out: &mut Outbox<'_>) {

@@ -118,6 +118,11 @@ impl ResponseQueue {
         self.active.is_some()
     }
 
+    /// Whether it is this response that the server is generating, as far as we know.
+    pub(super) fn is_generating(&self, response_id: &str) -> bool {
+        self.active.as_ref().is_some_and(|active| active.id.is_none() || active.is(response_id))
+    }
+
     /// Whether this response is over.
     pub(super) fn has_finished(&self, response_id: &str) -> bool {
         self.finished.contains(response_id)

@@ -4,8 +4,9 @@
 //! the caller's turn is over ──1.5 s──▶ cue ──4 s──▶ told, asked for ──7 s──▶ cue ──10 s──▶ given up
 //! ```
 //!
-//! Counted from the end of the turn, or of what the AI is still saying. It is over with any audio of the answer, with a tool
-//! call, which has its own time, and when the caller speaks again; what he says then is waited for in its turn.
+//! Counted from the end of the turn, or of what the AI is still saying. It is over once what came of the answer is a reply
+//! (see `sound`), with a tool call, which has its own time, and when the caller speaks again; what he says then is waited
+//! for in its turn.
 //!
 //! Does not watch an AI that owes no answer, nor while a call ends: see `ending`.
 
@@ -89,8 +90,8 @@ impl AnswerWatch {
         }
     }
 
-    /// Audio of the AI came.
-    pub(crate) const fn on_audio(&mut self) {
+    /// So much came of the AI that it is a reply.
+    pub(crate) const fn on_reply(&mut self) {
         if let Some(AwaitedAnswer { after_current: false, .. }) = self.waiting {
             self.clear();
         }

@@ -67,7 +67,8 @@ impl Conversation {
         if !self.is_open() {
             self.answer.clear();
         }
-        let audible = !on.leg.is_silent() && !self.cueing;
+        // An item that is open and has nothing to play is silence.
+        let audible = on.leg.queued_ms() > 0 && !self.cueing;
         while let Some((due, owed)) = self.answer.poll(on.now(), audible) {
             match (due, owed) {
                 // A sound of ours before the first words would be taken for them, and spoken into.

@@ -17,6 +17,7 @@ use super::{
     cue,
     ending::{Ending, EndingStep, ResponseEnd},
     hold::Hold,
+    sound::Sound,
 };
 use crate::{
     event::{EventKind, Termination, TerminationResult, Usage},
@@ -179,7 +180,7 @@ impl Conversation {
         if self.reply.stopped {
             on.command(ProviderCommand::Interrupt(&[]));
         }
-        self.reply.spoke = false;
+        self.reply.sound = Sound::default();
         self.reply.response_id = Some(response_id);
         self.answer.on_response();
     }
@@ -192,7 +193,7 @@ impl Conversation {
         usage: Usage,
         on: &mut Parts<'_>,
     ) {
-        let end = match (self.reply.spoke, &*status) {
+        let end = match (self.reply.sound.is_reply(), &*status) {
             (true, _) => ResponseEnd::Spoken,
             (false, "cancelled") => ResponseEnd::Stopped,
             (false, _) => ResponseEnd::Wordless,

@@ -97,7 +97,7 @@ pub(crate) enum EndingStep {
 pub(crate) enum ResponseEnd {
     /// It was heard from.
     Spoken,
-    /// Not a sound of it came.
+    /// Next to no sound of it came.
     Wordless,
     /// It was cancelled before a sound of it came.
     Stopped,

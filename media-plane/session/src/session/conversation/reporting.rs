@@ -74,6 +74,8 @@ impl Conversation {
     }
 
     pub(super) fn on_agent_text(&mut self, item_id: String, text: &str, mode: TextMode, on: &mut Parts<'_>) {
+        self.reply.sound.on_text(text);
+        self.on_sound();
         let said = self.transcripts.add(&item_id, text, mode);
         if mode == TextMode::Append && !text.is_empty() {
             let delta = text.to_owned();
