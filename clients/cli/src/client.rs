@@ -32,7 +32,6 @@ pub(crate) async fn connect(access: &Access) -> anyhow::Result<Client> {
 
 /// What a client of any of its services needs.
 pub(crate) async fn connection(access: &Access) -> anyhow::Result<(Channel, Bearer)> {
-    let key = access.api_key.as_ref().map(usable).transpose()?;
     let channel = endpoint(&access.url)?
         .connect()
         .await

@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tonic::{Code, Request, Status, client::Grpc, transport::Channel};
+use tonic::{Code, Request, Status, client::Grpc};
 use voicebridge_proto::control::v1::{
     CallPhase, ListCallsRequest, ListCallsResponse, StreamEventsRequest, StreamStart,
 };
@@ -75,8 +75,8 @@ async fn bodies_that_are_announced_and_do_not_come_end_within_the_deadline_on_ev
 #[tokio::test]
 async fn a_message_that_does_not_come_ends_its_call_and_not_the_connection() {
     let plane = with(|limits| limits.listener.body = Duration::from_millis(300)).await;
-    let channel = plane::channel(&plane.url).await.unwrap();
-    let slow = async |channel: Channel| -> Status {
+    let channel = plane.wire().await;
+    let slow = async |channel: plane::Wire| -> Status {
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.unwrap();
         let path = "/voicebridge.control.v1.CallService/ListCalls".parse().unwrap();

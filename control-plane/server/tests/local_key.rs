@@ -70,7 +70,7 @@ async fn without_configured_keys_the_local_one_is_wanted() {
         let channel = plane::channel(&plane.url).await.unwrap();
         let bearer = Bearer::new(token).unwrap();
         let mut nodes = NodeServiceClient::with_interceptor(channel, bearer);
-        let beats = tokio_stream::iter([ConnectRequest { node: Some(node.clone()) }]);
+        let beats = tokio_stream::iter([ConnectRequest { node: Some(node.clone()), node_secret: vec![7; 32] }]);
         nodes.connect(beats).await?.into_inner().message().await
     };
     for nobody in [None, plane.local_key(), Some("vb_node_0".into())] {
@@ -193,7 +193,7 @@ async fn no_node_registers_through_a_bare_grpc_pass() {
             max_sessions: 1,
             ..media::Node::default()
         };
-        let beats = tokio_stream::iter([ConnectRequest { node: Some(node) }]);
+        let beats = tokio_stream::iter([ConnectRequest { node: Some(node), node_secret: vec![7; 32] }]);
         nodes.connect(beats).await?.into_inner().message().await.map(|ack| ack.map(|ack| ack.beats))
     };
     let stranger = register(None).await;

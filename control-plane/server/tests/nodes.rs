@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Graph, Node, Plane, connect, plane, system, until};
+use support::{Graph, NODE_TOKEN, Node, Plane, connect, plane, system, until};
 use tonic::{Code, Request, Status};
 use voicebridge_proto::{
     control::v1::{
@@ -23,7 +23,6 @@ use voicebridge_telemetry::status::reason;
 const LONG: Duration = Duration::from_secs(3);
 /// Between two events of a call.
 const OFTEN: Duration = Duration::from_millis(100);
-const TOKEN: &str = "s3cret";
 
 fn lost() -> (TerminationResult, String, String) {
     (TerminationResult::Failed, "NODE_LOST".to_owned(), String::new())
@@ -56,7 +55,7 @@ async fn register(plane: &Plane, claim: Claim<'_>) -> Result<(), Status> {
     };
     let beats = tokio_stream::iter([ConnectRequest { node: Some(node), node_secret: claim.secret.to_vec() }]);
     let mut request = Request::new(beats);
-    request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+    request.metadata_mut().insert("authorization", format!("Bearer {NODE_TOKEN}").parse().unwrap());
     if let Some((name, value)) = claim.header {
         request.metadata_mut().insert(name, value.parse().unwrap());
     }
@@ -75,14 +74,14 @@ fn check(answer: Result<(), Status>, code: Code, word: &str) {
 /// With a node token, which does away with the rule that nodes are on this machine.
 async fn plane_with_token(addresses: &str) -> Plane {
     let mut config = plane::config(&Graph::start().await.url);
-    config.node_token = Some(TOKEN.into());
+    config.node_token = Some(NODE_TOKEN.into());
     config.node_addresses = NodeAddresses::parse(addresses).unwrap();
     Plane::start_with(config).await
 }
 
 /// Id and address of every node known.
 async fn known(plane: &Plane) -> Vec<(String, String)> {
-    let mut fleet = FleetServiceClient::new(plane::channel(&plane.url).await.unwrap());
+    let mut fleet = FleetServiceClient::new(plane.wire().await);
     let nodes = fleet.list_nodes(ListNodesRequest {}).await.unwrap().into_inner().nodes;
     nodes.into_iter().map(|node| (node.node_id, node.advertise_url)).collect()
 }

@@ -21,7 +21,7 @@ use voicebridge_proto::{
         ConnectRequest, ConnectResponse,
         node_service_server::{NodeService, NodeServiceServer},
     },
-    media::v1::{DrainRequest, GetNodeRequest, Node, media_plane_service_client::MediaPlaneServiceClient},
+    media::v1::{DrainRequest, GetNodeRequest, media_plane_service_client::MediaPlaneServiceClient},
     options::v1::Access,
     types::v1::event::Kind as Event,
 };

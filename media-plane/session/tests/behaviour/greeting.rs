@@ -79,7 +79,9 @@ fn a_greeting_that_is_refused_three_times_is_said_by_a_clip() {
 
 #[test]
 fn a_greeting_said_by_a_clip_is_not_waited_for_any_more() {
-    for (code, text, attempts) in [("rate_limit_exceeded", "Please try again in 1s.", 3), ("invalid_value", "Invalid.", 1)] {
+    for (code, text, attempts) in
+        [("rate_limit_exceeded", "Please try again in 1s.", 3), ("invalid_value", "Invalid.", 1)]
+    {
         let mut world = World::ready();
         world.accept();
         for _ in 0..attempts {
