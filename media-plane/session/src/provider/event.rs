@@ -95,6 +95,9 @@ pub enum ProviderEvent {
         /// What it was for.
         purpose: Purpose,
     },
+    /// An answer or a greeting broke off after a part of it was heard; it does not come again by itself. An
+    /// [`Self::Error`] with the reason came before.
+    BrokenOff,
     /// Cost outside a response, e.g. of transcription.
     Usage(Usage),
     /// Something went wrong; the session goes on.

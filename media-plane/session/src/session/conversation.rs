@@ -177,6 +177,7 @@ impl Conversation {
             ProviderEvent::ToolCall { call_id, name, arguments } => self.on_tool_call(call_id, name, arguments, on),
             // Reported by the error that came before.
             ProviderEvent::CreateRefused { purpose } => self.on_create_refused(purpose, on),
+            ProviderEvent::BrokenOff => self.on_broken_off(on),
             ProviderEvent::Usage(usage) => self.usage += usage,
             ProviderEvent::Error { code, message } => on.incident(reason::PROVIDER_ERROR, message, code),
             ProviderEvent::Failed(failure) => self.on_failed(failure, on),

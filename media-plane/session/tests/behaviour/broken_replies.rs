@@ -1,4 +1,4 @@
-//! A reply of which next to nothing comes: the caller is answered all the same.
+//! A reply of which next to nothing comes, or that breaks off in the middle: the caller is answered all the same.
 
 use voicebridge_session::Speaker;
 
@@ -63,6 +63,35 @@ fn a_short_word_is_an_answer() {
     world.finish_reply("R1", "A1", "Yes.");
     world.caller_is_quiet_ms(15_000);
     assert!(world.incidents().is_empty(), "{:?}", world.incidents());
+}
+
+#[test]
+fn a_reply_that_breaks_off_is_asked_for_again() {
+    let mut world = asked();
+    world.server(&response_created("R1"));
+    world.server(&audio_delta("R1", "A1", 1_000));
+    world.caller_is_quiet_ms(8_100);
+    assert_eq!(world.requests("response.cancel").len(), 1);
+    world.caller_is_quiet_ms(1_000);
+    let create = (*world.requests("response.create").last().expect("asked for again")).clone();
+    let sent = world.ports.rtp.len();
+    world.server(&response_created_for("R2", &create));
+    world.server(&audio_delta("R2", "A2", 1_000));
+    world.finish_reply("R2", "A2", "As I said.");
+    world.caller_is_quiet_ms(15_000);
+    assert!((980..=1_060).contains(&world.voice_ms(sent)), "{}", world.voice_ms(sent));
+    assert_eq!(world.requests("response.create").len(), 1, "once");
+    assert!(world.session.termination().is_none());
+}
+
+#[test]
+fn a_reply_that_breaks_off_and_does_not_come_again_ends_with_an_apology() {
+    let mut world = asked();
+    world.server(&response_created("R1"));
+    world.server(&audio_delta("R1", "A1", 1_000));
+    world.caller_is_quiet_ms(30_000);
+    assert_eq!(world.ending().1, "PROVIDER_LOST");
+    assert_eq!(world.transcripts().last().unwrap().1, "I am sorry, I have to end this call.");
 }
 
 #[test]

@@ -30,6 +30,7 @@ use std::{collections::VecDeque, time::Duration};
 use voicebridge_audio::Time;
 
 use super::request::Create;
+use crate::provider::Purpose;
 use request::{Active, Finished, Open, Request};
 use turn::Turn;
 
@@ -185,7 +186,9 @@ impl ResponseQueue {
         }
         let active = self.active.as_mut().filter(|active| active.due <= now)?;
         if !active.cancelled {
-            return Some(Lapse::NotEnded(cancel(active, now)));
+            let purpose = active.request.as_ref().map_or(Purpose::Reply, |request| request.create.purpose());
+            let owed = active.heard && matches!(purpose, Purpose::Reply | Purpose::Greeting);
+            return Some(Lapse::NotEnded { cancel: cancel(active, now), owed });
         }
         let response_id = self.active.take()?.id;
         response_id.iter().cloned().for_each(|id| self.finished.push(id));

@@ -198,24 +198,28 @@ impl OpenAi {
         let message = match lapse {
             Lapse::NotTakenUp => "a reply was asked for and did not begin; it is asked for again",
             Lapse::NeverTakenUp(_) => "a reply was asked for and did not begin; it is given up",
-            Lapse::NotEnded(_) => "a reply began and did not go on; it is cancelled",
+            Lapse::NotEnded { .. } => "a reply began and did not go on; it is cancelled",
             Lapse::NotCancelled { response_id } => return self.on_not_cancelled(now, response_id.as_deref(), out),
         };
-        self.failures += u32::from(matches!(lapse, Lapse::NotEnded(_)));
+        self.failures += u32::from(matches!(lapse, Lapse::NotEnded { .. }));
         if self.failures > MAX_RETRIES {
             let message = format!("the service does not respond any more: {message}");
             return self.fail(Failure { code: TIMEOUT.to_owned(), message }, out);
         }
+        let error = ProviderEvent::Error { code: TIMEOUT.to_owned(), message: message.to_owned() };
         match lapse {
-            Lapse::NeverTakenUp(purpose) => return give_up(purpose, TIMEOUT, message.to_owned(), out),
-            Lapse::NotEnded(cancel) => {
+            Lapse::NeverTakenUp(purpose) => give_up(purpose, TIMEOUT, message.to_owned(), out),
+            Lapse::NotEnded { cancel, owed } => {
                 // What has come of it is heard to its end.
                 self.end_items(cancel.response_id.as_deref().unwrap_or_default(), out);
                 self.cancel(&cancel, out);
+                out.event(error);
+                if owed {
+                    out.event(ProviderEvent::BrokenOff);
+                }
             }
-            Lapse::NotTakenUp | Lapse::NotCancelled { .. } => {}
+            Lapse::NotTakenUp | Lapse::NotCancelled { .. } => out.event(error),
         }
-        out.event(ProviderEvent::Error { code: TIMEOUT.to_owned(), message: message.to_owned() });
     }
 
     fn on_not_cancelled(&mut self, now: Time, response_id: Option<&str>, out: &mut Outbox<'_>) {

@@ -101,6 +101,13 @@ impl Conversation {
         }
     }
 
+    /// A reply broke off: the rest is asked for, unless an answer is waited for anyway.
+    pub(super) fn on_broken_off(&mut self, on: &mut Parts<'_>) {
+        if self.is_open() && !self.answer.is_waiting() {
+            self.ask(ProviderCommand::Reply, on);
+        }
+    }
+
     fn cue(&mut self, on: &mut Parts<'_>) {
         if on.leg.active_since().is_some() {
             on.leg.play_notice(on.now(), cue::ITEM, &cue::pcm());

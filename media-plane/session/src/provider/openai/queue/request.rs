@@ -184,8 +184,12 @@ pub(in super::super) enum Lapse {
     NotTakenUp,
     /// Our request was not answered and is given up.
     NeverTakenUp(Purpose),
-    /// Nothing was heard of a response: it is to be cancelled.
-    NotEnded(Cancel),
+    /// Nothing more was heard of a response: it is to be cancelled.
+    NotEnded {
+        cancel: Cancel,
+        /// A part of it was heard, and the rest is owed to the caller.
+        owed: bool,
+    },
     /// A response goes on after it was cancelled: it counts as over.
     NotCancelled { response_id: Option<Arc<str>> },
 }

@@ -99,7 +99,7 @@ fn a_response_that_falls_silent_is_to_be_cancelled() {
     queue.created(AT, "R1", Some(&event_id));
     assert_eq!(queue.expire(AT + Duration::from_millis(7_999)), None);
     let cancel = Cancel { response_id: Some("R1".into()) };
-    assert_eq!(queue.expire(AT + Duration::from_secs(8)), Some(Lapse::NotEnded(cancel)));
+    assert_eq!(queue.expire(AT + Duration::from_secs(8)), Some(Lapse::NotEnded { cancel, owed: false }));
 }
 
 #[test]
