@@ -44,6 +44,9 @@ pub enum ProviderEvent {
     ///
     /// [`BargeIn::Reversible`]: crate::agent::BargeIn::Reversible
     TurnTaken,
+    /// The caller's turn counts as over, though its end, or its becoming part of the conversation, was not reported. An
+    /// [`Self::Error`] with the reason came before.
+    TurnLost,
     /// Words of the caller.
     UserText {
         /// The item.

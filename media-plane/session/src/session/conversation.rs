@@ -59,6 +59,8 @@ pub(crate) struct Conversation {
     cueing: bool,
     /// The greeting was said by a clip.
     greeted: bool,
+    /// The caller began to speak, and since then neither was his turn taken nor did a reply come.
+    turn_open: bool,
     /// Times the caller kept the call that the AI was hanging up.
     kept: u32,
     /// An answer to what the caller said over the last words was stopped.
@@ -93,6 +95,7 @@ impl Conversation {
             usage: Usage::default(),
             cueing: false,
             greeted: false,
+            turn_open: false,
             kept: 0,
             answer_stopped: false,
             agent,
@@ -160,7 +163,9 @@ impl Conversation {
             ProviderEvent::AudioDone { item } => on.leg.finish(&item),
             ProviderEvent::SpeechStarted { item, audio_ms } => self.on_speech_started(item, audio_ms, on),
             ProviderEvent::SpeechStopped { audio_ms } => self.on_speech_stopped(audio_ms, on),
+            ProviderEvent::TurnLost => self.on_turn_lost(on),
             ProviderEvent::TurnTaken => {
+                self.turn_open = false;
                 self.expect_answer_to_turn(on);
                 self.on_turn_taken(on);
             }
@@ -214,12 +219,14 @@ impl Conversation {
     fn on_sound(&mut self) {
         if self.reply.sound.is_reply() {
             self.answer.on_reply();
+            self.turn_open = false;
         }
     }
 
     fn on_speech_started(&mut self, item: String, audio_ms: u64, on: &mut Parts<'_>) {
         on.emit(EventKind::CallerSpeechStarted { audio_ms });
         on.leg.on_asking();
+        self.turn_open = true;
         self.answer.on_speech_started();
         self.stop_cue(on);
         if self.speak_on(item, on) {

@@ -20,6 +20,7 @@ mod greeting;
 mod harness;
 mod last_words;
 mod late_deltas;
+mod lost_turns;
 
 mod pacing;
 mod passthrough;

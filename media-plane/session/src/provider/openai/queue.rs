@@ -172,7 +172,12 @@ impl ResponseQueue {
 
     /// Gives up what did not happen in time, one thing for each call.
     pub(super) fn expire(&mut self, now: Time) -> Option<Lapse> {
-        self.turn.expire(now);
+        match (self.turn.expire(now), self.answerer) {
+            (Some(Turn::Speaking { .. }), _) => return Some(Lapse::SpeechNotEnded),
+            (Some(Turn::Unanswered { .. }), Answerer::Us) => return Some(Lapse::TurnNotTaken),
+            // An answer of the server's that does not come is missed by the conversation.
+            _ => {}
+        }
         let open = self.open.take_if(|open| open.due <= now);
         let wanted = open.as_ref().is_some_and(|open| !open.cancel);
         if let Some(request) = open.and_then(|open| open.request) {

@@ -199,6 +199,14 @@ impl OpenAi {
             Lapse::NotTakenUp => "a reply was asked for and did not begin; it is asked for again",
             Lapse::NeverTakenUp(_) => "a reply was asked for and did not begin; it is given up",
             Lapse::NotEnded { .. } => "a reply began and did not go on; it is cancelled",
+            Lapse::SpeechNotEnded => {
+                let message = "the end of the caller's speech was not reported within a minute; it counts as over";
+                return lose_turn("speech_not_ended", message, out);
+            }
+            Lapse::TurnNotTaken => {
+                let message = "what the caller said did not become part of the conversation; an answer is asked for";
+                return lose_turn("turn_not_taken", message, out);
+            }
             Lapse::NotCancelled { response_id } => return self.on_not_cancelled(now, response_id.as_deref(), out),
         };
         self.failures += u32::from(matches!(lapse, Lapse::NotEnded { .. }));
@@ -218,7 +226,7 @@ impl OpenAi {
                     out.event(ProviderEvent::BrokenOff);
                 }
             }
-            Lapse::NotTakenUp | Lapse::NotCancelled { .. } => out.event(error),
+            _ => out.event(error),
         }
     }
 
@@ -264,6 +272,12 @@ impl OpenAi {
         }
         self.release(now, out);
     }
+}
+
+/// Says that nobody will report the end of the caller's turn any more, and why.
+fn lose_turn(code: &str, message: &str, out: &mut Outbox<'_>) {
+    out.event(ProviderEvent::Error { code: code.to_owned(), message: message.to_owned() });
+    out.event(ProviderEvent::TurnLost);
 }
 
 /// Says that a response will not come, and why.

@@ -52,6 +52,18 @@ impl Conversation {
         }
     }
 
+    /// Nobody reports the end of the caller's turn: he is answered like after any other, unless he was already.
+    pub(super) fn on_turn_lost(&mut self, on: &mut Parts<'_>) {
+        if !std::mem::take(&mut self.turn_open) {
+            return;
+        }
+        if self.hold.is_some() {
+            self.on_turn_taken(on);
+        } else if self.is_open() {
+            self.ask(ProviderCommand::Reply, on);
+        }
+    }
+
     /// Answers what was said shortly before the AI's own reply ended.
     pub(super) fn answer_late(&mut self, on: &mut Parts<'_>) {
         let speaking = !on.leg.is_silent() || self.is_responding();
@@ -101,9 +113,9 @@ impl Conversation {
         }
     }
 
-    /// A reply broke off: the rest is asked for, unless an answer is waited for anyway.
+    /// A reply broke off: the rest is asked for, unless an answer is waited for anyway, or the caller speaks and gets one.
     pub(super) fn on_broken_off(&mut self, on: &mut Parts<'_>) {
-        if self.is_open() && !self.answer.is_waiting() {
+        if self.is_open() && !self.answer.is_waiting() && !self.turn_open {
             self.ask(ProviderCommand::Reply, on);
         }
     }

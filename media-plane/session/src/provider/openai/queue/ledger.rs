@@ -218,7 +218,7 @@ impl Ledger {
 
     pub(super) fn on_lapse(&mut self, lapse: &Lapse) -> Result<(), String> {
         match lapse {
-            Lapse::NotTakenUp | Lapse::NeverTakenUp(_) => Ok(()),
+            Lapse::NotTakenUp | Lapse::NeverTakenUp(_) | Lapse::SpeechNotEnded | Lapse::TurnNotTaken => Ok(()),
             Lapse::NotEnded { .. } => {
                 let active = self.active.as_mut().ok_or("nothing was being generated")?;
                 if std::mem::replace(&mut active.cancelled, true) { Err("cancelled twice".to_owned()) } else { Ok(()) }

@@ -190,6 +190,10 @@ pub(in super::super) enum Lapse {
         /// A part of it was heard, and the rest is owed to the caller.
         owed: bool,
     },
+    /// The end of the caller's speech was not reported: it counts as over.
+    SpeechNotEnded,
+    /// What the caller said did not become part of the conversation, so that nobody was asked to answer it.
+    TurnNotTaken,
     /// A response goes on after it was cancelled: it counts as over.
     NotCancelled { response_id: Option<Arc<str>> },
 }

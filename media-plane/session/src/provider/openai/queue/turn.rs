@@ -54,10 +54,8 @@ impl Turn {
         }
     }
 
-    /// Gives up what did not happen in time.
-    pub(super) fn expire(&mut self, now: Time) {
-        if self.until().is_some_and(|until| until <= now) {
-            *self = Self::Over;
-        }
+    /// Gives up what did not happen in time, and says what that was.
+    pub(super) fn expire(&mut self, now: Time) -> Option<Self> {
+        self.until().is_some_and(|until| until <= now).then(|| std::mem::take(self))
     }
 }
