@@ -86,17 +86,19 @@ fn what_never_begins_is_asked_for_twice_more_and_then_refused() {
 }
 
 #[test]
-fn a_failed_reply_is_tried_again_twice() {
+fn a_failed_reply_is_tried_again_twice_after_the_pauses_of_a_refused_one() {
     let mut world = World::active();
     world.server(&response_created("V1"));
     world.server(&response_failed("V1", "server_error"));
-    assert_eq!(world.requests("response.create").len(), 1, "at once");
-    for id in ["R1", "R2"] {
+    for (id, pause_ms, count) in [("R1", 1_000, 1), ("R2", 2_000, 2)] {
+        world.run_ms(pause_ms - 10);
+        assert_eq!(world.requests("response.create").len(), count - 1);
+        world.run_ms(20);
+        assert_eq!(world.requests("response.create").len(), count);
         let create = (*world.requests("response.create").last().unwrap()).clone();
         world.server(&response_created_for(id, &create));
         world.server(&response_failed(id, "server_error"));
     }
-    assert_eq!(world.requests("response.create").len(), 2);
     assert_eq!(world.incidents().last().unwrap(), &("PROVIDER_LOST", "server_error".to_owned()));
 }
 

@@ -148,12 +148,7 @@ impl OpenAi {
         if !matches!(self.goodbye, Goodbye::None) {
             return Retry::Never;
         }
-        match error::class_of(response.reason(), response.error_text()) {
-            ErrorClass::RateLimited | ErrorClass::SlowDown | ErrorClass::Overloaded => {
-                Retry::After(self.pause(now, response.error_text()))
-            }
-            _ => Retry::After(Some(Duration::ZERO)),
-        }
+        Retry::After(self.pause(now, response.error_text()))
     }
 
     /// The pause the service asks for.
