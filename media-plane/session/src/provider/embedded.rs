@@ -292,7 +292,7 @@ impl Provider for Embedded {
                 }
             }
             ProviderCommand::ToolResult { then: AfterTool::Reply, .. } => self.reply(now + REPLY_DELAY),
-            ProviderCommand::ToolResult { then: AfterTool::Wait, .. } => {}
+            ProviderCommand::ToolResult { then: AfterTool::Wait, .. } | ProviderCommand::CallKept => {}
             ProviderCommand::Farewell => self.plan(now, ClipName::Goodbye, Purpose::Farewell, false),
         }
         self.tick(now, out);

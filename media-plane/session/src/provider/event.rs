@@ -172,4 +172,6 @@ pub enum ProviderCommand<'a> {
     },
     /// Say goodbye in a few words, and use no tool.
     Farewell,
+    /// The caller kept the call: what was said of its end does not hold any more.
+    CallKept,
 }

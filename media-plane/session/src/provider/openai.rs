@@ -274,6 +274,7 @@ impl Provider for OpenAi {
                 self.goodbye = Goodbye::Asked;
                 self.create(now, Create::Farewell, out);
             }
+            ProviderCommand::CallKept => self.goodbye = Goodbye::None,
         }
     }
 

@@ -5,7 +5,7 @@ use voicebridge_session::{Agent, BargeIn, ProviderClosed, Reversible, Terminatio
 
 use crate::harness::{
     Start, World, audio_delta, audio_done, committed, response_created, response_created_for, response_done,
-    speech_started, speech_stopped, text_done, tool_call, user_words,
+    response_failed, speech_started, speech_stopped, text_done, tool_call, user_words,
 };
 
 const FAREWELL: &str = "Goodbye and thank you for calling.";
@@ -265,4 +265,23 @@ fn a_call_whose_ai_is_gone_cannot_be_kept() {
     world.caller_is_quiet_ms(4_000);
     let (result, reason, _) = world.ending();
     assert_eq!((result, reason.as_str()), (TerminationResult::Completed, "AGENT_HANGUP"));
+}
+
+#[test]
+fn an_answer_that_fails_after_the_call_was_kept_is_asked_for_again() {
+    let mut world = World::active();
+    world.server(&response_created("R1"));
+    world.server(&tool_call("R1", "end_call"));
+    world.server(&response_done("R1", "completed"));
+    let create = (*world.requests("response.create").last().unwrap()).clone();
+    world.server(&response_created_for("R2", &create));
+    world.server(&audio_delta("R2", "A2", 2_000));
+    world.finish_reply("R2", "A2", FAREWELL);
+    world.caller_is_quiet_ms(500);
+    turn(&mut world, 400);
+    world.server(&user_words("Wait, what about my order?"));
+    world.server(&response_created("R3"));
+    world.server(&response_failed("R3", "server_error"));
+    world.caller_is_quiet_ms(1_100);
+    assert_eq!(world.requests("response.create").len(), 2, "{:?}", world.incidents());
 }

@@ -150,6 +150,7 @@ impl Conversation {
     fn keep_talking(&mut self, on: &mut Parts<'_>) {
         let CallState::Closing(mut ending) = std::mem::replace(&mut self.call_state, CallState::Open) else { return };
         self.kept += 1;
+        on.command(ProviderCommand::CallKept);
         if let Some(call_id) = ending.take_tool_call() {
             let output = r#"{"status":"not ended","reason":"the caller went on speaking"}"#;
             on.command(ProviderCommand::ToolResult { call_id: &call_id, output, then: AfterTool::Wait });
