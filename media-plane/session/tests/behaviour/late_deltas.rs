@@ -1,9 +1,10 @@
 //! What a cancelled response still sends is not heard, and does not leak into the next reply.
 
-use voicebridge_session::Speaker;
+use voicebridge_session::{Agent, BargeIn, Reversible, Speaker};
 
 use crate::harness::{
-    World, audio_delta, audio_done, response_created, response_done, speech_started, text_delta, text_done, tool_call,
+    Start, World, audio_delta, audio_done, committed, response_created, response_done, speech_started, speech_stopped,
+    text_delta, text_done, tool_call,
 };
 
 fn interrupted() -> World {
@@ -74,4 +75,21 @@ fn items_of_one_response_are_apart() {
         world.transcripts(),
         [(Speaker::Agent, "One moment.".into(), false), (Speaker::Agent, "It is nine.".into(), false)]
     );
+}
+
+#[test]
+fn late_audio_of_a_response_that_is_over_does_not_make_the_ai_a_speaker_for_ever() {
+    let agent = Agent { barge_in: BargeIn::Reversible(Reversible::default()), ..Agent::default() };
+    let mut world = World::active_with(Start { agent, ..Start::default() });
+    world.reply("R1", "A1", "one two three", 600);
+    world.server(&audio_delta("R1", "A1", 200));
+    world.server(&audio_delta("R1", "A2", 200));
+    world.caller_is_quiet_ms(5_000);
+    world.server(&speech_started(5_000));
+    world.caller_speaks_ms(100);
+    world.caller_is_quiet_ms(500);
+    world.server(&speech_stopped(5_600));
+    world.server(&committed());
+    assert_eq!(world.requests("response.create").len(), 1, "the caller is answered");
+    assert_eq!(world.session.statistics().played_ms, 600);
 }

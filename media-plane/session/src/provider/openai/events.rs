@@ -119,7 +119,8 @@ impl OpenAi {
     pub(super) fn on_audio_delta(&mut self, now: Time, delta: AudioDelta<'_>, out: &mut Outbox<'_>) {
         let AudioDelta { response_id, item_id, bytes } = delta;
         self.queue.alive(now, response_id);
-        if self.stale_filter.blocks(response_id, item_id) {
+        // What comes after the end of a response would be an item without one.
+        if self.stale_filter.blocks(response_id, item_id) || self.queue.has_finished(response_id) {
             return;
         }
         let pcm = self.half_samples.join(self.format, item_id, bytes);
