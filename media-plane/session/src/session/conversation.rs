@@ -134,7 +134,8 @@ impl Conversation {
 
     /// Audio flows from now on.
     pub(crate) fn on_active(&mut self, on: &mut Parts<'_>) {
-        if !self.agent.greeting.is_empty() && !self.greeted && !self.reply.sound.is_reply() {
+        let greets = self.reply.sound.is_reply() || u128::from(on.leg.queued_ms()) >= sound::LEAST.as_millis();
+        if !self.agent.greeting.is_empty() && !self.greeted && !greets {
             self.expect(Owed::Greeting, on);
         }
     }

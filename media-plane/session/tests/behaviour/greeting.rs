@@ -1,6 +1,6 @@
 //! The greeting is prepared while the call is being answered and played from its first word after ACCEPTED.
 
-use voicebridge_session::{Agent, Speaker, TerminationResult};
+use voicebridge_session::{Agent, Command, Input, Speaker, TerminationResult};
 
 use crate::harness::{
     Start, World, audio_delta, audio_done, response_created_for, response_done, server_error, session_created,
@@ -110,6 +110,23 @@ fn a_greeting_that_is_being_generated_when_audio_begins_to_flow_is_heard_once() 
     world.caller_is_quiet_ms(16_000);
     assert_eq!(world.transcripts().len(), 1, "{:?}", world.transcripts());
     assert!(world.incidents().is_empty(), "{:?}", world.incidents());
+}
+
+#[test]
+fn a_greeting_that_waits_for_the_call_to_be_answered_is_not_missed_for_what_came_after_it() {
+    let mut world = World::ready();
+    let create = world.requests("response.create")[0].clone();
+    world.server(&response_created_for("R1", &create));
+    world.server(&audio_delta("R1", "A1", 1_000));
+    world.finish_reply("R1", "A1", "Hello, how can I help you?");
+    world.input(Input::Command(Command::Say("One moment.".into())));
+    let create = (*world.requests("response.create").last().unwrap()).clone();
+    world.server(&response_created_for("R2", &create));
+    world.accept();
+    world.server(&response_done("R2", "cancelled"));
+    world.caller_is_quiet_ms(16_000);
+    assert!(world.incidents().is_empty(), "{:?}", world.incidents());
+    assert_eq!(world.transcripts().len(), 1, "{:?}", world.transcripts());
 }
 
 #[test]

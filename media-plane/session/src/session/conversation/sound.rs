@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::provider::AudioFormat;
 
 /// So much sound is a reply, whatever is said of its words: the shortest "yes" is longer.
-const LEAST: Duration = Duration::from_millis(200);
+pub(super) const LEAST: Duration = Duration::from_millis(200);
 
 /// See the module.
 #[derive(Debug, Default)]
