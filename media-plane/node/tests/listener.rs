@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tonic::transport::Channel;
+use tonic::{service::interceptor::InterceptedService, transport::Channel};
 use voicebridge_proto::{
     media::v1::{EndSessionRequest, GetNodeRequest, GetNodeResponse},
     types::v1::Termination,
@@ -66,7 +66,8 @@ async fn connections_that_say_nothing_and_bodies_that_do_not_come_are_closed() {
         let _ = timeout(SOON, stream.read_to_end(&mut came)).await.expect("it is closed");
     }
     // Over HTTP/2 the call ends, and the connection lives.
-    let mut grpc = tonic::client::Grpc::new(Channel::from_shared(node.url.clone()).unwrap().connect().await.unwrap());
+    let channel = Channel::from_shared(node.url.clone()).unwrap().connect().await.unwrap();
+    let mut grpc = tonic::client::Grpc::new(InterceptedService::new(channel, node.bearer.clone()));
     grpc.ready().await.unwrap();
     let path = "/voicebridge.media.v1.MediaPlaneService/GetNode".parse().unwrap();
     let codec = tonic_prost::ProstCodec::<GetNodeRequest, GetNodeResponse>::default();

@@ -33,6 +33,8 @@ pub struct TestNode {
     pub url: String,
     /// Shows the local token, where the node has no other.
     pub client: Client,
+    /// What it shows.
+    pub bearer: Bearer,
     pub drain: Option<oneshot::Sender<()>>,
     pub force: Option<oneshot::Sender<()>>,
     pub ended: JoinHandle<anyhow::Result<()>>,
@@ -75,8 +77,8 @@ impl TestNode {
         };
         let ended = tokio::spawn(voicebridge_node::run_until(config, listener, wait(draining), wait(forced)));
         let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
-        let client = Client::new(InterceptedService::new(channel, bearer));
-        Self { url, client, drain: Some(drain), force: Some(force), ended, _ports: ports, _state: state }
+        let client = Client::new(InterceptedService::new(channel, bearer.clone()));
+        Self { url, client, bearer, drain: Some(drain), force: Some(force), ended, _ports: ports, _state: state }
     }
 
     pub async fn events(&mut self, session_id: &str, after: u64) -> tonic::Streaming<EventResponse> {

@@ -176,6 +176,7 @@ fn a_message_that_comes_twice_counts_once() {
         bench.failed("R1");
     }
     bench.created("R1", Some(&create));
+    bench.wait_ms(1_000);
     assert_eq!(bench.create().1, 2, "a failed response is asked for again once");
     let finished = bench.events.iter().filter(|event| matches!(event, ProviderEvent::ResponseFinished { .. })).count();
     let started = bench.events.iter().filter(|event| matches!(event, ProviderEvent::ResponseStarted { .. })).count();

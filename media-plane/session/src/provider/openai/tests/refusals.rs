@@ -114,11 +114,23 @@ fn an_error_without_an_event_id_before_it_is_ready_is_about_the_configuration() 
 }
 
 #[test]
-fn a_response_that_failed_before_a_word_is_asked_for_again() {
+fn a_response_that_failed_before_a_word_is_asked_for_again_after_a_second_and_then_two() {
     let mut bench = Bench::ready();
     bench.created("V1", None);
     bench.failed("V1");
-    assert_eq!(bench.create().1, 1);
+    for (pause_ms, count) in [(1_000, 1), (2_000, 2)] {
+        bench.wait_ms(pause_ms - 10);
+        assert_eq!(bench.create().1, count - 1);
+        bench.wait_ms(20);
+        let (create, creates) = bench.create();
+        assert_eq!(creates, count);
+        let id = format!("R{count}");
+        bench.created(&id, Some(&create));
+        if count == 1 {
+            bench.failed(&id);
+        }
+    }
+    assert_eq!(bench.failure(), None);
 }
 
 #[test]
