@@ -106,6 +106,8 @@ pub(super) struct Actor {
     deadlines: BTreeMap<DeadlineKind, Instant>,
     graph_queue: VecDeque<(GraphAction, Option<Sdp>)>,
     graph_busy: bool,
+    /// Requests to the node that tell it of a stage and have no answer yet.
+    advancing: u32,
     /// Of the call's last event stored by this process.
     last_position: u64,
     /// The node's latest report; never stored, the end of the session brings the whole.
@@ -141,6 +143,7 @@ impl Actor {
             deadlines: BTreeMap::new(),
             graph_queue: VecDeque::new(),
             graph_busy: false,
+            advancing: 0,
             last_position: 0,
             statistics: None,
             following: false,
@@ -467,6 +470,7 @@ impl Actor {
     fn start_advancing(&mut self, stage: Stage, reporter: Option<Reporter>) {
         let Some(session) = self.row.session.clone() else { return };
         let ports = Arc::clone(&self.ports);
+        self.advancing += 1;
         let span = tracing::info_span!(parent: &self.span, "advance_session", stage = ?stage);
         self.spawn(span, async move { Done::Advanced(reporter, ports.advance_session(&session, stage).await) });
     }
@@ -563,6 +567,10 @@ impl Actor {
     }
 
     fn advanced(&mut self, reporter: Option<Reporter>, told: Result<SignallingStage, Status>) {
+        self.advancing -= 1;
+        if self.journal.is_written() {
+            self.show();
+        }
         if let Some(reply) = reporter {
             // Err: the API caller has gone.
             let _ = reply.send(told.map_err(CallError::Node));
@@ -612,7 +620,8 @@ impl Actor {
             answer: self.answer.clone(),
             termination: self.row.termination.clone(),
             statistics: self.statistics,
-            is_busy: !is_idle,
+            // A node that is not told of ACCEPTED sends nothing.
+            is_busy: !is_idle || self.advancing > 0,
             closed: false,
         });
     }
