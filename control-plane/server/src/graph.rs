@@ -1,15 +1,24 @@
 //! Meta's Graph API: the four things one can say about a user-initiated call.
 //!
-//! One request, a time-out, and one retry when the failure looks transient (no connection, time-out, 5xx, or Meta's own
-//! `is_transient`). Error bodies are read and kept: `error_data.details` is where Meta says what is wrong with an SDP.
+//! What is repeated when, and what a refusal means:
+//!
+//! | action | nobody answers, 5xx, `is_transient` | 429 or a code of a rate | a refusal of the repetition of what nobody answered |
+//! |---|---|---|---|
+//! | `pre_accept` | once more | until the time is up | a refusal: the call is turned down |
+//! | `accept` | once more | until the time is up | it was done: Graph says so of a call in progress |
+//! | `reject`, `terminate` | once more | until the time is up | it was done: the call is over at Meta |
+//!
+//! All four may be repeated: they name the call and say how it is to be. A pause that an answer asks for (`Retry-After`) is
+//! kept if it ends before the time given does; else the answer stands.
+//! Error bodies are read and kept: `error_data.details` is where Meta says what is wrong with an SDP.
 //! Success is Meta's word for it, `"success": true`. A 2xx with `"success": false` or an error is a refusal. A 2xx that
 //! says neither, or is no JSON, is taken for what the status says, because dropping a call that Meta has answered would be
 //! worse; it is logged as a warning and noted in the call's `GraphAnswered`. The token and the SDP reach neither logs nor errors. Source: Meta, "Calling API reference" and "Error codes".
 
 use std::time::{Duration, Instant};
 
-use backon::{ConstantBuilder, Retryable as _};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use backon::{ExponentialBuilder, Retryable as _};
+use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,13 +29,22 @@ use voicebridge_core::{
 
 use crate::config::GraphAccess;
 
-/// Pause before the one retry.
-const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Pause before the first repetition; doubles up to the last, unless the answer asks for more.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+/// Of a request that nobody answered, or that failed at Meta.
+const REPETITIONS: usize = 1;
+/// Of one that came too often, in the time given.
+const RATE_REPETITIONS: usize = 8;
+/// Codes of a rate, whatever the status: of the app, of the permissions, of the business, of the number, of calls.
+const RATE_CODES: [i64; 5] = [4, 613, 80_007, 130_429, 138_005];
 /// More of a body is not read: Meta's are below 2 KB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 /// What a 2xx lacked that was taken as success all the same.
 const NO_JSON: &str = "taken as success: the answer was no JSON";
 const NO_SUCCESS: &str = "taken as success: the answer did not say so";
+/// A refusal that was taken as success.
+const DONE_BEFORE: &str = "taken as success: the first request was not answered and its repetition refused";
 /// Longest piece of Meta's text that is kept.
 const MAX_DETAILS_CHARS: usize = 500;
 
@@ -64,6 +82,18 @@ pub struct Answer {
     pub silence: Option<&'static str>,
     /// What was missing in an answer that was taken as success.
     pub doubt: Option<&'static str>,
+    /// How long Meta asks to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Whether Meta may have done it although nobody answered.
+    pub may_be_done: bool,
+}
+
+/// Whether a refusal of a repetition means that the request before it, which nobody answered, was done.
+const fn refusal_means_done(action: GraphAction) -> bool {
+    match action {
+        GraphAction::PreAccept => false,
+        GraphAction::Accept | GraphAction::Reject | GraphAction::Terminate => true,
+    }
 }
 
 /// Meta's error object.
@@ -90,6 +120,7 @@ impl Answer {
     #[must_use]
     pub fn outcome(&self) -> GraphOutcome {
         match (&self.error, self.silence) {
+            _ if self.doubt == Some(DONE_BEFORE) => GraphOutcome::Ok,
             (_, Some(silence)) => GraphOutcome::Unreachable { code: silence.to_owned() },
             (None, None) if (200..300).contains(&self.status) => GraphOutcome::Ok,
             (Some(error), None) if error.code != 0 => {
@@ -105,6 +136,29 @@ impl Answer {
 
     fn is_transient(&self) -> bool {
         self.silence.is_some() || self.status >= 500 || self.error.as_ref().is_some_and(|error| error.is_transient)
+    }
+
+    fn is_of_a_rate(&self) -> bool {
+        self.status == 429 || self.error.as_ref().is_some_and(|error| RATE_CODES.contains(&error.code))
+    }
+
+    /// Meta looked at the request and does not do it. 401 and the like are about us, not about the call.
+    fn is_refusal(&self) -> bool {
+        matches!(self.status, 400 | 409) && self.silence.is_none() && !self.is_of_a_rate() && !self.is_transient()
+    }
+
+    /// No request was made.
+    #[must_use]
+    pub const fn not_asked(why: &'static str) -> Self {
+        Self {
+            status: 0,
+            duration_ms: 0,
+            error: None,
+            silence: Some(why),
+            doubt: None,
+            retry_after: None,
+            may_be_done: false,
+        }
     }
 }
 
@@ -155,8 +209,16 @@ impl Graph {
         if of_call.is_empty() { self.phone_number_id.as_deref() } else { Some(of_call) }
     }
 
-    /// Says one thing about a call of a number. `answer` goes with `pre_accept` and `accept`.
-    pub async fn act(&self, number: &str, call_id: &CallId, action: GraphAction, answer: Option<&str>) -> Answer {
+    /// Says one thing about a call of a number, and repeats it as the table says, never beyond `until`. `answer` goes with
+    /// `pre_accept` and `accept`.
+    pub async fn act(
+        &self,
+        number: &str,
+        call_id: &CallId,
+        action: GraphAction,
+        answer: Option<&str>,
+        until: Instant,
+    ) -> Answer {
         let url = format!("{}/{number}/calls", self.url);
         let request = Request {
             messaging_product: "whatsapp",
@@ -165,39 +227,51 @@ impl Graph {
             session: answer.map(|sdp| Session { sdp_type: "answer", sdp }),
         };
         let begun = Instant::now();
+        // Whether an attempt before the last may have been done.
+        let (mut may_be_done, mut failures) = (false, 0);
         let attempt = || async {
             let answer = self.attempt(&url, &request).await;
-            if answer.is_transient() { Err(answer) } else { Ok(answer) }
+            if answer.is_transient() || answer.is_of_a_rate() { Err(answer) } else { Ok(answer) }
         };
-        let once_more = ConstantBuilder::new().with_delay(RETRY_DELAY).with_max_times(1);
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LAST_PAUSE)
+            .with_max_times(RATE_REPETITIONS);
         let (Ok(mut answer) | Err(mut answer)) = attempt
-            .retry(once_more)
-            .notify(|answer: &Answer, _| {
-                tracing::warn!(
-                    action = action.word(),
-                    status = answer.status,
-                    silence = answer.silence,
-                    "graph asked again"
-                );
+            .retry(pauses)
+            .when(|answer: &Answer| {
+                may_be_done |= answer.may_be_done;
+                failures += usize::from(!answer.is_of_a_rate());
+                failures <= REPETITIONS
+            })
+            .adjust(|answer, pause| {
+                let pause = answer.retry_after.max(pause)?;
+                (Instant::now() + pause < until).then_some(pause)
+            })
+            .notify(|answer, pause| {
+                let (status, silence) = (answer.status, answer.silence);
+                tracing::warn!(action = action.word(), status, silence, ?pause, "graph is asked again");
             })
             .await;
+        if may_be_done && answer.is_refusal() && refusal_means_done(action) {
+            answer.doubt = Some(DONE_BEFORE);
+        }
         answer.duration_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
         answer
     }
 
     async fn attempt(&self, url: &str, request: &Request<'_>) -> Answer {
         let silent = |error: &reqwest::Error| Answer {
-            status: 0,
-            duration_ms: 0,
-            error: None,
-            silence: Some(if error.is_timeout() { "timeout" } else { "connection" }),
-            doubt: None,
+            may_be_done: !error.is_connect(),
+            ..Answer::not_asked(if error.is_timeout() { "timeout" } else { "connection" })
         };
         let sent = self.http.post(url).header(AUTHORIZATION, self.authorization.clone()).json(request).send().await;
         let mut response = match sent {
             Ok(response) => response,
             Err(error) => return silent(&error),
         };
+        let retry_after =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let mut bytes = Vec::new();
         loop {
             match response.chunk().await {
@@ -207,7 +281,8 @@ impl Graph {
             }
         }
         let status = response.status().as_u16();
-        read(status, &bytes)
+        let retry_after = retry_after.map(Duration::from_secs);
+        Answer { retry_after, may_be_done: status >= 500, ..read(status, &bytes) }
     }
 }
 
@@ -225,7 +300,7 @@ fn read(status: u16, bytes: &[u8]) -> Answer {
         (Some(_), None, None) => Some(NO_SUCCESS),
         _ => None,
     };
-    Answer { status, duration_ms: 0, error, silence: None, doubt }
+    Answer { status, duration_ms: 0, error, silence: None, doubt, retry_after: None, may_be_done: false }
 }
 
 /// Meta's error object; anything else in its place is kept as text.

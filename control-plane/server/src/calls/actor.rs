@@ -440,9 +440,14 @@ impl Actor {
         }
         self.graph_busy = true;
         let (ports, call_id) = (Arc::clone(&self.ports), self.row.call_id.clone());
+        let until = match action {
+            GraphAction::PreAccept | GraphAction::Accept => self.deadline(DeadlineKind::Ring),
+            GraphAction::Reject | GraphAction::Terminate => Instant::now() + self.shared.limits().ending,
+        };
         let span = tracing::info_span!(parent: &self.span, "graph", action = action.word());
         self.spawn(span, async move {
-            Done::Graph(action, ports.graph(number.as_deref(), &call_id, action, answer.as_ref()).await)
+            let (number, sdp) = (number.as_deref(), answer.as_ref());
+            Done::Graph(action, ports.graph(number, &call_id, action, sdp, until.into_std()).await)
         });
     }
 

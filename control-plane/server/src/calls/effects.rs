@@ -1,6 +1,9 @@
 //! The real ports: requests to nodes, each with its deadline; what is worth repeating is repeated while the node is there.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable as _};
@@ -47,11 +50,18 @@ impl Ports for LivePorts {
         self.0.graph.as_ref().and_then(|graph| graph.number(of_call)).map(str::to_owned)
     }
 
-    async fn graph(&self, number: Option<&str>, call_id: &CallId, action: GraphAction, answer: Option<&Sdp>) -> Answer {
+    async fn graph(
+        &self,
+        number: Option<&str>,
+        call_id: &CallId,
+        action: GraphAction,
+        answer: Option<&Sdp>,
+        until: Instant,
+    ) -> Answer {
         match (&self.0.graph, number) {
-            (Some(graph), Some(number)) => graph.act(number, call_id, action, answer.map(Sdp::as_str)).await,
+            (Some(graph), Some(number)) => graph.act(number, call_id, action, answer.map(Sdp::as_str), until).await,
             // A managed call of before a restart without Meta's values.
-            _ => Answer { status: 0, duration_ms: 0, error: None, silence: Some("not-configured"), doubt: None },
+            _ => Answer::not_asked("not-configured"),
         }
     }
 

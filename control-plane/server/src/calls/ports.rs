@@ -1,6 +1,8 @@
 //! What a call's task asks of others: nodes, Graph, whoever holds the signalling. Real ones in production, scripted ones in
 //! virtual time in tests.
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -28,8 +30,15 @@ pub(super) trait Ports: Send + Sync + 'static {
     /// The number a call is spoken of under at Graph; none: its holder speaks.
     fn graph_number(&self, of_call: &str) -> Option<String>;
 
-    /// Asks Graph; without a number there is nobody to ask.
-    async fn graph(&self, number: Option<&str>, call_id: &CallId, action: GraphAction, answer: Option<&Sdp>) -> Answer;
+    /// Asks Graph, again if need be until then; without a number there is nobody to ask.
+    async fn graph(
+        &self,
+        number: Option<&str>,
+        call_id: &CallId,
+        action: GraphAction,
+        answer: Option<&Sdp>,
+        until: Instant,
+    ) -> Answer;
 
     /// Tells whoever holds the signalling, until `is_known`.
     async fn tell_holder(

@@ -5,7 +5,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
 
 use super::*;
 
@@ -13,6 +19,8 @@ use super::*;
 #[derive(Clone)]
 enum Reply {
     Say(u16, &'static str),
+    /// Too often, and for how many seconds to wait.
+    Wait(&'static str),
     Nothing,
 }
 
@@ -24,7 +32,7 @@ struct Script {
 
 type Shared = Arc<Mutex<Script>>;
 
-async fn answer(State(script): State<Shared>, headers: HeaderMap, body: String) -> (StatusCode, &'static str) {
+async fn answer(State(script): State<Shared>, headers: HeaderMap, body: String) -> Response {
     let reply = {
         let mut script = script.lock().unwrap();
         let token = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
@@ -32,7 +40,8 @@ async fn answer(State(script): State<Shared>, headers: HeaderMap, body: String) 
         script.replies.pop_front().unwrap()
     };
     match reply {
-        Reply::Say(status, body) => (StatusCode::from_u16(status).unwrap(), body),
+        Reply::Say(status, body) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
+        Reply::Wait(seconds) => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", seconds)], "").into_response(),
         Reply::Nothing => std::future::pending().await,
     }
 }
@@ -50,6 +59,11 @@ fn access() -> GraphAccess {
     GraphAccess { access_token: "EAAG".to_owned().into(), phone_number_id: Some("106".to_owned()) }
 }
 
+/// Long enough for every repetition of these tests.
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
 fn call() -> CallId {
     CallId::parse("wacid.A=").unwrap()
 }
@@ -64,7 +78,7 @@ async fn the_four_requests_are_as_meta_wants_them() {
         (GraphAction::Reject, None),
         (GraphAction::Terminate, None),
     ] {
-        let answer = graph.act("106", &call(), action, sdp).await;
+        let answer = graph.act("106", &call(), action, sdp, soon()).await;
         assert_eq!(answer.outcome(), GraphOutcome::Ok);
     }
     let seen = std::mem::take(&mut script.lock().unwrap().seen);
@@ -87,7 +101,7 @@ async fn the_four_requests_are_as_meta_wants_them() {
 async fn answers_and_what_they_mean() {
     async fn check(replies: &[Reply], attempts: usize, expect: GraphOutcome) -> Answer {
         let (graph, script) = graph(replies).await;
-        let answer = graph.act("106", &call(), GraphAction::Reject, None).await;
+        let answer = graph.act("106", &call(), GraphAction::PreAccept, None, soon()).await;
         assert_eq!(answer.outcome(), expect);
         assert_eq!(script.lock().unwrap().seen.len(), attempts, "{expect:?}");
         answer
@@ -137,13 +151,51 @@ async fn answers_and_what_they_mean() {
     check(&[Reply::Nothing, Reply::Nothing], 2, unreachable("timeout")).await;
 }
 
+/// What nobody answered may have been done: then Graph refuses it the second time.
+#[tokio::test]
+async fn a_refused_repetition_says_what_became_of_the_first_request() {
+    use GraphAction::{Accept, PreAccept, Reject, Terminate};
+    let over = Reply::Say(400, r#"{"error":{"message":"the call is in progress","code":100}}"#);
+    let refused = GraphOutcome::Refused { code: "100".to_owned(), details: "the call is in progress".to_owned() };
+    for silence in [Reply::Nothing, Reply::Say(502, "")] {
+        for action in [Accept, Reject, Terminate] {
+            let (graph, script) = graph(&[silence.clone(), over.clone()]).await;
+            let answer = graph.act("106", &call(), action, None, soon()).await;
+            assert_eq!((answer.outcome(), answer.doubt), (GraphOutcome::Ok, Some(DONE_BEFORE)), "{action:?}");
+            assert_eq!(script.lock().unwrap().seen.len(), 2);
+        }
+        let (graph, _) = graph(&[silence, over.clone()]).await;
+        assert_eq!(graph.act("106", &call(), PreAccept, None, soon()).await.outcome(), refused);
+    }
+    let (graph, _) = graph(&[over]).await;
+    assert_eq!(graph.act("106", &call(), Accept, None, soon()).await.outcome(), refused, "nothing was repeated");
+}
+
+#[tokio::test]
+async fn too_often_is_asked_again_when_meta_says_and_never_too_late() {
+    let ok = Reply::Say(200, r#"{"success":true}"#);
+    let rate = Reply::Say(400, r#"{"error":{"message":"rate","code":138005}}"#);
+    for replies in [[Reply::Wait("1"), rate, ok.clone()], [Reply::Say(429, ""), Reply::Say(429, ""), ok]] {
+        for action in [GraphAction::PreAccept, GraphAction::Accept, GraphAction::Terminate] {
+            let (graph, script) = graph(&replies).await;
+            assert_eq!(graph.act("106", &call(), action, None, soon()).await.outcome(), GraphOutcome::Ok);
+            assert_eq!(script.lock().unwrap().seen.len(), 3);
+        }
+    }
+    let (graph, script) = graph(&[Reply::Wait("20")]).await;
+    let until = Instant::now() + Duration::from_secs(10);
+    let answer = graph.act("106", &call(), GraphAction::Accept, None, until).await;
+    assert_eq!((answer.status, script.lock().unwrap().seen.len()), (429, 1), "the call would ring no more");
+    assert!(matches!(answer.outcome(), GraphOutcome::Refused { .. }));
+}
+
 #[tokio::test]
 async fn nobody_listens() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let graph = Graph::new(&url, &access(), Duration::from_millis(300)).unwrap();
-    let answer = graph.act("106", &call(), GraphAction::Terminate, None).await;
+    let answer = graph.act("106", &call(), GraphAction::Terminate, None, soon()).await;
     assert_eq!(answer.outcome(), GraphOutcome::Unreachable { code: "connection".to_owned() });
     assert!(!format!("{graph:?}{answer:?}").contains("EAAG"));
 }

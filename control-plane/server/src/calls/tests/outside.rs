@@ -172,7 +172,14 @@ impl Ports for Outside {
         Some(of_call.to_owned())
     }
 
-    async fn graph(&self, _: Option<&str>, _: &CallId, action: GraphAction, _: Option<&Sdp>) -> Answer {
+    async fn graph(
+        &self,
+        _: Option<&str>,
+        _: &CallId,
+        action: GraphAction,
+        _: Option<&Sdp>,
+        _: std::time::Instant,
+    ) -> Answer {
         let at = {
             let mut state = self.state.lock().unwrap();
             let begun = *state.begun.get_or_insert_with(Instant::now);
@@ -189,7 +196,7 @@ impl Ports for Outside {
         self.takes(60).await;
         let error = refused.then(|| GraphError { code: 138_003, ..GraphError::default() });
         let status = if refused { 400 } else { 200 };
-        Answer { status, duration_ms: 1, error, silence: None, doubt: None }
+        Answer { status, duration_ms: 1, error, silence: None, doubt: None, retry_after: None, may_be_done: false }
     }
 
     async fn tell_holder(&self, _: &Notice, _: &(dyn Fn() -> bool + Send + Sync)) -> Result<(), CallbackError> {
