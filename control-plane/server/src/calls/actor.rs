@@ -187,7 +187,11 @@ impl Actor {
     /// One thing that happens. False: the call is left to its node, or to whoever else writes its record.
     async fn turn(&mut self) -> bool {
         let writing = !self.journal.is_written();
-        if !writing && let Some(input) = self.held_inputs.pop_front() {
+        // An end waits for nothing, nor does what came before it: Graph may be asked of the end once it has answered that.
+        let is_over = matches!(self.phase, Phase::Ending(_) | Phase::Ended);
+        if (is_over || !writing)
+            && let Some(input) = self.held_inputs.pop_front()
+        {
             self.handle(input);
             return true;
         }

@@ -18,8 +18,8 @@ pub(super) enum Faults {
     None,
     /// Some requests, and now and then all for a while, as the seed says.
     Some,
-    /// From the first write of a claimed call on, for so long.
-    Outage(Duration),
+    /// So many writes of a claimed call are taken, then none for so long.
+    Outage(u64, Duration),
 }
 
 #[derive(Debug)]
@@ -28,6 +28,7 @@ struct Weather {
     /// In a hundred.
     odds: u64,
     down_until: Option<Instant>,
+    writes: u64,
 }
 
 /// See the module.
@@ -50,7 +51,7 @@ impl Faulty {
     pub(super) fn new(inner: Memory, seed: u64, faults: Faults) -> Self {
         let mut state = seed ^ 0xFA17;
         let odds = [5, 20, 50][draw(&mut state, 3) as usize];
-        Self { inner, faults, weather: Mutex::new(Weather { state, odds, down_until: None }) }
+        Self { inner, faults, weather: Mutex::new(Weather { state, odds, down_until: None, writes: 0 }) }
     }
 
     fn next(&self, is_write: bool) -> Fault {
@@ -58,7 +59,11 @@ impl Faulty {
         let now = Instant::now();
         match self.faults {
             Faults::None => Fault::None,
-            Faults::Outage(length) => {
+            Faults::Outage(taken, length) => {
+                if is_write && weather.writes < taken {
+                    weather.writes += 1;
+                    return Fault::None;
+                }
                 if is_write && now < *weather.down_until.get_or_insert(now + length) {
                     Fault::Before
                 } else {
