@@ -639,6 +639,9 @@ class GetNodeResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
+    NODE_SECRET_SHA256_FIELD_NUMBER: _builtins.int
+    node_secret_sha256: _builtins.bytes
+    """SHA-256 of the secret it registers with, 32 bytes: tells this process from another one with the same id."""
     @_builtins.property
     def node(self) -> Global___Node:
         """Always set."""
@@ -647,10 +650,11 @@ class GetNodeResponse(_message.Message):
         self,
         *,
         node: Global___Node | None = ...,
+        node_secret_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "node_secret_sha256", b"node_secret_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

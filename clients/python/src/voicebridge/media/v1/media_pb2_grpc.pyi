@@ -61,7 +61,9 @@ class MediaPlaneServiceStub:
     Drain: _grpc.UnaryUnaryMultiCallable[_media_pb2.DrainRequest, _media_pb2.DrainResponse]
     """Takes no more sessions; live ones finish. The node reports `draining` to the control plane at once."""
     GetNode: _grpc.UnaryUnaryMultiCallable[_media_pb2.GetNodeRequest, _media_pb2.GetNodeResponse]
-    """What the node says of itself, as in its beats."""
+    """What the node says of itself, as in its beats. The control plane asks when a beat is overdue: a refused connection or
+    another node's answer mean that the process is gone.
+    """
 
 @_typing.type_check_only
 class MediaPlaneServiceAsyncStub(MediaPlaneServiceStub):
@@ -93,7 +95,9 @@ class MediaPlaneServiceAsyncStub(MediaPlaneServiceStub):
     Drain: _aio.UnaryUnaryMultiCallable[_media_pb2.DrainRequest, _media_pb2.DrainResponse]  # type: ignore[assignment]
     """Takes no more sessions; live ones finish. The node reports `draining` to the control plane at once."""
     GetNode: _aio.UnaryUnaryMultiCallable[_media_pb2.GetNodeRequest, _media_pb2.GetNodeResponse]  # type: ignore[assignment]
-    """What the node says of itself, as in its beats."""
+    """What the node says of itself, as in its beats. The control plane asks when a beat is overdue: a refused connection or
+    another node's answer mean that the process is gone.
+    """
 
 class MediaPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sessions on one node: one is one attempt at a call."""
@@ -176,6 +180,8 @@ class MediaPlaneServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _media_pb2.GetNodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_media_pb2.GetNodeResponse, _abc.Awaitable[_media_pb2.GetNodeResponse]]:
-        """What the node says of itself, as in its beats."""
+        """What the node says of itself, as in its beats. The control plane asks when a beat is overdue: a refused connection or
+        another node's answer mean that the process is gone.
+        """
 
 def add_MediaPlaneServiceServicer_to_server(servicer: MediaPlaneServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
