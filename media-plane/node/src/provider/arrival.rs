@@ -26,17 +26,38 @@ pub enum Arrival {
         /// The item it belongs to.
         item_id: String,
         /// Samples as they came.
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
+    /// A message that is not audio and too large to be read on the media thread was dropped; its bytes.
+    Oversized(usize),
     /// The socket is gone. Comes last.
     Closed(Closed),
 }
 
 impl Arrival {
-    /// What of it waits in memory, bytes.
-    pub(super) fn size(&self) -> usize {
+    /// Its first piece and what is left: audio is cut after so many bytes, anything else is whole.
+    pub(super) fn split(mut self, bytes: usize) -> (Self, Option<Self>) {
+        match &mut self {
+            Self::Audio { response_id, item_id, bytes: audio } if audio.len() > bytes => {
+                let (response_id, item_id, bytes) = (response_id.clone(), item_id.clone(), audio.split_to(bytes));
+                (Self::Audio { response_id, item_id, bytes }, Some(self))
+            }
+            _ => (self, None),
+        }
+    }
+
+    /// Size of the first piece of [`Self::split`].
+    pub(super) fn piece_size(&self, bytes: usize) -> usize {
         match self {
-            Self::Opened | Self::Closed(_) => 0,
+            Self::Audio { bytes: audio, .. } => self.size() - audio.len().saturating_sub(bytes),
+            _ => self.size(),
+        }
+    }
+
+    /// What of it waits in memory, bytes.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Opened | Self::Oversized(_) | Self::Closed(_) => 0,
             Self::Text(text) => text.len(),
             Self::Binary(bytes) => bytes.len(),
             Self::Audio { response_id, item_id, bytes } => response_id.len() + item_id.len() + bytes.len(),

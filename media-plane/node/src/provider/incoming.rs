@@ -115,7 +115,13 @@ impl IncomingSender {
         let _ = self.try_send(arrival);
     }
 
-    fn fits(&self, size: usize) -> bool {
+    /// Whether nobody takes anything any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.queue.is_abandoned()
+    }
+
+    /// Whether there is room for so many bytes.
+    pub(super) fn fits(&self, size: usize) -> bool {
         let waiting = self.shared.bytes.load(Ordering::Acquire);
         !self.queue.is_full() && (waiting == 0 || waiting + size <= MAX_BYTES)
     }

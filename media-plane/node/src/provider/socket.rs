@@ -35,6 +35,10 @@ use exchange::Exchange;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 /// Largest message taken. Realtime servers send audio deltas beyond the common limit of 1 MiB.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Largest message taken that is not audio: it is read on the media thread, and what an event says comes from one message.
+const MAX_EVENT_BYTES: usize = 256 * 1024;
+/// Audio handed over at a time, bytes: 1.4 s at 24 kHz. More is cut.
+const MAX_PIECE_BYTES: usize = 64 * 1024;
 /// Kept of the body of a refused upgrade, bytes.
 const MAX_REFUSAL_BODY: usize = 2 * 1024;
 
@@ -46,11 +50,20 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    /// Hands it over, or gives it back while there is no room.
-    fn try_send(&mut self, arrival: Arrival) -> Result<(), Arrival> {
-        self.queue.try_send(arrival)?;
-        self.waker.wake();
-        Ok(())
+    /// Hands it over piece by piece, or gives back what there is no room for.
+    fn try_send(&mut self, mut arrival: Arrival) -> Result<(), Arrival> {
+        loop {
+            if !self.queue.fits(arrival.piece_size(MAX_PIECE_BYTES)) {
+                return Err(arrival);
+            }
+            let (piece, rest) = arrival.split(MAX_PIECE_BYTES);
+            self.queue.try_send(piece)?;
+            self.waker.wake();
+            match rest {
+                Some(rest) => arrival = rest,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Waits for room.
@@ -68,7 +81,10 @@ impl Arrivals {
             _ => return None,
         };
         Some(match (decoded, message) {
-            (Decoded::Audio { response_id, item_id, bytes }, _) => Arrival::Audio { response_id, item_id, bytes },
+            (Decoded::Audio { response_id, item_id, bytes }, _) => {
+                Arrival::Audio { response_id, item_id, bytes: bytes.into() }
+            }
+            (Decoded::Other, message) if message.len() > MAX_EVENT_BYTES => Arrival::Oversized(message.len()),
             (Decoded::Other, Message::Text(text)) => Arrival::Text(text),
             (Decoded::Other, message) => Arrival::Binary(message.into_data()),
         })

@@ -3,8 +3,8 @@
 //! Flow of a step: provider messages -> session; datagrams -> peer -> session; due deadlines; what there is to send ->
 //! socket. The session core acts through [`SessionPorts`]. After it the call says what it wants next ([`Call::next`]).
 //!
-//! Bounds per step: [`MAX_DATAGRAMS`] and [`MAX_ARRIVALS`], so that one flooded session delays its neighbours by no more
-//! than that; the rest waits in the kernel's buffer and in the provider's queue for the next one.
+//! Bounds per step: [`MAX_DATAGRAMS`], [`MAX_ARRIVALS`] and [`MAX_ARRIVAL_BYTES`], so that one flooded session delays its
+//! neighbours by no more than that; the rest waits in the kernel's buffer and in the provider's queue for the next one.
 
 use std::{
     io::{self, ErrorKind},
@@ -34,6 +34,8 @@ use crate::{
 const MAX_DATAGRAMS: usize = 64;
 /// Provider messages taken in a step.
 const MAX_ARRIVALS: usize = 64;
+/// Bytes of them, the last of which may be beyond: a message is at most 256 KiB.
+const MAX_ARRIVAL_BYTES: usize = 128 * 1024;
 
 /// What the session core acts on: the peer, the connections to the provider, and the journal.
 pub struct SessionPorts {
@@ -309,8 +311,13 @@ impl Call {
     }
 
     fn take_arrivals(&mut self, now: Instant) {
+        let mut bytes = 0;
         for _ in 0..MAX_ARRIVALS {
+            if bytes >= MAX_ARRIVAL_BYTES {
+                return;
+            }
             let Some((connection, arrival)) = self.ports.connections.take() else { return };
+            bytes += arrival.size();
             let input = match &arrival {
                 Arrival::Opened => ConnectionInput::Opened,
                 Arrival::Text(text) => ConnectionInput::Message(Frame::Text(text)),
@@ -318,6 +325,7 @@ impl Call {
                 Arrival::Audio { response_id, item_id, bytes } => {
                     ConnectionInput::Audio(AudioDelta { response_id, item_id, bytes })
                 }
+                Arrival::Oversized(bytes) => ConnectionInput::Oversized(*bytes),
                 Arrival::Closed(closed) => ConnectionInput::Closed(closed.as_session()),
             };
             self.input(now, Input::Connection(connection, input));

@@ -1,7 +1,7 @@
 //! Errors of the provider told apart: ignored, reported, fatal. Its nonsense never stops a call.
 
 use serde_json::json;
-use voicebridge_session::Limits;
+use voicebridge_session::{ConnectionInput, Limits, State};
 
 use crate::harness::{Start, World, server_error, session_updated};
 
@@ -114,4 +114,13 @@ fn a_server_that_leaves_formats_out_is_believed() {
     updated["session"] = json!({"type": "realtime"});
     world.server(&updated);
     assert!(world.session.provider_ready());
+}
+
+#[test]
+fn a_message_that_was_too_large_to_be_read_is_told_and_survived() {
+    let mut world = World::active();
+    world.connection(ConnectionInput::Oversized(5_000_000));
+    world.run_ms(100);
+    assert_eq!(world.incidents(), [("PROVIDER_ERROR", "message_too_large".to_owned())]);
+    assert_eq!(world.session.state(), State::Active);
 }

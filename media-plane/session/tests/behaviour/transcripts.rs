@@ -1,7 +1,7 @@
 //! Both sides' words: pieces while they come, final once said and heard.
 
 use serde_json::json;
-use voicebridge_session::{EventKind, Input, Speaker, Termination, TerminationResult};
+use voicebridge_session::{EventKind, Input, Limits, Speaker, Termination, TerminationResult};
 
 use crate::harness::{World, speech_started, speech_stopped, text_delta};
 
@@ -70,4 +70,27 @@ fn words_without_a_voice_are_not_said() {
     world.server(&crate::harness::response_done("R1", "completed"));
     world.run_ms(500);
     assert!(world.transcripts().is_empty());
+}
+
+/// An event says only so much, whoever says it: one that is too large for its reader is lost, and everything after it.
+#[test]
+fn words_of_both_sides_are_bounded_in_pieces_and_as_a_whole() {
+    let mut world = World::active();
+    let most = Limits::default().transcript_bytes;
+    let words = "é".repeat(most);
+    let user = "conversation.item.input_audio_transcription";
+    world.server(&json!({"type": format!("{user}.delta"), "item_id": "u1", "delta": words}));
+    world.server(&json!({"type": format!("{user}.completed"), "item_id": "u1", "transcript": words}));
+    world.server(&json!({"type": "response.created", "response": {"id": "r1", "status": "in_progress"}}));
+    world.server(&json!({"type": "response.output_audio_transcript.delta", "response_id": "r1", "item_id": "i1",
+        "delta": words}));
+    let said: Vec<usize> = world
+        .kinds()
+        .filter_map(|kind| match kind {
+            EventKind::PartialTranscript { delta, .. } => Some(delta.len()),
+            EventKind::Transcript { text, .. } => Some(text.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said, [most; 3]);
 }

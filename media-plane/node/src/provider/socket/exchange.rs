@@ -20,7 +20,7 @@ use tokio_tungstenite::{
 };
 use voicebridge_session::provider::PingPolicy;
 
-use super::{Arrival, Arrivals, Closed, OutgoingReceiver, SocketOrder};
+use super::{Arrival, Arrivals, Closed, MAX_PIECE_BYTES, OutgoingReceiver, SocketOrder};
 use crate::provider::liveness::{Liveness, SocketDue};
 
 /// One message must be on its way within this time.
@@ -84,7 +84,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
     async fn step(&mut self) -> Result<(), ExchangeEnd> {
         let (sends, reads) = (self.send_by.is_some(), self.held.is_none());
         let deadline = [self.liveness.deadline(), self.send_by.filter(|_| reads)].into_iter().flatten().min();
-        let held = self.held.as_ref().map_or(0, Arrival::size);
+        let held = self.held.as_ref().map_or(0, |held| held.piece_size(MAX_PIECE_BYTES));
         let socket = &mut self.socket;
         let outgoing = &mut self.outgoing;
         tokio::select! {
@@ -121,9 +121,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
             None => return Err(ExchangeEnd::Closed(Closed::broken("the connection ended"))),
         };
         if let Some(arrival) = self.arrivals.read(message)
-            && let Err(arrival) = self.arrivals.try_send(arrival)
+            && let Err(rest) = self.arrivals.try_send(arrival)
         {
-            self.held = Some(arrival);
+            self.held = Some(rest);
             self.liveness.stop_reading();
         }
         Ok(())
@@ -132,8 +132,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
     /// There is room again, or nobody takes anything any more, which the other queue tells.
     fn go_on_reading(&mut self) {
         let now = Instant::now();
-        if let Some(arrival) = self.held.take() {
-            let _ = self.arrivals.try_send(arrival);
+        if let Some(arrival) = self.held.take()
+            && let Err(rest) = self.arrivals.try_send(arrival)
+            && !self.arrivals.queue.is_abandoned()
+        {
+            self.held = Some(rest);
+            return;
         }
         self.liveness.go_on_reading(now);
         self.send_by = self.send_by.map(|_| now + SEND_TIMEOUT);

@@ -59,9 +59,11 @@ async fn messages_pass_both_ways_and_closing_is_polite() {
     assert!(authorised);
     assert!(matches!(next(&mut incoming).await, Some(Arrival::Opened)));
     assert_eq!(server.next().await.unwrap().unwrap(), Message::text("hello"));
-    let large = "x".repeat(3 * 1024 * 1024);
+    let large = "x".repeat(MAX_EVENT_BYTES);
     server.send(Message::text(large.clone())).await.unwrap();
     assert!(matches!(next(&mut incoming).await, Some(Arrival::Text(text)) if text.as_str() == large));
+    server.send(Message::text("x".repeat(MAX_EVENT_BYTES + 1))).await.unwrap();
+    assert!(matches!(next(&mut incoming).await, Some(Arrival::Oversized(bytes)) if bytes == MAX_EVENT_BYTES + 1));
     outgoing.send_audio(Frame::Binary(b"voice"));
     outgoing.send_control(Frame::Text("goodbye"));
     outgoing.close();

@@ -101,6 +101,10 @@ impl Connection {
             ConnectionInput::Opened => self.opened(now, agent, ports),
             ConnectionInput::Message(frame) => self.with(ports, |provider, out| provider.message(now, frame, out)),
             ConnectionInput::Audio(delta) => self.with(ports, |provider, out| provider.audio_delta(now, delta, out)),
+            ConnectionInput::Oversized(bytes) => self.events.push_back(ProviderEvent::Error {
+                code: "message_too_large".to_owned(),
+                message: format!("a message of {bytes} bytes was dropped unread"),
+            }),
             ConnectionInput::Closed(closed) => {
                 let failure = self.provider.closed(closed);
                 self.events.push_back(ProviderEvent::Failed(failure));

@@ -1,6 +1,10 @@
 //! What is reported of a conversation: who said what, which responses there were, which AI is there.
 
-use super::{Conversation, Parts, Reply, closing::CallState, transcripts::Said};
+use super::{
+    Conversation, Parts, Reply,
+    closing::CallState,
+    transcripts::{Said, start_of},
+};
 use crate::{
     event::{EventKind, Milestone, Speaker, Usage},
     provider::{Failure, ProviderCommand, TextMode},
@@ -57,6 +61,7 @@ impl Conversation {
 
     pub(super) fn on_user_text(&mut self, item_id: String, text: String, mode: TextMode, on: &mut Parts<'_>) {
         let speaker = Speaker::Caller;
+        let text = start_of(&text, self.limits.transcript_bytes).to_owned();
         match mode {
             TextMode::Append if text.is_empty() => {}
             TextMode::Append => on.emit(EventKind::PartialTranscript { speaker, item_id, delta: text }),
@@ -78,7 +83,7 @@ impl Conversation {
         self.on_sound();
         let said = self.transcripts.add(&item_id, text, mode);
         if mode == TextMode::Append && !text.is_empty() {
-            let delta = text.to_owned();
+            let delta = start_of(text, self.limits.transcript_bytes).to_owned();
             on.emit(EventKind::PartialTranscript { speaker: Speaker::Agent, item_id, delta });
         }
         self.report_said(said, on);

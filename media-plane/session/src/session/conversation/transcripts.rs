@@ -118,12 +118,17 @@ impl Transcripts {
     }
 }
 
-fn append_bounded(text: &mut String, more: &str, max_bytes: usize) {
-    let mut end = more.len().min(max_bytes.saturating_sub(text.len()));
-    while !more.is_char_boundary(end) {
+/// The start of a text, at most so many bytes, whole characters only.
+pub(crate) fn start_of(text: &str, max_bytes: usize) -> &str {
+    let mut end = text.len().min(max_bytes);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.push_str(&more[..end]);
+    &text[..end]
+}
+
+fn append_bounded(text: &mut String, more: &str, max_bytes: usize) {
+    text.push_str(start_of(more, max_bytes.saturating_sub(text.len())));
 }
 
 /// The words that fit into the share of the audio that was heard. Cut between words where the writing has such.

@@ -4,7 +4,10 @@
 
 use tokio::{io::DuplexStream, task::JoinHandle};
 use tokio_tungstenite::{accept_async, client_async_with_config};
-use voicebridge_session::{Frame, Watch, provider::Decoded};
+use voicebridge_session::{
+    Frame, Watch,
+    provider::{Decode, Decoded},
+};
 
 use super::*;
 use crate::{
@@ -34,12 +37,16 @@ struct Bench {
 }
 
 async fn open(ping: Option<PingPolicy>) -> Bench {
+    open_with(ping, |_| Decoded::Other).await
+}
+
+async fn open_with(ping: Option<PingPolicy>, decode: Decode) -> Bench {
     let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
     let (client, server) =
         tokio::join!(client_async_with_config("ws://localhost/", ours, Some(settings())), accept_async(theirs));
     let (outgoing, mut receiver) = outgoing();
     let (queue, incoming) = incoming();
-    let mut arrivals = Arrivals { queue, decode: |_| Decoded::Other, waker: CallWaker::default() };
+    let mut arrivals = Arrivals { queue, decode, waker: CallWaker::default() };
     let socket = client.unwrap().0;
     let task = tokio::spawn(async move { Exchange::new(socket, ping, &mut receiver, &mut arrivals).run().await });
     Bench { outgoing, incoming, server: server.unwrap(), task, began: Instant::now() }
@@ -157,10 +164,10 @@ async fn a_flood_waits_in_the_network_and_not_here() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_waits_for_us_is_not_blamed_for_what_it_does_not_take() {
     let mut bench = open(Some(PING)).await;
-    let piece = Message::text("x".repeat(MAX_BYTES));
+    let piece = Message::text("x".repeat(MAX_BYTES / 4));
     let server = tokio::spawn(async move {
         // Takes nothing until all of it is sent.
-        for _ in 0..3 {
+        for _ in 0..12 {
             bench.server.send(piece.clone()).await.unwrap();
         }
         let message = bench.server.next().await;
@@ -170,13 +177,69 @@ async fn a_server_that_waits_for_us_is_not_blamed_for_what_it_does_not_take() {
     bench.outgoing.send_control(Frame::Text(&"y".repeat(STREAM_BYTES * 2)));
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(!bench.task.is_finished(), "stuck on both sides, because of us");
-    for _ in 0..3 {
-        assert_eq!(bench.incoming.take().unwrap().size(), MAX_BYTES);
+    for _ in 0..12 {
+        assert_eq!(bench.incoming.take().unwrap().size(), MAX_BYTES / 4);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let (message, _server) = server.await.unwrap();
     assert_eq!(message.unwrap().unwrap().len(), STREAM_BYTES * 2);
     assert!(!bench.task.is_finished());
+}
+
+/// However much a provider sends in one message, the session's thread takes it in pieces, and in order.
+#[tokio::test(start_paused = true)]
+async fn long_audio_comes_in_pieces_and_waits_for_room() {
+    const LENGTH: usize = MAX_BYTES * 3 + 5;
+    let voice = |index: usize| (index % 251) as u8;
+    let mut bench = open_with(Some(PING), |frame| match frame {
+        Frame::Binary(bytes) => {
+            Decoded::Audio { response_id: "r".to_owned(), item_id: "i".to_owned(), bytes: bytes.to_vec() }
+        }
+        Frame::Text(_) => Decoded::Other,
+    })
+    .await;
+    let server = tokio::spawn(async move {
+        bench.server.send(Message::binary((0..LENGTH).map(voice).collect::<Vec<_>>())).await.unwrap();
+        bench.server.send(Message::text("after it")).await.unwrap();
+        bench.server
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut taken = 0;
+    loop {
+        match bench.incoming.take() {
+            Some(Arrival::Audio { response_id, item_id, bytes }) => {
+                assert_eq!((response_id.as_str(), item_id.as_str()), ("r", "i"));
+                assert!(bytes.len() <= MAX_PIECE_BYTES, "{}", bytes.len());
+                for byte in bytes {
+                    assert_eq!(byte, voice(taken));
+                    taken += 1;
+                }
+            }
+            Some(Arrival::Text(text)) => {
+                assert_eq!((text.as_str(), taken), ("after it", LENGTH));
+                break;
+            }
+            Some(other) => panic!("{other:?}"),
+            None => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+    let _server = server.await.unwrap();
+    assert!(!bench.task.is_finished(), "we were slow, the server is not dead");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_long_audio_is_dropped_with_the_session() {
+    let mut bench = open_with(Some(PING), |_| Decoded::Audio {
+        response_id: String::new(),
+        item_id: String::new(),
+        bytes: vec![0; MAX_BYTES * 2],
+    })
+    .await;
+    bench.server.send(Message::text("a lot")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop((bench.outgoing, bench.incoming));
+    while bench.server.next().await.is_some_and(|message| message.is_ok()) {}
+    assert_eq!(bench.task.await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]
