@@ -4,8 +4,8 @@
 //! is kept, then what happens, each durable event exactly once and in order, until the session's last event. A reader
 //! that is too slow for the live channel reads on from what is kept, missing transient events only.
 //!
-//! Bounds: [`KEPT_EVENTS`] durable events are kept, the oldest go first, and a reader who asks for one that is gone is
-//! told so; [`LIVE_EVENTS`] wait in the live channel for the slowest reader.
+//! Bounds: [`KEPT_EVENTS`] durable events are kept and [`KEPT_BYTES`] of their texts, the newest in any case; the oldest go
+//! first, and a reader who asks for one that is gone is told so; [`LIVE_EVENTS`] wait in the live channel for the slowest reader.
 
 use std::{
     collections::VecDeque,
@@ -18,6 +18,8 @@ use voicebridge_session::{Event, EventKind};
 
 /// Durable events kept per session: a call of an hour with a turn every five seconds has some 3,000.
 pub const KEPT_EVENTS: usize = 4_096;
+/// Bytes of texts in the durable events kept per session: ten times what an hour of talk brings.
+pub const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Events waiting for one live reader before it has to read on from what is kept.
 pub const LIVE_EVENTS: usize = 256;
 
@@ -48,11 +50,14 @@ pub struct Journal {
     kept: Mutex<Kept>,
     live: broadcast::Sender<Arc<Record>>,
     limit: usize,
+    limit_bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     records: VecDeque<Arc<Record>>,
+    /// Of the texts in them.
+    bytes: usize,
     /// Of the last durable event.
     last: u64,
     ended: bool,
@@ -60,13 +65,13 @@ struct Kept {
 
 impl Default for Journal {
     fn default() -> Self {
-        Self::with_limits(KEPT_EVENTS, LIVE_EVENTS)
+        Self::with_limits(KEPT_EVENTS, KEPT_BYTES, LIVE_EVENTS)
     }
 }
 
 impl Journal {
-    fn with_limits(kept: usize, live: usize) -> Self {
-        Self { kept: Mutex::default(), live: broadcast::Sender::new(live), limit: kept }
+    fn with_limits(limit: usize, limit_bytes: usize, live: usize) -> Self {
+        Self { kept: Mutex::default(), live: broadcast::Sender::new(live), limit, limit_bytes }
     }
 
     /// Adds an event; false, and nothing happens, after the last one.
@@ -79,9 +84,11 @@ impl Journal {
         if !record.event.kind.is_transient() {
             kept.last = record.event.sequence;
             kept.ended = matches!(record.event.kind, EventKind::Ended { .. });
+            kept.bytes += record.event.kind.text_bytes();
             kept.records.push_back(record.clone());
-            if kept.records.len() > self.limit {
-                kept.records.pop_front();
+            while kept.records.len() > self.limit || (kept.bytes > self.limit_bytes && kept.records.len() > 1) {
+                let oldest = kept.records.pop_front();
+                kept.bytes -= oldest.map_or(0, |oldest| oldest.event.kind.text_bytes());
             }
         }
         // Under the lock, so that a new reader sees each event either as kept or as live. Err: nobody listens.
@@ -123,7 +130,7 @@ impl Journal {
 impl Kept {
     fn after(&self, after: u64) -> Result<VecDeque<Arc<Record>>, Gone> {
         let oldest = self.records.front().map_or(1, |record| record.event.sequence);
-        if after + 1 < oldest {
+        if after < oldest.saturating_sub(1) {
             return Err(Gone { asked: after, oldest });
         }
         Ok(self.records.iter().filter(|record| record.event.sequence > after).cloned().collect())
@@ -262,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_reads_on_from_what_is_kept() {
-        let journal = Arc::new(Journal::with_limits(100, 4));
+        let journal = Arc::new(Journal::with_limits(100, KEPT_BYTES, 4));
         let mut reader = journal.follow(0).unwrap();
         (1..=20).for_each(|sequence| {
             journal.push(durable(sequence));
@@ -272,8 +279,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_sequence_beyond_all_is_waited_for() {
+        let journal = Arc::new(Journal::default());
+        journal.push(durable(1));
+        let mut reader = journal.follow(u64::MAX).unwrap();
+        journal.push(ended(2));
+        assert_eq!(reader.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn events_are_forgotten_by_their_bytes_too_and_never_the_last() {
+        let incident = |sequence, bytes: usize| {
+            let (message, upstream_code) = ("x".repeat(bytes), String::new());
+            record(sequence, EventKind::Incident { reason: "PROVIDER_ERROR", message, upstream_code })
+        };
+        let journal = Arc::new(Journal::with_limits(100, 1_000, 4));
+        (1..=3).for_each(|sequence| assert!(journal.push(incident(sequence, 400))));
+        assert_eq!(journal.follow(0).unwrap_err(), Gone { asked: 0, oldest: 2 });
+        journal.push(durable(4));
+        assert!(journal.follow(1).is_ok());
+        journal.push(incident(5, 5_000));
+        assert_eq!(journal.follow(3).unwrap_err(), Gone { asked: 3, oldest: 5 });
+        journal.push(ended(6));
+        assert_eq!(sequences(&mut journal.follow(5).unwrap()).await, [6]);
+    }
+
+    #[tokio::test]
     async fn forgotten_events_are_said_to_be_gone() {
-        let journal = Arc::new(Journal::with_limits(5, 4));
+        let journal = Arc::new(Journal::with_limits(5, KEPT_BYTES, 4));
         let mut slow = journal.follow(0).unwrap();
         (1..=20).for_each(|sequence| {
             journal.push(durable(sequence));

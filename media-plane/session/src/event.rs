@@ -152,6 +152,31 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Bytes of the texts in it, as they came from the caller or a provider.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let texts: &[&str] = match self {
+            Self::OfferAnswered { codec, .. } => &[codec],
+            Self::ProviderReady { model, provider_session_id, .. } => &[model, provider_session_id],
+            Self::Transcript { item_id, text, .. } => &[item_id, text],
+            Self::PartialTranscript { item_id, delta, .. } => &[item_id, delta],
+            Self::ResponseStarted { response_id } => &[response_id],
+            Self::ResponseFinished { response_id, status, status_reason, .. } => &[response_id, status, status_reason],
+            Self::BargedIn { item_id, .. } | Self::BargeInReverted { item_id, .. } => &[item_id],
+            Self::ToolCalled { tool_call_id, name, arguments } => &[tool_call_id, name, arguments],
+            Self::Incident { message, upstream_code, .. } => &[message, upstream_code],
+            Self::Ended { termination, .. } => &[&termination.reason, &termination.message, &termination.upstream_code],
+            Self::Milestone(_)
+            | Self::TransportConnected { .. }
+            | Self::CallerSpeechStarted { .. }
+            | Self::CallerSpeechStopped { .. }
+            | Self::DtmfReceived { .. }
+            | Self::Statistics(_)
+            | Self::Quality(_) => &[],
+        };
+        texts.iter().map(|text| text.len()).sum()
+    }
+
     /// Transient events are not stored and carry no sequence.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
