@@ -7,7 +7,8 @@
 //!
 //! Flow of [`Session::handle`]: take the input, let the AI act, then give every part what is due by now (the caller's voice,
 //! what the AI reported, times, the send clock), until nothing new happened. Whatever is due is done in the same call, so
-//! the first RTP packet leaves in the very call that brought ACCEPTED.
+//! the first RTP packet leaves in the very call that brought ACCEPTED. Of several inputs at hand all but the last may be
+//! handed to [`Session::take`], which does nothing that is due.
 //!
 //! Invariants: no packet before ACCEPTED and transport (immediate mode: transport); then one for every 20 ms. Everything
 //! ends, once, with [`EventKind::Ended`] as the last event; after it nothing has an effect.
@@ -57,6 +58,8 @@ pub struct Session {
     log: Log,
     /// See [`Session::deadline`]: asked for more often than it changes.
     due: Option<Time>,
+    /// What is due after an input was not done yet, see [`Session::take`].
+    has_taken: bool,
 }
 
 impl Session {
@@ -75,6 +78,7 @@ impl Session {
             routing: Routing::conversation(),
             log: Log::new(limits.incidents),
             due: None,
+            has_taken: false,
         };
         let mut context = Context::new(now, ports, &mut session.log);
         context.emit(EventKind::OfferAnswered {
@@ -100,6 +104,22 @@ impl Session {
             Input::Connection(_, ConnectionInput::Message(_) | ConnectionInput::Audio(_)) => SendClock::Later,
             _ => SendClock::Runs,
         };
+        self.apply(now, input, ports);
+        self.run(now, clock, ports);
+    }
+
+    /// Takes what happened and leaves what is due for the next [`Session::handle`], which is due at once: so a driver that
+    /// is late hands in all packets at hand before one of them counts as missing.
+    pub fn take(&mut self, now: Time, input: Input<'_>, ports: &mut dyn Ports) {
+        if self.conversation.is_over() {
+            return;
+        }
+        self.apply(now, input, ports);
+        self.due = (!self.conversation.is_over()).then_some(now);
+        self.has_taken = true;
+    }
+
+    fn apply(&mut self, now: Time, input: Input<'_>, ports: &mut dyn Ports) {
         match input {
             Input::Tick => {}
             Input::Advance(stage) => self.leg.advance(now, stage),
@@ -122,7 +142,6 @@ impl Session {
             }
             Input::End(termination) => self.converse(now, ports, |conversation, on| conversation.end(termination, on)),
         }
-        self.run(now, clock, ports);
     }
 
     /// Opens a connection to a provider that takes over from the one that speaks as soon as it is ready.
@@ -151,7 +170,10 @@ impl Session {
     /// When to call [`Session::handle`] even if nothing happens; `None` after the end.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        debug_assert_eq!(self.due, self.next_due(self.deadline_but_sending()), "whatever changes the state renews it");
+        debug_assert!(
+            self.has_taken || self.due == self.next_due(self.deadline_but_sending()),
+            "whatever changes the state renews it"
+        );
         self.due
     }
 
@@ -213,6 +235,7 @@ impl Session {
     /// Does what is due, until there is nothing left for this moment or the rounds are over; a deadline that is still
     /// due then brings the driver back at once.
     fn run(&mut self, now: Time, clock: SendClock, ports: &mut dyn Ports) {
+        self.has_taken = false;
         for _ in 0..MAX_ROUNDS {
             if self.conversation.is_over() {
                 self.due = None;
@@ -320,7 +343,7 @@ impl Session {
 
     /// Has the conversation act on the other parts.
     fn converse(&mut self, now: Time, ports: &mut dyn Ports, act: impl FnOnce(&mut Conversation, &mut Parts<'_>)) {
-        let Self { leg, conversation, connections, routing, log, due: _ } = self;
+        let Self { leg, conversation, connections, routing, log, due: _, has_taken: _ } = self;
         act(conversation, &mut Parts { leg, connections, routing, context: Context::new(now, ports, log) });
     }
 }

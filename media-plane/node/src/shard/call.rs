@@ -1,6 +1,6 @@
 //! One session on its media thread: socket, peer, session core and provider queues, and the step that connects them.
 //!
-//! Flow of a step: provider messages -> session; datagrams -> peer -> session; due deadlines; what there is to send ->
+//! Flow of a step: datagrams -> peer -> session; provider messages -> session; due deadlines; what there is to send ->
 //! socket. The session core acts through [`SessionPorts`]. After it the call says what it wants next ([`Call::next`]).
 //!
 //! Bounds per step: [`MAX_DATAGRAMS`], [`MAX_ARRIVALS`] and [`MAX_ARRIVAL_BYTES`], so that one flooded session delays its
@@ -190,21 +190,27 @@ impl Call {
         self.session.stage()
     }
 
-    /// Tells the session core something.
+    /// Tells the session core something; the next step does what is due.
     pub(super) fn input(&mut self, now: Instant, input: Input<'_>) {
+        self.ports.now = now;
+        self.session.take(self.clock.time(now), input, &mut self.ports);
+    }
+
+    /// Tells the session core something and has it do what is due.
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
         self.ports.now = now;
         self.session.handle(self.clock.time(now), input, &mut self.ports);
     }
 
-    /// Takes what came and does what is due. The provider first, and all it sent: a frame that is due is to find what is
-    /// there for it.
+    /// Takes what came and does what is due. All packets first: what waits in the socket of a late thread is not missing.
+    /// Then all that the provider sent: a frame that is due is to find what is there for it.
     pub(super) fn step(&mut self, now: Instant, buffer: &mut [u8]) {
-        self.take_arrivals(now);
         if self.socket != SocketState::Empty {
             self.receive(now, buffer);
         }
+        self.take_arrivals(now);
         if self.session.deadline().is_some_and(|deadline| deadline <= self.now(now)) {
-            self.input(now, Input::Tick);
+            self.handle(now, Input::Tick);
         }
         self.flush(now);
         if self.published != Some(self.session.state()) {
@@ -262,6 +268,12 @@ impl Call {
         let snapshot = snapshot.unwrap_or_else(|| Snapshot { state: State::Ended, ..entry.snapshot() });
         self.published = Some(snapshot.state);
         entry.publish(snapshot);
+    }
+
+    /// Opens a connection that the session did not ask for.
+    #[cfg(test)]
+    pub(super) fn open_connection(&mut self) {
+        self.ports.connections.open(ConnectionId(u32::MAX));
     }
 
     fn now(&self, now: Instant) -> Time {
@@ -328,7 +340,7 @@ impl Call {
                 Arrival::Oversized(bytes) => ConnectionInput::Oversized(*bytes),
                 Arrival::Closed(closed) => ConnectionInput::Closed(closed.as_session()),
             };
-            self.input(now, Input::Connection(connection, input));
+            self.handle(now, Input::Connection(connection, input));
         }
     }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod late_thread;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Instant,
