@@ -50,13 +50,22 @@ scenario("no control plane: the caller is turned down, and the row says what Met
   world.openBridge();
 });
 
+scenario("a hang-up that the control plane did not take is delivered again until it has", async (world) => {
+  const { callId } = await world.simulator.call({ script: [{ wait_heard: 700 }, { silence: 1500 }, "hang_up"] });
+  await world.logged("MEDIA_BRIDGE_ACTIVE", callId);
+  world.bridge.shut();
+  await world.logged("CALL_NOT_ENDED", callId);
+  world.openBridge();
+  await world.logged("CALL_ENDED", callId);
+});
+
 scenario("a row keeps what the control plane said when Meta's word alone comes after it", async (world) => {
   const dialled = await world.simulator.call(HANGS_UP_AT_ONCE);
   await world.simulator.finish(dialled.callId);
   const row = await world.row(dialled.callId);
   assertEquals([row.result, row.reason], ["completed", "USER_HANGUP"]);
   world.bridge.shut();
-  const again = await terminateAgain(world, dialled);
+  const again = await terminateAgain(world, dialled, 503);
   world.openBridge();
   await world.logged("CALL_RECORD_UNAVAILABLE", dialled.callId);
   assertEquals({ ...again, updated_at: null }, { ...row, updated_at: null });

@@ -1,6 +1,5 @@
 // Meta's webhook address. All of it is in handler.ts; this reads the settings and serves.
 
-import { Background } from "../_shared/background.ts";
 import { configured } from "../_shared/http.ts";
 import { Log } from "../_shared/log.ts";
 import { coreSettings } from "../_shared/settings.ts";
@@ -8,4 +7,4 @@ import { core } from "./handler.ts";
 
 const log = new Log({ function: "wa-webhook-core" });
 
-Deno.serve(configured(log, () => core(coreSettings(Deno.env), log, new Background())));
+Deno.serve(configured(log, () => core(coreSettings(Deno.env), log)));

@@ -43,11 +43,15 @@ export class Answering {
     private readonly context: SelfContext,
   ) {}
 
-  async run(): Promise<void> {
+  /** Has the control plane begin the call; nothing, once Graph was told, when it does not. */
+  async begin(): Promise<Started | undefined> {
+    this.context.log.info("WA_CALL_CONNECT", { mode: "self", elapsedMs: this.#elapsed() });
+    return await this.#start();
+  }
+
+  /** Takes a call that was begun to its first packet. */
+  async answer(started: Started): Promise<void> {
     const { log } = this.context;
-    log.info("WA_CALL_CONNECT", { mode: "self", elapsedMs: this.#elapsed() });
-    const started = await this.#start();
-    if (started === undefined) return;
     if (started.byAnother) return log.info("WA_CALL_DUPLICATE", { elapsedMs: this.#elapsed() });
     if (!await this.#graph("pre_accept", started.sdpAnswer)) return;
     log.info("WA_CALL_PRE_ACCEPTED", { elapsedMs: this.#elapsed() });

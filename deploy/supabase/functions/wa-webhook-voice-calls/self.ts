@@ -1,5 +1,6 @@
 // The style in which this function holds the signalling: the control plane places the call and answers the offer, the
-// function talks to Graph and tells how far it has come. Everything here happens behind the answer to Meta.
+// function talks to Graph and tells how far it has come. Meta has its answer once the control plane has the beginning or
+// the end of the call, or Graph was told that nobody takes it; the rest happens behind that.
 //
 //   connect    StartSession -> pre_accept -> ANSWER_DELIVERED -> transport up -> accept, identical SDP -> ACCEPTED
 //   terminate  EndCall, and the call's row
@@ -10,31 +11,37 @@
 import { isMediaTimeout } from "../_shared/summaries.ts";
 import { reasonOf } from "../_shared/bridge.ts";
 import { since } from "../_shared/log.ts";
-import type { Terminate } from "../_shared/webhook.ts";
+import type { Connect, Terminate } from "../_shared/webhook.ts";
 import { Answering } from "./answering.ts";
 import type { Delivery, SelfContext } from "./context.ts";
 import { record } from "./ending.ts";
 
-export function take(delivery: Delivery, context: SelfContext): void {
-  for (const notice of delivery.notices) {
-    if (notice.kind === "ignored") continue;
-    const log = context.log.with({ callId: notice.callId });
-    context.background.run(
-      log,
-      () =>
-        notice.kind === "connect"
-          ? new Answering(notice, delivery.receivedAt, { ...context, log }).run()
-          : terminate(notice, delivery.receivedAt, { ...context, log }),
-    );
-  }
+/** Whether all of the delivery was taken. */
+export async function take(delivery: Delivery, context: SelfContext): Promise<boolean> {
+  const { notices, receivedAt } = delivery;
+  const taken = await Promise.all(notices.map(async (notice) => {
+    if (notice.kind === "ignored") return true;
+    const its = { ...context, log: context.log.with({ callId: notice.callId }) };
+    return await (notice.kind === "connect" ? begin(notice, receivedAt, its) : terminate(notice, receivedAt, its));
+  }));
+  return !taken.includes(false);
+}
+
+/** The control plane has the call, or Graph was told that nobody takes it. */
+async function begin(connect: Connect, receivedAt: number, context: SelfContext): Promise<boolean> {
+  const answering = new Answering(connect, receivedAt, context);
+  const started = await answering.begin();
+  if (started !== undefined) context.background.run(context.log, () => answering.answer(started));
+  return true;
 }
 
 /** Meta's word that a call is over. One that is not known yet is remembered by the control plane: its connect may come. */
-async function terminate(end: Terminate, receivedAt: number, context: SelfContext): Promise<void> {
-  const { bridge, log } = context;
+async function terminate(end: Terminate, receivedAt: number, context: SelfContext): Promise<boolean> {
+  const { bridge, log, background } = context;
   log.info("WA_CALL_TERMINATE", { failed: end.failed, code: end.errorCode });
   const failed = end.errorCode !== undefined || (end.failed && end.startTime !== undefined);
   const reason = isMediaTimeout(end.errorCode) ? "MEDIA_TIMEOUT" : failed ? "META_FAILED" : "USER_HANGUP";
+  let taken = true;
   try {
     const stands = await bridge.end(end.callId, reason);
     const [event, why] = stands === undefined
@@ -43,6 +50,8 @@ async function terminate(end: Terminate, receivedAt: number, context: SelfContex
     log.info(event, { reason: why, elapsedMs: since(receivedAt) });
   } catch (error) {
     log.error("CALL_NOT_ENDED", { reason: reasonOf(error), ...log.failure(error) });
+    taken = false;
   }
-  await record(end, context, log);
+  background.run(log, () => record(end, context, log));
+  return taken;
 }
