@@ -4,7 +4,7 @@ CALLS ?= 3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo generate test bench-audio bench-instructions bench-clients lint fmt build deps
+.PHONY: help demo generate test bench-audio bench-instructions bench-clients soak lint fmt build deps
 
 help: ## Show this text
 	@echo "voicebridge: answers WhatsApp calls and lets the caller talk with a realtime AI."
@@ -21,6 +21,10 @@ demo: ## Make real calls through real processes with simulated ends, and prove t
 test: ## Lint, and run every test: unit, whole system, Chromium and aiortc as callers, clients of other languages
 	@scripts/install-deps build proxy interop clients edge
 	@scripts/test
+
+soak: ## Look at 10000 random schedules of faults where `make test` looks at hundreds; SEEDS=n for more or fewer
+	@scripts/install-deps build
+	@scripts/soak $(SEEDS)
 
 bench-audio: ## Measure sound, delay and cost of the audio path on bad networks against their targets
 	@scripts/install-deps build bench
