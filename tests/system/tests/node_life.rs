@@ -35,6 +35,12 @@ async fn a_draining_node_finishes_its_call_and_exits_while_others_take_the_new_o
     assert_eq!(termination(&world.calls.ended(&record.call_id).await).reason, "USER_HANGUP");
     let status = world.nodes[draining].process.end(SOON).await;
     assert!(status.success(), "{status}");
+    eventually("the control plane to see it leave", SOON, || {
+        let log = world.control.log();
+        async move { log.contains("node left after its drain").then_some(()) }
+    })
+    .await;
+    assert!(!world.control.log().contains("node lost"), "who leaves politely is not lost");
     world.stop().await;
 }
 

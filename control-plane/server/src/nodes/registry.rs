@@ -41,6 +41,8 @@ pub struct LostNode {
     pub node_id: String,
     /// How that is known.
     pub why: Loss,
+    /// It had said that it drains, and no call was on it any more: nobody loses anything.
+    pub drained: bool,
 }
 
 /// What a look at all nodes came to.
@@ -169,7 +171,9 @@ impl Registry {
                     secret: entry.secret,
                     begun: now,
                 }),
-                Decision::Lose(why) => sweep.lost.push(LostNode { node_id: id.clone(), why }),
+                Decision::Lose(why) => {
+                    sweep.lost.push(LostNode { node_id: id.clone(), why, drained: entry.is_drained() });
+                }
             }
         }
         for id in &sweep.forgotten {
@@ -195,8 +199,9 @@ impl Registry {
             ProbeOutcome::Gone => Finding::Gone,
         };
         let Decision::Lose(why) = entry.detector.probed(due.begun, finding, now, self.bounds) else { return None };
+        let drained = entry.is_drained();
         state.remove(&due.node_id, why, now);
-        Some(LostNode { node_id: due.node_id.clone(), why })
+        Some(LostNode { node_id: due.node_id.clone(), why, drained })
     }
 
     /// For placement, as of now.

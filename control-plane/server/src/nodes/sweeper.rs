@@ -73,6 +73,10 @@ fn probed(registry: &Registry, clients: &Clients, due: &ProbeDue, outcome: Probe
 }
 
 fn lost(node: &LostNode) {
+    if node.drained {
+        tracing::info!(node = node.node_id, "node left after its drain");
+        return;
+    }
     tracing::warn!(node = node.node_id, why = ?node.why, "node lost");
     metrics::counter!("voicebridge_control_nodes_lost_total").increment(1);
 }

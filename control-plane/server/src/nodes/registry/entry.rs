@@ -41,6 +41,12 @@ impl Entry {
         silent && self.liveness.receiver_count() == 0
     }
 
+    /// It had said that it drains, and no call of ours is on it any more.
+    pub(super) fn is_drained(&self) -> bool {
+        let drains = self.registration.as_ref().is_some_and(|registration| registration.beat.draining);
+        drains && self.liveness.receiver_count() == 0
+    }
+
     /// We stood still: nothing that was not heard meanwhile is held against it.
     pub(super) fn forgive(&mut self, now: Instant) {
         self.detector.forgive(now);

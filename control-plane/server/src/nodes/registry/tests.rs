@@ -88,7 +88,7 @@ impl World {
 }
 
 fn lost(id: &str, why: Loss) -> LostNode {
-    LostNode { node_id: id.to_owned(), why }
+    LostNode { node_id: id.to_owned(), why, drained: false }
 }
 
 #[test]
@@ -115,6 +115,20 @@ fn a_node_whose_process_is_gone_is_lost_at_once() {
     world.registry.disconnected(1, "a");
     world.go_on(LOOK);
     assert_eq!(world.lost, [lost("a", Loss::Gone)]);
+}
+
+#[test]
+fn a_node_that_drained_to_its_end_has_left_and_one_with_calls_is_lost() {
+    for drained in [true, false] {
+        let mut world = World::new();
+        let beat = Beat { draining: true, ..beat("a") };
+        world.registry.beat(1, beat, &secret("a"), world.now).unwrap();
+        let _call = (!drained).then(|| world.registry.liveness("a").unwrap());
+        world.gone.push("a");
+        world.registry.disconnected(1, "a");
+        world.go_on(LOOK);
+        assert_eq!(world.lost, [LostNode { drained, ..lost("a", Loss::Gone) }]);
+    }
 }
 
 #[test]
