@@ -12,6 +12,7 @@ mod control_life;
 mod conversation;
 mod g711;
 mod graph_faults;
+mod killed;
 mod local_key;
 mod node_life;
 mod offers;
