@@ -4,7 +4,7 @@ CALLS ?= 3
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo generate test bench-audio bench-instructions bench-clients soak lint fmt build deps
+.PHONY: help demo generate test bench-audio bench-instructions bench-clients bench-control soak lint fmt build deps
 
 help: ## Show this text
 	@echo "voicebridge: answers WhatsApp calls and lets the caller talk with a realtime AI."
@@ -37,6 +37,10 @@ bench-instructions: ## Count the instructions and allocations of a packet of a c
 bench-clients: ## Measure what clients and the edge function add, against their targets
 	@scripts/install-deps build clients edge
 	@scripts/bench-clients
+
+bench-control: ## Measure how soon webhooks are acknowledged, and what the control plane adds to a session's start
+	@scripts/install-deps build
+	@scripts/bench-control
 
 generate: ## Write the clients' generated code anew from proto/
 	@scripts/generate

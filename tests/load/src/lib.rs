@@ -8,4 +8,5 @@
 pub mod caller;
 pub mod pair;
 pub mod speech;
+pub mod table;
 pub mod talk;

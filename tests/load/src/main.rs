@@ -4,7 +4,7 @@
 //! what the path does, not what a machine adds to it: [`speech`] encodes the fixtures as a caller does, [`journey`] sends
 //! them through a seeded network and the uplink, [`perfect`] through libopus alone; [`quality`] has both judged by the
 //! published PESQ and STOI packages, [`timing`] looks at delays and durations, [`splice`] at tones, [`cost`] at processor
-//! time and allocations, of whole sessions and peers too; [`table`] prints.
+//! time and allocations, of whole sessions and peers too; [`voicebridge_load::table`] prints.
 
 mod cost;
 mod journey;
@@ -12,13 +12,14 @@ mod perfect;
 mod quality;
 mod real_time;
 mod splice;
-mod table;
 mod timing;
 
 use clap::Parser;
 use std::{path::PathBuf, process::ExitCode};
-use table::Table;
-use voicebridge_load::speech;
+use voicebridge_load::{
+    speech,
+    table::{self, Table},
+};
 
 /// Measures the audio path and compares with its targets.
 #[derive(Parser)]

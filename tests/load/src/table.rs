@@ -7,7 +7,7 @@ use std::{fmt, path::Path};
 
 /// A target and how far it was met.
 #[derive(Clone, Debug, serde::Serialize)]
-pub(crate) struct Row {
+pub struct Row {
     what: String,
     figure: String,
     /// Empty where the figure is for comparison only.
@@ -19,7 +19,7 @@ pub(crate) struct Row {
 
 /// All rows, in sections.
 #[derive(Debug, Default, serde::Serialize)]
-pub(crate) struct Table {
+pub struct Table {
     sections: Vec<Section>,
 }
 
@@ -31,8 +31,10 @@ struct Section {
 
 /// What a figure is held against.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Target {
+pub enum Target {
+    /// Fails above it.
     AtMost(f64),
+    /// Fails below it.
     AtLeast(f64),
     /// For comparison.
     None,
@@ -50,10 +52,11 @@ impl Target {
 
 /// What a row says besides figure and target.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Beside {
+pub struct Beside {
     /// Of the figure; none where nothing can be measured below it.
-    pub(crate) floor: Option<f64>,
-    pub(crate) words: String,
+    pub floor: Option<f64>,
+    /// What else belongs beside it.
+    pub words: String,
 }
 
 impl From<String> for Beside {
@@ -63,19 +66,17 @@ impl From<String> for Beside {
 }
 
 impl Table {
-    pub(crate) fn section(&mut self, title: &str) {
+    /// Begins a section.
+    pub fn section(&mut self, title: &str) {
         self.sections.push(Section { title: title.to_owned(), rows: Vec::new() });
     }
 
     /// Adds a row to the last section. `decimals` and `unit` are of figure, target and floor.
-    pub(crate) fn row(
-        &mut self,
-        what: &str,
-        figure: f64,
-        target: Target,
-        form: (usize, &str),
-        beside: impl Into<Beside>,
-    ) {
+    ///
+    /// # Panics
+    ///
+    /// Before the first section.
+    pub fn row(&mut self, what: &str, figure: f64, target: Target, form: (usize, &str), beside: impl Into<Beside>) {
         let (decimals, unit) = form;
         let text = |value: f64| format!("{value:.decimals$}{unit}");
         let Beside { floor, words } = beside.into();
@@ -95,7 +96,9 @@ impl Table {
         self.sections.last_mut().expect("a section is begun before its rows").rows.push(row);
     }
 
-    pub(crate) fn holds(&self) -> bool {
+    /// Whether every target was met.
+    #[must_use]
+    pub fn holds(&self) -> bool {
         self.rows().all(|row| row.holds)
     }
 
@@ -103,7 +106,12 @@ impl Table {
         self.sections.iter().flat_map(|section| &section.rows)
     }
 
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+    /// Writes it as JSON.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         std::fs::write(path, serde_json::to_vec_pretty(self)?)?;
         Ok(())
     }

@@ -246,6 +246,12 @@ impl World {
         &self.local_key
     }
 
+    /// What the nodes are asked with.
+    #[must_use]
+    pub fn node_token(&self) -> SecretString {
+        NODE_TOKEN.into()
+    }
+
     /// Where that is kept.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
