@@ -77,7 +77,7 @@ pub enum ConnectionInput<'a> {
     Message(Frame<'a>),
     /// A message of audio, decoded off the media thread: see [`crate::provider::Decode`].
     Audio(AudioDelta<'a>),
-    /// A message that is not audio was larger than the driver takes, in bytes, and is gone.
+    /// A message, or the ids of a piece of audio, were larger than the driver takes: it is gone. Its bytes.
     Oversized(usize),
     /// The socket is gone or could not be opened. Comes last.
     Closed(ProviderClosed<'a>),

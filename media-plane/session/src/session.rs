@@ -101,7 +101,10 @@ impl Session {
             return;
         }
         let clock = match input {
-            Input::Connection(_, ConnectionInput::Message(_) | ConnectionInput::Audio(_)) => SendClock::Later,
+            Input::Connection(
+                _,
+                ConnectionInput::Message(_) | ConnectionInput::Audio(_) | ConnectionInput::Oversized(_),
+            ) => SendClock::Later,
             _ => SendClock::Runs,
         };
         self.apply(now, input, ports);
@@ -115,8 +118,13 @@ impl Session {
             return;
         }
         self.apply(now, input, ports);
-        self.due = (!self.conversation.is_over()).then_some(now);
         self.has_taken = true;
+        if self.conversation.is_over() {
+            self.due = None;
+            self.feed_recorders(now);
+        } else {
+            self.due = Some(now);
+        }
     }
 
     fn apply(&mut self, now: Time, input: Input<'_>, ports: &mut dyn Ports) {

@@ -49,10 +49,13 @@ async fn every_call_ends(mut setup: Setup) {
         world.control.kill();
         world.control.end(SOON).await;
         world.restart_control().await;
-        for call in calls {
-            let record = call.finish().await;
-            check(&world, moment, &record).await;
+        let [theirs, ours] = calls;
+        let record = theirs.finish().await;
+        if moment >= Moment::FirstSpeech {
+            assert_eq!(record.ended_by, EndedBy::Caller, "killed at {moment:?}: a restart leaves a live call alone");
         }
+        check(&world, moment, &record).await;
+        check(&world, moment, &ours.finish().await).await;
     }
     let closed = world.ai().until(SOON, |sessions| sessions.iter().all(|session| session.closed.is_some())).await;
     assert!(closed, "the node has let go of every call");

@@ -41,7 +41,7 @@ pub struct LostNode {
     pub node_id: String,
     /// How that is known.
     pub why: Loss,
-    /// It had said that it drains, and no call was on it any more: nobody loses anything.
+    /// Its process is gone as it had said, draining, and no call was on it any more: nobody loses anything.
     pub drained: bool,
 }
 
@@ -172,7 +172,7 @@ impl Registry {
                     begun: now,
                 }),
                 Decision::Lose(why) => {
-                    sweep.lost.push(LostNode { node_id: id.clone(), why, drained: entry.is_drained() });
+                    sweep.lost.push(LostNode { node_id: id.clone(), why, drained: entry.has_left(why) });
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Registry {
             ProbeOutcome::Gone => Finding::Gone,
         };
         let Decision::Lose(why) = entry.detector.probed(due.begun, finding, now, self.bounds) else { return None };
-        let drained = entry.is_drained();
+        let drained = entry.has_left(why);
         state.remove(&due.node_id, why, now);
         Some(LostNode { node_id: due.node_id.clone(), why, drained })
     }

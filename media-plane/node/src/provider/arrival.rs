@@ -28,7 +28,7 @@ pub enum Arrival {
         /// Samples as they came.
         bytes: Bytes,
     },
-    /// A message that is not audio and too large to be read on the media thread was dropped; its bytes.
+    /// A message too large to be read on the media thread was dropped; its bytes.
     Oversized(usize),
     /// The socket is gone. Comes last.
     Closed(Closed),

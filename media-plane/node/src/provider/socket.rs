@@ -37,6 +37,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Largest message taken that is not audio: it is read on the media thread, and what an event says comes from one message.
 const MAX_EVENT_BYTES: usize = 256 * 1024;
+/// Longest ids of a piece of audio, together.
+const MAX_ID_BYTES: usize = 1_024;
 /// Audio handed over at a time, bytes: 1.4 s at 24 kHz. More is cut.
 const MAX_PIECE_BYTES: usize = 64 * 1024;
 /// Kept of the body of a refused upgrade, bytes.
@@ -81,6 +83,11 @@ impl Arrivals {
             _ => return None,
         };
         Some(match (decoded, message) {
+            (Decoded::Audio { response_id, item_id, .. }, message)
+                if response_id.len() + item_id.len() > MAX_ID_BYTES =>
+            {
+                Arrival::Oversized(message.len())
+            }
             (Decoded::Audio { response_id, item_id, bytes }, _) => {
                 Arrival::Audio { response_id, item_id, bytes: bytes.into() }
             }

@@ -77,8 +77,9 @@ impl Worker {
                 self.load.heartbeat.idle();
                 match self.orders.blocking_recv() {
                     Some(order) => {
-                        self.load.heartbeat.beat(self.clock.time(Instant::now()));
-                        self.apply(order);
+                        let now = Instant::now();
+                        self.load.heartbeat.beat(self.clock.time(now));
+                        self.apply(now, order);
                     }
                     None => return,
                 }
@@ -91,7 +92,7 @@ impl Worker {
                 metrics::counter!("voicebridge_media_ticks_missed_total").increment(1);
             }
             self.poller.waker().look(|index| _ = self.calls.want(index));
-            if matches!(self.take_orders(), Orders::Closed) {
+            if matches!(self.take_orders(began), Orders::Closed) {
                 return;
             }
             self.calls.work(began, |call| {
@@ -135,18 +136,18 @@ impl Worker {
         }
     }
 
-    fn take_orders(&mut self) -> Orders {
+    /// At the time of the round, so that what they make due is done in it.
+    fn take_orders(&mut self, now: Instant) -> Orders {
         loop {
             match self.orders.try_recv() {
-                Ok(order) => self.apply(order),
+                Ok(order) => self.apply(now, order),
                 Err(mpsc::error::TryRecvError::Empty) => return Orders::Taken,
                 Err(mpsc::error::TryRecvError::Disconnected) => return Orders::Closed,
             }
         }
     }
 
-    fn apply(&mut self, order: Order) {
-        let now = Instant::now();
+    fn apply(&mut self, now: Instant, order: Order) {
         match order {
             Order::Add(call) => {
                 // First of all, so that it is among those that end with the thread.

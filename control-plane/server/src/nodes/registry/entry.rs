@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::{super::identity::SecretHash, Beat, Detector, Liveness};
+use super::{super::identity::SecretHash, Beat, Detector, Liveness, Loss};
 
 #[derive(Debug)]
 pub(super) struct Registration {
@@ -41,10 +41,10 @@ impl Entry {
         silent && self.liveness.receiver_count() == 0
     }
 
-    /// It had said that it drains, and no call of ours is on it any more.
-    pub(super) fn is_drained(&self) -> bool {
+    /// It had said that it drains, no call of ours is on it any more, and its process is gone.
+    pub(super) fn has_left(&self, why: Loss) -> bool {
         let drains = self.registration.as_ref().is_some_and(|registration| registration.beat.draining);
-        drains && self.liveness.receiver_count() == 0
+        why == Loss::Gone && drains && self.liveness.receiver_count() == 0
     }
 
     /// We stood still: nothing that was not heard meanwhile is held against it.

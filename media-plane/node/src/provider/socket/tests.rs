@@ -152,3 +152,23 @@ async fn a_session_that_sends_too_much_before_it_is_connected_is_told() {
     (0..=crate::provider::outgoing::MAX_CONTROL).for_each(|_| outgoing.send_control(Frame::Text("hello")));
     assert!(matches!(next(&mut incoming).await, Some(Arrival::Closed(Closed::Closed { code: 1006, .. }))));
 }
+
+/// Ids go into every piece, and into what is told of an interruption.
+#[tokio::test]
+async fn audio_with_endless_ids_is_dropped_and_told() {
+    let (listener, endpoint) = listener().await;
+    let target = Target {
+        decode: |_| Decoded::Audio {
+            response_id: "r".repeat(MAX_ID_BYTES),
+            item_id: "i".to_owned(),
+            bytes: vec![0; MAX_PIECE_BYTES * 3],
+        },
+        ..target(endpoint)
+    };
+    let (_outgoing, mut incoming) = open(target, CallWaker::default());
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut server = tokio_tungstenite::accept_async(stream).await.unwrap();
+    assert!(matches!(next(&mut incoming).await, Some(Arrival::Opened)));
+    server.send(Message::text("audio")).await.unwrap();
+    assert!(matches!(next(&mut incoming).await, Some(Arrival::Oversized(5))));
+}

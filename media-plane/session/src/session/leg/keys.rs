@@ -9,7 +9,7 @@ use voicebridge_audio::{
 #[derive(Debug)]
 pub(crate) struct Keys {
     receiver: Receiver,
-    /// Pressed and not taken yet: two at most, which one packet can complete.
+    /// Pressed and not taken yet: one packet can complete two, and a step of the driver brings so many packets.
     pressed: Vec<Pressed>,
 }
 
