@@ -15,6 +15,7 @@ import {
 } from "@voicebridge/client";
 
 import { pause } from "./background.ts";
+import { since } from "./log.ts";
 import type { Profile } from "./profiles.ts";
 import type { Connect } from "./webhook.ts";
 
@@ -35,8 +36,13 @@ export interface Started {
   byAnother: boolean;
 }
 
+/** What is still asked of the control plane for a delivery then is answered 503, and Meta delivers again. */
+export const TAKEN_WITHIN_MS = 13_000;
+
 /** One request to the control plane. */
 const TIMEOUT_MS = 5000;
+/** EndCall: it answers after 5 s if the end takes longer. */
+const END_TIMEOUT_MS = 8000;
 /** First pause before a request without an answer is made again; each is twice the one before, up to the longest. */
 const RETRY_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 1600;
@@ -59,12 +65,20 @@ export class Bridge {
     body: Uint8Array<ArrayBuffer>,
     signature: string,
     agent: Agent | undefined,
+    receivedAt: number,
   ): Promise<Map<string, string>> {
-    const response = await this.#again(() => this.#client.calls.handleWebhook({ body, signature, agent }));
+    const response = await this.#again(
+      () => this.#client.calls.handleWebhook({ body, signature, agent }),
+      lastTry(receivedAt, TIMEOUT_MS),
+    );
     return new Map(response.outcomes.map(({ callId, outcome }) => [callId, outcome]));
   }
 
-  async start(connect: Connect, agent: Agent | undefined, elapsedMs: () => number): Promise<Started> {
+  async start(
+    connect: Connect,
+    agent: Agent | undefined,
+    receivedAt: number,
+  ): Promise<Started> {
     let asked = 0;
     const response = await this.#again(() => {
       asked += 1;
@@ -78,10 +92,10 @@ export class Bridge {
         },
         agent,
         signallingMode: SignallingMode.STAGED,
-        elapsedMs: BigInt(elapsedMs()),
+        elapsedMs: BigInt(since(receivedAt)),
         phoneNumberId: connect.phoneNumberId ?? "",
       });
-    });
+    }, lastTry(receivedAt, TIMEOUT_MS));
     // The second try may find what the first, whose answer got lost, has begun.
     return { sdpAnswer: response.sdpAnswer, byAnother: response.alreadyStarted && asked === 1 };
   }
@@ -91,9 +105,13 @@ export class Bridge {
   }
 
   /** The termination that stands, `reason` unless there was one before; `undefined` when the call is not known, which the control plane then remembers. */
-  async end(callId: string, reason: string): Promise<Termination | undefined> {
+  async end(callId: string, reason: string, receivedAt?: number): Promise<Termination | undefined> {
     try {
-      return (await this.#again(() => this.#client.calls.endCall({ callId, reason }))).termination;
+      const response = await this.#again(
+        () => this.#client.calls.endCall({ callId, reason }, { timeoutMs: END_TIMEOUT_MS }),
+        receivedAt === undefined ? Infinity : lastTry(receivedAt, END_TIMEOUT_MS),
+      );
+      return response.termination;
     } catch (error) {
       if (reasonOf(error) === "CALL_NOT_FOUND") return undefined;
       throw error;
@@ -116,9 +134,9 @@ export class Bridge {
     }
   }
 
-  /** Asks until there is an answer, or `retryMs` are over. */
-  async #again<T>(request: () => Promise<T>): Promise<T> {
-    const giveUpAt = Date.now() + this.retryMs;
+  /** Asks until there is an answer, or `retryMs` are over, or it is later than `lastTryAt`. */
+  async #again<T>(request: () => Promise<T>, lastTryAt = Infinity): Promise<T> {
+    const giveUpAt = Math.min(Date.now() + this.retryMs, lastTryAt);
     for (let delay = RETRY_DELAY_MS;; delay = Math.min(2 * delay, LONGEST_DELAY_MS)) {
       try {
         return await request();
@@ -128,6 +146,11 @@ export class Bridge {
       }
     }
   }
+}
+
+/** A request for a delivery that begins later than this would meet what Meta's next delivery begins. */
+function lastTry(receivedAt: number, timeoutMs: number): number {
+  return receivedAt + TAKEN_WITHIN_MS - timeoutMs;
 }
 
 /** How the AI is to behave for this caller; nothing when nothing is known. */

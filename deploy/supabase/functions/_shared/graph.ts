@@ -75,16 +75,21 @@ export class Graph {
     callId: string,
     first: "reject" | "terminate",
     log: Log,
-  ): Promise<void> {
+  ): Promise<boolean> {
+    let answered = false;
     for (const action of first === "reject" ? ["reject", "terminate"] as const : ["terminate"] as const) {
       try {
         await this.act(phoneNumberId, callId, action);
-        return log.info("WA_CALL_HUNG_UP", { action });
+        log.info("WA_CALL_HUNG_UP", { action });
+        return true;
       } catch (error) {
         if (!(error instanceof GraphRefusedError)) throw error;
         log.info("WA_CALL_HANG_UP_REFUSED", graphFields(error, log));
+        // A no is Graph's word that there is nothing to hang up; a fault of its own is none.
+        answered ||= error.status < 500;
       }
     }
+    return answered;
   }
 
   async #attempt(url: string, action: Action, body: string): Promise<Attempt> {

@@ -43,8 +43,8 @@ export class Answering {
     private readonly context: SelfContext,
   ) {}
 
-  /** Has the control plane begin the call; nothing, once Graph was told, when it does not. */
-  async begin(): Promise<Started | undefined> {
+  /** Has the control plane begin the call, or Graph told that nobody answers it; `nobody`: neither could be reached. */
+  async begin(): Promise<Started | "over" | "rejected" | "nobody"> {
     this.context.log.info("WA_CALL_CONNECT", { mode: "self", elapsedMs: this.#elapsed() });
     return await this.#start();
   }
@@ -67,12 +67,12 @@ export class Answering {
     return since(this.receivedAt);
   }
 
-  async #start(): Promise<Started | undefined> {
+  async #start(): Promise<Started | "over" | "rejected" | "nobody"> {
     const { settings, bridge, sql, log } = this.context;
     const profile = await lookUp(settings.database, sql, this.connect.caller, log);
     const began = Date.now();
     try {
-      const started = await bridge.start(this.connect, agentFor(profile), () => this.#elapsed());
+      const started = await bridge.start(this.connect, agentFor(profile), this.receivedAt);
       log.info("VOICE_BRIDGE_SESSION_CREATED", { elapsedMs: this.#elapsed(), tookMs: since(began) });
       return started;
     } catch (error) {
@@ -80,11 +80,10 @@ export class Answering {
       // Its end overtook its beginning, or this is a delivery of yesterday's.
       if (reason === "SESSION_ENDED") {
         log.info("WA_CALL_ALREADY_OVER", { elapsedMs: this.#elapsed() });
-        return undefined;
+        return "over";
       }
       log.error("VOICE_BRIDGE_SESSION_NOT_CREATED", { elapsedMs: this.#elapsed(), reason, ...log.failure(error) });
-      await this.#hangUp("reject");
-      return undefined;
+      return await this.#hangUp("reject") ? "rejected" : "nobody";
     }
   }
 
@@ -204,13 +203,15 @@ export class Answering {
     }
   }
 
-  async #hangUp(first: "reject" | "terminate"): Promise<void> {
+  /** Whether Graph was told. */
+  async #hangUp(first: "reject" | "terminate"): Promise<boolean> {
     const { graph, log } = this.context;
     try {
-      await graph.hangUp(this.connect.phoneNumberId, this.connect.callId, first, log);
+      return await graph.hangUp(this.connect.phoneNumberId, this.connect.callId, first, log);
     } catch (error) {
       if (!isGraphError(error)) throw error;
       log.error("GRAPH_UNREACHABLE", { elapsedMs: this.#elapsed(), ...graphFields(error, log) });
+      return false;
     }
   }
 }

@@ -4,7 +4,7 @@
 //   POST /callback    the control plane asks for a hang-up at Graph (self mode)
 
 import { Background, within } from "../_shared/background.ts";
-import { Bridge } from "../_shared/bridge.ts";
+import { Bridge, TAKEN_WITHIN_MS } from "../_shared/bridge.ts";
 import { database } from "../_shared/database.ts";
 import { Graph } from "../_shared/graph.ts";
 import {
@@ -24,9 +24,6 @@ import { callback } from "./callback.ts";
 import type { Context, Delivery } from "./context.ts";
 import * as managed from "./managed.ts";
 import * as self from "./self.ts";
-
-/** Below what wa-webhook-core waits, which is below what Meta does. */
-const ANSWER_WITHIN_MS = 13_000;
 
 export function voiceCalls(settings: CallSettings, log: Log, background: Background): Handler {
   const { graph: graphSettings, database: databaseSettings } = settings;
@@ -66,7 +63,9 @@ export function voiceCalls(settings: CallSettings, log: Log, background: Backgro
       taken = await (selfContext === undefined ? managed.take(delivery, context) : self.take(delivery, selfContext));
     });
     // The answer is Meta's as well: what the control plane has not written down would be lost with this function.
-    if (await within(ANSWER_WITHIN_MS, work.then(() => taken)) === true) return new Response("ok");
+    const inTime = await within(TAKEN_WITHIN_MS, work.then(() => taken));
+    if (inTime === true) return new Response("ok");
+    if (inTime === undefined) log.warn("WEBHOOK_NOT_TAKEN_IN_TIME", { elapsedMs: since(delivery.receivedAt) });
     return answer(503, "UNAVAILABLE", "the control plane did not take the delivery; deliver it again");
   };
 }

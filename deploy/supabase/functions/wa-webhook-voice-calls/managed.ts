@@ -20,7 +20,7 @@ export async function take(delivery: Delivery, context: Context): Promise<boolea
   const agent = await agentOf(connects, context);
   let outcomes: Map<string, string>;
   try {
-    outcomes = await bridge.handleWebhook(delivery.raw, delivery.signature, agent);
+    outcomes = await bridge.handleWebhook(delivery.raw, delivery.signature, agent, delivery.receivedAt);
   } catch (error) {
     log.error("WEBHOOK_NOT_TAKEN", { elapsedMs: elapsed(), reason: reasonOf(error), ...log.failure(error) });
     return false;

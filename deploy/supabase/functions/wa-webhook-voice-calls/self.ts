@@ -19,20 +19,24 @@ import { record } from "./ending.ts";
 /** Whether all of the delivery was taken. */
 export async function take(delivery: Delivery, context: SelfContext): Promise<boolean> {
   const { notices, receivedAt } = delivery;
-  const taken = await Promise.all(notices.map(async (notice) => {
+  // All to their end: what one of them throws is not the others'.
+  const taken = await Promise.allSettled(notices.map(async (notice) => {
     if (notice.kind === "ignored") return true;
     const its = { ...context, log: context.log.with({ callId: notice.callId }) };
     return await (notice.kind === "connect" ? begin(notice, receivedAt, its) : terminate(notice, receivedAt, its));
   }));
-  return !taken.includes(false);
+  for (const one of taken) {
+    if (one.status === "rejected") context.log.error("WORK_FAILED", context.log.failure(one.reason));
+  }
+  return taken.every((one) => one.status === "fulfilled" && one.value);
 }
 
 /** The control plane has the call, or Graph was told that nobody takes it. */
 async function begin(connect: Connect, receivedAt: number, context: SelfContext): Promise<boolean> {
   const answering = new Answering(connect, receivedAt, context);
-  const started = await answering.begin();
-  if (started !== undefined) context.background.run(context.log, () => answering.answer(started));
-  return true;
+  const begun = await answering.begin();
+  if (typeof begun === "object") context.background.run(context.log, () => answering.answer(begun));
+  return begun !== "nobody";
 }
 
 /** Meta's word that a call is over. One that is not known yet is remembered by the control plane: its connect may come. */
@@ -43,7 +47,7 @@ async function terminate(end: Terminate, receivedAt: number, context: SelfContex
   const reason = isMediaTimeout(end.errorCode) ? "MEDIA_TIMEOUT" : failed ? "META_FAILED" : "USER_HANGUP";
   let taken = true;
   try {
-    const stands = await bridge.end(end.callId, reason);
+    const stands = await bridge.end(end.callId, reason, receivedAt);
     const [event, why] = stands === undefined
       ? ["CALL_ENDED_BEFORE_IT_BEGAN", undefined]
       : ["CALL_ENDED", stands.reason];
