@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// Longest call or session id taken from outside, bytes. Meta's are about 60.
+/// Longest id taken from outside, bytes. Meta's of calls are about 60.
 pub const MAX_ID_BYTES: usize = 512;
 /// Longest number of E.164 plus slack for what carriers add, digits.
 const MAX_DIGITS: usize = 20;
@@ -21,6 +21,9 @@ pub enum IdError {
     /// Control characters would corrupt logs and headers.
     #[error("must not contain control characters")]
     Control,
+    /// Not what an id of ours looks like.
+    #[error("must be a UUID, hyphenated")]
+    NotAUuid,
 }
 
 fn check_id(text: &str) -> Result<(), IdError> {
@@ -35,51 +38,92 @@ fn check_id(text: &str) -> Result<(), IdError> {
     }
 }
 
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+/// Our id of a call: a UUID (RFC 9562), of version 7 where we made it, in lower case with hyphens.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(String);
 
-        impl $name {
-            /// Takes any printable text of 1 to [`MAX_ID_BYTES`] bytes.
-            ///
-            /// # Errors
-            /// Empty, too long, or with control characters.
-            pub fn parse(text: impl Into<String>) -> Result<Self, IdError> {
-                let text = text.into();
-                check_id(&text)?;
-                Ok(Self(text))
-            }
+impl CallId {
+    /// Takes a hyphenated UUID of any version, in any case.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        check_id(text)?;
+        is_uuid(text).then(|| Self(text.to_ascii_lowercase())).ok_or(IdError::NotAUuid)
+    }
 
-            /// As given.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({})", stringify!($name), self.0)
-            }
-        }
-    };
+    /// 36 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-id! {
-    /// Meta's id of a call (`wacid...`): opaque, may end in `=`.
-    CallId
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
-id! {
-    /// Our id of one attempt to serve a call on a media node.
-    SessionId
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallId({})", self.0)
+    }
+}
+
+/// RFC 9562, section 4.
+fn is_uuid(text: &str) -> bool {
+    const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+    let mut groups = text.split('-');
+    GROUPS.into_iter().all(|length| {
+        groups.next().is_some_and(|group| group.len() == length && group.bytes().all(|b| b.is_ascii_hexdigit()))
+    }) && groups.next().is_none()
+}
+
+/// Meta's id of a call: opaque, may end in `=`. Personal data, as it holds the caller's number for whoever decodes it:
+/// `Debug` hides it, there is no `Display`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wacid(String);
+
+impl Wacid {
+    /// Takes any printable text of 1 to [`MAX_ID_BYTES`] bytes.
+    ///
+    /// # Errors
+    /// Empty, too long, or with control characters.
+    pub fn parse(text: impl Into<String>) -> Result<Self, IdError> {
+        let text = text.into();
+        check_id(&text)?;
+        Ok(Self(text))
+    }
+
+    /// As given. Personal data: not for logs.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Wacid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wacid(redacted)")
+    }
+}
+
+/// How somebody names a call who may know it by either id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallName {
+    /// What they say read as an id of ours, if it can be one. Tried first.
+    pub call_id: Option<CallId>,
+    /// Read as one of Meta's.
+    pub wacid: Wacid,
+}
+
+impl CallName {
+    /// # Errors
+    /// Empty, too long, or with control characters.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        Ok(Self { call_id: CallId::parse(text).ok(), wacid: Wacid::parse(text)? })
+    }
 }
 
 /// A phone number in international digits without a plus sign. Personal data: `Debug` hides it, there is no `Display`.
@@ -168,7 +212,7 @@ mod tests {
     #[test]
     fn ids_are_checked() {
         fn check(text: &str, expect: Result<(), IdError>) {
-            assert_eq!(CallId::parse(text).map(|_| ()), expect, "{text:?}");
+            assert_eq!(Wacid::parse(text).map(|_| ()), expect, "{text:?}");
         }
         check("wacid.HBgNNTUxMTkwMDAwMDAwMQ==", Ok(()));
         check("", Err(IdError::Empty));
@@ -190,6 +234,28 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_ours_is_a_uuid() {
+        fn check(text: &str, expect: Result<&str, IdError>) {
+            assert_eq!(CallId::parse(text).as_ref().map(CallId::as_str), expect.as_ref().copied(), "{text:?}");
+            let name = CallName::parse(text).ok();
+            assert_eq!(name.and_then(|name| name.call_id), CallId::parse(text).ok(), "{text:?}");
+        }
+        let ours = "01a2e1f0-9c00-7abc-8def-0123456789ab";
+        check(ours, Ok(ours));
+        check(&ours.to_uppercase(), Ok(ours));
+        check("", Err(IdError::Empty));
+        let not = [
+            "wacid.HBgNNTUxMTkwMDAwMDAwMQ==",
+            "01a2e1f09c007abc8def0123456789ab",
+            "{01a2e1f0-9c00-7abc-8def-0123456789ab}",
+            "01a2e1f0-9c00-7abc-8def-0123456789ab-",
+            "01a2e1f0-9c00-7abc-8def-0123456789ag",
+            "01a2e1f0-9c00-7abc-8def0-123456789ab",
+        ];
+        not.into_iter().for_each(|text| check(text, Err(IdError::NotAUuid)));
+    }
+
+    #[test]
     fn the_country_of_a_user_id() {
         fn check(text: &str, expect: Option<&str>) {
             assert_eq!(UserId::parse(text).unwrap().country().as_deref(), expect, "{text:?}");
@@ -208,8 +274,9 @@ mod tests {
             user_id: UserId::parse("BR.13000000000000001"),
             name: Some("Ana".to_owned()),
         };
-        let debug = format!("{caller:?}");
-        for secret in ["5511900000001", "13000000000000001", "Ana"] {
+        let wacid = Wacid::parse("wacid.HBgNNTUxMTkwMDAwMDAwMQ==").unwrap();
+        let debug = format!("{caller:?} {wacid:?}");
+        for secret in ["HBgN", "5511900000001", "13000000000000001", "Ana"] {
             assert!(!debug.contains(secret), "{debug}");
         }
     }

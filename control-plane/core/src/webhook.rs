@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use voicebridge_text::{name, surrogates};
 
-use crate::identity::{CallId, Caller, PhoneNumber, UserId};
+use crate::identity::{Caller, PhoneNumber, UserId, Wacid};
 
 /// Most notices about calls taken from one delivery; the rest is reported as one ignored notice. Meta batches a few at most.
 pub const MAX_NOTICES: usize = 1_000;
@@ -42,7 +42,7 @@ pub enum Notice {
     /// Not for us; `what` names it for the log.
     Ignored {
         /// The call it was about, when it named one.
-        call_id: Option<CallId>,
+        wacid: Option<Wacid>,
         /// E.g. `event call_recording_available` or `field messages`.
         what: String,
     },
@@ -51,8 +51,8 @@ pub enum Notice {
 /// A user-initiated call with its SDP offer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connect {
-    /// Meta's id: what everything is keyed on.
-    pub call_id: CallId,
+    /// Meta's id.
+    pub wacid: Wacid,
     /// The business number called, by Meta's id.
     pub phone_number_id: Option<String>,
     /// Who calls, as far as it is known.
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Connect {
     // The offer carries ICE credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connect")
-            .field("call_id", &self.call_id)
+            .field("wacid", &self.wacid)
             .field("phone_number_id", &self.phone_number_id)
             .field("caller", &self.caller)
             .field("timestamp_s", &self.timestamp_s)
@@ -80,7 +80,7 @@ impl std::fmt::Debug for Connect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terminate {
     /// Meta's id.
-    pub call_id: CallId,
+    pub wacid: Wacid,
     /// The business number, by Meta's id.
     pub phone_number_id: Option<String>,
     /// Unix seconds at Meta.
@@ -133,8 +133,8 @@ fn read_change(change: &Value, notices: &mut Vec<Notice>) {
         notices.push(read_call(call, value));
     }
     for status in array(value, "statuses") {
-        let call_id = text(status, "id").and_then(|id| CallId::parse(id).ok());
-        notices.push(ignored(call_id, "status of a business-initiated call"));
+        let wacid = text(status, "id").and_then(|id| Wacid::parse(id).ok());
+        notices.push(ignored(wacid, "status of a business-initiated call"));
     }
     if notices.len() == before {
         notices.push(ignored(None, "field calls without calls"));
@@ -142,7 +142,7 @@ fn read_change(change: &Value, notices: &mut Vec<Notice>) {
 }
 
 fn read_call(call: &Value, value: &Value) -> Notice {
-    let Some(call_id) = text(call, "id").and_then(|id| CallId::parse(id).ok()) else {
+    let Some(wacid) = text(call, "id").and_then(|id| Wacid::parse(id).ok()) else {
         return ignored(None, "call without a usable id");
     };
     let phone_number_id =
@@ -152,16 +152,16 @@ fn read_call(call: &Value, value: &Value) -> Notice {
         "connect" => {
             // A business-initiated call brings an answer to an offer of ours; we have made none.
             if text(call, "direction").is_some_and(|d| d.eq_ignore_ascii_case("BUSINESS_INITIATED")) {
-                return ignored(Some(call_id), "event connect of a business-initiated call");
+                return ignored(Some(wacid), "event connect of a business-initiated call");
             }
             let session = call.get("session").unwrap_or(&Value::Null);
             if text(session, "sdp_type").is_some_and(|kind| !kind.eq_ignore_ascii_case("offer")) {
-                return ignored(Some(call_id), "event connect without an offer");
+                return ignored(Some(wacid), "event connect without an offer");
             }
             Notice::Connect(Box::new(Connect {
                 caller: read_caller(call, value),
                 sdp_offer: text(session, "sdp").unwrap_or_default().to_owned(),
-                call_id,
+                wacid,
                 phone_number_id,
                 timestamp_s,
             }))
@@ -169,13 +169,13 @@ fn read_call(call: &Value, value: &Value) -> Notice {
         "terminate" => Notice::Terminate(Terminate {
             failed: text(call, "status").is_some_and(|status| status.eq_ignore_ascii_case("FAILED")),
             error_code: error_code(call).or_else(|| error_code(value)),
-            call_id,
+            wacid,
             phone_number_id,
             timestamp_s,
         }),
         event => {
             let what = format!("event {}", loggable(event));
-            ignored(Some(call_id), &what)
+            ignored(Some(wacid), &what)
         }
     }
 }
@@ -240,8 +240,8 @@ fn loggable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
-fn ignored(call_id: Option<CallId>, what: &str) -> Notice {
-    Notice::Ignored { call_id, what: what.to_owned() }
+fn ignored(wacid: Option<Wacid>, what: &str) -> Notice {
+    Notice::Ignored { wacid, what: what.to_owned() }
 }
 
 #[cfg(test)]

@@ -13,7 +13,11 @@ use reqwest::{StatusCode, header::CONTENT_TYPE};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use voicebridge_core::{call_life::GraphAction, identity::CallId, termination::Termination};
+use voicebridge_core::{
+    call_life::GraphAction,
+    identity::{CallId, Wacid},
+    termination::Termination,
+};
 
 use crate::{clock::now_ms, config::CallbackTarget, convert};
 
@@ -39,6 +43,7 @@ pub(crate) struct Callback {
 #[derive(Clone, Debug)]
 pub(crate) struct Notice {
     pub(crate) call_id: CallId,
+    pub(crate) wacid: Wacid,
     pub(crate) phone_number_id: String,
     pub(crate) action: GraphAction,
     pub(crate) termination: Termination,
@@ -114,7 +119,7 @@ impl Notice {
     /// The same whenever this is told of this call.
     fn id(&self) -> String {
         let mut hash = Sha256::new();
-        for part in [KIND, self.action.word(), self.call_id.as_str()] {
+        for part in [KIND, self.action.word(), self.wacid.as_str()] {
             hash.update(part);
             hash.update([0]);
         }
@@ -127,7 +132,7 @@ impl Notice {
             r#type: KIND,
             timestamp: convert::timestamp(self.at_ms).to_string(),
             data: Data {
-                call_id: self.call_id.as_str(),
+                call_id: self.wacid.as_str(),
                 phone_number_id: &self.phone_number_id,
                 action: self.action.word(),
                 termination: Ended {
@@ -208,7 +213,8 @@ mod tests {
 
     fn notice(call_id: &str, action: GraphAction) -> Notice {
         Notice {
-            call_id: CallId::parse(call_id).unwrap(),
+            call_id: crate::ids::example(call_id),
+            wacid: Wacid::parse(call_id).unwrap(),
             phone_number_id: "106".to_owned(),
             action,
             termination: Termination::new(TerminationResult::Completed, "AGENT_HANGUP", "The AI hung up."),

@@ -1,4 +1,4 @@
-//! Live calls: one task each, found by call id.
+//! Live calls: one task each, found by our id or by Meta's.
 //!
 //! Everything that can happen to a call goes through here: claims it in the store, hands it to the task that owns it, or
 //! answers from the record when it has ended.
@@ -8,23 +8,19 @@ mod effects;
 mod error;
 mod handle;
 mod journal;
+mod live;
 mod place;
 mod ports;
 mod reconcile;
 mod recover;
 
-use std::{
-    collections::HashMap,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use voicebridge_core::{
     call_life::{Event, Signalling, Stage, Step, claimed},
-    identity::{CallId, Caller},
+    identity::{CallId, CallName, Caller, Wacid},
     termination::{Termination, TerminationResult},
     webhook::{Connect, Terminate},
 };
@@ -34,12 +30,13 @@ use effects::LivePorts;
 pub(crate) use error::CallError;
 use handle::{Handle, Mailbox, Message};
 pub(crate) use handle::{OfferAnswer, View};
+use live::Live;
 use ports::Ports;
 pub(crate) use reconcile::reconcile;
 
 use crate::{
     clock::now_ms,
-    convert,
+    convert, ids,
     shared::Shared,
     store::{Burial, CallRow, Change, Claim, Holder, NewCall, SessionPlace, StoreError, Tombstone, Write, Written},
 };
@@ -71,10 +68,18 @@ impl Outcome {
     }
 }
 
+/// A notice that was taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) outcome: Outcome,
+    /// Of the call it is about, if there is one.
+    pub(crate) call_id: Option<CallId>,
+}
+
 /// A call of somebody who holds the signalling.
 #[derive(Clone)]
 pub(crate) struct SelfHeldStart {
-    pub(crate) call_id: CallId,
+    pub(crate) wacid: Wacid,
     pub(crate) sdp_offer: String,
     pub(crate) caller: Caller,
     pub(crate) agent: Option<types::Agent>,
@@ -87,6 +92,7 @@ pub(crate) struct SelfHeldStart {
 /// What such a start returns.
 #[derive(Clone, Debug)]
 pub(crate) struct Started {
+    pub(crate) call_id: CallId,
     pub(crate) session_id: String,
     pub(crate) answer: OfferAnswer,
     /// By an earlier request.
@@ -109,7 +115,7 @@ struct Begun {
 pub(crate) struct Calls {
     shared: Arc<Shared>,
     ports: Arc<dyn Ports>,
-    live: Arc<Mutex<HashMap<CallId, Handle>>>,
+    live: Arc<Live>,
 }
 
 impl Calls {
@@ -119,33 +125,39 @@ impl Calls {
     }
 
     fn with_ports(shared: Arc<Shared>, ports: Arc<dyn Ports>) -> Self {
-        let calls = Self { shared, ports, live: Arc::default() };
-        show_live(&calls.lock());
-        calls
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Handle>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn handle(&self, call_id: &CallId) -> Option<Handle> {
-        self.lock().get(call_id).cloned()
+        Self { shared, ports, live: Arc::new(Live::new()) }
     }
 
     /// Calls that have not ended.
     pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+        self.live.count()
     }
 
     /// Their states, by call id.
-    pub(crate) fn views(&self) -> Vec<(CallId, View)> {
-        let mut views: Vec<_> = self.lock().iter().map(|(id, handle)| (id.clone(), handle.view())).collect();
-        views.sort_by(|a, b| a.0.cmp(&b.0));
-        views
+    pub(crate) fn views(&self) -> Vec<(CallId, Wacid, View)> {
+        let mut all = self.live.all();
+        all.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        all.into_iter().map(|(call_id, wacid, handle)| (call_id, wacid, handle.view())).collect()
+    }
+
+    /// The call somebody means, live or ended.
+    pub(crate) async fn find(&self, name: &CallName) -> Result<CallId, CallError> {
+        if let Some((call_id, handle)) = self.live.find(name)
+            && handle.wait(|view| view.claimed).await.claimed
+        {
+            return Ok(call_id);
+        }
+        if let Some(call_id) = &name.call_id
+            && self.shared.store.call(call_id).await?.is_some()
+        {
+            return Ok(call_id.clone());
+        }
+        let row = self.shared.store.call_by_wacid(&name.wacid).await?;
+        row.map(|row| row.call_id).ok_or(CallError::NotFound)
     }
 
     /// A user-initiated call from a webhook. When this returns, the claim is committed.
-    pub(crate) async fn connect(&self, connect: Connect, agent: Option<types::Agent>) -> Result<Outcome, StoreError> {
+    pub(crate) async fn connect(&self, connect: Connect, agent: Option<types::Agent>) -> Result<Taken, StoreError> {
         let now = now_ms();
         let limits = self.shared.limits();
         let rang_since_ms =
@@ -153,10 +165,12 @@ impl Calls {
         // A timestamp ahead of our clock is a call of now.
         let age_ms = convert::elapsed_ms(rang_since_ms, now);
         if age_ms > convert::duration_ms(limits.stale) {
-            return Ok(Outcome::Stale);
+            return Ok(Taken { outcome: Outcome::Stale, call_id: None });
         }
+        let call_id = ids::call_id(now, rand::random());
         let new = NewCall {
-            call_id: connect.call_id,
+            call_id: call_id.clone(),
+            wacid: connect.wacid,
             holder: Holder::Managed,
             phase: "PLACING",
             phone_number_id: connect.phone_number_id.unwrap_or_default(),
@@ -166,9 +180,9 @@ impl Calls {
         };
         let offer = place::Offer { sdp: connect.sdp_offer, agent };
         Ok(match self.claim(new, offer).await? {
-            Claim::Claimed => Outcome::Claimed,
-            Claim::Duplicate => Outcome::Duplicate,
-            Claim::Tombstoned => Outcome::Tombstoned,
+            Claim::Claimed => Taken { outcome: Outcome::Claimed, call_id: Some(call_id) },
+            Claim::Duplicate(known) => Taken { outcome: Outcome::Duplicate, call_id: Some(known) },
+            Claim::Tombstoned => Taken { outcome: Outcome::Tombstoned, call_id: None },
         })
     }
 
@@ -179,17 +193,17 @@ impl Calls {
     async fn claim(&self, new: NewCall, offer: place::Offer) -> Result<Claim, StoreError> {
         let call_id = new.call_id.clone();
         let mailbox = loop {
-            if let Some(mailbox) = self.reserve(&call_id) {
+            if let Some(mailbox) = self.live.reserve(&call_id, &new.wacid) {
                 break mailbox;
             }
-            let Some(handle) = self.handle(&call_id) else { continue };
+            let Some((known, handle)) = self.live.by_wacid(&new.wacid) else { continue };
             if handle.wait(|view| view.claimed).await.claimed {
-                return Ok(Claim::Duplicate);
+                return Ok(Claim::Duplicate(known));
             }
         };
         let claim = self.shared.store.claim(&new).await;
         if !matches!(claim, Ok(Claim::Claimed)) {
-            self.release(&call_id);
+            self.live.release(&call_id);
             return claim;
         }
         mailbox.view.send_modify(|view| view.claimed = true);
@@ -197,6 +211,7 @@ impl Calls {
         let row = CallRow {
             ordinal: 0,
             call_id: new.call_id,
+            wacid: new.wacid,
             holder: new.holder,
             phase: new.phase.to_owned(),
             phone_number_id: new.phone_number_id,
@@ -217,22 +232,6 @@ impl Calls {
         claim
     }
 
-    fn reserve(&self, call_id: &CallId) -> Option<Mailbox> {
-        let mut live = self.lock();
-        let std::collections::hash_map::Entry::Vacant(entry) = live.entry(call_id.clone()) else { return None };
-        let (handle, mailbox) = handle::channel();
-        entry.insert(handle);
-        show_live(&live);
-        Some(mailbox)
-    }
-
-    /// It has no task, or no longer.
-    fn release(&self, call_id: &CallId) {
-        let mut live = self.lock();
-        live.remove(call_id);
-        show_live(&live);
-    }
-
     /// Runs a call's task. A panic in it ends that call only, with a reason.
     fn spawn(&self, begun: Begun, mailbox: Mailbox) {
         let calls = self.clone();
@@ -241,7 +240,7 @@ impl Calls {
         let actor = actor::Actor::new(Arc::clone(&self.shared), ports, begun.row, begun.offer, mailbox);
         self.shared.tasks.spawn(async move {
             let ran = AssertUnwindSafe(actor.run(begun.step, begun.follow, begun.first)).catch_unwind().await;
-            calls.release(&call_id);
+            calls.live.release(&call_id);
             if ran.is_err() {
                 tracing::error!(%call_id, "the call's task panicked; the call is ended");
                 calls.end_panicked(&call_id).await;
@@ -285,21 +284,26 @@ impl Calls {
     }
 
     /// Meta's word that a call is over. When this returns, it is committed.
-    pub(crate) async fn terminate(&self, terminate: Terminate) -> Result<Outcome, StoreError> {
+    pub(crate) async fn terminate(&self, terminate: Terminate) -> Result<Taken, StoreError> {
         let tombstone =
             Tombstone { buried_at_ms: now_ms(), failed: terminate.failed, error_code: terminate.error_code };
-        let burial = self.shared.store.bury(&terminate.call_id, &tombstone).await?;
-        let Some(handle) = self.handle(&terminate.call_id) else {
-            return Ok(match burial {
-                Burial::Unknown => Outcome::Tombstoned,
-                // Live without a task: this process is ending, and the next finds the tombstone.
-                Burial::Live => Outcome::Terminated,
-                Burial::Ended => Outcome::Duplicate,
-            });
-        };
-        let message = Message::Life(Event::WebhookTerminate { failed: terminate.failed, code: terminate.error_code });
-        handle.send(message).await;
-        Ok(Outcome::Terminated)
+        let burial = self.shared.store.bury(&terminate.wacid, &tombstone).await?;
+        if let Some((_, handle)) = self.live.by_wacid(&terminate.wacid) {
+            let event = Event::WebhookTerminate { failed: terminate.failed, code: terminate.error_code };
+            handle.send(Message::Life(event)).await;
+            let call_id = match burial {
+                Burial::Live(call_id) | Burial::Ended(call_id) => Some(call_id),
+                // It is being claimed, which may fail.
+                Burial::Unknown => None,
+            };
+            return Ok(Taken { outcome: Outcome::Terminated, call_id });
+        }
+        Ok(match burial {
+            Burial::Unknown => Taken { outcome: Outcome::Tombstoned, call_id: None },
+            // Live without a task: this process is ending, and the next finds the tombstone.
+            Burial::Live(call_id) => Taken { outcome: Outcome::Terminated, call_id: Some(call_id) },
+            Burial::Ended(call_id) => Taken { outcome: Outcome::Duplicate, call_id: Some(call_id) },
+        })
     }
 
     /// A call of somebody who holds the signalling: placed, and the answer returned. The same id again: the same answer.
@@ -310,7 +314,8 @@ impl Calls {
         let now = now_ms();
         let received_at_ms = now - convert::duration_ms(start.elapsed.min(self.shared.limits().stale)) as i64;
         let new = NewCall {
-            call_id: start.call_id.clone(),
+            call_id: ids::call_id(now, rand::random()),
+            wacid: start.wacid.clone(),
             holder: start.holder,
             phase: "PLACING",
             phone_number_id: start.phone_number_id.clone(),
@@ -320,9 +325,9 @@ impl Calls {
         };
         let offer = place::Offer { sdp: start.sdp_offer.clone(), agent: start.agent.clone() };
         // Not to be cut off between claim and task when the caller goes away.
-        let calls = self.clone();
+        let (calls, call_id) = (self.clone(), new.call_id.clone());
         let claim = tokio::spawn(async move { calls.claim(new, offer).await }).await;
-        let already = match claim.map_err(|_| CallError::Internal)?? {
+        let (call_id, already) = match claim.map_err(|_| CallError::Internal)?? {
             Claim::Tombstoned => {
                 return Err(CallError::Ended(Termination::new(
                     TerminationResult::Abandoned,
@@ -331,11 +336,11 @@ impl Calls {
                 )));
             }
             // Ours with Meta: its answer is nobody else's business.
-            Claim::Duplicate if self.is_managed(&start.call_id).await? => return Err(CallError::Managed),
-            Claim::Claimed => false,
-            Claim::Duplicate => true,
+            Claim::Duplicate(known) if self.is_managed(&known).await? => return Err(CallError::Managed),
+            Claim::Claimed => (call_id, false),
+            Claim::Duplicate(known) => (known, true),
         };
-        let Some(handle) = self.handle(&start.call_id) else { return Err(self.ended(&start.call_id).await?) };
+        let Some(handle) = self.live.get(&call_id) else { return Err(self.ended(&call_id).await?) };
         let view =
             handle.wait(|view| view.answer.is_some() || view.session.is_some() || view.termination.is_some()).await;
         if let Some(termination) = view.termination {
@@ -343,12 +348,12 @@ impl Calls {
         }
         let session = view.session.ok_or(CallError::Internal)?;
         match view.answer {
-            Some(answer) => Ok(Started { session_id: session.session_id, answer, already }),
+            Some(answer) => Ok(Started { call_id, session_id: session.session_id, answer, already }),
             // Placed before a restart of ours: the node has the answer, and gives it for the same session id.
             None => {
                 let request = media::StartSessionRequest {
                     session_id: session.session_id.clone(),
-                    call_id: start.call_id.as_str().to_owned(),
+                    call_id: start.wacid.as_str().to_owned(),
                     sdp_offer: start.sdp_offer,
                     elapsed_ms: convert::elapsed_ms(received_at_ms, now),
                     signalling_mode: convert::mode(start.holder).into(),
@@ -356,7 +361,7 @@ impl Calls {
                     caller: Some(convert::caller_to_wire(&start.caller)),
                 };
                 let answer = effects::start_session(&self.shared, &session.node_url, request).await?;
-                Ok(Started { session_id: session.session_id, answer, already })
+                Ok(Started { call_id, session_id: session.session_id, answer, already })
             }
         }
     }
@@ -367,7 +372,7 @@ impl Calls {
 
     /// Whoever holds the signalling reports a stage. Returns the stage the session is at.
     pub(crate) async fn advance(&self, call_id: &CallId, stage: Stage) -> Result<types::SignallingStage, CallError> {
-        let Some(handle) = self.handle(call_id) else { return Err(self.ended(call_id).await?) };
+        let Some(handle) = self.live.get(call_id) else { return Err(self.ended(call_id).await?) };
         let (reply, answer) = oneshot::channel();
         handle.send(Message::Advance { stage, reply }).await;
         match answer.await {
@@ -379,8 +384,8 @@ impl Calls {
 
     /// Ends a call and returns the termination that stands: once the record is closed, or, if Meta, the node or the store
     /// take longer than [`END_ANSWER`], before that.
-    pub(crate) async fn end(&self, call_id: &CallId, reason: String) -> Result<Termination, CallError> {
-        if let Some(handle) = self.handle(call_id) {
+    pub(crate) async fn end(&self, name: &CallName, reason: String) -> Result<Termination, CallError> {
+        if let Some((_, handle)) = self.live.find(name) {
             handle.send(Message::Life(Event::ApiEnd { reason })).await;
             let closed = tokio::time::timeout(END_ANSWER, handle.wait(|view| view.closed)).await;
             let view = closed.unwrap_or_else(|_| handle.view());
@@ -388,30 +393,41 @@ impl Calls {
                 return Ok(termination);
             }
         }
-        let by_api = Tombstone { buried_at_ms: now_ms(), failed: false, error_code: None };
-        match self.ended(call_id).await {
-            Ok(CallError::Ended(termination)) => Ok(termination),
+        let call_id = match self.find(name).await {
+            Ok(call_id) => call_id,
             // The end may have overtaken the beginning, as Meta's webhooks do.
             Err(CallError::NotFound) => {
-                self.shared.store.bury(call_id, &by_api).await?;
+                self.bury(&name.wacid).await?;
                 // Begun between the two.
-                if let Some(handle) = self.handle(call_id) {
+                if let Some((_, handle)) = self.live.find(name) {
                     handle.send(Message::Life(Event::WebhookTerminate { failed: false, code: None })).await;
                 }
-                Err(CallError::NotFound)
+                return Err(CallError::NotFound);
             }
+            Err(error) => return Err(error),
+        };
+        let row = self.shared.store.call(&call_id).await?.ok_or(CallError::NotFound)?;
+        match row.termination {
+            Some(termination) => Ok(termination),
             // Live without a task: this process is ending, and the next finds the tombstone.
-            Ok(CallError::Internal) if self.shared.draining.is_cancelled() => {
-                self.shared.store.bury(call_id, &by_api).await?;
+            None if self.shared.draining.is_cancelled() => {
+                self.bury(&row.wacid).await?;
                 Err(CallError::Draining)
             }
-            Ok(other) | Err(other) => Err(other),
+            None => Err(CallError::Internal),
         }
+    }
+
+    /// An API caller's word that a call is over, as good as Meta's.
+    async fn bury(&self, wacid: &Wacid) -> Result<(), StoreError> {
+        let by_api = Tombstone { buried_at_ms: now_ms(), failed: false, error_code: None };
+        self.shared.store.bury(wacid, &by_api).await?;
+        Ok(())
     }
 
     /// Where the session of a live call is.
     pub(crate) async fn session(&self, call_id: &CallId) -> Result<SessionPlace, CallError> {
-        match self.handle(call_id).map(|handle| handle.view()) {
+        match self.live.get(call_id).map(|handle| handle.view()) {
             Some(View { termination: Some(termination), .. }) => Err(CallError::Ended(termination)),
             Some(View { session: Some(session), .. }) => Ok(session),
             Some(_) => Err(CallError::NotPlaced),
@@ -421,7 +437,7 @@ impl Calls {
 
     /// The latest statistics of a live call.
     pub(crate) fn statistics(&self, call_id: &CallId) -> Option<types::MediaStatistics> {
-        self.handle(call_id).and_then(|handle| handle.view().statistics)
+        self.live.get(call_id).and_then(|handle| handle.view().statistics)
     }
 
     /// Why there is no task: the call has ended, or never was.
@@ -445,7 +461,8 @@ impl Calls {
     /// Until nothing is being set up or ended.
     async fn idle(&self) {
         loop {
-            let busy: Vec<Handle> = self.lock().values().filter(|handle| handle.view().is_busy).cloned().collect();
+            let busy: Vec<Handle> =
+                self.live.all().into_iter().map(|(.., handle)| handle).filter(|handle| handle.view().is_busy).collect();
             let Some(handle) = busy.first() else { break };
             tracing::info!(calls = busy.len(), "waiting for calls that are being set up or ended");
             handle.wait(|view| !view.is_busy).await;
@@ -453,11 +470,6 @@ impl Calls {
             tokio::task::yield_now().await;
         }
     }
-}
-
-/// Under the lock, at every change: the gauge never shows what was.
-fn show_live(live: &HashMap<CallId, Handle>) {
-    metrics::gauge!("voicebridge_control_live_calls").set(live.len() as f64);
 }
 
 pub(crate) fn signalling(holder: Holder) -> Signalling {

@@ -156,7 +156,7 @@ pub(crate) fn life_event(kind: &Kind) -> Option<call_life::Event> {
 pub(crate) fn own_event_to_row(call: &CallRow, now_ms: i64, kind: Kind) -> NewEvent {
     let name = event_kind(&kind).0;
     let event = types::Event {
-        call_id: call.call_id.as_str().to_owned(),
+        call_id: call.wacid.as_str().to_owned(),
         session_id: call.session.as_ref().map_or_else(String::new, |session| session.session_id.clone()),
         sequence: 0,
         occurred_at: Some(timestamp(now_ms)),
@@ -229,7 +229,7 @@ pub(crate) fn mode(holder: Holder) -> types::SignallingMode {
 pub(crate) fn call_to_wire(row: &CallRow) -> control::Call {
     let session = row.session.clone().unwrap_or_default();
     control::Call {
-        call_id: row.call_id.as_str().to_owned(),
+        call_id: row.wacid.as_str().to_owned(),
         session_id: session.session_id,
         direction: types::Direction::Inbound.into(),
         phase: phase_to_wire(&row.phase).into(),

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use voicebridge_core::{
     call_life::{GraphAction, GraphOutcome},
-    identity::CallId,
+    identity::Wacid,
 };
 
 use crate::config::GraphAccess;
@@ -214,7 +214,7 @@ impl Graph {
     pub async fn act(
         &self,
         number: &str,
-        call_id: &CallId,
+        wacid: &Wacid,
         action: GraphAction,
         answer: Option<&str>,
         until: Instant,
@@ -222,7 +222,7 @@ impl Graph {
         let url = format!("{}/{number}/calls", self.url);
         let request = Request {
             messaging_product: "whatsapp",
-            call_id: call_id.as_str(),
+            call_id: wacid.as_str(),
             action: action.word(),
             session: answer.map(|sdp| Session { sdp_type: "answer", sdp }),
         };

@@ -15,6 +15,7 @@ pub mod config;
 mod convert;
 mod events;
 pub mod graph;
+mod ids;
 pub mod json;
 pub mod nodes;
 mod retention;

@@ -103,7 +103,7 @@ pub async fn run(
     let streams = Shares::new(shared.limits().subscribers_per_key);
     let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook, streams };
     let fleet = Fleet::new(Arc::clone(&shared.registry), Arc::clone(&shared.clients), shared.limits().node_timeout);
-    let keys = Keys::new(Arc::new(store.clone()), Arc::clone(&keyring));
+    let keys = Keys::new(Arc::new(store.clone()), Arc::clone(&keyring), calls.clone());
     let (app, health) = api::router(api, node_service, fleet, keys, guard).await?;
 
     let known = calls.recover().await.context("the calls of before could not be read")?;

@@ -13,12 +13,14 @@ mod keys;
 mod lock;
 #[cfg(test)]
 pub(crate) mod memory;
+#[cfg(test)]
+mod migrations;
 mod private;
 mod sqlite;
 
 use async_trait::async_trait;
 use voicebridge_core::{
-    identity::{CallId, Caller},
+    identity::{CallId, Caller, Wacid},
     termination::Termination,
 };
 
@@ -79,8 +81,10 @@ impl Holder {
 /// A call at the moment it is claimed.
 #[derive(Clone, Debug)]
 pub struct NewCall {
-    /// Meta's.
+    /// Ours, and new.
     pub call_id: CallId,
+    /// Meta's.
+    pub wacid: Wacid,
     /// Who talks to Meta.
     pub holder: Holder,
     /// As [`voicebridge_core::call_life::Phase::word`].
@@ -96,12 +100,12 @@ pub struct NewCall {
 }
 
 /// What became of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// Ours: nobody had this id before.
+    /// Ours: nobody had Meta's id before.
     Claimed,
-    /// Known already.
-    Duplicate,
+    /// Meta's id is known already, as that of this call.
+    Duplicate(CallId),
     /// Its end came before it.
     Tombstoned,
 }
@@ -118,14 +122,14 @@ pub struct Tombstone {
 }
 
 /// What the store knew of a call whose end came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Burial {
     /// Nothing: the connect, should it come, is not started.
     Unknown,
     /// It is live.
-    Live,
+    Live(CallId),
     /// Its record is closed.
-    Ended,
+    Ended(CallId),
 }
 
 /// What changed about a call; `None` leaves a column as it is.
@@ -216,8 +220,10 @@ pub struct SessionPlace {
 pub struct CallRow {
     /// Order of claiming; what pages are made of.
     pub ordinal: i64,
-    /// Meta's.
+    /// Ours.
     pub call_id: CallId,
+    /// Meta's.
+    pub wacid: Wacid,
     /// Who talks to Meta.
     pub holder: Holder,
     /// As [`voicebridge_core::call_life::Phase::word`].
@@ -303,14 +309,15 @@ pub struct Page {
 /// The store. All methods are atomic; none retries.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Makes the call ours if it is nobody's and its end has not come already.
+    /// Makes the call ours if nobody has one with its id of Meta's, and its end has not come already.
     async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError>;
 
     /// Remembers that a call is over, so that neither its connect nor a restart brings it back.
-    async fn bury(&self, call_id: &CallId, tombstone: &Tombstone) -> Result<Burial, StoreError>;
+    /// By Meta's id: a call that nobody claimed has none of ours.
+    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError>;
 
     /// The hang-up remembered for a call.
-    async fn tombstone(&self, call_id: &CallId) -> Result<Option<Tombstone>, StoreError>;
+    async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError>;
 
     /// Appends events to a live call and applies what changed with them, all or nothing. Repeated with the same [`Write`]
     /// it changes nothing and answers the same. Positions become visible in their order: who reads one has all below it.
@@ -318,6 +325,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// One call.
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError>;
+
+    /// One call by Meta's id.
+    async fn call_by_wacid(&self, wacid: &Wacid) -> Result<Option<CallRow>, StoreError>;
 
     /// Calls, newest first.
     async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError>;

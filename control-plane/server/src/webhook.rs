@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use voicebridge_core::{
-    identity::CallId,
+    identity::{CallId, Wacid},
     webhook::{self, Notice},
 };
 
@@ -18,7 +18,7 @@ pub(crate) use http::router;
 use voicebridge_proto::types::v1::Agent;
 
 use crate::{
-    calls::{Calls, Outcome},
+    calls::{Calls, Outcome, Taken},
     config::WhatsApp,
     shared::Shared,
     store::StoreError,
@@ -47,6 +47,9 @@ pub(crate) enum WebhookError {
 /// What became of one notice.
 #[derive(Clone, Debug)]
 pub(crate) struct NoticeOutcome {
+    /// Of the call it named, Meta's.
+    pub(crate) wacid: Option<Wacid>,
+    /// And ours, if it is one of ours.
     pub(crate) call_id: Option<CallId>,
     pub(crate) outcome: Outcome,
 }
@@ -103,31 +106,31 @@ async fn take(
 ) -> Result<Vec<NoticeOutcome>, WebhookError> {
     let mut outcomes = Vec::with_capacity(notices.len());
     let mut refused = None;
+    let ignored = || Ok(Taken { outcome: Outcome::Ignored, call_id: None });
     for notice in notices {
-        let (call_id, taken) = match notice {
+        let (wacid, taken) = match notice {
             Notice::Connect(connect) if !is_ours(number, connect.phone_number_id.as_deref()) => {
-                tracing::warn!(call_id = %connect.call_id, "a call to a number other than WHATSAPP_PHONE_NUMBER_ID was passed over");
-                (Some(connect.call_id), Ok(Outcome::Ignored))
+                let number = connect.phone_number_id;
+                tracing::warn!(number, "a call to a number other than WHATSAPP_PHONE_NUMBER_ID was passed over");
+                (Some(connect.wacid), ignored())
             }
-            Notice::Terminate(end) if !is_ours(number, end.phone_number_id.as_deref()) => {
-                (Some(end.call_id), Ok(Outcome::Ignored))
-            }
-            Notice::Connect(connect) if draining => (Some(connect.call_id), Err(WebhookError::Draining)),
+            Notice::Terminate(end) if !is_ours(number, end.phone_number_id.as_deref()) => (Some(end.wacid), ignored()),
+            Notice::Connect(connect) if draining => (Some(connect.wacid), Err(WebhookError::Draining)),
             Notice::Connect(connect) => {
-                let call_id = connect.call_id.clone();
-                (Some(call_id), calls.connect(*connect, agent.clone()).await.map_err(WebhookError::from))
+                let wacid = connect.wacid.clone();
+                (Some(wacid), calls.connect(*connect, agent.clone()).await.map_err(WebhookError::from))
             }
             Notice::Terminate(end) => {
-                let call_id = end.call_id.clone();
-                (Some(call_id), calls.terminate(end).await.map_err(WebhookError::from))
+                let wacid = end.wacid.clone();
+                (Some(wacid), calls.terminate(end).await.map_err(WebhookError::from))
             }
-            Notice::Ignored { call_id, what } => {
-                tracing::info!(call_id = call_id.as_ref().map(CallId::as_str), what, "webhook notice passed over");
-                (call_id, Ok(Outcome::Ignored))
+            Notice::Ignored { wacid, what } => {
+                tracing::info!(what, "webhook notice passed over");
+                (wacid, ignored())
             }
         };
-        let outcome = match taken {
-            Ok(outcome) => outcome,
+        let Taken { outcome, call_id } = match taken {
+            Ok(taken) => taken,
             Err(error) => {
                 refused.get_or_insert(error);
                 continue;
@@ -140,9 +143,9 @@ async fn take(
             "webhook notice taken"
         );
         if outcome == Outcome::Stale {
-            tracing::warn!(call_id = call_id.as_ref().map(CallId::as_str), "a stale connect was dropped");
+            tracing::warn!("a stale connect was dropped");
         }
-        outcomes.push(NoticeOutcome { call_id, outcome });
+        outcomes.push(NoticeOutcome { wacid, call_id, outcome });
     }
     refused.map_or(Ok(outcomes), Err)
 }

@@ -8,7 +8,7 @@ use sha2::Digest as _;
 use support::{
     Graph, Plane,
     asking::{methods, over_grpc, over_grpc_web, over_http, paths},
-    plane, until,
+    connect, plane, until,
 };
 use tonic::{Code, Request, Status};
 use voicebridge_proto::control::v1::{CreateReadTokenRequest, key_service_client::KeyServiceClient};
@@ -65,6 +65,7 @@ async fn system() -> (Plane, Vec<Caller>) {
         holds: Holds::Scope(scope),
     }));
     callers.extend(spent_keys(&plane).await);
+    assert_eq!(plane.deliver(&[connect("x")]).await, 200);
     let tokens = [("a token", "", Holds::Token), ("a token for x", "x", Holds::TokenForOne)];
     for (what, call_id, holds) in tokens {
         callers.push(Caller { what, key: Some(token(&plane, call_id).await), holds });

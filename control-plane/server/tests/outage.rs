@@ -125,11 +125,11 @@ async fn an_end_that_is_stored_but_was_not_acted_on_is_acted_on() {
     let mut database = database(&plane).await;
     let last = 1_000_i64;
     let insert = "INSERT INTO events (call_id, sequence, kind, occurred_at_ms, node_sequence, payload)
-                  VALUES ('over', ?1, 'session_ended', 1, ?2, ?3)";
+                  SELECT call_id, ?1, 'session_ended', 1, ?2, ?3 FROM calls WHERE wacid = 'over'";
     let sequence = stored as i64 + 1;
     let query = sqlx::query(insert).bind(sequence).bind(last).bind(event.encode_to_vec());
     query.execute(&mut database).await.unwrap();
-    let update = "UPDATE calls SET last_sequence = ?1, node_sequence = ?2 WHERE call_id = 'over'";
+    let update = "UPDATE calls SET last_sequence = ?1, node_sequence = ?2 WHERE wacid = 'over'";
     sqlx::query(update).bind(sequence).bind(last).execute(&mut database).await.unwrap();
     database.close().await.unwrap();
     plane.restart().await;

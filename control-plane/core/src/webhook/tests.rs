@@ -10,12 +10,12 @@ fn words(body: &str) -> Vec<String> {
         .unwrap()
         .into_iter()
         .map(|notice| match notice {
-            Notice::Connect(connect) => format!("connect {}", connect.call_id),
+            Notice::Connect(connect) => format!("connect {}", connect.wacid.as_str()),
             Notice::Terminate(end) => {
-                format!("terminate {} failed={} code={:?}", end.call_id, end.failed, end.error_code)
+                format!("terminate {} failed={} code={:?}", end.wacid.as_str(), end.failed, end.error_code)
             }
-            Notice::Ignored { call_id, what } => {
-                format!("ignored {}: {what}", call_id.as_ref().map_or("-", CallId::as_str))
+            Notice::Ignored { wacid, what } => {
+                format!("ignored {}: {what}", wacid.as_ref().map_or("-", Wacid::as_str))
             }
         })
         .collect()
@@ -49,7 +49,7 @@ fn a_whole_connect() {
        "session":{"sdp_type":"offer","sdp":"v=0\r\no=- ...\r\n"}}]}}]}]}"#;
     let notices = parse(body.as_bytes()).unwrap();
     let [Notice::Connect(connect)] = notices.as_slice() else { panic!("{notices:?}") };
-    assert_eq!(connect.call_id.as_str(), "wacid.HBgN=");
+    assert_eq!(connect.wacid.as_str(), "wacid.HBgN=");
     assert_eq!(connect.phone_number_id.as_deref(), Some("106000000000001"));
     assert_eq!(connect.caller.phone_number.as_ref().unwrap().digits(), "5511900000001");
     assert_eq!(connect.caller.user_id.as_ref().unwrap().as_str(), "BR.13000000000000001");

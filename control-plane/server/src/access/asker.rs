@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 use tonic::Code;
+use voicebridge_core::identity::CallId;
 
 use super::{Scope, Scopes, keyring::Hash};
 use crate::api::Fault;
@@ -58,10 +59,10 @@ impl Principal {
         Err(Fault::new(Code::PermissionDenied, "SCOPE_MISSING", message).with("scope", word))
     }
 
-    /// `PERMISSION_DENIED` for a read token that is for another call. An empty id stands for all calls.
-    pub(crate) fn may_read(&self, call_id: &str) -> Result<(), Fault> {
+    /// `PERMISSION_DENIED` for a read token that is for another call. `None`: all calls, or one that is not known.
+    pub(crate) fn may_read(&self, call_id: Option<&CallId>) -> Result<(), Fault> {
         match &self.reach {
-            Reach::TokenForOne(only) if only != call_id => {
+            Reach::TokenForOne(only) if call_id.is_none_or(|asked| asked.as_str() != only) => {
                 Err(limited("The read token is for another call; have one made for this call, or for all."))
             }
             _ => Ok(()),

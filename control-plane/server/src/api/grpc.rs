@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use tonic::{Request, Response, Status};
-use voicebridge_core::{identity::CallId, termination::reason};
+use voicebridge_core::{
+    identity::{CallId, CallName, Wacid},
+    termination::reason,
+};
 use voicebridge_proto::{
     control::v1::{self as control, call_service_server::CallService},
     media::v1 as media,
@@ -12,7 +15,7 @@ use voicebridge_proto::{
 
 use super::{Api, Fault, agent, session_info, stream};
 use crate::{
-    access::{Asker, Scope},
+    access::{Asker, Principal, Scope},
     calls::{CallError, SelfHeldStart},
     convert,
     store::{CallRow, Holder, Page, StoreError},
@@ -32,8 +35,9 @@ const MAX_COMMAND_BYTES: usize = 16 * 1024;
 /// Kinds of events that a call's page is made of.
 const TOLD_BY_EVENTS: [&str; 3] = ["stage_reached", "transcript", "session_ended"];
 
-pub(super) fn call_id(text: String) -> Result<CallId, Fault> {
-    CallId::parse(text).map_err(|error| Fault::invalid("call_id", &error.to_string()))
+/// A call by whichever id.
+pub(super) fn call_name(text: &str) -> Result<CallName, Fault> {
+    CallName::parse(text).map_err(|error| Fault::invalid("call_id", &error.to_string()))
 }
 
 /// Meta's id of a business number. Part of a URL of Graph's.
@@ -65,14 +69,14 @@ impl Api {
         request: control::StartSessionRequest,
         holder: Holder,
     ) -> Result<control::StartSessionResponse, Fault> {
-        let call_id = call_id(request.call_id)?;
+        let wacid = Wacid::parse(request.call_id).map_err(|error| Fault::invalid("call_id", &error.to_string()))?;
         if request.sdp_offer.is_empty() || request.sdp_offer.len() > MAX_OFFER_BYTES {
             return Err(Fault::invalid("sdp_offer", "must be 1 to 65536 bytes"));
         }
         let started = self
             .calls
             .start(SelfHeldStart {
-                call_id: call_id.clone(),
+                wacid: wacid.clone(),
                 sdp_offer: request.sdp_offer,
                 caller: convert::caller_from_wire(request.caller.unwrap_or_default()),
                 agent: agent::check(request.agent)?,
@@ -82,7 +86,7 @@ impl Api {
             })
             .await?;
         Ok(control::StartSessionResponse {
-            call_id: call_id.as_str().to_owned(),
+            call_id: wacid.as_str().to_owned(),
             session_id: started.session_id,
             sdp_answer: started.answer.sdp,
             warnings: started.answer.warnings,
@@ -92,23 +96,35 @@ impl Api {
 
     pub(super) async fn advance(
         &self,
-        id: String,
+        name: &str,
         stage: types::SignallingStage,
     ) -> Result<types::SignallingStage, Fault> {
-        let call_id = call_id(id)?;
+        let name = call_name(name)?;
         let stage = convert::stage_from_wire(stage)
             .ok_or_else(|| Fault::invalid("stage", "must be ANSWER_DELIVERED or ACCEPTED"))?;
+        let call_id = self.calls.find(&name).await?;
         Ok(self.calls.advance(&call_id, stage).await?)
     }
 
-    pub(super) async fn end(&self, id: String, given: String) -> Result<types::Termination, Fault> {
-        let (call_id, given) = (call_id(id)?, end_reason(given)?);
-        Ok(convert::termination_to_wire(&self.calls.end(&call_id, given).await?))
+    pub(super) async fn end(&self, name: &str, given: String) -> Result<types::Termination, Fault> {
+        let (name, given) = (call_name(name)?, end_reason(given)?);
+        Ok(convert::termination_to_wire(&self.calls.end(&name, given).await?))
     }
 
-    pub(super) async fn row(&self, id: String) -> Result<CallRow, Fault> {
-        let call_id = call_id(id)?;
-        Ok(self.shared.store.call(&call_id).await?.ok_or(CallError::NotFound)?)
+    /// The call somebody wants to read, if they may. Whoever may read one call only is not told which others there are.
+    pub(super) async fn readable(&self, principal: &Principal, name: &str) -> Result<CallId, Fault> {
+        let name = call_name(name);
+        let found = match &name {
+            Ok(name) => match self.calls.find(name).await {
+                Ok(call_id) => Some(call_id),
+                Err(CallError::NotFound) => None,
+                Err(error) => return Err(error.into()),
+            },
+            Err(_) => None,
+        };
+        principal.may_read(found.as_ref())?;
+        name?;
+        Ok(found.ok_or(CallError::NotFound)?)
     }
 
     async fn with_events(&self, row: &CallRow, kinds: &[&str]) -> Result<control::Call, Fault> {
@@ -123,9 +139,9 @@ impl Api {
         Ok(call)
     }
 
-    /// A call with all that is known of it.
-    pub(super) async fn whole(&self, id: String) -> Result<control::Call, Fault> {
-        let row = self.row(id).await?;
+    /// A call with all that is known of it, and its row.
+    pub(super) async fn whole(&self, call_id: &CallId) -> Result<(CallRow, control::Call), Fault> {
+        let row = self.shared.store.call(call_id).await?.ok_or(CallError::NotFound)?;
         let mut call = self.with_events(&row, &TOLD_BY_EVENTS).await?;
         // Until the session's end brings both.
         if call.statistics.is_none() {
@@ -134,7 +150,7 @@ impl Api {
         if call.usage.is_none() {
             call.usage = self.usage_so_far(&row.call_id).await?;
         }
-        Ok(call)
+        Ok((row, call))
     }
 
     /// Of the replies finished so far; what transcription costs is known at the end only.
@@ -151,7 +167,7 @@ impl Api {
 
     async fn command(&self, request: control::SendCommandRequest) -> Result<(), Fault> {
         use media::command::Kind;
-        let call_id = call_id(request.call_id)?;
+        let name = call_name(&request.call_id)?;
         let command = request.command.ok_or_else(|| Fault::invalid("command", "must be given"))?;
         let text = match &command.kind {
             None => return Err(Fault::invalid("command", "must be say, interrupt, inject_text or send_dtmf")),
@@ -163,7 +179,7 @@ impl Api {
         if text.is_some_and(|text| text.is_empty() || text.len() > MAX_COMMAND_BYTES) {
             return Err(Fault::invalid("command.text", "must be 1 to 16384 bytes"));
         }
-        let session = self.calls.session(&call_id).await?;
+        let session = self.calls.session(&self.calls.find(&name).await?).await?;
         let mut client = self.shared.clients.client(&session.node_url).map_err(CallError::Node)?;
         let request = media::SendCommandRequest { session_id: session.session_id, command: Some(command) };
         tokio::time::timeout(self.shared.limits().node_timeout, client.send_command(request))
@@ -200,7 +216,7 @@ impl CallService for Api {
             Fault::from(error).status()
         })?;
         let outcomes = outcomes.into_iter().map(|notice| control::WebhookOutcome {
-            call_id: notice.call_id.map_or_else(String::new, |id| id.as_str().to_owned()),
+            call_id: notice.wacid.map_or_else(String::new, |id| id.as_str().to_owned()),
             outcome: notice.outcome.word().to_owned(),
         });
         Ok(Response::new(control::HandleWebhookResponse { outcomes: outcomes.collect() }))
@@ -224,7 +240,7 @@ impl CallService for Api {
     ) -> Result<Response<control::AdvanceSessionResponse>, Status> {
         let request = request.into_inner();
         let stage = request.stage();
-        let stage = self.advance(request.call_id, stage).await.map_err(Fault::status)?;
+        let stage = self.advance(&request.call_id, stage).await.map_err(Fault::status)?;
         Ok(Response::new(control::AdvanceSessionResponse { stage: stage.into() }))
     }
 
@@ -233,7 +249,7 @@ impl CallService for Api {
         request: Request<control::EndCallRequest>,
     ) -> Result<Response<control::EndCallResponse>, Status> {
         let request = request.into_inner();
-        let termination = self.end(request.call_id, request.reason).await.map_err(Fault::status)?;
+        let termination = self.end(&request.call_id, request.reason).await.map_err(Fault::status)?;
         Ok(Response::new(control::EndCallResponse { termination: Some(termination) }))
     }
 
@@ -242,9 +258,10 @@ impl CallService for Api {
         request: Request<control::GetCallRequest>,
     ) -> Result<Response<control::GetCallResponse>, Status> {
         let asker = Asker::of(request.extensions());
-        let call_id = request.into_inner().call_id;
-        asker.principal().and_then(|principal| principal.may_read(&call_id)).map_err(Fault::status)?;
-        let call = self.whole(call_id).await.map_err(Fault::status)?;
+        let principal = asker.principal().map_err(Fault::status)?;
+        let name = request.into_inner().call_id;
+        let call_id = self.readable(principal, &name).await.map_err(Fault::status)?;
+        let (_, call) = self.whole(&call_id).await.map_err(Fault::status)?;
         Ok(Response::new(control::GetCallResponse { call: Some(call) }))
     }
 
@@ -288,7 +305,6 @@ impl CallService for Api {
         let asker = Asker::of(request.extensions());
         let request = request.into_inner();
         let principal = asker.principal().map_err(Fault::status)?;
-        principal.may_read(&request.call_id).map_err(Fault::status)?;
         let following = self.follow(principal, request).await.map_err(Fault::status)?;
         Ok(Response::new(stream::responses(following)))
     }

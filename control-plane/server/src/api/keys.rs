@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use tonic::{Code, Request, Response, Status};
-use voicebridge_core::identity::CallId;
 use voicebridge_proto::control::v1::{self as control, key_service_server::KeyService};
 
-use super::Fault;
+use super::{Fault, grpc};
 use crate::{
     access::{Asker, Keyring, Scope, hash},
+    calls::Calls,
     clock::now_ms,
     convert,
     store::{Creation, KeyStore, NewKey, Revocation, StoreError},
@@ -32,11 +32,22 @@ const KEY_PREFIX: &str = "vb_";
 pub(crate) struct Keys {
     store: Arc<dyn KeyStore>,
     keyring: Arc<Keyring>,
+    /// A token for one call is for one there is.
+    calls: Calls,
 }
 
 impl Keys {
-    pub(crate) fn new(store: Arc<dyn KeyStore>, keyring: Arc<Keyring>) -> Self {
-        Self { store, keyring }
+    pub(crate) fn new(store: Arc<dyn KeyStore>, keyring: Arc<Keyring>, calls: Calls) -> Self {
+        Self { store, keyring, calls }
+    }
+
+    /// A token is shown in URLs, where Meta's id has no place: whichever id was given, the token has ours.
+    async fn one_call(&self, name: &str) -> Result<Option<String>, Fault> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let call_id = self.calls.find(&grpc::call_name(name)?).await?;
+        Ok(Some(call_id.as_str().to_owned()))
     }
 
     async fn create(&self, request: control::CreateKeyRequest, by: &str) -> Result<control::CreateKeyResponse, Fault> {
@@ -159,14 +170,10 @@ impl KeyService for Keys {
         let by = asker.may(Scope::CallsRead).map_err(Fault::status)?;
         by.has_a_key().map_err(Fault::status)?;
         let request = request.into_inner();
-        // The call need not be there yet: a page may wait for it.
-        let call = Some(request.call_id).filter(|call| !call.is_empty());
-        if let Some(call) = &call {
-            CallId::parse(call.clone()).map_err(|error| Fault::invalid("call_id", &error.to_string()).status())?;
-        }
         let asked =
             lifetime(request.lifetime, Duration::from_secs(1)..=MAX_TOKEN_LIFETIME, "must be a second to an hour");
         let lifetime = asked.map_err(Fault::status)?.unwrap_or(TOKEN_LIFETIME);
+        let call = self.one_call(&request.call_id).await.map_err(Fault::status)?;
         // Whole seconds are all that a JWT says; rounded down, so that it is never longer than asked for.
         let expires_at_s = (now_ms() + millis(lifetime)).div_euclid(1_000);
         let token = self

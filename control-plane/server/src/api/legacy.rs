@@ -1,4 +1,5 @@
-//! The HTTP that operators of the predecessor know: `/sessions` and its children. JSON in, JSON out.
+//! The HTTP that operators of the predecessor know: `/sessions` and its children. JSON in, JSON out. `callId` is Meta's, as
+//! it was there; paths take either id.
 
 use axum::{
     Extension, Json, Router,
@@ -31,7 +32,10 @@ pub(super) fn router(api: Api) -> Router {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SessionInfo {
+    /// Meta's, as the predecessor had it.
     call_id: String,
+    /// Ours.
+    id: String,
     session_id: Option<String>,
     /// The phase, lower case.
     status: String,
@@ -47,7 +51,7 @@ struct SessionInfo {
     usage: Option<Value>,
 }
 
-/// The call's id in the path.
+/// The call's id in the path: Meta's, as the predecessor had it, or ours.
 struct CallPath(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for CallPath {
@@ -65,8 +69,9 @@ async fn list(State(api): State<Api>) -> Response {
         .calls
         .views()
         .into_iter()
-        .map(|(call_id, view)| SessionInfo {
-            call_id: call_id.as_str().to_owned(),
+        .map(|(call_id, wacid, view)| SessionInfo {
+            call_id: wacid.as_str().to_owned(),
+            id: call_id.as_str().to_owned(),
             session_id: view.session.map(|session| session.session_id),
             status: view.phase.to_lowercase(),
             duration: convert::elapsed_ms(view.received_at_ms, now) / 1_000,
@@ -83,11 +88,11 @@ async fn one(
     Extension(asker): Extension<Asker>,
     CallPath(call_id): CallPath,
 ) -> Result<Json<SessionInfo>, Fault> {
-    asker.principal()?.may_read(&call_id)?;
-    let row = api.row(call_id.clone()).await?;
-    let call = api.whole(call_id).await?;
+    let call_id = api.readable(asker.principal()?, &call_id).await?;
+    let (row, call) = api.whole(&call_id).await?;
     Ok(Json(SessionInfo {
-        call_id: row.call_id.as_str().to_owned(),
+        call_id: row.wacid.as_str().to_owned(),
+        id: row.call_id.as_str().to_owned(),
         session_id: row.session.map(|session| session.session_id),
         status: row.phase.to_lowercase(),
         duration: convert::elapsed_ms(row.received_at_ms, row.ended_at_ms.unwrap_or_else(now_ms)) / 1_000,
@@ -121,13 +126,13 @@ async fn advance(State(api): State<Api>, CallPath(call_id): CallPath, body: Body
     let given = text(&object(&api, body).await?, "stage")?;
     let name = given.strip_prefix("SIGNALLING_STAGE_").unwrap_or(&given);
     let stage = SignallingStage::from_str_name(&format!("SIGNALLING_STAGE_{name}")).unwrap_or_default();
-    let stage = api.advance(call_id.clone(), stage).await?;
+    let stage = api.advance(&call_id, stage).await?;
     let name = stage.as_str_name().trim_start_matches("SIGNALLING_STAGE_");
     Ok(Json(serde_json::json!({ "success": true, "callId": call_id, "stage": name })).into_response())
 }
 
 async fn stop(State(api): State<Api>, CallPath(call_id): CallPath) -> Result<Response, Fault> {
-    let termination = api.end(call_id.clone(), String::new()).await?;
+    let termination = api.end(&call_id, String::new()).await?;
     Ok(Json(serde_json::json!({ "success": true, "callId": call_id, "reason": termination.reason })).into_response())
 }
 

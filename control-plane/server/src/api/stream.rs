@@ -40,12 +40,16 @@ impl Api {
     /// Subscribes as asked.
     pub(super) async fn follow(&self, principal: &Principal, request: StreamEventsRequest) -> Result<Following, Fault> {
         let start = request.start();
-        let (filter, cursor) = parse(request)?;
+        let Asked { call, mut filter, cursor } = parse(request)?;
+        match call.as_str() {
+            "" => principal.may_read(None)?,
+            name => filter.call_id = Some(self.readable(principal, name).await?),
+        }
         let call_id = filter.call_id.clone();
         let begin = match (cursor.as_str(), start, &call_id) {
             ("", StreamStart::Oldest, _) | ("", StreamStart::Unspecified, Some(_)) => Begin::Oldest,
             ("", StreamStart::Now, _) | ("", StreamStart::Unspecified, None) => Begin::Now,
-            (cursor, ..) => Begin::After(self.position(call_id.as_ref(), cursor)?),
+            (cursor, ..) => Begin::After(self.position(call_id.as_ref(), cursor).await?),
         };
         let share = self.streams.take(&principal.name).ok_or_else(|| {
             let limit = self.shared.limits().subscribers_per_key;
@@ -70,9 +74,18 @@ impl Api {
         Ok(Following { subscriber, cursors: self.shared.cursors.clone(), _share: share })
     }
 
-    fn position(&self, call_id: Option<&CallId>, cursor: &str) -> Result<u64, Fault> {
+    async fn position(&self, call_id: Option<&CallId>, cursor: &str) -> Result<u64, Fault> {
         let refused = |message: &str| Err(Fault::new(Code::InvalidArgument, "CURSOR_INVALID", message));
-        match self.shared.cursors.read(call_id, cursor) {
+        let cursors = &self.shared.cursors;
+        let position = match (cursors.read(call_id.map(CallId::as_str), cursor), call_id) {
+            // Written when calls were keyed by Meta's id.
+            (None, Some(call_id)) => {
+                let row = self.shared.store.call(call_id).await?;
+                row.and_then(|row| cursors.read(Some(row.wacid.as_str()), cursor))
+            }
+            (position, _) => position,
+        };
+        match position {
             None => refused(
                 "The cursor is none of this database's, or of a stream over another call, or over all calls instead of \
                  one; begin without a cursor.",
@@ -86,14 +99,19 @@ impl Api {
     }
 }
 
-fn parse(request: StreamEventsRequest) -> Result<(Filter, String), Fault> {
+/// A request whose parts are usable by themselves.
+struct Asked {
+    /// By whichever id; empty: all calls.
+    call: String,
+    /// Without the call.
+    filter: Filter,
+    cursor: String,
+}
+
+fn parse(request: StreamEventsRequest) -> Result<Asked, Fault> {
     let few = |field: &str, count: usize| match count {
         0..=MAX_FILTER => Ok(()),
         _ => Err(Fault::invalid(field, "must be at most 64")),
-    };
-    let call_id = match request.call_id.as_str() {
-        "" => None,
-        _ => Some(grpc::call_id(request.call_id)?),
     };
     if request.cursor.len() > MAX_CURSOR_BYTES {
         return Err(Fault::new(Code::InvalidArgument, "CURSOR_INVALID", "A cursor has at most 256 bytes."));
@@ -117,8 +135,8 @@ fn parse(request: StreamEventsRequest) -> Result<(Filter, String), Fault> {
     let callers = request.caller_phone_numbers.iter().map(|number| PhoneNumber::parse(number));
     let callers = callers.collect::<Option<Vec<_>>>();
     let callers = callers.ok_or_else(|| Fault::invalid("caller_phone_numbers", "must be international digits"))?;
-    let filter = Filter { call_id, kinds, phone_number_ids: request.phone_number_ids, callers };
-    Ok((filter, request.cursor))
+    let filter = Filter { call_id: None, kinds, phone_number_ids: request.phone_number_ids, callers };
+    Ok(Asked { call: request.call_id, filter, cursor: request.cursor })
 }
 
 impl Following {
@@ -141,7 +159,8 @@ impl Following {
         if delivery.entry.as_ref().is_some_and(|entry| entry.event.is_none()) {
             return Some(Err(StoreError::Corrupt("events.payload").into()));
         }
-        let cursor = self.cursors.write(self.subscriber.filter().call_id.as_ref(), delivery.position);
+        let call_id = self.subscriber.filter().call_id.as_ref();
+        let cursor = self.cursors.write(call_id.map(CallId::as_str), delivery.position);
         Some(Ok(Told { delivery, cursor }))
     }
 }

@@ -443,7 +443,7 @@ impl Actor {
             return self.tell_holder(action);
         }
         self.graph_busy = true;
-        let (ports, call_id) = (Arc::clone(&self.ports), self.row.call_id.clone());
+        let (ports, wacid) = (Arc::clone(&self.ports), self.row.wacid.clone());
         let until = match action {
             GraphAction::PreAccept | GraphAction::Accept => self.deadline(DeadlineKind::Ring),
             GraphAction::Reject | GraphAction::Terminate => Instant::now() + self.shared.limits().ending,
@@ -451,7 +451,7 @@ impl Actor {
         let span = tracing::info_span!(parent: &self.span, "graph", action = action.word());
         self.spawn(span, async move {
             let (number, sdp) = (number.as_deref(), answer.as_ref());
-            Done::Graph(action, ports.graph(number, &call_id, action, sdp, until.into_std()).await)
+            Done::Graph(action, ports.graph(number, &wacid, action, sdp, until.into_std()).await)
         });
     }
 
@@ -462,6 +462,7 @@ impl Actor {
         self.graph_busy = true;
         let notice = Notice {
             call_id: self.row.call_id.clone(),
+            wacid: self.row.wacid.clone(),
             phone_number_id: self.row.phone_number_id.clone(),
             action,
             termination,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tonic::{Code, Request, Status};
 use voicebridge_core::{
     call_life::{GraphAction, Sdp, Stage},
-    identity::CallId,
+    identity::Wacid,
     termination::Termination,
 };
 use voicebridge_proto::{
@@ -53,13 +53,13 @@ impl Ports for LivePorts {
     async fn graph(
         &self,
         number: Option<&str>,
-        call_id: &CallId,
+        wacid: &Wacid,
         action: GraphAction,
         answer: Option<&Sdp>,
         until: Instant,
     ) -> Answer {
         match (&self.0.graph, number) {
-            (Some(graph), Some(number)) => graph.act(number, call_id, action, answer.map(Sdp::as_str), until).await,
+            (Some(graph), Some(number)) => graph.act(number, wacid, action, answer.map(Sdp::as_str), until).await,
             // A managed call of before a restart without Meta's values.
             _ => Answer::not_asked("not-configured"),
         }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use voicebridge_core::{
     call_life::{GraphAction, Sdp, Stage},
-    identity::CallId,
+    identity::Wacid,
     termination::Termination,
 };
 use voicebridge_proto::types::v1::SignallingStage;
@@ -34,7 +34,7 @@ pub(super) trait Ports: Send + Sync + 'static {
     async fn graph(
         &self,
         number: Option<&str>,
-        call_id: &CallId,
+        wacid: &Wacid,
         action: GraphAction,
         answer: Option<&Sdp>,
         until: Instant,

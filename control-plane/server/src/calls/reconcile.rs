@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use voicebridge_core::{
-    identity::CallId,
+    identity::CallName,
     termination::{Termination, TerminationResult, reason},
 };
 use voicebridge_proto::media::v1::{ListSessionsRequest, Session};
@@ -42,15 +42,27 @@ pub(crate) async fn reconcile(shared: Arc<Shared>, mut arrivals: mpsc::Receiver<
 }
 
 async fn end_if_orphaned(shared: &Shared, node_id: &str, node_url: &str, session: Session) {
-    let Ok(call_id) = CallId::parse(session.call_id) else { return };
-    let row = match shared.store.call(&call_id).await {
+    // A version before ours told nodes Meta's id.
+    let Ok(name) = CallName::parse(&session.call_id) else { return };
+    let row = match &name.call_id {
+        Some(call_id) => shared.store.call(call_id).await,
+        None => shared.store.call_by_wacid(&name.wacid).await,
+    };
+    let row = match row {
         Ok(Some(row)) => row,
         Ok(None) => return,
         Err(error) => {
-            tracing::error!(%call_id, error = &error as &dyn std::error::Error, "the call could not be read");
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(
+                node = node_id,
+                session = session.session_id,
+                error,
+                "the session's call could not be read"
+            );
             return;
         }
     };
+    let call_id = row.call_id;
     let is_ours = row.session.as_ref().is_some_and(|ours| ours.session_id == session.session_id);
     if is_ours && row.ended_at_ms.is_none() {
         return;

@@ -40,7 +40,7 @@ impl Calls {
             let ours = row.session.as_ref().is_some_and(|session| session.session_id == event.session_id);
             untold.extend(event.kind.as_ref().filter(|_| ours).and_then(convert::life_event));
         }
-        let hangup = self.shared.store.tombstone(&row.call_id).await?;
+        let hangup = self.shared.store.tombstone(&row.wacid).await?;
         untold.extend(hangup.map(|hangup| Event::WebhookTerminate { failed: hangup.failed, code: hangup.error_code }));
         Ok(untold)
     }
@@ -50,7 +50,7 @@ impl Calls {
     }
 
     fn restore_with(&self, row: CallRow, first: Vec<Event>, is_over: bool) {
-        let Some(mailbox) = self.reserve(&row.call_id) else { return };
+        let Some(mailbox) = self.live.reserve(&row.call_id, &row.wacid) else { return };
         let follow = row.session.is_some() && !is_over;
         let step = restored(signalling(row.holder), &row.phase, row.termination.clone(), follow);
         tracing::info!(call_id = %row.call_id, stored = row.phase, phase = step.phase.word(), "call restored");

@@ -13,7 +13,7 @@ use std::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use voicebridge_core::{
-    identity::{CallId, Caller},
+    identity::{CallName, Caller, Wacid},
     webhook::{Connect, Terminate},
 };
 use voicebridge_proto::types::v1::event::Kind;
@@ -32,8 +32,8 @@ use outside::{End, Outside};
 const STUCK: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(20);
 
-fn call_id() -> CallId {
-    CallId::parse("wacid.A").unwrap()
+fn wacid() -> Wacid {
+    Wacid::parse("wacid.A").unwrap()
 }
 
 /// A number below `bound`, the next one of a seed (SplitMix64).
@@ -67,7 +67,7 @@ fn calls(store: &Arc<Faulty>, outside: &Arc<Outside>) -> Calls {
 async fn drive(calls: &Calls, store: &Faulty, outside: &Outside, done: &Mutex<(bool, bool)>) {
     while !done.lock().unwrap().0 {
         let connect = Connect {
-            call_id: call_id(),
+            wacid: wacid(),
             phone_number_id: Some("106".to_owned()),
             caller: Caller::default(),
             timestamp_s: None,
@@ -84,7 +84,7 @@ async fn drive(calls: &Calls, store: &Faulty, outside: &Outside, done: &Mutex<(b
             let ended = match outside.end {
                 End::CallerHangsUp => {
                     let terminate = Terminate {
-                        call_id: call_id(),
+                        wacid: wacid(),
                         phone_number_id: None,
                         timestamp_s: None,
                         failed: false,
@@ -92,9 +92,10 @@ async fn drive(calls: &Calls, store: &Faulty, outside: &Outside, done: &Mutex<(b
                     };
                     calls.terminate(terminate).await.is_ok()
                 }
-                End::ApiEnds => {
-                    !matches!(calls.end(&call_id(), "API_HANGUP".to_owned()).await, Err(CallError::Store(_)))
-                }
+                End::ApiEnds => !matches!(
+                    calls.end(&CallName::parse("wacid.A").unwrap(), "API_HANGUP".to_owned()).await,
+                    Err(CallError::Store(_))
+                ),
                 _ => {
                     outside.end_it();
                     true
@@ -106,7 +107,7 @@ async fn drive(calls: &Calls, store: &Faulty, outside: &Outside, done: &Mutex<(b
 }
 
 async fn is_closed(store: &Faulty) -> bool {
-    store.inner.call(&call_id()).await.unwrap().is_some_and(|row| row.ended_at_ms.is_some())
+    store.inner.call_by_wacid(&wacid()).await.unwrap().is_some_and(|row| row.ended_at_ms.is_some())
 }
 
 /// How a call ended, and what is stored of it.
@@ -166,8 +167,8 @@ fn play(end: End, seed: u64, faults: Faults, kills: &[Duration]) -> (Record, Arc
 fn record(store: &Faulty) -> Record {
     use futures_util::FutureExt as _;
     // A store in memory never waits.
-    let row = store.inner.call(&call_id()).now_or_never().unwrap().unwrap().unwrap();
-    let events = store.inner.events(&call_id(), 0, u32::MAX).now_or_never().unwrap().unwrap();
+    let row = store.inner.call_by_wacid(&wacid()).now_or_never().unwrap().unwrap().unwrap();
+    let events = store.inner.events(&row.call_id, 0, u32::MAX).now_or_never().unwrap().unwrap();
     assert_eq!(
         events.iter().map(|event| event.sequence).collect::<Vec<_>>(),
         (1..=row.last_sequence).collect::<Vec<_>>(),

@@ -84,7 +84,7 @@ impl Entry {
     pub(super) fn example(position: u64, bytes: usize) -> Self {
         Self {
             position,
-            call_id: CallId::parse("a").expect("an id"),
+            call_id: crate::ids::example("a"),
             phone_number_id: "106".to_owned(),
             caller_phone: "5511900000001".to_owned(),
             kind: EventKind::Transcript,

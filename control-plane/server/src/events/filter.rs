@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn every_part_must_fit() {
-        let call = |id: &str| Filter { call_id: Some(CallId::parse(id).unwrap()), ..Filter::default() };
+        let call = |id: &str| Filter { call_id: Some(crate::ids::example(id)), ..Filter::default() };
         let numbers = |ids: &[&str]| Filter {
             phone_number_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
             ..Filter::default()

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use voicebridge_core::{
-    identity::{CallId, Caller, PhoneNumber},
+    identity::{Caller, PhoneNumber, Wacid},
     termination::{Termination, TerminationResult},
 };
 use voicebridge_proto::types::v1::{self as types, EventKind, event::Kind};
@@ -16,14 +16,11 @@ use voicebridge_proto::types::v1::{self as types, EventKind, event::Kind};
 use super::*;
 use crate::{
     convert,
+    ids::example as id,
     store::{CallRow, Change, Holder, LAST_KIND, NewCall, NewEvent, Sqlite, Store, Write, Written},
 };
 
 const KEEPALIVE: Duration = Duration::from_secs(15);
-
-fn id(text: &str) -> CallId {
-    CallId::parse(text).unwrap()
-}
 
 fn only(kinds: &[EventKind]) -> Filter {
     let mut filter = Filter::default();
@@ -63,6 +60,7 @@ impl World {
     async fn claim(&self, call_id: &str) {
         let new = NewCall {
             call_id: id(call_id),
+            wacid: Wacid::parse(call_id).unwrap(),
             holder: Holder::Managed,
             phase: "PLACING",
             phone_number_id: "106".to_owned(),
@@ -126,7 +124,7 @@ impl World {
     fn whisper(&self, row: &CallRow, text: &str, after: u64) {
         let partial = types::PartialTranscript { delta: text.to_owned(), ..types::PartialTranscript::default() };
         let event = types::Event {
-            call_id: row.call_id.as_str().to_owned(),
+            call_id: row.wacid.as_str().to_owned(),
             kind: Some(Kind::PartialTranscript(partial)),
             ..types::Event::default()
         };

@@ -64,8 +64,8 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
-fn call() -> CallId {
-    CallId::parse("wacid.A=").unwrap()
+fn call() -> Wacid {
+    Wacid::parse("wacid.A=").unwrap()
 }
 
 #[tokio::test]

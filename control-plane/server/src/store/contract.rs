@@ -3,19 +3,21 @@
 #![allow(clippy::unwrap_used)]
 
 use voicebridge_core::{
-    identity::{CallId, Caller, PhoneNumber, UserId},
+    identity::{Caller, PhoneNumber, UserId, Wacid},
     termination::{Termination, TerminationResult},
 };
 
 use super::*;
+use crate::ids::example as id;
 
-fn id(text: &str) -> CallId {
-    CallId::parse(text).unwrap()
+fn wacid(name: &str) -> Wacid {
+    Wacid::parse(format!("wacid.{name}=")).unwrap()
 }
 
-fn call(text: &str) -> NewCall {
+fn call(name: &str) -> NewCall {
     NewCall {
-        call_id: id(text),
+        call_id: id(name),
+        wacid: wacid(name),
         holder: Holder::Managed,
         phase: "PLACING",
         phone_number_id: "106".to_owned(),
@@ -48,10 +50,16 @@ fn hangup(code: Option<i64>) -> Tombstone {
 
 async fn the_first_claim_wins(store: &dyn Store) {
     assert_eq!(store.claim(&call("first")).await.unwrap(), Claim::Claimed);
-    assert_eq!(store.claim(&call("first")).await.unwrap(), Claim::Duplicate);
+    let again = |name: &str| NewCall { call_id: id(name), ..call("first") };
+    assert_eq!(store.claim(&again("another id of ours")).await.unwrap(), Claim::Duplicate(id("first")));
+    assert!(store.call(&id("another id of ours")).await.unwrap().is_none());
+    let race = |n: u8| NewCall { call_id: id(&format!("race {n}")), ..call("race") };
     let claims =
-        futures_util::future::join_all((0..8).map(|_| async { store.claim(&call("race")).await.unwrap() })).await;
-    assert_eq!(claims.iter().filter(|claim| **claim == Claim::Claimed).count(), 1);
+        futures_util::future::join_all((0..8).map(|n| async move { store.claim(&race(n)).await.unwrap() })).await;
+    let winner = claims.iter().position(|claim| *claim == Claim::Claimed).unwrap();
+    for (n, claim) in claims.into_iter().enumerate().filter(|(n, _)| *n != winner) {
+        assert_eq!(claim, Claim::Duplicate(id(&format!("race {winner}"))), "{n}");
+    }
 
     let row = store.call(&id("first")).await.unwrap().unwrap();
     assert_eq!((row.phase.as_str(), row.holder), ("PLACING", Holder::Managed));
@@ -59,26 +67,30 @@ async fn the_first_claim_wins(store: &dyn Store) {
     assert_eq!((row.received_at_ms, row.ring_until_ms), (1_000, 31_000));
     assert_eq!((row.last_sequence, row.node_sequence), (0, 0));
     assert!(row.session.is_none() && row.termination.is_none() && row.ended_at_ms.is_none());
+    assert_eq!((&row.call_id, &row.wacid), (&id("first"), &wacid("first")));
+    let found = store.call_by_wacid(&wacid("first")).await.unwrap().unwrap();
+    assert_eq!((found.call_id, found.ordinal), (row.call_id, row.ordinal));
     assert!(store.call(&id("nobody")).await.unwrap().is_none());
+    assert!(store.call_by_wacid(&wacid("nobody")).await.unwrap().is_none());
 }
 
 async fn an_end_that_comes_first_is_remembered(store: &dyn Store) {
-    assert_eq!(store.bury(&id("early"), &hangup(Some(138_021))).await.unwrap(), Burial::Unknown);
-    assert_eq!(store.bury(&id("early"), &hangup(None)).await.unwrap(), Burial::Unknown);
-    assert_eq!(store.tombstone(&id("early")).await.unwrap(), Some(hangup(Some(138_021))), "the first stands");
+    assert_eq!(store.bury(&wacid("early"), &hangup(Some(138_021))).await.unwrap(), Burial::Unknown);
+    assert_eq!(store.bury(&wacid("early"), &hangup(None)).await.unwrap(), Burial::Unknown);
+    assert_eq!(store.tombstone(&wacid("early")).await.unwrap(), Some(hangup(Some(138_021))), "the first stands");
     assert_eq!(store.claim(&call("early")).await.unwrap(), Claim::Tombstoned);
     assert!(store.call(&id("early")).await.unwrap().is_none());
 
     store.claim(&call("late")).await.unwrap();
-    assert_eq!(store.bury(&id("late"), &hangup(None)).await.unwrap(), Burial::Live);
-    assert_eq!(store.claim(&call("late")).await.unwrap(), Claim::Duplicate);
+    assert_eq!(store.bury(&wacid("late"), &hangup(None)).await.unwrap(), Burial::Live(id("late")));
+    assert_eq!(store.claim(&call("late")).await.unwrap(), Claim::Duplicate(id("late")));
     close(store, "late", 0, &Termination::new(TerminationResult::Completed, "X", ""), 1_500).await;
-    assert_eq!(store.bury(&id("late"), &hangup(None)).await.unwrap(), Burial::Ended);
+    assert_eq!(store.bury(&wacid("late"), &hangup(None)).await.unwrap(), Burial::Ended(id("late")));
 
     let later = Tombstone { buried_at_ms: 5_001 + TOMBSTONE_RETENTION_MS, ..hangup(None) };
-    store.bury(&id("much later"), &later).await.unwrap();
-    assert_eq!(store.tombstone(&id("early")).await.unwrap(), None, "old ones go");
-    assert_eq!(store.tombstone(&id("nobody")).await.unwrap(), None);
+    store.bury(&wacid("much later"), &later).await.unwrap();
+    assert_eq!(store.tombstone(&wacid("early")).await.unwrap(), None, "old ones go");
+    assert_eq!(store.tombstone(&wacid("nobody")).await.unwrap(), None);
 }
 
 /// Writes after as many events; of what was stored its position.
@@ -189,16 +201,14 @@ async fn history_is_told_in_the_order_of_storing(store: &dyn Store) {
     for (n, name) in ["left", "right", "left", "left", "right"].into_iter().enumerate() {
         let after = store.call(&id(name)).await.unwrap().unwrap().last_sequence;
         let position = append(store, name, after, event("transcript", Some(n as u64 + 1))).await;
-        places.push((position, name.to_owned(), after + 1));
+        places.push((position, id(name), after + 1));
     }
     let last = store.last_position().await.unwrap();
     assert_eq!(last, places[4].0);
     let told = async |call_id: Option<&str>, after, through, limit| {
         let call_id = call_id.map(id);
         let rows = store.history(call_id.as_ref(), after, through, limit).await.unwrap();
-        rows.into_iter()
-            .map(|row| (row.position, row.call_id.as_str().to_owned(), row.event.sequence))
-            .collect::<Vec<_>>()
+        rows.into_iter().map(|row| (row.position, row.call_id, row.event.sequence)).collect::<Vec<_>>()
     };
     assert_eq!(told(None, before, u64::MAX, 10).await, places);
     assert_eq!(told(None, before, u64::MAX, 2).await, places[..2]);
@@ -224,13 +234,13 @@ async fn lists_go_from_new_to_old(store: &dyn Store) {
     }
     let gone = Termination::new(TerminationResult::Abandoned, "CALLER_ABANDONED", "");
     close(store, "list-3", 0, &gone, 1_500).await;
-    let names = |rows: &[CallRow]| rows.iter().map(|row| row.call_id.as_str().to_owned()).collect::<Vec<_>>();
+    let names = |rows: &[CallRow]| rows.iter().map(|row| row.wacid.clone()).collect::<Vec<_>>();
     let page = store.calls(Page { before: None, size: 2, live_only: false }).await.unwrap();
-    assert_eq!(names(&page), ["list-4", "list-3"]);
+    assert_eq!(names(&page), ["list-4", "list-3"].map(wacid));
     let page = store.calls(Page { before: Some(page[1].ordinal), size: 2, live_only: false }).await.unwrap();
-    assert_eq!(names(&page), ["list-2", "list-1"]);
+    assert_eq!(names(&page), ["list-2", "list-1"].map(wacid));
     let page = store.calls(Page { before: None, size: 3, live_only: true }).await.unwrap();
-    assert_eq!(names(&page), ["list-4", "list-2", "list-1"]);
+    assert_eq!(names(&page), ["list-4", "list-2", "list-1"].map(wacid));
     let oldest = page.last().unwrap().ordinal - 1;
     let page = store.calls(Page { before: Some(oldest), size: 1, live_only: false }).await.unwrap();
     assert_eq!(names(&page), names(&before));
@@ -295,35 +305,5 @@ async fn sqlite_in_a_file_that_is_created_and_found_again() {
     check(&store).await;
     store.shut().await;
     let again = Sqlite::open(&url).await.unwrap();
-    assert_eq!(again.claim(&call("first")).await.unwrap(), Claim::Duplicate);
-}
-
-#[tokio::test]
-async fn events_of_before_keep_their_order() {
-    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("old.db");
-    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let mut old = options.connect().await.unwrap();
-    sqlx::migrate!("migrations/sqlite").run_to(2, &mut old).await.unwrap();
-    let call =
-        "INSERT INTO calls (call_id, signalling, phase, phone_number_id, caller_phone, caller_user_id, caller_name,
-                                   received_at_ms, ring_until_ms, last_sequence)
-                VALUES (?1, 'managed', 'ACTIVE', '', '', '', '', 0, 0, 2)";
-    for name in ["a", "b"] {
-        sqlx::query(call).bind(name).execute(&mut old).await.unwrap();
-    }
-    // The second event of a has the time of a clock that was behind.
-    for (call, sequence, at) in [("b", 1, 20), ("a", 2, 5), ("a", 1, 10), ("b", 2, 30), ("a", 3, 25)] {
-        let event =
-            "INSERT INTO events (call_id, sequence, kind, occurred_at_ms, payload) VALUES (?1, ?2, 'x', ?3, x'00')";
-        sqlx::query(event).bind(call).bind(sequence).bind(at).execute(&mut old).await.unwrap();
-    }
-    sqlx::Connection::close(old).await.unwrap();
-
-    let store = Sqlite::open(&format!("sqlite://{}", path.display())).await.unwrap();
-    let rows = store.history(None, 0, u64::MAX, 10).await.unwrap();
-    let order: Vec<_> = rows.iter().map(|row| (row.position, row.call_id.as_str(), row.event.sequence)).collect();
-    assert_eq!(order, [(1, "a", 1), (2, "a", 2), (3, "b", 1), (4, "a", 3), (5, "b", 2)]);
-    assert_eq!(append(&store, "b", 2, event("transcript", None)).await, 6);
+    assert_eq!(again.claim(&call("first")).await.unwrap(), Claim::Duplicate(id("first")));
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use voicebridge_core::identity::CallId;
+use voicebridge_core::identity::{CallId, Wacid};
 
 use super::{
     Burial, CallRow, Change, Claim, HistoryRow, KEY_BYTES, LAST_KIND, NewCall, NewEvent, Page, Store, StoreError,
@@ -34,13 +34,17 @@ struct Tables {
     ordinals: i64,
     events: Vec<Event>,
     position: u64,
-    tombstones: BTreeMap<CallId, Tombstone>,
+    tombstones: BTreeMap<Wacid, Tombstone>,
     keys: BTreeMap<String, [u8; KEY_BYTES]>,
 }
 
 impl Tables {
     fn call(&mut self, call_id: &CallId) -> Option<&mut CallRow> {
         self.calls.iter_mut().find(|row| row.call_id == *call_id)
+    }
+
+    fn call_by_wacid(&self, wacid: &Wacid) -> Option<&CallRow> {
+        self.calls.iter().find(|row| row.wacid == *wacid)
     }
 }
 
@@ -58,16 +62,17 @@ impl Memory {
 impl Store for Memory {
     async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError> {
         let mut tables = self.tables();
-        if tables.call(&call.call_id).is_some() {
-            return Ok(Claim::Duplicate);
+        if let Some(row) = tables.call_by_wacid(&call.wacid) {
+            return Ok(Claim::Duplicate(row.call_id.clone()));
         }
-        if tables.tombstones.contains_key(&call.call_id) {
+        if tables.tombstones.contains_key(&call.wacid) {
             return Ok(Claim::Tombstoned);
         }
         tables.ordinals += 1;
         let row = CallRow {
             ordinal: tables.ordinals,
             call_id: call.call_id.clone(),
+            wacid: call.wacid.clone(),
             holder: call.holder,
             phase: call.phase.to_owned(),
             phone_number_id: call.phone_number_id.clone(),
@@ -85,20 +90,20 @@ impl Store for Memory {
         Ok(Claim::Claimed)
     }
 
-    async fn bury(&self, call_id: &CallId, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError> {
         let mut tables = self.tables();
         let before_ms = tombstone.buried_at_ms - TOMBSTONE_RETENTION_MS;
         tables.tombstones.retain(|_, tombstone| tombstone.buried_at_ms >= before_ms);
-        tables.tombstones.entry(call_id.clone()).or_insert(*tombstone);
-        Ok(match tables.call(call_id) {
+        tables.tombstones.entry(wacid.clone()).or_insert(*tombstone);
+        Ok(match tables.call_by_wacid(wacid) {
             None => Burial::Unknown,
-            Some(row) if row.ended_at_ms.is_none() => Burial::Live,
-            Some(_) => Burial::Ended,
+            Some(row) if row.ended_at_ms.is_none() => Burial::Live(row.call_id.clone()),
+            Some(row) => Burial::Ended(row.call_id.clone()),
         })
     }
 
-    async fn tombstone(&self, call_id: &CallId) -> Result<Option<Tombstone>, StoreError> {
-        Ok(self.tables().tombstones.get(call_id).copied())
+    async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError> {
+        Ok(self.tables().tombstones.get(wacid).copied())
     }
 
     async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError> {
@@ -138,6 +143,10 @@ impl Store for Memory {
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {
         Ok(self.tables().call(call_id).cloned())
+    }
+
+    async fn call_by_wacid(&self, wacid: &Wacid) -> Result<Option<CallRow>, StoreError> {
+        Ok(self.tables().call_by_wacid(wacid).cloned())
     }
 
     async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {

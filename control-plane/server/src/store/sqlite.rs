@@ -15,7 +15,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
 };
 use voicebridge_core::{
-    identity::{CallId, Caller, PhoneNumber, UserId},
+    identity::{CallId, Caller, PhoneNumber, UserId, Wacid},
     termination::{Termination, TerminationResult},
 };
 
@@ -118,23 +118,27 @@ impl Store for Sqlite {
     async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError> {
         let caller = &call.caller;
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let buried: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tombstones WHERE call_id = ?1)")
-            .bind(call.call_id.as_str())
+        let known: Option<String> = sqlx::query_scalar("SELECT call_id FROM calls WHERE wacid = ?1")
+            .bind(call.wacid.as_str())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if let Some(known) = known {
+            return Ok(Claim::Duplicate(read_id(&known, "calls.call_id")?));
+        }
+        let buried: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tombstones WHERE wacid = ?1)")
+            .bind(call.wacid.as_str())
             .fetch_one(&mut *transaction)
             .await?;
-        let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM calls WHERE call_id = ?1)")
-            .bind(call.call_id.as_str())
-            .fetch_one(&mut *transaction)
-            .await?;
-        if known || buried {
-            return Ok(if known { Claim::Duplicate } else { Claim::Tombstoned });
+        if buried {
+            return Ok(Claim::Tombstoned);
         }
         sqlx::query(
-            "INSERT INTO calls (call_id, signalling, phase, phone_number_id, caller_phone, caller_user_id, caller_name,
-                                received_at_ms, ring_until_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO calls (call_id, wacid, signalling, phase, phone_number_id, caller_phone, caller_user_id,
+                                caller_name, received_at_ms, ring_until_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )
         .bind(call.call_id.as_str())
+        .bind(call.wacid.as_str())
         .bind(call.holder.word())
         .bind(call.phase)
         .bind(&call.phone_number_id)
@@ -149,37 +153,36 @@ impl Store for Sqlite {
         Ok(Claim::Claimed)
     }
 
-    async fn bury(&self, call_id: &CallId, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("DELETE FROM tombstones WHERE buried_at_ms < ?1")
             .bind(tombstone.buried_at_ms - TOMBSTONE_RETENTION_MS)
             .execute(&mut *transaction)
             .await?;
         sqlx::query(
-            "INSERT INTO tombstones (call_id, buried_at_ms, failed, error_code) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (call_id) DO NOTHING",
+            "INSERT INTO tombstones (wacid, buried_at_ms, failed, error_code) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (wacid) DO NOTHING",
         )
-        .bind(call_id.as_str())
+        .bind(wacid.as_str())
         .bind(tombstone.buried_at_ms)
         .bind(tombstone.failed)
         .bind(tombstone.error_code)
         .execute(&mut *transaction)
         .await?;
-        let ended: Option<bool> = sqlx::query_scalar("SELECT ended_at_ms IS NOT NULL FROM calls WHERE call_id = ?1")
-            .bind(call_id.as_str())
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let known: Option<(String, bool)> =
+            sqlx::query_as("SELECT call_id, ended_at_ms IS NOT NULL FROM calls WHERE wacid = ?1")
+                .bind(wacid.as_str())
+                .fetch_optional(&mut *transaction)
+                .await?;
         transaction.commit().await?;
-        Ok(match ended {
-            None => Burial::Unknown,
-            Some(false) => Burial::Live,
-            Some(true) => Burial::Ended,
-        })
+        let Some((call_id, ended)) = known else { return Ok(Burial::Unknown) };
+        let call_id = read_id(&call_id, "calls.call_id")?;
+        Ok(if ended { Burial::Ended(call_id) } else { Burial::Live(call_id) })
     }
 
-    async fn tombstone(&self, call_id: &CallId) -> Result<Option<Tombstone>, StoreError> {
-        let row = sqlx::query("SELECT buried_at_ms, failed, error_code FROM tombstones WHERE call_id = ?1")
-            .bind(call_id.as_str())
+    async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError> {
+        let row = sqlx::query("SELECT buried_at_ms, failed, error_code FROM tombstones WHERE wacid = ?1")
+            .bind(wacid.as_str())
             .fetch_optional(&self.reader)
             .await?;
         row.map(|row| {
@@ -251,6 +254,14 @@ impl Store for Sqlite {
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {
         let row = sqlx::query("SELECT * FROM calls WHERE call_id = ?1")
             .bind(call_id.as_str())
+            .fetch_optional(&self.reader)
+            .await?;
+        row.as_ref().map(read_call).transpose()
+    }
+
+    async fn call_by_wacid(&self, wacid: &Wacid) -> Result<Option<CallRow>, StoreError> {
+        let row = sqlx::query("SELECT * FROM calls WHERE wacid = ?1")
+            .bind(wacid.as_str())
             .fetch_optional(&self.reader)
             .await?;
         row.as_ref().map(read_call).transpose()
@@ -350,6 +361,10 @@ impl Store for Sqlite {
     }
 }
 
+fn read_id(text: &str, column: &'static str) -> Result<CallId, StoreError> {
+    CallId::parse(text).map_err(|_| StoreError::Corrupt(column))
+}
+
 fn read_event(row: &SqliteRow) -> Result<StoredEvent, StoreError> {
     Ok(StoredEvent {
         sequence: row.try_get::<i64, _>("sequence")? as u64,
@@ -359,10 +374,9 @@ fn read_event(row: &SqliteRow) -> Result<StoredEvent, StoreError> {
 }
 
 fn read_history(row: &SqliteRow) -> Result<HistoryRow, StoreError> {
-    let call_id = row.try_get::<String, _>("call_id")?;
     Ok(HistoryRow {
         position: row.try_get::<i64, _>("position")? as u64,
-        call_id: CallId::parse(call_id).map_err(|_| StoreError::Corrupt("events.call_id"))?,
+        call_id: read_id(row.try_get("call_id")?, "events.call_id")?,
         phone_number_id: row.try_get("phone_number_id")?,
         caller_phone: row.try_get("caller_phone")?,
         event: read_event(row)?,
@@ -393,7 +407,9 @@ fn read_call(row: &SqliteRow) -> Result<CallRow, StoreError> {
     };
     Ok(CallRow {
         ordinal: row.try_get("ordinal")?,
-        call_id: CallId::parse(text("call_id")?).map_err(|_| StoreError::Corrupt("calls.call_id"))?,
+        call_id: read_id(row.try_get("call_id")?, "calls.call_id")?,
+        // NULL only for calls that we place, of which there are none yet.
+        wacid: Wacid::parse(text("wacid")?).map_err(|_| StoreError::Corrupt("calls.wacid"))?,
         holder: Holder::from_word(&text("signalling")?).ok_or(StoreError::Corrupt("calls.signalling"))?,
         phase: text("phase")?,
         phone_number_id: text("phone_number_id")?,

@@ -4,7 +4,7 @@ use std::{sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
-use voicebridge_core::identity::CallId;
+use voicebridge_core::identity::{CallId, Wacid};
 
 use super::draw;
 use crate::store::{
@@ -121,12 +121,12 @@ impl Store for Faulty {
         }
     }
 
-    async fn bury(&self, call_id: &CallId, tombstone: &Tombstone) -> Result<Burial, StoreError> {
-        self.answer(false, self.inner.bury(call_id, tombstone)).await
+    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+        self.answer(false, self.inner.bury(wacid, tombstone)).await
     }
 
-    async fn tombstone(&self, call_id: &CallId) -> Result<Option<Tombstone>, StoreError> {
-        self.answer(false, self.inner.tombstone(call_id)).await
+    async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError> {
+        self.answer(false, self.inner.tombstone(wacid)).await
     }
 
     async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError> {
@@ -135,6 +135,10 @@ impl Store for Faulty {
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {
         self.answer(false, self.inner.call(call_id)).await
+    }
+
+    async fn call_by_wacid(&self, wacid: &Wacid) -> Result<Option<CallRow>, StoreError> {
+        self.answer(false, self.inner.call_by_wacid(wacid)).await
     }
 
     async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {

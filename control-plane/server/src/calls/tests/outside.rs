@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tonic::Status;
 use voicebridge_core::{
     call_life::{GraphAction, Sdp, Stage},
-    identity::CallId,
+    identity::Wacid,
     termination::{Termination, TerminationResult},
 };
 use voicebridge_proto::types::v1::{self as types, SignallingStage, event::Kind};
@@ -175,7 +175,7 @@ impl Ports for Outside {
     async fn graph(
         &self,
         _: Option<&str>,
-        _: &CallId,
+        _: &Wacid,
         action: GraphAction,
         _: Option<&Sdp>,
         _: std::time::Instant,
