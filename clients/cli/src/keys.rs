@@ -52,13 +52,13 @@ pub(crate) async fn run(args: Keys) -> anyhow::Result<()> {
         }
         KeysCommand::Token(token) => {
             let call_id = token.call.unwrap_or_default();
-            let request = CreateReadTokenRequest { call_id: call_id.clone(), lifetime: token.lifetime.map(to_wire) };
+            let request = CreateReadTokenRequest { call_id, lifetime: token.lifetime.map(to_wire) };
             let made = client.create_read_token(request).await.map_err(|status| refused(&status))?.into_inner();
             if args.json {
                 return Ok(outln(&json::line(&made))?);
             }
             errln(&format!("{DIM}Reads until {}:{DIM:#}", describe::moment(made.expires_at)));
-            Ok(outln(&if token.link { link(&args.access.url, &call_id, &made.token) } else { made.token })?)
+            Ok(outln(&if token.link { link(&args.access.url, &made.call_id, &made.token) } else { made.token })?)
         }
     }
 }

@@ -103,6 +103,7 @@ struct Body<'a> {
 #[serde(rename_all = "camelCase")]
 struct Data<'a> {
     call_id: &'a str,
+    wacid: &'a str,
     phone_number_id: &'a str,
     action: &'static str,
     termination: Ended<'a>,
@@ -119,11 +120,10 @@ impl Notice {
     /// The same whenever this is told of this call.
     fn id(&self) -> String {
         let mut hash = Sha256::new();
-        for part in [KIND, self.action.word(), self.wacid.as_str()] {
+        for part in [KIND, self.action.word(), self.call_id.as_str()] {
             hash.update(part);
             hash.update([0]);
         }
-        // Call ids hold characters that an id of the convention may not.
         format!("msg_{}", hex::encode(&hash.finalize()[..16]))
     }
 
@@ -132,7 +132,8 @@ impl Notice {
             r#type: KIND,
             timestamp: convert::timestamp(self.at_ms).to_string(),
             data: Data {
-                call_id: self.wacid.as_str(),
+                call_id: self.call_id.as_str(),
+                wacid: self.wacid.as_str(),
                 phone_number_id: &self.phone_number_id,
                 action: self.action.word(),
                 termination: Ended {
@@ -235,8 +236,8 @@ mod tests {
     #[test]
     fn what_is_told() {
         let body = notice("wacid.A=", GraphAction::Terminate).body();
-        let expect = r#"{"type":"call.terminate_required","timestamp":"2026-09-21T14:13:20.250Z","data":{"callId":"wacid.A=","phoneNumberId":"106","action":"terminate","termination":{"result":"completed","reason":"AGENT_HANGUP","message":"The AI hung up."}}}"#;
-        assert_eq!(body, expect);
+        let expect = r#"{"type":"call.terminate_required","timestamp":"2026-09-21T14:13:20.250Z","data":{"callId":"{id}","wacid":"wacid.A=","phoneNumberId":"106","action":"terminate","termination":{"result":"completed","reason":"AGENT_HANGUP","message":"The AI hung up."}}}"#;
+        assert_eq!(body, expect.replace("{id}", crate::ids::example("wacid.A=").as_str()));
     }
 
     #[test]

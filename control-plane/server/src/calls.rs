@@ -353,7 +353,7 @@ impl Calls {
             None => {
                 let request = media::StartSessionRequest {
                     session_id: session.session_id.clone(),
-                    call_id: start.wacid.as_str().to_owned(),
+                    call_id: call_id.as_str().to_owned(),
                     sdp_offer: start.sdp_offer,
                     elapsed_ms: convert::elapsed_ms(received_at_ms, now),
                     signalling_mode: convert::mode(start.holder).into(),

@@ -6,7 +6,7 @@ use prost::Message as _;
 use prost_types::Timestamp;
 use voicebridge_core::{
     call_life::{self, Milestone},
-    identity::{Caller, PhoneNumber, UserId},
+    identity::{CallId, Caller, PhoneNumber, UserId},
     termination::{Termination, TerminationResult},
 };
 use voicebridge_proto::{
@@ -156,7 +156,7 @@ pub(crate) fn life_event(kind: &Kind) -> Option<call_life::Event> {
 pub(crate) fn own_event_to_row(call: &CallRow, now_ms: i64, kind: Kind) -> NewEvent {
     let name = event_kind(&kind).0;
     let event = types::Event {
-        call_id: call.wacid.as_str().to_owned(),
+        call_id: String::new(),
         session_id: call.session.as_ref().map_or_else(String::new, |session| session.session_id.clone()),
         sequence: 0,
         occurred_at: Some(timestamp(now_ms)),
@@ -174,7 +174,7 @@ pub(crate) fn event_to_row(mut event: types::Event, now_ms: i64, node_sequence: 
     if is_transient(number) {
         return None;
     }
-    event.sequence = 0;
+    (event.call_id, event.sequence) = (String::new(), 0);
     let occurred_at_ms = event.occurred_at.as_ref().map_or(now_ms, millis);
     Some(NewEvent { kind, occurred_at_ms, node_sequence, payload: event.encode_to_vec() })
 }
@@ -183,8 +183,10 @@ pub(crate) fn event_to_row(mut event: types::Event, now_ms: i64, node_sequence: 
 ///
 /// # Errors
 /// The row's bytes are no event: the file was changed by somebody else, or by a version ahead of this one.
-pub(crate) fn event_from_row(row: &StoredEvent) -> Result<types::Event, prost::DecodeError> {
+pub(crate) fn event_from_row(call_id: &CallId, row: &StoredEvent) -> Result<types::Event, prost::DecodeError> {
     let mut event = types::Event::decode(row.payload.as_slice())?;
+    // In the bytes it has none, or one that calls had before.
+    call_id.as_str().clone_into(&mut event.call_id);
     event.sequence = row.sequence;
     Ok(event)
 }
@@ -229,7 +231,8 @@ pub(crate) fn mode(holder: Holder) -> types::SignallingMode {
 pub(crate) fn call_to_wire(row: &CallRow) -> control::Call {
     let session = row.session.clone().unwrap_or_default();
     control::Call {
-        call_id: row.wacid.as_str().to_owned(),
+        call_id: row.call_id.as_str().to_owned(),
+        wacid: row.wacid.as_str().to_owned(),
         session_id: session.session_id,
         direction: types::Direction::Inbound.into(),
         phase: phase_to_wire(&row.phase).into(),

@@ -259,7 +259,7 @@ pub struct NewEvent {
     pub occurred_at_ms: i64,
     /// The node's sequence; `None` for events of the control plane.
     pub node_sequence: Option<u64>,
-    /// The contract's `Event`, encoded, with sequence 0.
+    /// The contract's `Event`, encoded, with sequence 0 and without the call's id.
     pub payload: Vec<u8>,
 }
 
@@ -268,7 +268,7 @@ pub struct NewEvent {
 pub struct StoredEvent {
     /// Per call, gapless from 1.
     pub sequence: u64,
-    /// The contract's `Event`, encoded, with sequence 0.
+    /// The contract's `Event`, encoded, with sequence 0 and without the call's id.
     pub payload: Vec<u8>,
     /// It is the last one of its call.
     pub is_last: bool,

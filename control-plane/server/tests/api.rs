@@ -21,7 +21,7 @@ use voicebridge_telemetry::status::{metadata, reason};
 fn start(call_id: &str) -> StartSessionRequest {
     StartSessionRequest {
         call_id: call_id.to_owned(),
-        sdp_offer: "v=0\r\n".to_owned(),
+        sdp_offer: format!("v=0\r\ns={call_id}\r\n"),
         caller: Some(types::Caller { phone_number: "5511900000001".to_owned(), ..Default::default() }),
         elapsed_ms: 40,
         ..StartSessionRequest::default()
@@ -47,7 +47,7 @@ async fn a_caller_that_holds_the_signalling() {
     let again = control::StartSessionResponse { already_started: false, ..again };
     assert_eq!(again, started, "the same id again: the same answer");
     let session = node.session("self", "session", |_| true).await;
-    assert_eq!(session.mode, SignallingMode::Staged);
+    assert_eq!((session.mode, &session.call_id), (SignallingMode::Staged, &started.call_id));
     assert!(session.elapsed_ms >= 40, "one timeline: {}", session.elapsed_ms);
 
     for (stage, expect) in [
@@ -218,6 +218,48 @@ async fn events_are_replayed_then_live_without_loss_or_repetition() {
 }
 
 #[tokio::test]
+async fn a_call_is_found_by_either_id() {
+    // The second is one that could be ours; who knows it by nothing else finds it all the same.
+    for wacid in ["wacid.HBgNNTUxMTkwMDAwMDAwMQ==", "01a0c450-6c00-7abc-8def-0123456789ab"] {
+        let (_, plane, _node) = system().await;
+        let mut client = plane.client().await;
+        let call_id = client.start_session(start(wacid)).await.unwrap().into_inner().call_id;
+        assert!(call_id != wacid && call_id.len() == 36 && &call_id[14..15] == "7", "{call_id}");
+        let lookup = |wacid: &str| control::LookupCallRequest { wacid: wacid.to_owned() };
+        let call = client.lookup_call(lookup(wacid)).await.unwrap().into_inner().call.unwrap();
+        assert_eq!((&call.call_id, call.wacid.as_str()), (&call_id, wacid));
+        check(client.lookup_call(lookup(&call_id)).await, Code::NotFound, "CALL_NOT_FOUND");
+        check(client.lookup_call(lookup("")).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+        for name in [wacid, &call_id.to_uppercase(), &call_id] {
+            assert_eq!(plane.call(name).await.unwrap().call_id, call_id);
+            let advance =
+                AdvanceSessionRequest { call_id: name.to_owned(), stage: SignallingStage::AnswerDelivered.into() };
+            client.advance_session(advance).await.unwrap();
+            let (code, one) = plane.get(&format!("/sessions/{name}")).await;
+            assert_eq!((code, &one["callId"], &one["id"]), (200, &json!(wacid), &json!(call_id)));
+        }
+        // A stream begun under one id goes on under the other.
+        let stream = |name: &str, cursor: &str| StreamEventsRequest {
+            call_id: name.to_owned(),
+            cursor: cursor.to_owned(),
+            ..Default::default()
+        };
+        let mut by_wacid = client.stream_events(stream(wacid, "")).await.unwrap().into_inner();
+        let cursor = by_wacid.message().await.unwrap().unwrap().cursor;
+        let end = EndCallRequest { call_id: call_id.clone(), reason: String::new() };
+        client.end_call(end.clone()).await.unwrap();
+        let mut by_ours = client.stream_events(stream(&call_id, &cursor)).await.unwrap().into_inner();
+        let mut told = Vec::new();
+        while let Some(response) = by_ours.message().await.unwrap() {
+            told.extend(response.event);
+        }
+        assert!(told.iter().all(|event| event.call_id == call_id), "{told:?}");
+        assert_eq!(told, plane.events(wacid, "").await);
+        client.end_call(EndCallRequest { call_id: wacid.to_owned(), ..end }).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn lists_have_pages() {
     let (_, plane, _node) = system().await;
     let mut client = plane.client().await;
@@ -230,7 +272,7 @@ async fn lists_have_pages() {
     let mut names = Vec::new();
     loop {
         let answer = client.list_calls(page.clone()).await.unwrap().into_inner();
-        names.extend(answer.calls.into_iter().map(|call| call.call_id));
+        names.extend(answer.calls.into_iter().map(|call| call.wacid));
         if answer.next_page_token.is_empty() {
             break;
         }
@@ -247,7 +289,8 @@ async fn the_http_of_the_predecessor() {
     let (code, health) = plane.get("/health").await;
     assert_eq!((code, &health["status"], &health["activeCalls"]), (200, &json!("healthy"), &json!(0)));
 
-    let body = json!({"callId": "wacid.http/1=", "sdpOffer": "v=0\r\n", "fromNumber": "+55 11 90000-0001"});
+    let body =
+        json!({"callId": "wacid.http/1=", "sdpOffer": "v=0\r\ns=wacid.http/1=\r\n", "fromNumber": "+55 11 90000-0001"});
     let (code, started) = plane.post("/sessions/start", body.clone()).await;
     assert_eq!((code, &started["success"], &started["callId"]), (200, &json!(true), &json!("wacid.http/1=")));
     assert_eq!(started["sdpAnswer"], "v=0\r\ns=answer to wacid.http/1= of node-1\r\n");
@@ -260,7 +303,10 @@ async fn the_http_of_the_predecessor() {
     let (_, list) = plane.get("/sessions").await;
     assert_eq!(list["count"], 1);
     let entry = &list["sessions"][0];
-    assert_eq!((&entry["callId"], &entry["sessionId"]), (&started["callId"], &started["sessionId"]));
+    for field in ["callId", "id", "sessionId"] {
+        assert_eq!(entry[field], started[field], "{field}");
+    }
+    assert_eq!(started["id"], plane.id("wacid.http/1=").await);
     assert!(entry["duration"].is_u64() && entry["status"].is_string(), "{entry}");
     let path = "/sessions/wacid.http%2F1=";
     assert_eq!(plane.get(path).await.1["callId"], "wacid.http/1=");
@@ -298,7 +344,7 @@ async fn the_http_of_the_predecessor() {
 #[tokio::test]
 async fn a_session_nobody_advances_becomes_active_by_itself() {
     let (_, plane, node) = system().await;
-    plane.post("/sessions/start", json!({"callId": "imm", "sdpOffer": "v=0"})).await;
+    plane.post("/sessions/start", json!({"callId": "imm", "sdpOffer": "v=0\r\ns=imm\r\n"})).await;
     let session = node.session("imm", "session", |_| true).await.session_id;
     let active = types::StageReached { stage: types::Stage::MediaBridgeActive.into() };
     node.emit(&session, Kind::StageReached(active));
@@ -390,7 +436,7 @@ async fn browsers_call_over_grpc_web() {
     let bytes = answer.bytes().await.unwrap();
     let length = u32::from_be_bytes(bytes[1..5].try_into().unwrap()) as usize;
     let started: control::StartSessionResponse = prost::Message::decode(&bytes[5..5 + length]).unwrap();
-    assert_eq!(started.call_id, "web");
+    assert_eq!(started.call_id, plane.id("web").await);
     let trailers = String::from_utf8_lossy(&bytes[5 + length + 5..]).into_owned();
     assert!(trailers.contains("grpc-status:0"), "{trailers}");
 

@@ -223,7 +223,7 @@ async fn graphs_refusals_end_the_call_and_free_the_slot() {
     graph.script("accept", &[Reply::Bare(502)]);
     plane.deliver(&[connect("passes")]).await;
     plane.phase("passes", CallPhase::Active).await;
-    assert!(node.sessions().iter().all(|session| session.ended.is_some() || session.call_id == "passes"));
+    assert!(node.sessions().iter().all(|session| session.ended.is_some() || session.name == "passes"));
 }
 
 #[tokio::test]

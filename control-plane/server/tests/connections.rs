@@ -148,10 +148,11 @@ async fn event_streams_and_registrations_outlive_every_deadline_of_the_listener(
     assert_eq!(plane.get("/health").await.1["nodes"], 1);
     plane.deliver(&[connect("late")]).await;
     plane.phase("late", CallPhase::Active).await;
+    let late = plane.id("late").await;
     let told = async {
         loop {
             let response = events.message().await.unwrap().expect("it goes on");
-            if response.encoded_len() > 0 && response.event.is_some_and(|event| event.call_id == "late") {
+            if response.encoded_len() > 0 && response.event.is_some_and(|event| event.call_id == late) {
                 return;
             }
         }

@@ -112,7 +112,7 @@ async fn system(config: Config) -> (Plane, Node) {
 fn start(call_id: &str, number: &str) -> StartSessionRequest {
     StartSessionRequest {
         call_id: call_id.to_owned(),
-        sdp_offer: "v=0\r\n".to_owned(),
+        sdp_offer: format!("v=0\r\ns={call_id}\r\n"),
         phone_number_id: number.to_owned(),
         ..StartSessionRequest::default()
     }
@@ -184,7 +184,7 @@ async fn without_a_token_the_holder_is_told_until_it_answers() {
     assert_eq!(body["type"], "call.terminate_required");
     assert!(body["timestamp"].as_str().unwrap().ends_with('Z'));
     let expect = serde_json::json!({
-        "callId": "wacid.A=", "phoneNumberId": "106", "action": "terminate",
+        "callId": plane.id("wacid.A=").await, "wacid": "wacid.A=", "phoneNumberId": "106", "action": "terminate",
         "termination": {"result": "completed", "reason": "AGENT_HANGUP", "message": "of the test"},
     });
     assert_eq!(body["data"], expect);

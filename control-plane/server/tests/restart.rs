@@ -175,7 +175,7 @@ async fn a_self_held_call_goes_on_where_it_was() {
     let (graph, mut plane, node) = system().await;
     let start = StartSessionRequest {
         call_id: "self".to_owned(),
-        sdp_offer: "v=0\r\n".to_owned(),
+        sdp_offer: "v=0\r\ns=self\r\n".to_owned(),
         ..StartSessionRequest::default()
     };
     let started = plane.client().await.start_session(start.clone()).await.unwrap().into_inner();

@@ -144,9 +144,12 @@ async fn all_calls_by_kind_and_number() {
     let event: Value = serde_json::from_str(&first.data).unwrap();
     assert_eq!(
         (&event["callId"], &event["callEnded"]["termination"]["reason"]),
-        (&"before".into(), &"USER_HANGUP".into())
+        (&plane.id("before").await.into(), &"USER_HANGUP".into())
     );
-    assert_eq!(serde_json::from_str::<Value>(&now.next().await.unwrap().data).unwrap()["callId"], "before");
+    assert_eq!(
+        serde_json::from_str::<Value>(&now.next().await.unwrap().data).unwrap()["callId"],
+        plane.id("before").await
+    );
     assert!(tokio::time::timeout(Duration::from_millis(100), other.response.chunk()).await.is_err());
 }
 
@@ -187,12 +190,13 @@ async fn a_read_token_in_the_address_is_for_its_call() {
         let request = CreateReadTokenRequest { call_id: call_id.to_owned(), lifetime: None };
         let mut request = tonic::Request::new(request);
         request.metadata_mut().insert("authorization", "Bearer key-1".parse().unwrap());
-        keys.create_read_token(request).await.unwrap().into_inner().token
+        let made = keys.create_read_token(request).await.unwrap().into_inner();
+        (made.token, made.call_id)
     };
-    let (mine, all) = (token("mine").await, token("").await);
+    let ((mine, call_id), (all, _)) = (token("mine").await, token("").await);
     let mut source = Source::open(&plane, &format!("?call_id=mine&access_token={mine}"), "").await;
     source.next().await.unwrap();
-    assert!(source.next().await.unwrap().data.contains("mine"));
+    assert!(source.next().await.unwrap().data.contains(&call_id));
     Source::open(&plane, &format!("?access_token={all}"), "").await.next().await.unwrap();
     for (query, status, reason) in [
         (format!("?call_id=theirs&access_token={mine}"), 403, "READ_TOKEN_LIMITED"),

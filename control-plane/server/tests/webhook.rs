@@ -18,14 +18,14 @@ use voicebridge_telemetry::status::reason;
 
 async fn known(plane: &Plane) -> Vec<String> {
     let calls = plane.client().await.list_calls(ListCallsRequest::default()).await.unwrap().into_inner().calls;
-    calls.into_iter().map(|call| call.call_id).collect()
+    calls.into_iter().map(|call| call.wacid).collect()
 }
 
 async fn outcomes(plane: &Plane, calls: &[Value]) -> Vec<String> {
     let body = delivery(calls);
     let request = HandleWebhookRequest { signature: sign(&body), body: body.into_bytes(), ..Default::default() };
     let taken = plane.client().await.handle_webhook(request).await.unwrap().into_inner();
-    taken.outcomes.into_iter().map(|outcome| format!("{} {}", outcome.call_id, outcome.outcome)).collect()
+    taken.outcomes.into_iter().map(|outcome| format!("{} {}", outcome.wacid, outcome.outcome)).collect()
 }
 
 #[tokio::test]
@@ -113,8 +113,9 @@ async fn a_delivery_as_large_as_metas_largest_is_taken_over_http_and_grpc() {
     let body = of_size("grpc", LARGEST);
     let request = HandleWebhookRequest { signature: sign(&body), body: body.into_bytes(), ..Default::default() };
     let taken = plane.client().await.handle_webhook(request).await.unwrap().into_inner();
-    assert!(taken.outcomes.iter().any(|outcome| outcome.call_id == "grpc"), "{taken:?}");
-    plane.phase("grpc", CallPhase::Active).await;
+    let call = plane.phase("grpc", CallPhase::Active).await;
+    let outcome = taken.outcomes.iter().find(|outcome| outcome.wacid == "grpc").unwrap();
+    assert_eq!(outcome.call_id, call.call_id);
 }
 
 #[tokio::test]
@@ -173,7 +174,7 @@ async fn a_batch_is_many_calls() {
     assert_eq!(plane.ended("e").await.1, "CALLER_ABANDONED");
     assert_eq!(plane.ended("a").await.1, "USER_HANGUP");
     assert!(
-        node.sessions().iter().all(|session| session.ended.is_some() || ["b", "d"].contains(&session.call_id.as_str()))
+        node.sessions().iter().all(|session| session.ended.is_some() || ["b", "d"].contains(&session.name.as_str()))
     );
 }
 
@@ -276,5 +277,5 @@ async fn an_agent_given_along_is_for_the_calls_the_delivery_begins_and_wants_a_k
         let status = handle(&[connect("d")], Some(agent), key, signed).await.unwrap_err();
         assert_eq!((status.code(), reason(&status).as_deref()), (code, Some(why)), "{key}");
     }
-    assert!(node.sessions().iter().all(|session| session.call_id != "d"));
+    assert!(node.sessions().iter().all(|session| session.name != "d"));
 }

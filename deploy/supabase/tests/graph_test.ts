@@ -164,7 +164,7 @@ function callbacks(settings: GraphSettings, secret: string | undefined = SECRET)
 const wanted = (data: Record<string, unknown>, type = "call.terminate_required") =>
   JSON.stringify({ type, timestamp: "2026-11-26T10:00:00Z", data });
 const WANTED = wanted({
-  callId: "wacid.X=",
+  wacid: "wacid.X=",
   phoneNumberId: "107",
   action: "terminate",
   termination: { result: "completed", reason: "AGENT_HANGUP", message: "" },
@@ -184,7 +184,7 @@ Deno.test("a callback hangs up, and once more does no harm", async () => {
 
 Deno.test("a callback before the answer rejects, and terminates what Graph will not reject", async () => {
   await beside([refusal(100)], async (settings, asked) => {
-    assertEquals(await callbacks(settings)(wanted({ callId: "X", action: "reject" })), [200, "ok"]);
+    assertEquals(await callbacks(settings)(wanted({ wacid: "X", action: "reject" })), [200, "ok"]);
     assertEquals(asked.map(({ path, body }) => [path, body.action]), [
       ["/v25.0/106/calls", "reject"],
       ["/v25.0/106/calls", "terminate"],
@@ -208,7 +208,7 @@ Deno.test("a callback that is not the control plane's does nothing", async () =>
     ]);
     assertEquals(await callback(WANTED, { signedAt: old }), [401, "CALLBACK_SIGNATURE_INVALID"]);
     assertEquals(await callback("{"), [400, "CALLBACK_MALFORMED"]);
-    for (const data of [{}, { callId: "X", action: "accept" }, { callId: "", action: "reject" }]) {
+    for (const data of [{}, { wacid: "X", action: "accept" }, { wacid: "", action: "reject" }]) {
       assertEquals(await callback(wanted(data)), [400, "CALLBACK_MALFORMED"], JSON.stringify(data));
     }
     assertEquals(await callback(wanted({}, "call.something_new")), [200, "ok"]);

@@ -190,7 +190,7 @@ async fn a_webhook_handed_over_by_grpc_is_held_to_the_same_rules() {
     let signed = signature(&world.meta.settings().app_secret, &body);
     let genuine = HandleWebhookRequest { body, signature: signed, ..Default::default() };
     let outcomes = world.calls.client().handle_webhook(genuine.clone()).await.unwrap().into_inner().outcomes;
-    assert_eq!((outcomes[0].call_id.as_str(), outcomes[0].outcome.as_str()), (handle.id(), "claimed"));
+    assert_eq!((outcomes[0].wacid.as_str(), outcomes[0].outcome.as_str()), (handle.id(), "claimed"));
     let outcomes = world.calls.client().handle_webhook(genuine).await.unwrap().into_inner().outcomes;
     assert_eq!(outcomes[0].outcome, "duplicate");
     let record = handle.finish().await;

@@ -41,7 +41,7 @@ pub(crate) fn call(number: usize, result: &Result) -> io::Result<()> {
         clean(&evidence.call.region),
         caller.plot.words()
     ))?;
-    outln(&format!("  {DIM}{}{DIM:#}\n", clean(&evidence.record.call_id)))?;
+    outln(&format!("  {DIM}{}{DIM:#}\n", clean(&evidence.call.call_id)))?;
     for line in timeline::lines(&evidence.call, evidence.graph_times()) {
         outln(&line)?;
     }

@@ -76,7 +76,7 @@ impl Api {
         let started = self
             .calls
             .start(SelfHeldStart {
-                wacid: wacid.clone(),
+                wacid,
                 sdp_offer: request.sdp_offer,
                 caller: convert::caller_from_wire(request.caller.unwrap_or_default()),
                 agent: agent::check(request.agent)?,
@@ -86,7 +86,7 @@ impl Api {
             })
             .await?;
         Ok(control::StartSessionResponse {
-            call_id: wacid.as_str().to_owned(),
+            call_id: started.call_id.as_str().to_owned(),
             session_id: started.session_id,
             sdp_answer: started.answer.sdp,
             warnings: started.answer.warnings,
@@ -127,11 +127,20 @@ impl Api {
         Ok(found.ok_or(CallError::NotFound)?)
     }
 
+    /// As [`Api::readable`]; without a name it is about all calls.
+    pub(super) async fn readable_or_all(&self, principal: &Principal, name: &str) -> Result<Option<CallId>, Fault> {
+        match name {
+            "" => principal.may_read(None).map(|()| None),
+            name => self.readable(principal, name).await.map(Some),
+        }
+    }
+
     async fn with_events(&self, row: &CallRow, kinds: &[&str]) -> Result<control::Call, Fault> {
         let mut call = convert::call_to_wire(row);
         for kind in kinds {
             for event in self.shared.store.events_of_kind(&row.call_id, kind).await? {
-                let event = convert::event_from_row(&event).map_err(|_| StoreError::Corrupt("events.payload"))?;
+                let event =
+                    convert::event_from_row(&row.call_id, &event).map_err(|_| StoreError::Corrupt("events.payload"))?;
                 convert::add_event(&mut call, event);
             }
         }
@@ -157,12 +166,25 @@ impl Api {
     async fn usage_so_far(&self, call_id: &CallId) -> Result<Option<types::Usage>, Fault> {
         let mut total: Option<types::Usage> = None;
         for row in self.shared.store.events_of_kind(call_id, "response_finished").await? {
-            let event = convert::event_from_row(&row).map_err(|_| StoreError::Corrupt("events.payload"))?;
+            let event = convert::event_from_row(call_id, &row).map_err(|_| StoreError::Corrupt("events.payload"))?;
             if let Some(Kind::ResponseFinished(types::ResponseFinished { usage: Some(usage), .. })) = event.kind {
                 total = Some(session_info::add_usage(total.unwrap_or_default(), &usage));
             }
         }
         Ok(total)
+    }
+
+    /// The call with this id of Meta's, if somebody may read it.
+    async fn looked_up(&self, principal: &Principal, wacid: String) -> Result<control::Call, Fault> {
+        let wacid = Wacid::parse(wacid);
+        let found = match &wacid {
+            Ok(wacid) => self.shared.store.call_by_wacid(wacid).await?,
+            Err(_) => None,
+        };
+        principal.may_read(found.as_ref().map(|row| &row.call_id))?;
+        wacid.map_err(|error| Fault::invalid("wacid", &error.to_string()))?;
+        let row = found.ok_or(CallError::NotFound)?;
+        Ok(self.whole(&row.call_id).await?.1)
     }
 
     async fn command(&self, request: control::SendCommandRequest) -> Result<(), Fault> {
@@ -216,8 +238,9 @@ impl CallService for Api {
             Fault::from(error).status()
         })?;
         let outcomes = outcomes.into_iter().map(|notice| control::WebhookOutcome {
-            call_id: notice.wacid.map_or_else(String::new, |id| id.as_str().to_owned()),
+            call_id: notice.call_id.map_or_else(String::new, |id| id.as_str().to_owned()),
             outcome: notice.outcome.word().to_owned(),
+            wacid: notice.wacid.map_or_else(String::new, |id| id.as_str().to_owned()),
         });
         Ok(Response::new(control::HandleWebhookResponse { outcomes: outcomes.collect() }))
     }
@@ -263,6 +286,16 @@ impl CallService for Api {
         let call_id = self.readable(principal, &name).await.map_err(Fault::status)?;
         let (_, call) = self.whole(&call_id).await.map_err(Fault::status)?;
         Ok(Response::new(control::GetCallResponse { call: Some(call) }))
+    }
+
+    async fn lookup_call(
+        &self,
+        request: Request<control::LookupCallRequest>,
+    ) -> Result<Response<control::LookupCallResponse>, Status> {
+        let asker = Asker::of(request.extensions());
+        let principal = asker.principal().map_err(Fault::status)?;
+        let call = self.looked_up(principal, request.into_inner().wacid).await.map_err(Fault::status)?;
+        Ok(Response::new(control::LookupCallResponse { call: Some(call) }))
     }
 
     async fn list_calls(

@@ -178,9 +178,10 @@ impl KeyService for Keys {
         let expires_at_s = (now_ms() + millis(lifetime)).div_euclid(1_000);
         let token = self
             .keyring
-            .make_token(by, call, expires_at_s)
+            .make_token(by, call.clone(), expires_at_s)
             .ok_or_else(|| Fault::new(Code::Internal, "INTERNAL", "The token could not be written.").status())?;
         let expires_at = Some(prost_types::Timestamp { seconds: expires_at_s, nanos: 0 });
-        Ok(Response::new(control::CreateReadTokenResponse { token, expires_at }))
+        let call_id = call.unwrap_or_default();
+        Ok(Response::new(control::CreateReadTokenResponse { token, expires_at, call_id }))
     }
 }

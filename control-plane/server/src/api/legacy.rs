@@ -105,8 +105,9 @@ async fn one(
 async fn start(State(api): State<Api>, body: Body) -> Result<Response, Fault> {
     let body = object(&api, body).await?;
     let from_number = optional_text(&body, "fromNumber")?;
+    let wacid = text(&body, "callId")?;
     let request = StartSessionRequest {
-        call_id: text(&body, "callId")?,
+        call_id: wacid.clone(),
         sdp_offer: text(&body, "sdpOffer")?,
         caller: Some(Caller { phone_number: from_number.unwrap_or_default(), ..Caller::default() }),
         ..StartSessionRequest::default()
@@ -115,7 +116,8 @@ async fn start(State(api): State<Api>, body: Body) -> Result<Response, Fault> {
     let started = started.map_err(|fault| fault.renamed("call_id", "callId").renamed("sdp_offer", "sdpOffer"))?;
     let body = serde_json::json!({
         "success": true,
-        "callId": started.call_id,
+        "callId": wacid,
+        "id": started.call_id,
         "sessionId": started.session_id,
         "sdpAnswer": started.sdp_answer,
     });

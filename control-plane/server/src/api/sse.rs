@@ -95,6 +95,8 @@ async fn events(
 ) -> Result<Response, Fault> {
     let Query(asked) = asked.map_err(|_| Fault::invalid("query", "must be percent-encoded UTF-8, each name once"))?;
     let principal = asker.principal()?;
+    // Before anything else is said of the query.
+    api.readable_or_all(principal, &asked.call_id).await?;
     let comes_back = headers.contains_key(LAST_EVENT_ID);
     let mut following = api.follow(principal, request(asked, &headers)?).await?;
     let mut held = VecDeque::new();

@@ -40,12 +40,8 @@ impl Api {
     /// Subscribes as asked.
     pub(super) async fn follow(&self, principal: &Principal, request: StreamEventsRequest) -> Result<Following, Fault> {
         let start = request.start();
-        let Asked { call, mut filter, cursor } = parse(request)?;
-        match call.as_str() {
-            "" => principal.may_read(None)?,
-            name => filter.call_id = Some(self.readable(principal, name).await?),
-        }
-        let call_id = filter.call_id.clone();
+        let call_id = self.readable_or_all(principal, &request.call_id).await?;
+        let (filter, cursor) = parse(call_id.clone(), request)?;
         let begin = match (cursor.as_str(), start, &call_id) {
             ("", StreamStart::Oldest, _) | ("", StreamStart::Unspecified, Some(_)) => Begin::Oldest,
             ("", StreamStart::Now, _) | ("", StreamStart::Unspecified, None) => Begin::Now,
@@ -99,16 +95,7 @@ impl Api {
     }
 }
 
-/// A request whose parts are usable by themselves.
-struct Asked {
-    /// By whichever id; empty: all calls.
-    call: String,
-    /// Without the call.
-    filter: Filter,
-    cursor: String,
-}
-
-fn parse(request: StreamEventsRequest) -> Result<Asked, Fault> {
+fn parse(call_id: Option<CallId>, request: StreamEventsRequest) -> Result<(Filter, String), Fault> {
     let few = |field: &str, count: usize| match count {
         0..=MAX_FILTER => Ok(()),
         _ => Err(Fault::invalid(field, "must be at most 64")),
@@ -135,8 +122,8 @@ fn parse(request: StreamEventsRequest) -> Result<Asked, Fault> {
     let callers = request.caller_phone_numbers.iter().map(|number| PhoneNumber::parse(number));
     let callers = callers.collect::<Option<Vec<_>>>();
     let callers = callers.ok_or_else(|| Fault::invalid("caller_phone_numbers", "must be international digits"))?;
-    let filter = Filter { call_id: None, kinds, phone_number_ids: request.phone_number_ids, callers };
-    Ok(Asked { call: request.call_id, filter, cursor: request.cursor })
+    let filter = Filter { call_id, kinds, phone_number_ids: request.phone_number_ids, callers };
+    Ok((filter, request.cursor))
 }
 
 impl Following {

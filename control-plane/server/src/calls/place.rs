@@ -74,7 +74,7 @@ pub(super) async fn place(
         }
         let request = StartSessionRequest {
             session_id: session.session_id.clone(),
-            call_id: call.wacid.as_str().to_owned(),
+            call_id: call.call_id.as_str().to_owned(),
             sdp_offer: offer.sdp.clone(),
             elapsed_ms: convert::elapsed_ms(call.received_at_ms, now_ms()),
             signalling_mode: convert::mode(call.holder).into(),

@@ -35,7 +35,8 @@ impl Calls {
     async fn untold(&self, row: &CallRow) -> Result<Vec<Event>, StoreError> {
         let mut untold = Vec::new();
         for event in self.shared.store.events_of_kind(&row.call_id, SESSION_ENDED).await? {
-            let event = convert::event_from_row(&event).map_err(|_| StoreError::Corrupt("events.payload"))?;
+            let event =
+                convert::event_from_row(&row.call_id, &event).map_err(|_| StoreError::Corrupt("events.payload"))?;
             // One of a session before: the call went on at another node.
             let ours = row.session.as_ref().is_some_and(|session| session.session_id == event.session_id);
             untold.extend(event.kind.as_ref().filter(|_| ours).and_then(convert::life_event));

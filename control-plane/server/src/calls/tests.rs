@@ -176,7 +176,8 @@ fn record(store: &Faulty) -> Record {
     );
     assert_eq!(events.iter().filter(|event| event.is_last).count(), 1, "one end");
     assert!(events.last().unwrap().is_last, "and it is the last");
-    let events: Vec<_> = events.iter().map(|event| convert::event_from_row(event).unwrap().kind.unwrap()).collect();
+    let events: Vec<_> =
+        events.iter().map(|event| convert::event_from_row(&row.call_id, event).unwrap().kind.unwrap()).collect();
     let text = |kind: &Kind| match kind {
         Kind::Transcript(transcript) => Some(transcript.text.clone()),
         Kind::SessionEnded(_) => Some("session ended".to_owned()),

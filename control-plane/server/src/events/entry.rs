@@ -37,7 +37,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn stored(row: HistoryRow) -> Self {
-        let event = convert::event_from_row(&row.event).ok();
+        let event = convert::event_from_row(&row.call_id, &row.event).ok();
         if event.is_none() {
             tracing::error!(call_id = %row.call_id, position = row.position, "a stored event is unreadable");
         }

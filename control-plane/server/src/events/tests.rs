@@ -124,7 +124,7 @@ impl World {
     fn whisper(&self, row: &CallRow, text: &str, after: u64) {
         let partial = types::PartialTranscript { delta: text.to_owned(), ..types::PartialTranscript::default() };
         let event = types::Event {
-            call_id: row.wacid.as_str().to_owned(),
+            call_id: row.call_id.as_str().to_owned(),
             kind: Some(Kind::PartialTranscript(partial)),
             ..types::Event::default()
         };
@@ -443,11 +443,11 @@ async fn play(acts: Vec<Act>) {
                 sequences[call] += 1;
                 if matches!(act, Act::Say(_)) {
                     world.say(calls[call], &stored.len().to_string()).await;
-                    stored.push((calls[call].to_owned(), sequences[call], stored.len().to_string()));
+                    stored.push((id(calls[call]).as_str().to_owned(), sequences[call], stored.len().to_string()));
                 } else {
                     world.end(calls[call]).await;
                     live[call] = false;
-                    stored.push((calls[call].to_owned(), sequences[call], "end".to_owned()));
+                    stored.push((id(calls[call]).as_str().to_owned(), sequences[call], "end".to_owned()));
                 }
             }
             Act::Say(_) | Act::End(_) => {}
@@ -470,7 +470,7 @@ async fn play(acts: Vec<Act>) {
         reader.connect(&world);
         let expect: Vec<Told> = stored
             .iter()
-            .filter(|told| reader.filter.call_id.is_none() || told.0 == "a")
+            .filter(|told| reader.filter.call_id.is_none() || told.0 == id("a").as_str())
             .filter(|told| reader.filter.kinds == Kinds::default() || told.2 == "end")
             .cloned()
             .collect();

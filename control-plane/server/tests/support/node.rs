@@ -50,6 +50,8 @@ pub enum Behaviour {
 pub struct FakeSession {
     pub session_id: String,
     pub call_id: String,
+    /// As the offer has it (`s=`); without one the call's id.
+    pub name: String,
     pub elapsed_ms: u64,
     pub mode: types::SignallingMode,
     pub caller: types::Caller,
@@ -201,11 +203,11 @@ impl Node {
         self.shared.sessions.borrow().values().cloned().collect()
     }
 
-    /// Waits for a session of the call that fits.
-    pub async fn session(&self, call_id: &str, what: &str, fits: impl Fn(&FakeSession) -> bool) -> FakeSession {
+    /// Waits for a session of the call whose offer has this name that fits.
+    pub async fn session(&self, name: &str, what: &str, fits: impl Fn(&FakeSession) -> bool) -> FakeSession {
         let mut sessions = self.shared.sessions.subscribe();
-        let is = |session: &FakeSession| session.call_id == call_id && fits(session);
-        let what = format!("{what} of {call_id} at {}", self.id);
+        let is = |session: &FakeSession| session.name == name && fits(session);
+        let what = format!("{what} of {name} at {}", self.id);
         let all = wait(&mut sessions, &what, |all| all.values().any(is)).await;
         all.into_values().find(is).unwrap()
     }
@@ -301,9 +303,11 @@ impl MediaPlaneService for Service {
     ) -> Result<Response<media::StartSessionResponse>, Status> {
         let request = request.into_inner();
         let id = request.session_id.clone();
+        let offered = request.sdp_offer.lines().find_map(|line| line.strip_prefix("s="));
+        let name = offered.unwrap_or(&request.call_id).to_owned();
         let answer = media::StartSessionResponse {
             session_id: id.clone(),
-            sdp_answer: format!("v=0\r\ns=answer to {} of {}\r\n", request.call_id, self.0.id),
+            sdp_answer: format!("v=0\r\ns=answer to {name} of {}\r\n", self.0.id),
             warnings: vec!["no-ptime".to_owned()],
         };
         if self.0.find(&id).is_ok() {
@@ -322,6 +326,7 @@ impl MediaPlaneService for Service {
         let session = FakeSession {
             session_id: id.clone(),
             call_id: request.call_id.clone(),
+            name,
             elapsed_ms: request.elapsed_ms,
             mode: request.signalling_mode(),
             caller: request.caller.unwrap_or_default(),

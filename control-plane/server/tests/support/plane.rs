@@ -202,6 +202,11 @@ impl Plane {
     }
 
     /// Waits until the call is in this phase.
+    /// Our id of a call of Meta's.
+    pub async fn id(&self, wacid: &str) -> String {
+        self.call(wacid).await.unwrap().call_id
+    }
+
     pub async fn phase(&self, call_id: &str, phase: control::CallPhase) -> control::Call {
         until(&format!("{call_id} is {}", phase.as_str_name()), || async {
             self.call(call_id).await.ok().filter(|call| call.phase() == phase)

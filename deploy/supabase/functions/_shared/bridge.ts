@@ -71,7 +71,7 @@ export class Bridge {
       () => this.#client.calls.handleWebhook({ body, signature, agent }),
       lastTry(receivedAt, TIMEOUT_MS),
     );
-    return new Map(response.outcomes.map(({ callId, outcome }) => [callId, outcome]));
+    return new Map(response.outcomes.map(({ wacid, outcome }) => [wacid, outcome]));
   }
 
   async start(

@@ -46,7 +46,7 @@ export async function callback(
     return new Response("ok");
   }
   const asked = read(data);
-  if (asked === undefined) return malformed(log, "data wants callId and action");
+  if (asked === undefined) return malformed(log, "data wants wacid and action");
   return await hangUp(asked, context, log.with({ callId: asked.callId }));
 }
 
@@ -56,7 +56,7 @@ function malformed(log: Log, message: string): Response {
 }
 
 function read(data: unknown): TerminateRequired | undefined {
-  const { callId, phoneNumberId, action, termination } = Object(data) as Record<string, unknown>;
+  const { wacid: callId, phoneNumberId, action, termination } = Object(data) as Record<string, unknown>;
   if (typeof callId !== "string" || callId === "" || (action !== "terminate" && action !== "reject")) return undefined;
   const { reason } = Object(termination) as { reason?: unknown };
   return {

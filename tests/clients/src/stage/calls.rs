@@ -11,7 +11,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use voicebridge_proto::control::v1::{
-    Call, CallPhase, GetCallRequest, StreamEventsRequest, call_service_client::CallServiceClient,
+    Call, CallPhase, GetCallRequest, LookupCallRequest, StreamEventsRequest, call_service_client::CallServiceClient,
 };
 
 /// How long the record of a call that is over may take to be closed.
@@ -40,13 +40,13 @@ impl Calls {
         request
     }
 
-    /// Waits until there is such a call: its webhook may still be on the way.
-    pub(super) async fn known(&self, call_id: &str) -> anyhow::Result<()> {
+    /// Waits until there is such a call, as its webhook may still be on the way, and says what the control plane calls it.
+    pub(super) async fn known(&self, wacid: &str) -> anyhow::Result<String> {
         let known = async {
             loop {
-                let request = self.ask(GetCallRequest { call_id: call_id.to_owned() });
-                match self.client.clone().get_call(request).await {
-                    Ok(_) => return anyhow::Ok(()),
+                let request = self.ask(LookupCallRequest { wacid: wacid.to_owned() });
+                match self.client.clone().lookup_call(request).await {
+                    Ok(found) => return anyhow::Ok(found.into_inner().call.unwrap_or_default().call_id),
                     Err(status) if status.code() == Code::NotFound => sleep(LOOK_EVERY).await,
                     Err(status) => return Err(status.into()),
                 }

@@ -239,9 +239,12 @@ impl Inner {
 
 /// Somebody calls; the control plane answers.
 async fn call(State(stage): State<Arc<Inner>>) -> Answered {
-    let (call_id, _) = stage.dial(ConnectDelivery::Once).await?;
-    // Whoever asked may follow it at once.
-    stage.calls.known(&call_id).await?;
+    let (wacid, _) = stage.dial(ConnectDelivery::Once).await?;
+    // Whoever asked may follow it at once, and sees the id it has in its events.
+    let call_id = stage.calls.known(&wacid).await?;
+    let mut live = stage.live.lock().await;
+    let entry = live.remove(&wacid).context("the call was just begun")?;
+    live.insert(call_id.clone(), entry);
     Ok(Json(json!({ "call_id": call_id })))
 }
 

@@ -68,7 +68,6 @@ impl Actor {
                 duration_ms,
                 code = error.code,
                 error_subcode = error.error_subcode,
-                details = error.text(),
                 fbtrace_id = error.fbtrace_id,
                 "graph answered with an error"
             ),
@@ -134,7 +133,7 @@ impl Actor {
             tracing::warn!(session = event.session_id, "an event of another session was dropped");
             return (None, None);
         }
-        event.call_id = self.row.wacid.as_str().to_owned();
+        event.call_id = self.row.call_id.as_str().to_owned();
         let Some(kind) = event.kind.clone() else { return (None, None) };
         if let Kind::StatisticsReported(types::StatisticsReported { statistics: Some(statistics) }) = kind {
             self.statistics = Some(statistics);

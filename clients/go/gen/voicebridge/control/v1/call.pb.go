@@ -7,6 +7,11 @@
 // What the control plane offers: to services and edge functions that follow or steer calls, and to media nodes.
 // Served as gRPC and gRPC-web on the control plane's one port.
 // Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
+//
+// A call is known by voicebridge's own id, `call_id` in everything that is answered: a UUID of version 7 (RFC 9562), 36
+// characters in lower case, made when the call is claimed. Meta's id (`wacid`) is an attribute of the call; it holds the
+// caller's number for whoever decodes it. Requests that name a call take either, so that whoever holds the signalling can
+// go on with Meta's; what is shown in a log or a URL should be ours.
 
 package controlv1
 
@@ -269,10 +274,12 @@ func (x *HandleWebhookResponse) GetOutcomes() []*WebhookOutcome {
 // One call named in a delivery.
 type WebhookOutcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Meta's call id; empty for a notice that names no call.
+	// Of the call it is about; empty if there is none: stale, tombstoned, ignored.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// claimed, duplicate, stale, terminated, tombstoned, ignored.
-	Outcome       string `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Outcome string `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Meta's id, as the delivery has it; empty for a notice that names no call.
+	Wacid         string `protobuf:"bytes,3,opt,name=wacid,proto3" json:"wacid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,10 +328,17 @@ func (x *WebhookOutcome) GetOutcome() string {
 	return ""
 }
 
+func (x *WebhookOutcome) GetWacid() string {
+	if x != nil {
+		return x.Wacid
+	}
+	return ""
+}
+
 // A call to be placed on a node, by somebody who talks to Meta themselves.
 type StartSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Meta's call id. Required, at most 512 bytes.
+	// Meta's id: there is none of ours yet. Required, at most 512 bytes.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Required, at most 64 KiB.
 	SdpOffer string `protobuf:"bytes,2,opt,name=sdp_offer,json=sdpOffer,proto3" json:"sdp_offer,omitempty"`
@@ -425,7 +439,7 @@ func (x *StartSessionRequest) GetPhoneNumberId() string {
 // The answer to an offer, and where it came from.
 type StartSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As in the request.
+	// Ours from now on.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// The session's id, for the log; requests name the call.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -508,7 +522,7 @@ func (x *StartSessionResponse) GetAlreadyStarted() bool {
 // How far the caller's own signalling has come.
 type AdvanceSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required.
+	// Ours or Meta's. Required.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Required. One already passed changes nothing.
 	Stage         v1.SignallingStage `protobuf:"varint,2,opt,name=stage,proto3,enum=voicebridge.types.v1.SignallingStage" json:"stage,omitempty"`
@@ -609,7 +623,7 @@ func (x *AdvanceSessionResponse) GetStage() v1.SignallingStage {
 // A call to be ended, and why.
 type EndCallRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required.
+	// Ours or Meta's. Required.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Stable reason to record; default API_HANGUP. Whoever passes on Meta's `terminate` gives USER_HANGUP, META_FAILED or
 	// MEDIA_TIMEOUT (codes 138021 to 138023): then the call counts as abandoned, completed or failed as Meta's word has it.
@@ -711,7 +725,7 @@ func (x *EndCallResponse) GetTermination() *v1.Termination {
 // What the control plane knows of a call.
 type Call struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Meta's call id, opaque, at most 512 bytes.
+	// Ours.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// The id of its session on the node; empty before a node has it.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -746,7 +760,9 @@ type Call struct {
 	// Last durable event.
 	LastSequence uint64 `protobuf:"varint,17,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
 	// Of the whole call, once it has ended.
-	Quality       *v1.Quality `protobuf:"bytes,18,opt,name=quality,proto3" json:"quality,omitempty"`
+	Quality *v1.Quality `protobuf:"bytes,18,opt,name=quality,proto3" json:"quality,omitempty"`
+	// Meta's id of the call (`wacid...`), opaque, at most 512 bytes. Its base64 holds the caller's number.
+	Wacid         string `protobuf:"bytes,19,opt,name=wacid,proto3" json:"wacid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -907,6 +923,13 @@ func (x *Call) GetQuality() *v1.Quality {
 	return nil
 }
 
+func (x *Call) GetWacid() string {
+	if x != nil {
+		return x.Wacid
+	}
+	return ""
+}
+
 // One milestone of a call.
 type TimelineEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -965,7 +988,7 @@ func (x *TimelineEntry) GetElapsedMs() uint64 {
 // Which call.
 type GetCallRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. Meta's call id.
+	// Ours or Meta's. Required.
 	CallId        string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1054,6 +1077,98 @@ func (x *GetCallResponse) GetCall() *Call {
 	return nil
 }
 
+// Which call, by Meta's id.
+type LookupCallRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required, at most 512 bytes.
+	Wacid         string `protobuf:"bytes,1,opt,name=wacid,proto3" json:"wacid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookupCallRequest) Reset() {
+	*x = LookupCallRequest{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookupCallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookupCallRequest) ProtoMessage() {}
+
+func (x *LookupCallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookupCallRequest.ProtoReflect.Descriptor instead.
+func (*LookupCallRequest) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LookupCallRequest) GetWacid() string {
+	if x != nil {
+		return x.Wacid
+	}
+	return ""
+}
+
+// The call.
+type LookupCallResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set.
+	Call          *Call `protobuf:"bytes,1,opt,name=call,proto3" json:"call,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookupCallResponse) Reset() {
+	*x = LookupCallResponse{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookupCallResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookupCallResponse) ProtoMessage() {}
+
+func (x *LookupCallResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookupCallResponse.ProtoReflect.Descriptor instead.
+func (*LookupCallResponse) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *LookupCallResponse) GetCall() *Call {
+	if x != nil {
+		return x.Call
+	}
+	return nil
+}
+
 // A page of calls.
 type ListCallsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1069,7 +1184,7 @@ type ListCallsRequest struct {
 
 func (x *ListCallsRequest) Reset() {
 	*x = ListCallsRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[13]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1196,7 @@ func (x *ListCallsRequest) String() string {
 func (*ListCallsRequest) ProtoMessage() {}
 
 func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[13]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1209,7 @@ func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsRequest.ProtoReflect.Descriptor instead.
 func (*ListCallsRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{13}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListCallsRequest) GetPageSize() uint32 {
@@ -1131,7 +1246,7 @@ type ListCallsResponse struct {
 
 func (x *ListCallsResponse) Reset() {
 	*x = ListCallsResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[14]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1258,7 @@ func (x *ListCallsResponse) String() string {
 func (*ListCallsResponse) ProtoMessage() {}
 
 func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[14]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1271,7 @@ func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsResponse.ProtoReflect.Descriptor instead.
 func (*ListCallsResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{14}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListCallsResponse) GetCalls() []*Call {
@@ -1176,7 +1291,7 @@ func (x *ListCallsResponse) GetNextPageToken() string {
 // Something to do on a live call.
 type SendCommandRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required.
+	// Ours or Meta's. Required.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Required, with one of its kinds set.
 	Command       *v11.Command `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
@@ -1186,7 +1301,7 @@ type SendCommandRequest struct {
 
 func (x *SendCommandRequest) Reset() {
 	*x = SendCommandRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[15]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1313,7 @@ func (x *SendCommandRequest) String() string {
 func (*SendCommandRequest) ProtoMessage() {}
 
 func (x *SendCommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[15]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1326,7 @@ func (x *SendCommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendCommandRequest.ProtoReflect.Descriptor instead.
 func (*SendCommandRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{15}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SendCommandRequest) GetCallId() string {
@@ -1237,7 +1352,7 @@ type SendCommandResponse struct {
 
 func (x *SendCommandResponse) Reset() {
 	*x = SendCommandResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[16]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1364,7 @@ func (x *SendCommandResponse) String() string {
 func (*SendCommandResponse) ProtoMessage() {}
 
 func (x *SendCommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[16]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,15 +1377,15 @@ func (x *SendCommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendCommandResponse.ProtoReflect.Descriptor instead.
 func (*SendCommandResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{16}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{18}
 }
 
 // Which events of which calls, and from where.
 type StreamEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One call, at most 512 bytes. Empty: all calls.
+	// One call, by our id or Meta's, at most 512 bytes. Empty: all calls.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// Where to go on: `StreamEventsResponse.cursor` of an earlier stream for the same `call_id` (or for all calls). The
+	// Where to go on: `StreamEventsResponse.cursor` of an earlier stream for the same call (or for all calls). The
 	// filters may differ. Empty: as `start` says. At most 256 bytes.
 	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// Where to begin without a cursor.
@@ -1287,7 +1402,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[17]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1414,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[17]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1427,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{17}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StreamEventsRequest) GetCallId() string {
@@ -1377,7 +1492,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[18]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1504,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[18]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1517,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{18}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StreamEventsResponse) GetEvent() *v1.Event {
@@ -1444,7 +1559,7 @@ type Lagged struct {
 
 func (x *Lagged) Reset() {
 	*x = Lagged{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[19]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1571,7 @@ func (x *Lagged) String() string {
 func (*Lagged) ProtoMessage() {}
 
 func (x *Lagged) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[19]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1584,7 @@ func (x *Lagged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lagged.ProtoReflect.Descriptor instead.
 func (*Lagged) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{19}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Lagged) GetTransientMissed() uint64 {
@@ -1489,12 +1604,13 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\tsignature\x18\x02 \x01(\tB\x04\xd0\xda\x18\x01R\tsignature\x121\n" +
 	"\x05agent\x18\x03 \x01(\v2\x1b.voicebridge.types.v1.AgentR\x05agent\"[\n" +
 	"\x15HandleWebhookResponse\x12B\n" +
-	"\boutcomes\x18\x01 \x03(\v2&.voicebridge.control.v1.WebhookOutcomeR\boutcomes\"C\n" +
+	"\boutcomes\x18\x01 \x03(\v2&.voicebridge.control.v1.WebhookOutcomeR\boutcomes\"_\n" +
 	"\x0eWebhookOutcome\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x18\n" +
-	"\aoutcome\x18\x02 \x01(\tR\aoutcome\"\xd0\x02\n" +
-	"\x13StartSessionRequest\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x12!\n" +
+	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x1a\n" +
+	"\x05wacid\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x05wacid\"\xd6\x02\n" +
+	"\x13StartSessionRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12!\n" +
 	"\tsdp_offer\x18\x02 \x01(\tB\x04\xc8\xda\x18\x01R\bsdpOffer\x124\n" +
 	"\x06caller\x18\x03 \x01(\v2\x1c.voicebridge.types.v1.CallerR\x06caller\x121\n" +
 	"\x05agent\x18\x04 \x01(\v2\x1b.voicebridge.types.v1.AgentR\x05agent\x12M\n" +
@@ -1509,17 +1625,17 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\n" +
 	"sdp_answer\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\tsdpAnswer\x12\x1a\n" +
 	"\bwarnings\x18\x04 \x03(\tR\bwarnings\x12'\n" +
-	"\x0falready_started\x18\x05 \x01(\bR\x0ealreadyStarted\"m\n" +
-	"\x15AdvanceSessionRequest\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x12;\n" +
+	"\x0falready_started\x18\x05 \x01(\bR\x0ealreadyStarted\"s\n" +
+	"\x15AdvanceSessionRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12;\n" +
 	"\x05stage\x18\x02 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"U\n" +
 	"\x16AdvanceSessionResponse\x12;\n" +
-	"\x05stage\x18\x01 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"A\n" +
-	"\x0eEndCallRequest\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x16\n" +
+	"\x05stage\x18\x01 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"G\n" +
+	"\x0eEndCallRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"V\n" +
 	"\x0fEndCallResponse\x12C\n" +
-	"\vtermination\x18\x01 \x01(\v2!.voicebridge.types.v1.TerminationR\vtermination\"\x9a\a\n" +
+	"\vtermination\x18\x01 \x01(\v2!.voicebridge.types.v1.TerminationR\vtermination\"\xb6\a\n" +
 	"\x04Call\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1d\n" +
 	"\n" +
@@ -1544,14 +1660,19 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"statistics\x18\x10 \x01(\v2%.voicebridge.types.v1.MediaStatisticsR\n" +
 	"statistics\x12#\n" +
 	"\rlast_sequence\x18\x11 \x01(\x04R\flastSequence\x127\n" +
-	"\aquality\x18\x12 \x01(\v2\x1d.voicebridge.types.v1.QualityR\aquality\"a\n" +
+	"\aquality\x18\x12 \x01(\v2\x1d.voicebridge.types.v1.QualityR\aquality\x12\x1a\n" +
+	"\x05wacid\x18\x13 \x01(\tB\x04\xc8\xda\x18\x01R\x05wacid\"a\n" +
 	"\rTimelineEntry\x121\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x1b.voicebridge.types.v1.StageR\x05stage\x12\x1d\n" +
 	"\n" +
-	"elapsed_ms\x18\x02 \x01(\x04R\telapsedMs\")\n" +
-	"\x0eGetCallRequest\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\"C\n" +
+	"elapsed_ms\x18\x02 \x01(\x04R\telapsedMs\"/\n" +
+	"\x0eGetCallRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\"C\n" +
 	"\x0fGetCallResponse\x120\n" +
+	"\x04call\x18\x01 \x01(\v2\x1c.voicebridge.control.v1.CallR\x04call\"/\n" +
+	"\x11LookupCallRequest\x12\x1a\n" +
+	"\x05wacid\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x05wacid\"F\n" +
+	"\x12LookupCallResponse\x120\n" +
 	"\x04call\x18\x01 \x01(\v2\x1c.voicebridge.control.v1.CallR\x04call\"k\n" +
 	"\x10ListCallsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
@@ -1560,13 +1681,13 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\tlive_only\x18\x03 \x01(\bR\bliveOnly\"o\n" +
 	"\x11ListCallsResponse\x122\n" +
 	"\x05calls\x18\x01 \x03(\v2\x1c.voicebridge.control.v1.CallR\x05calls\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"f\n" +
-	"\x12SendCommandRequest\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x127\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"l\n" +
+	"\x12SendCommandRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x127\n" +
 	"\acommand\x18\x02 \x01(\v2\x1d.voicebridge.media.v1.CommandR\acommand\"\x15\n" +
-	"\x13SendCommandResponse\"\xb0\x02\n" +
-	"\x13StreamEventsRequest\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x16\n" +
+	"\x13SendCommandResponse\"\xb6\x02\n" +
+	"\x13StreamEventsRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\tR\x06cursor\x129\n" +
 	"\x05start\x18\x04 \x01(\x0e2#.voicebridge.control.v1.StreamStartR\x05start\x125\n" +
 	"\x05kinds\x18\x05 \x03(\x0e2\x1f.voicebridge.types.v1.EventKindR\x05kinds\x12(\n" +
@@ -1591,13 +1712,15 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\vStreamStart\x12\x1c\n" +
 	"\x18STREAM_START_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13STREAM_START_OLDEST\x10\x01\x12\x14\n" +
-	"\x10STREAM_START_NOW\x10\x022\xf6\x06\n" +
+	"\x10STREAM_START_NOW\x10\x022\xe1\a\n" +
 	"\vCallService\x12r\n" +
 	"\rHandleWebhook\x12,.voicebridge.control.v1.HandleWebhookRequest\x1a-.voicebridge.control.v1.HandleWebhookResponse\"\x04\xc8\xda\x18\x01\x12o\n" +
 	"\fStartSession\x12+.voicebridge.control.v1.StartSessionRequest\x1a,.voicebridge.control.v1.StartSessionResponse\"\x04\xc8\xda\x18\x03\x12u\n" +
 	"\x0eAdvanceSession\x12-.voicebridge.control.v1.AdvanceSessionRequest\x1a..voicebridge.control.v1.AdvanceSessionResponse\"\x04\xc8\xda\x18\x03\x12`\n" +
 	"\aEndCall\x12&.voicebridge.control.v1.EndCallRequest\x1a'.voicebridge.control.v1.EndCallResponse\"\x04\xc8\xda\x18\x03\x12`\n" +
-	"\aGetCall\x12&.voicebridge.control.v1.GetCallRequest\x1a'.voicebridge.control.v1.GetCallResponse\"\x04\xc8\xda\x18\x02\x12f\n" +
+	"\aGetCall\x12&.voicebridge.control.v1.GetCallRequest\x1a'.voicebridge.control.v1.GetCallResponse\"\x04\xc8\xda\x18\x02\x12i\n" +
+	"\n" +
+	"LookupCall\x12).voicebridge.control.v1.LookupCallRequest\x1a*.voicebridge.control.v1.LookupCallResponse\"\x04\xc8\xda\x18\x02\x12f\n" +
 	"\tListCalls\x12(.voicebridge.control.v1.ListCallsRequest\x1a).voicebridge.control.v1.ListCallsResponse\"\x04\xc8\xda\x18\x02\x12l\n" +
 	"\vSendCommand\x12*.voicebridge.control.v1.SendCommandRequest\x1a+.voicebridge.control.v1.SendCommandResponse\"\x04\xc8\xda\x18\x03\x12q\n" +
 	"\fStreamEvents\x12+.voicebridge.control.v1.StreamEventsRequest\x1a,.voicebridge.control.v1.StreamEventsResponse\"\x04\xc8\xda\x18\x020\x01B\xf5\x01\n" +
@@ -1616,7 +1739,7 @@ func file_voicebridge_control_v1_call_proto_rawDescGZIP() []byte {
 }
 
 var file_voicebridge_control_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_voicebridge_control_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_voicebridge_control_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_voicebridge_control_v1_call_proto_goTypes = []any{
 	(CallPhase)(0),                 // 0: voicebridge.control.v1.CallPhase
 	(StreamStart)(0),               // 1: voicebridge.control.v1.StreamStart
@@ -1633,81 +1756,86 @@ var file_voicebridge_control_v1_call_proto_goTypes = []any{
 	(*TimelineEntry)(nil),          // 12: voicebridge.control.v1.TimelineEntry
 	(*GetCallRequest)(nil),         // 13: voicebridge.control.v1.GetCallRequest
 	(*GetCallResponse)(nil),        // 14: voicebridge.control.v1.GetCallResponse
-	(*ListCallsRequest)(nil),       // 15: voicebridge.control.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),      // 16: voicebridge.control.v1.ListCallsResponse
-	(*SendCommandRequest)(nil),     // 17: voicebridge.control.v1.SendCommandRequest
-	(*SendCommandResponse)(nil),    // 18: voicebridge.control.v1.SendCommandResponse
-	(*StreamEventsRequest)(nil),    // 19: voicebridge.control.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),   // 20: voicebridge.control.v1.StreamEventsResponse
-	(*Lagged)(nil),                 // 21: voicebridge.control.v1.Lagged
-	(*v1.Agent)(nil),               // 22: voicebridge.types.v1.Agent
-	(*v1.Caller)(nil),              // 23: voicebridge.types.v1.Caller
-	(v1.SignallingMode)(0),         // 24: voicebridge.types.v1.SignallingMode
-	(v1.SignallingStage)(0),        // 25: voicebridge.types.v1.SignallingStage
-	(*v1.Termination)(nil),         // 26: voicebridge.types.v1.Termination
-	(v1.Direction)(0),              // 27: voicebridge.types.v1.Direction
-	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
-	(*v1.Transcript)(nil),          // 29: voicebridge.types.v1.Transcript
-	(*v1.Usage)(nil),               // 30: voicebridge.types.v1.Usage
-	(*v1.MediaStatistics)(nil),     // 31: voicebridge.types.v1.MediaStatistics
-	(*v1.Quality)(nil),             // 32: voicebridge.types.v1.Quality
-	(v1.Stage)(0),                  // 33: voicebridge.types.v1.Stage
-	(*v11.Command)(nil),            // 34: voicebridge.media.v1.Command
-	(v1.EventKind)(0),              // 35: voicebridge.types.v1.EventKind
-	(*v1.Event)(nil),               // 36: voicebridge.types.v1.Event
-	(*durationpb.Duration)(nil),    // 37: google.protobuf.Duration
+	(*LookupCallRequest)(nil),      // 15: voicebridge.control.v1.LookupCallRequest
+	(*LookupCallResponse)(nil),     // 16: voicebridge.control.v1.LookupCallResponse
+	(*ListCallsRequest)(nil),       // 17: voicebridge.control.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),      // 18: voicebridge.control.v1.ListCallsResponse
+	(*SendCommandRequest)(nil),     // 19: voicebridge.control.v1.SendCommandRequest
+	(*SendCommandResponse)(nil),    // 20: voicebridge.control.v1.SendCommandResponse
+	(*StreamEventsRequest)(nil),    // 21: voicebridge.control.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),   // 22: voicebridge.control.v1.StreamEventsResponse
+	(*Lagged)(nil),                 // 23: voicebridge.control.v1.Lagged
+	(*v1.Agent)(nil),               // 24: voicebridge.types.v1.Agent
+	(*v1.Caller)(nil),              // 25: voicebridge.types.v1.Caller
+	(v1.SignallingMode)(0),         // 26: voicebridge.types.v1.SignallingMode
+	(v1.SignallingStage)(0),        // 27: voicebridge.types.v1.SignallingStage
+	(*v1.Termination)(nil),         // 28: voicebridge.types.v1.Termination
+	(v1.Direction)(0),              // 29: voicebridge.types.v1.Direction
+	(*timestamppb.Timestamp)(nil),  // 30: google.protobuf.Timestamp
+	(*v1.Transcript)(nil),          // 31: voicebridge.types.v1.Transcript
+	(*v1.Usage)(nil),               // 32: voicebridge.types.v1.Usage
+	(*v1.MediaStatistics)(nil),     // 33: voicebridge.types.v1.MediaStatistics
+	(*v1.Quality)(nil),             // 34: voicebridge.types.v1.Quality
+	(v1.Stage)(0),                  // 35: voicebridge.types.v1.Stage
+	(*v11.Command)(nil),            // 36: voicebridge.media.v1.Command
+	(v1.EventKind)(0),              // 37: voicebridge.types.v1.EventKind
+	(*v1.Event)(nil),               // 38: voicebridge.types.v1.Event
+	(*durationpb.Duration)(nil),    // 39: google.protobuf.Duration
 }
 var file_voicebridge_control_v1_call_proto_depIdxs = []int32{
-	22, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
+	24, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
 	4,  // 1: voicebridge.control.v1.HandleWebhookResponse.outcomes:type_name -> voicebridge.control.v1.WebhookOutcome
-	23, // 2: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
-	22, // 3: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
-	24, // 4: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
-	25, // 5: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
-	25, // 6: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
-	26, // 7: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
-	27, // 8: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
+	25, // 2: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
+	24, // 3: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
+	26, // 4: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
+	27, // 5: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
+	27, // 6: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
+	28, // 7: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
+	29, // 8: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
 	0,  // 9: voicebridge.control.v1.Call.phase:type_name -> voicebridge.control.v1.CallPhase
-	23, // 10: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
-	28, // 11: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
-	28, // 12: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
-	28, // 13: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
-	26, // 14: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
+	25, // 10: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
+	30, // 11: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
+	30, // 12: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
+	30, // 13: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
+	28, // 14: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
 	12, // 15: voicebridge.control.v1.Call.timeline:type_name -> voicebridge.control.v1.TimelineEntry
-	29, // 16: voicebridge.control.v1.Call.transcripts:type_name -> voicebridge.types.v1.Transcript
-	30, // 17: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
-	31, // 18: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
-	32, // 19: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
-	33, // 20: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
+	31, // 16: voicebridge.control.v1.Call.transcripts:type_name -> voicebridge.types.v1.Transcript
+	32, // 17: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
+	33, // 18: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
+	34, // 19: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
+	35, // 20: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
 	11, // 21: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
-	11, // 22: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
-	34, // 23: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.media.v1.Command
-	1,  // 24: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
-	35, // 25: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
-	36, // 26: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
-	21, // 27: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
-	37, // 28: voicebridge.control.v1.StreamEventsResponse.keepalive_interval:type_name -> google.protobuf.Duration
-	2,  // 29: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
-	5,  // 30: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
-	7,  // 31: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
-	9,  // 32: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
-	13, // 33: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
-	15, // 34: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
-	17, // 35: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
-	19, // 36: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
-	3,  // 37: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
-	6,  // 38: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
-	8,  // 39: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
-	10, // 40: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
-	14, // 41: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
-	16, // 42: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
-	18, // 43: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
-	20, // 44: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
-	37, // [37:45] is the sub-list for method output_type
-	29, // [29:37] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	11, // 22: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
+	11, // 23: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
+	36, // 24: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.media.v1.Command
+	1,  // 25: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
+	37, // 26: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
+	38, // 27: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
+	23, // 28: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
+	39, // 29: voicebridge.control.v1.StreamEventsResponse.keepalive_interval:type_name -> google.protobuf.Duration
+	2,  // 30: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
+	5,  // 31: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
+	7,  // 32: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
+	9,  // 33: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
+	13, // 34: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
+	15, // 35: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
+	17, // 36: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
+	19, // 37: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
+	21, // 38: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
+	3,  // 39: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
+	6,  // 40: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
+	8,  // 41: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
+	10, // 42: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
+	14, // 43: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
+	16, // 44: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
+	18, // 45: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
+	20, // 46: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
+	22, // 47: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
+	39, // [39:48] is the sub-list for method output_type
+	30, // [30:39] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_voicebridge_control_v1_call_proto_init() }
@@ -1721,7 +1849,7 @@ func file_voicebridge_control_v1_call_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicebridge_control_v1_call_proto_rawDesc), len(file_voicebridge_control_v1_call_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -7,6 +7,11 @@
 // What the control plane offers: to services and edge functions that follow or steer calls, and to media nodes.
 // Served as gRPC and gRPC-web on the control plane's one port.
 // Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
+//
+// A call is known by voicebridge's own id, `call_id` in everything that is answered: a UUID of version 7 (RFC 9562), 36
+// characters in lower case, made when the call is claimed. Meta's id (`wacid`) is an attribute of the call; it holds the
+// caller's number for whoever decodes it. Requests that name a call take either, so that whoever holds the signalling can
+// go on with Meta's; what is shown in a log or a URL should be ours.
 
 package controlv1
 
@@ -28,6 +33,7 @@ const (
 	CallService_AdvanceSession_FullMethodName = "/voicebridge.control.v1.CallService/AdvanceSession"
 	CallService_EndCall_FullMethodName        = "/voicebridge.control.v1.CallService/EndCall"
 	CallService_GetCall_FullMethodName        = "/voicebridge.control.v1.CallService/GetCall"
+	CallService_LookupCall_FullMethodName     = "/voicebridge.control.v1.CallService/LookupCall"
 	CallService_ListCalls_FullMethodName      = "/voicebridge.control.v1.CallService/ListCalls"
 	CallService_SendCommand_FullMethodName    = "/voicebridge.control.v1.CallService/SendCommand"
 	CallService_StreamEvents_FullMethodName   = "/voicebridge.control.v1.CallService/StreamEvents"
@@ -44,17 +50,19 @@ type CallServiceClient interface {
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(ctx context.Context, in *HandleWebhookRequest, opts ...grpc.CallOption) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-	// Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+	// Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
 	// SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
 	StartSession(ctx context.Context, in *StartSessionRequest, opts ...grpc.CallOption) (*StartSessionResponse, error)
 	// Tells how far the caller's own signalling has come. Idempotent and monotonic.
 	AdvanceSession(ctx context.Context, in *AdvanceSessionRequest, opts ...grpc.CallOption) (*AdvanceSessionResponse, error)
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-	// id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
+	// id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
 	EndCall(ctx context.Context, in *EndCallRequest, opts ...grpc.CallOption) (*EndCallResponse, error)
 	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
 	// token for another call.
 	GetCall(ctx context.Context, in *GetCallRequest, opts ...grpc.CallOption) (*GetCallResponse, error)
+	// The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED.
+	LookupCall(ctx context.Context, in *LookupCallRequest, opts ...grpc.CallOption) (*LookupCallResponse, error)
 	// Newest first.
 	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
 	// Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
@@ -157,6 +165,16 @@ func (c *callServiceClient) GetCall(ctx context.Context, in *GetCallRequest, opt
 	return out, nil
 }
 
+func (c *callServiceClient) LookupCall(ctx context.Context, in *LookupCallRequest, opts ...grpc.CallOption) (*LookupCallResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LookupCallResponse)
+	err := c.cc.Invoke(ctx, CallService_LookupCall_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *callServiceClient) ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListCallsResponse)
@@ -207,17 +225,19 @@ type CallServiceServer interface {
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(context.Context, *HandleWebhookRequest) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-	// Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+	// Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
 	// SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
 	StartSession(context.Context, *StartSessionRequest) (*StartSessionResponse, error)
 	// Tells how far the caller's own signalling has come. Idempotent and monotonic.
 	AdvanceSession(context.Context, *AdvanceSessionRequest) (*AdvanceSessionResponse, error)
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-	// id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
+	// id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
 	EndCall(context.Context, *EndCallRequest) (*EndCallResponse, error)
 	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
 	// token for another call.
 	GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error)
+	// The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED.
+	LookupCall(context.Context, *LookupCallRequest) (*LookupCallResponse, error)
 	// Newest first.
 	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)
 	// Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
@@ -284,6 +304,9 @@ func (UnimplementedCallServiceServer) EndCall(context.Context, *EndCallRequest) 
 }
 func (UnimplementedCallServiceServer) GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCall not implemented")
+}
+func (UnimplementedCallServiceServer) LookupCall(context.Context, *LookupCallRequest) (*LookupCallResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LookupCall not implemented")
 }
 func (UnimplementedCallServiceServer) ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCalls not implemented")
@@ -405,6 +428,24 @@ func _CallService_GetCall_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CallService_LookupCall_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LookupCallRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CallServiceServer).LookupCall(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CallService_LookupCall_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CallServiceServer).LookupCall(ctx, req.(*LookupCallRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CallService_ListCalls_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListCallsRequest)
 	if err := dec(in); err != nil {
@@ -478,6 +519,10 @@ var CallService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCall",
 			Handler:    _CallService_GetCall_Handler,
+		},
+		{
+			MethodName: "LookupCall",
+			Handler:    _CallService_LookupCall_Handler,
 		},
 		{
 			MethodName: "ListCalls",

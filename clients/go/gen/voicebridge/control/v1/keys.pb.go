@@ -484,7 +484,7 @@ func (x *RevokeKeyResponse) GetKey() *Key {
 // A read token to be made.
 type CreateReadTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The only call it may read; empty: all calls. At most 512 bytes.
+	// The only call it may read, by our id or Meta's; empty: all calls. At most 512 bytes.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// 1 second to 1 hour. Absent: 5 minutes.
 	Lifetime      *durationpb.Duration `protobuf:"bytes,2,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
@@ -542,7 +542,9 @@ type CreateReadTokenResponse struct {
 	// A JWT (RFC 7519) of this control plane's own; opaque to everyone else.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// From here on it is refused (KEY_EXPIRED).
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The only call it may read, by our id, which the token holds; empty: all calls.
+	CallId        string `protobuf:"bytes,3,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -591,6 +593,13 @@ func (x *CreateReadTokenResponse) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *CreateReadTokenResponse) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
 var File_voicebridge_control_v1_keys_proto protoreflect.FileDescriptor
 
 const file_voicebridge_control_v1_keys_proto_rawDesc = "" +
@@ -621,14 +630,15 @@ const file_voicebridge_control_v1_keys_proto_rawDesc = "" +
 	"\x10RevokeKeyRequest\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\"B\n" +
 	"\x11RevokeKeyResponse\x12-\n" +
-	"\x03key\x18\x01 \x01(\v2\x1b.voicebridge.control.v1.KeyR\x03key\"h\n" +
-	"\x16CreateReadTokenRequest\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x125\n" +
-	"\blifetime\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\blifetime\"p\n" +
+	"\x03key\x18\x01 \x01(\v2\x1b.voicebridge.control.v1.KeyR\x03key\"n\n" +
+	"\x16CreateReadTokenRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x125\n" +
+	"\blifetime\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\blifetime\"\x89\x01\n" +
 	"\x17CreateReadTokenResponse\x12\x1a\n" +
 	"\x05token\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01R\x05token\x129\n" +
 	"\n" +
-	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt*m\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x17\n" +
+	"\acall_id\x18\x03 \x01(\tR\x06callId*m\n" +
 	"\x05Scope\x12\x15\n" +
 	"\x11SCOPE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SCOPE_CALLS_READ\x10\x01\x12\x15\n" +

@@ -33,7 +33,7 @@ type StartSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the control plane, unique per attempt of a call. Required, at most 128 bytes.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// Meta's call id, opaque. Required, at most 512 bytes.
+	// The control plane's id of the call, for logs and events. Required, at most 512 bytes.
 	CallId string `protobuf:"bytes,2,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// The caller's offer. Required, at most 64 KiB.
 	SdpOffer string `protobuf:"bytes,3,opt,name=sdp_offer,json=sdpOffer,proto3" json:"sdp_offer,omitempty"`
@@ -399,7 +399,7 @@ type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the control plane.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// Meta's call id.
+	// The control plane's id of the call.
 	CallId string `protobuf:"bytes,2,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// How it is doing.
 	State v1.SessionState `protobuf:"varint,3,opt,name=state,proto3,enum=voicebridge.types.v1.SessionState" json:"state,omitempty"`

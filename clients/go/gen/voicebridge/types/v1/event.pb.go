@@ -205,7 +205,7 @@ func (EventKind) EnumDescriptor() ([]byte, []int) {
 // transient kinds reach live subscribers only, carry sequence 0 and say so below.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Meta's call id, opaque.
+	// voicebridge's own id of the call.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// The session it happened in; empty when there is none.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`

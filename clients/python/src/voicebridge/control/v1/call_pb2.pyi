@@ -4,6 +4,11 @@ isort:skip_file
 What the control plane offers: to services and edge functions that follow or steer calls, and to media nodes.
 Served as gRPC and gRPC-web on the control plane's one port.
 Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
+
+A call is known by voicebridge's own id, `call_id` in everything that is answered: a UUID of version 7 (RFC 9562), 36
+characters in lower case, made when the call is claimed. Meta's id (`wacid`) is an attribute of the call; it holds the
+caller's number for whoever decodes it. Requests that name a call take either, so that whoever holds the signalling can
+go on with Meta's; what is shown in a log or a URL should be ours.
 """
 
 from collections import abc as _abc
@@ -159,19 +164,23 @@ class WebhookOutcome(_message.Message):
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    WACID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """Meta's call id; empty for a notice that names no call."""
+    """Of the call it is about; empty if there is none: stale, tombstoned, ignored."""
     outcome: _builtins.str
     """claimed, duplicate, stale, terminated, tombstoned, ignored."""
+    wacid: _builtins.str
+    """Meta's id, as the delivery has it; empty for a notice that names no call."""
     def __init__(
         self,
         *,
         call_id: _builtins.str = ...,
         outcome: _builtins.str = ...,
+        wacid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "outcome", b"outcome", "wacid", b"wacid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,7 +200,7 @@ class StartSessionRequest(_message.Message):
     ELAPSED_MS_FIELD_NUMBER: _builtins.int
     PHONE_NUMBER_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """Meta's call id. Required, at most 512 bytes."""
+    """Meta's id: there is none of ours yet. Required, at most 512 bytes."""
     sdp_offer: _builtins.str
     """Required, at most 64 KiB."""
     signalling_mode: _call_pb2.SignallingMode.ValueType
@@ -241,7 +250,7 @@ class StartSessionResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     ALREADY_STARTED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """As in the request."""
+    """Ours from now on."""
     session_id: _builtins.str
     """The session's id, for the log; requests name the call."""
     sdp_answer: _builtins.str
@@ -280,7 +289,7 @@ class AdvanceSessionRequest(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     STAGE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """Required."""
+    """Ours or Meta's. Required."""
     stage: _call_pb2.SignallingStage.ValueType
     """Required. One already passed changes nothing."""
     def __init__(
@@ -328,7 +337,7 @@ class EndCallRequest(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """Required."""
+    """Ours or Meta's. Required."""
     reason: _builtins.str
     """Stable reason to record; default API_HANGUP. Whoever passes on Meta's `terminate` gives USER_HANGUP, META_FAILED or
     MEDIA_TIMEOUT (codes 138021 to 138023): then the call counts as abandoned, completed or failed as Meta's word has it.
@@ -395,8 +404,9 @@ class Call(_message.Message):
     STATISTICS_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
+    WACID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """Meta's call id, opaque, at most 512 bytes."""
+    """Ours."""
     session_id: _builtins.str
     """The id of its session on the node; empty before a node has it."""
     direction: _call_pb2.Direction.ValueType
@@ -411,6 +421,8 @@ class Call(_message.Message):
     """The region of that node."""
     last_sequence: _builtins.int
     """Last durable event."""
+    wacid: _builtins.str
+    """Meta's id of the call (`wacid...`), opaque, at most 512 bytes. Its base64 holds the caller's number."""
     @_builtins.property
     def caller(self) -> _call_pb2.Caller:
         """The person on the other end, as far as known."""
@@ -472,10 +484,11 @@ class Call(_message.Message):
         statistics: _call_pb2.MediaStatistics | None = ...,
         last_sequence: _builtins.int = ...,
         quality: _call_pb2.Quality | None = ...,
+        wacid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "caller", b"caller", "ended_at", b"ended_at", "quality", b"quality", "received_at", b"received_at", "statistics", b"statistics", "termination", b"termination", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "call_id", b"call_id", "caller", b"caller", "direction", b"direction", "ended_at", b"ended_at", "last_sequence", b"last_sequence", "node_id", b"node_id", "phase", b"phase", "phone_number_id", b"phone_number_id", "quality", b"quality", "received_at", b"received_at", "region", b"region", "session_id", b"session_id", "statistics", b"statistics", "termination", b"termination", "timeline", b"timeline", "transcripts", b"transcripts", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "call_id", b"call_id", "caller", b"caller", "direction", b"direction", "ended_at", b"ended_at", "last_sequence", b"last_sequence", "node_id", b"node_id", "phase", b"phase", "phone_number_id", b"phone_number_id", "quality", b"quality", "received_at", b"received_at", "region", b"region", "session_id", b"session_id", "statistics", b"statistics", "termination", b"termination", "timeline", b"timeline", "transcripts", b"transcripts", "usage", b"usage", "wacid", b"wacid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -515,7 +528,7 @@ class GetCallRequest(_message.Message):
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """Required. Meta's call id."""
+    """Ours or Meta's. Required."""
     def __init__(
         self,
         *,
@@ -552,6 +565,52 @@ class GetCallResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCallResponse: _TypeAlias = GetCallResponse  # noqa: Y015
+
+@_typing.final
+class LookupCallRequest(_message.Message):
+    """Which call, by Meta's id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WACID_FIELD_NUMBER: _builtins.int
+    wacid: _builtins.str
+    """Required, at most 512 bytes."""
+    def __init__(
+        self,
+        *,
+        wacid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["wacid", b"wacid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookupCallRequest: _TypeAlias = LookupCallRequest  # noqa: Y015
+
+@_typing.final
+class LookupCallResponse(_message.Message):
+    """The call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> Global___Call:
+        """Always set."""
+
+    def __init__(
+        self,
+        *,
+        call: Global___Call | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookupCallResponse: _TypeAlias = LookupCallResponse  # noqa: Y015
 
 @_typing.final
 class ListCallsRequest(_message.Message):
@@ -620,7 +679,7 @@ class SendCommandRequest(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """Required."""
+    """Ours or Meta's. Required."""
     @_builtins.property
     def command(self) -> _media_pb2.Command:
         """Required, with one of its kinds set."""
@@ -669,9 +728,9 @@ class StreamEventsRequest(_message.Message):
     PHONE_NUMBER_IDS_FIELD_NUMBER: _builtins.int
     CALLER_PHONE_NUMBERS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """One call, at most 512 bytes. Empty: all calls."""
+    """One call, by our id or Meta's, at most 512 bytes. Empty: all calls."""
     cursor: _builtins.str
-    """Where to go on: `StreamEventsResponse.cursor` of an earlier stream for the same `call_id` (or for all calls). The
+    """Where to go on: `StreamEventsResponse.cursor` of an earlier stream for the same call (or for all calls). The
     filters may differ. Empty: as `start` says. At most 256 bytes.
     """
     start: Global___StreamStart.ValueType

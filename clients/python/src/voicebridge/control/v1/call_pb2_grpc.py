@@ -60,6 +60,11 @@ class CallServiceStub:
                 request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.GetCallRequest.SerializeToString,
                 response_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.GetCallResponse.FromString,
                 _registered_method=True)
+        self.LookupCall = channel.unary_unary(
+                '/voicebridge.control.v1.CallService/LookupCall',
+                request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.LookupCallRequest.SerializeToString,
+                response_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.LookupCallResponse.FromString,
+                _registered_method=True)
         self.ListCalls = channel.unary_unary(
                 '/voicebridge.control.v1.CallService/ListCalls',
                 request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListCallsRequest.SerializeToString,
@@ -92,7 +97,7 @@ class CallServiceServicer:
 
     def StartSession(self, request, context):
         """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-        Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+        Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
         SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -108,7 +113,7 @@ class CallServiceServicer:
 
     def EndCall(self, request, context):
         """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-        id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
+        id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,6 +122,13 @@ class CallServiceServicer:
     def GetCall(self, request, context):
         """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
         token for another call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LookupCall(self, request, context):
+        """The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,6 +218,11 @@ def add_CallServiceServicer_to_server(servicer, server):
                     servicer.GetCall,
                     request_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.GetCallRequest.FromString,
                     response_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.GetCallResponse.SerializeToString,
+            ),
+            'LookupCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupCall,
+                    request_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.LookupCallRequest.FromString,
+                    response_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.LookupCallResponse.SerializeToString,
             ),
             'ListCalls': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCalls,
@@ -359,6 +376,33 @@ class CallService:
             '/voicebridge.control.v1.CallService/GetCall',
             voicebridge_dot_control_dot_v1_dot_call__pb2.GetCallRequest.SerializeToString,
             voicebridge_dot_control_dot_v1_dot_call__pb2.GetCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/voicebridge.control.v1.CallService/LookupCall',
+            voicebridge_dot_control_dot_v1_dot_call__pb2.LookupCallRequest.SerializeToString,
+            voicebridge_dot_control_dot_v1_dot_call__pb2.LookupCallResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,11 @@ isort:skip_file
 What the control plane offers: to services and edge functions that follow or steer calls, and to media nodes.
 Served as gRPC and gRPC-web on the control plane's one port.
 Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
+
+A call is known by voicebridge's own id, `call_id` in everything that is answered: a UUID of version 7 (RFC 9562), 36
+characters in lower case, made when the call is claimed. Meta's id (`wacid`) is an attribute of the call; it holds the
+caller's number for whoever decodes it. Requests that name a call take either, so that whoever holds the signalling can
+go on with Meta's; what is shown in a log or a URL should be ours.
 """
 
 from collections import abc as _abc
@@ -43,19 +48,21 @@ class CallServiceStub:
     """
     StartSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]
     """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-    Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+    Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
     SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
     """
     AdvanceSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.AdvanceSessionRequest, _call_pb2.AdvanceSessionResponse]
     """Tells how far the caller's own signalling has come. Idempotent and monotonic."""
     EndCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]
     """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-    id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
+    id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
     """
     GetCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]
     """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
     token for another call.
     """
+    LookupCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.LookupCallRequest, _call_pb2.LookupCallResponse]
+    """The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED."""
     ListCalls: _grpc.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]
     """Newest first."""
     SendCommand: _grpc.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]
@@ -113,19 +120,21 @@ class CallServiceAsyncStub(CallServiceStub):
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]  # type: ignore[assignment]
     """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-    Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+    Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
     SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
     """
     AdvanceSession: _aio.UnaryUnaryMultiCallable[_call_pb2.AdvanceSessionRequest, _call_pb2.AdvanceSessionResponse]  # type: ignore[assignment]
     """Tells how far the caller's own signalling has come. Idempotent and monotonic."""
     EndCall: _aio.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]  # type: ignore[assignment]
     """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-    id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
+    id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
     """
     GetCall: _aio.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]  # type: ignore[assignment]
     """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
     token for another call.
     """
+    LookupCall: _aio.UnaryUnaryMultiCallable[_call_pb2.LookupCallRequest, _call_pb2.LookupCallResponse]  # type: ignore[assignment]
+    """The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED."""
     ListCalls: _aio.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]  # type: ignore[assignment]
     """Newest first."""
     SendCommand: _aio.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]  # type: ignore[assignment]
@@ -192,7 +201,7 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.StartSessionResponse, _abc.Awaitable[_call_pb2.StartSessionResponse]]:
         """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-        Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+        Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
         SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
         """
 
@@ -211,7 +220,7 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.EndCallResponse, _abc.Awaitable[_call_pb2.EndCallResponse]]:
         """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-        id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
+        id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
         """
 
     @_abc_1.abstractmethod
@@ -223,6 +232,14 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
         token for another call.
         """
+
+    @_abc_1.abstractmethod
+    def LookupCall(
+        self,
+        request: _call_pb2.LookupCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_call_pb2.LookupCallResponse, _abc.Awaitable[_call_pb2.LookupCallResponse]]:
+        """The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED."""
 
     @_abc_1.abstractmethod
     def ListCalls(

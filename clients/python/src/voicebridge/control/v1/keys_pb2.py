@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from voicebridge.options.v1 import options_pb2 as voicebridge_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!voicebridge/control/v1/keys.proto\x12\x16voicebridge.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/options/v1/options.proto\"\x94\x02\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x06scopes\x18\x03 \x03(\x0e\x32\x1d.voicebridge.control.v1.Scope\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06scopes\x18\x02 \x03(\x0e\x32\x1d.voicebridge.control.v1.Scope\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"S\n\x11\x43reateKeyResponse\x12\x14\n\x06secret\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01\x12(\n\x03key\x18\x02 \x01(\x0b\x32\x1b.voicebridge.control.v1.Key\"\x11\n\x0fListKeysRequest\"=\n\x10ListKeysResponse\x12)\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.voicebridge.control.v1.Key\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"=\n\x11RevokeKeyResponse\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.voicebridge.control.v1.Key\"V\n\x16\x43reateReadTokenRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12+\n\x08lifetime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"^\n\x17\x43reateReadTokenResponse\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*m\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SCOPE_CALLS_READ\x10\x01\x12\x15\n\x11SCOPE_CALLS_WRITE\x10\x02\x12\x0f\n\x0bSCOPE_NODES\x10\x03\x12\x0f\n\x0bSCOPE_ADMIN\x10\x04\x32\xbb\x03\n\nKeyService\x12\x66\n\tCreateKey\x12(.voicebridge.control.v1.CreateKeyRequest\x1a).voicebridge.control.v1.CreateKeyResponse\"\x04\xc8\xda\x18\x05\x12\x63\n\x08ListKeys\x12\'.voicebridge.control.v1.ListKeysRequest\x1a(.voicebridge.control.v1.ListKeysResponse\"\x04\xc8\xda\x18\x05\x12\x66\n\tRevokeKey\x12(.voicebridge.control.v1.RevokeKeyRequest\x1a).voicebridge.control.v1.RevokeKeyResponse\"\x04\xc8\xda\x18\x05\x12x\n\x0f\x43reateReadToken\x12..voicebridge.control.v1.CreateReadTokenRequest\x1a/.voicebridge.control.v1.CreateReadTokenResponse\"\x04\xc8\xda\x18\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!voicebridge/control/v1/keys.proto\x12\x16voicebridge.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/options/v1/options.proto\"\x94\x02\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x06scopes\x18\x03 \x03(\x0e\x32\x1d.voicebridge.control.v1.Scope\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06scopes\x18\x02 \x03(\x0e\x32\x1d.voicebridge.control.v1.Scope\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"S\n\x11\x43reateKeyResponse\x12\x14\n\x06secret\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01\x12(\n\x03key\x18\x02 \x01(\x0b\x32\x1b.voicebridge.control.v1.Key\"\x11\n\x0fListKeysRequest\"=\n\x10ListKeysResponse\x12)\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.voicebridge.control.v1.Key\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"=\n\x11RevokeKeyResponse\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.voicebridge.control.v1.Key\"\\\n\x16\x43reateReadTokenRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12+\n\x08lifetime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\x17\x43reateReadTokenResponse\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t*m\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SCOPE_CALLS_READ\x10\x01\x12\x15\n\x11SCOPE_CALLS_WRITE\x10\x02\x12\x0f\n\x0bSCOPE_NODES\x10\x03\x12\x0f\n\x0bSCOPE_ADMIN\x10\x04\x32\xbb\x03\n\nKeyService\x12\x66\n\tCreateKey\x12(.voicebridge.control.v1.CreateKeyRequest\x1a).voicebridge.control.v1.CreateKeyResponse\"\x04\xc8\xda\x18\x05\x12\x63\n\x08ListKeys\x12\'.voicebridge.control.v1.ListKeysRequest\x1a(.voicebridge.control.v1.ListKeysResponse\"\x04\xc8\xda\x18\x05\x12\x66\n\tRevokeKey\x12(.voicebridge.control.v1.RevokeKeyRequest\x1a).voicebridge.control.v1.RevokeKeyResponse\"\x04\xc8\xda\x18\x05\x12x\n\x0f\x43reateReadToken\x12..voicebridge.control.v1.CreateReadTokenRequest\x1a/.voicebridge.control.v1.CreateReadTokenResponse\"\x04\xc8\xda\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEKEYRESPONSE'].fields_by_name['secret']._loaded_options = None
   _globals['_CREATEKEYRESPONSE'].fields_by_name['secret']._serialized_options = b'\320\332\030\001'
+  _globals['_CREATEREADTOKENREQUEST'].fields_by_name['call_id']._loaded_options = None
+  _globals['_CREATEREADTOKENREQUEST'].fields_by_name['call_id']._serialized_options = b'\310\332\030\001'
   _globals['_CREATEREADTOKENRESPONSE'].fields_by_name['token']._loaded_options = None
   _globals['_CREATEREADTOKENRESPONSE'].fields_by_name['token']._serialized_options = b'\320\332\030\001'
   _globals['_KEYSERVICE'].methods_by_name['CreateKey']._loaded_options = None
@@ -46,8 +48,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYSERVICE'].methods_by_name['RevokeKey']._serialized_options = b'\310\332\030\005'
   _globals['_KEYSERVICE'].methods_by_name['CreateReadToken']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['CreateReadToken']._serialized_options = b'\310\332\030\002'
-  _globals['_SCOPE']._serialized_start=1019
-  _globals['_SCOPE']._serialized_end=1128
+  _globals['_SCOPE']._serialized_start=1042
+  _globals['_SCOPE']._serialized_end=1151
   _globals['_KEY']._serialized_start=165
   _globals['_KEY']._serialized_end=441
   _globals['_CREATEKEYREQUEST']._serialized_start=443
@@ -63,9 +65,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVOKEKEYRESPONSE']._serialized_start=772
   _globals['_REVOKEKEYRESPONSE']._serialized_end=833
   _globals['_CREATEREADTOKENREQUEST']._serialized_start=835
-  _globals['_CREATEREADTOKENREQUEST']._serialized_end=921
-  _globals['_CREATEREADTOKENRESPONSE']._serialized_start=923
-  _globals['_CREATEREADTOKENRESPONSE']._serialized_end=1017
-  _globals['_KEYSERVICE']._serialized_start=1131
-  _globals['_KEYSERVICE']._serialized_end=1574
+  _globals['_CREATEREADTOKENREQUEST']._serialized_end=927
+  _globals['_CREATEREADTOKENRESPONSE']._serialized_start=929
+  _globals['_CREATEREADTOKENRESPONSE']._serialized_end=1040
+  _globals['_KEYSERVICE']._serialized_start=1154
+  _globals['_KEYSERVICE']._serialized_end=1597
 # @@protoc_insertion_point(module_scope)

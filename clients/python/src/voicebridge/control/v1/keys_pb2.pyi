@@ -267,7 +267,7 @@ class CreateReadTokenRequest(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     LIFETIME_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """The only call it may read; empty: all calls. At most 512 bytes."""
+    """The only call it may read, by our id or Meta's; empty: all calls. At most 512 bytes."""
     @_builtins.property
     def lifetime(self) -> _duration_pb2.Duration:
         """1 second to 1 hour. Absent: 5 minutes."""
@@ -294,8 +294,11 @@ class CreateReadTokenResponse(_message.Message):
 
     TOKEN_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """A JWT (RFC 7519) of this control plane's own; opaque to everyone else."""
+    call_id: _builtins.str
+    """The only call it may read, by our id, which the token holds; empty: all calls."""
     @_builtins.property
     def expires_at(self) -> _timestamp_pb2.Timestamp:
         """From here on it is refused (KEY_EXPIRED)."""
@@ -305,10 +308,11 @@ class CreateReadTokenResponse(_message.Message):
         *,
         token: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        call_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "expires_at", b"expires_at", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

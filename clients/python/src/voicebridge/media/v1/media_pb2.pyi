@@ -40,7 +40,7 @@ class StartSessionRequest(_message.Message):
     session_id: _builtins.str
     """Chosen by the control plane, unique per attempt of a call. Required, at most 128 bytes."""
     call_id: _builtins.str
-    """Meta's call id, opaque. Required, at most 512 bytes."""
+    """The control plane's id of the call, for logs and events. Required, at most 512 bytes."""
     sdp_offer: _builtins.str
     """The caller's offer. Required, at most 64 KiB."""
     elapsed_ms: _builtins.int
@@ -223,7 +223,7 @@ class Session(_message.Message):
     session_id: _builtins.str
     """Chosen by the control plane."""
     call_id: _builtins.str
-    """Meta's call id."""
+    """The control plane's id of the call."""
     state: _call_pb2.SessionState.ValueType
     """How it is doing."""
     stage: _call_pb2.SignallingStage.ValueType

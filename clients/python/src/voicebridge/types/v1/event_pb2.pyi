@@ -177,7 +177,7 @@ class Event(_message.Message):
     DTMF_RECEIVED_FIELD_NUMBER: _builtins.int
     QUALITY_REPORTED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
-    """Meta's call id, opaque."""
+    """voicebridge's own id of the call."""
     session_id: _builtins.str
     """The session it happened in; empty when there is none."""
     sequence: _builtins.int

@@ -5,6 +5,11 @@
 // What the control plane offers: to services and edge functions that follow or steer calls, and to media nodes.
 // Served as gRPC and gRPC-web on the control plane's one port.
 // Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
+//
+// A call is known by voicebridge's own id, `call_id` in everything that is answered: a UUID of version 7 (RFC 9562), 36
+// characters in lower case, made when the call is claimed. Meta's id (`wacid`) is an attribute of the call; it holds the
+// caller's number for whoever decodes it. Requests that name a call take either, so that whoever holds the signalling can
+// go on with Meta's; what is shown in a log or a URL should be ours.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -23,7 +28,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file voicebridge/control/v1/call.proto.
  */
 export const file_voicebridge_control_v1_call: GenFile = /*@__PURE__*/
-  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL2NhbGwucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEibwoUSGFuZGxlV2ViaG9va1JlcXVlc3QSEgoEYm9keRgBIAEoDEIEyNoYARIXCglzaWduYXR1cmUYAiABKAlCBNDaGAESKgoFYWdlbnQYAyABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5BZ2VudCJRChVIYW5kbGVXZWJob29rUmVzcG9uc2USOAoIb3V0Y29tZXMYASADKAsyJi52b2ljZWJyaWRnZS5jb250cm9sLnYxLldlYmhvb2tPdXRjb21lIjIKDldlYmhvb2tPdXRjb21lEg8KB2NhbGxfaWQYASABKAkSDwoHb3V0Y29tZRgCIAEoCSKFAgoTU3RhcnRTZXNzaW9uUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJEhcKCXNkcF9vZmZlchgCIAEoCUIEyNoYARIsCgZjYWxsZXIYAyABKAsyHC52b2ljZWJyaWRnZS50eXBlcy52MS5DYWxsZXISKgoFYWdlbnQYBCABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5BZ2VudBI9Cg9zaWduYWxsaW5nX21vZGUYBSABKA4yJC52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nTW9kZRISCgplbGFwc2VkX21zGAYgASgEEhcKD3Bob25lX251bWJlcl9pZBgHIAEoCSKAAQoUU3RhcnRTZXNzaW9uUmVzcG9uc2USDwoHY2FsbF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhgKCnNkcF9hbnN3ZXIYAyABKAlCBMjaGAESEAoId2FybmluZ3MYBCADKAkSFwoPYWxyZWFkeV9zdGFydGVkGAUgASgIIl4KFUFkdmFuY2VTZXNzaW9uUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJEjQKBXN0YWdlGAIgASgOMiUudm9pY2VicmlkZ2UudHlwZXMudjEuU2lnbmFsbGluZ1N0YWdlIk4KFkFkdmFuY2VTZXNzaW9uUmVzcG9uc2USNAoFc3RhZ2UYASABKA4yJS52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nU3RhZ2UiMQoORW5kQ2FsbFJlcXVlc3QSDwoHY2FsbF9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiSQoPRW5kQ2FsbFJlc3BvbnNlEjYKC3Rlcm1pbmF0aW9uGAEgASgLMiEudm9pY2VicmlkZ2UudHlwZXMudjEuVGVybWluYXRpb24i3wUKBENhbGwSDwoHY2FsbF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEjIKCWRpcmVjdGlvbhgDIAEoDjIfLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkRpcmVjdGlvbhIwCgVwaGFzZRgEIAEoDjIhLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbFBoYXNlEiwKBmNhbGxlchgFIAEoCzIcLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkNhbGxlchIXCg9waG9uZV9udW1iZXJfaWQYBiABKAkSDwoHbm9kZV9pZBgHIAEoCRIOCgZyZWdpb24YCCABKAkSLwoLcmVjZWl2ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2FjY2VwdGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoLdGVybWluYXRpb24YDCABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbhI3Cgh0aW1lbGluZRgNIAMoCzIlLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuVGltZWxpbmVFbnRyeRI1Cgt0cmFuc2NyaXB0cxgOIAMoCzIgLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlRyYW5zY3JpcHQSKgoFdXNhZ2UYDyABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5Vc2FnZRI5CgpzdGF0aXN0aWNzGBAgASgLMiUudm9pY2VicmlkZ2UudHlwZXMudjEuTWVkaWFTdGF0aXN0aWNzEhUKDWxhc3Rfc2VxdWVuY2UYESABKAQSLgoHcXVhbGl0eRgSIAEoCzIdLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlF1YWxpdHkiTwoNVGltZWxpbmVFbnRyeRIqCgVzdGFnZRgBIAEoDjIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlN0YWdlEhIKCmVsYXBzZWRfbXMYAiABKAQiIQoOR2V0Q2FsbFJlcXVlc3QSDwoHY2FsbF9pZBgBIAEoCSI9Cg9HZXRDYWxsUmVzcG9uc2USKgoEY2FsbBgBIAEoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbCJMChBMaXN0Q2FsbHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEhEKCWxpdmVfb25seRgDIAEoCCJZChFMaXN0Q2FsbHNSZXNwb25zZRIrCgVjYWxscxgBIAMoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiVQoSU2VuZENvbW1hbmRSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkSLgoHY29tbWFuZBgCIAEoCzIdLnZvaWNlYnJpZGdlLm1lZGlhLnYxLkNvbW1hbmQiFQoTU2VuZENvbW1hbmRSZXNwb25zZSLuAQoTU3RyZWFtRXZlbnRzUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJEg4KBmN1cnNvchgDIAEoCRIyCgVzdGFydBgEIAEoDjIjLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RyZWFtU3RhcnQSLgoFa2luZHMYBSADKA4yHy52b2ljZWJyaWRnZS50eXBlcy52MS5FdmVudEtpbmQSGAoQcGhvbmVfbnVtYmVyX2lkcxgGIAMoCRIiChRjYWxsZXJfcGhvbmVfbnVtYmVycxgHIAMoCUIEyNoYAUoECAIQA1IOYWZ0ZXJfc2VxdWVuY2UiuQEKFFN0cmVhbUV2ZW50c1Jlc3BvbnNlEioKBWV2ZW50GAEgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuRXZlbnQSDgoGY3Vyc29yGAIgASgJEi4KBmxhZ2dlZBgDIAEoCzIeLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGFnZ2VkEjUKEmtlZXBhbGl2ZV9pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIiCgZMYWdnZWQSGAoQdHJhbnNpZW50X21pc3NlZBgBIAEoBCrWAQoJQ2FsbFBoYXNlEhoKFkNBTExfUEhBU0VfVU5TUEVDSUZJRUQQABIWChJDQUxMX1BIQVNFX1BMQUNJTkcQARIcChhDQUxMX1BIQVNFX1BSRV9BQ0NFUFRJTkcQAhIZChVDQUxMX1BIQVNFX0NPTk5FQ1RJTkcQAxIYChRDQUxMX1BIQVNFX0FDQ0VQVElORxAEEhUKEUNBTExfUEhBU0VfQUNUSVZFEAUSFQoRQ0FMTF9QSEFTRV9FTkRJTkcQBhIUChBDQUxMX1BIQVNFX0VOREVEEAcqWgoLU3RyZWFtU3RhcnQSHAoYU1RSRUFNX1NUQVJUX1VOU1BFQ0lGSUVEEAASFwoTU1RSRUFNX1NUQVJUX09MREVTVBABEhQKEFNUUkVBTV9TVEFSVF9OT1cQAjL2BgoLQ2FsbFNlcnZpY2UScgoNSGFuZGxlV2ViaG9vaxIsLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuSGFuZGxlV2ViaG9va1JlcXVlc3QaLS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkhhbmRsZVdlYmhvb2tSZXNwb25zZSIEyNoYARJvCgxTdGFydFNlc3Npb24SKy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0YXJ0U2Vzc2lvblJlcXVlc3QaLC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0YXJ0U2Vzc2lvblJlc3BvbnNlIgTI2hgDEnUKDkFkdmFuY2VTZXNzaW9uEi0udm9pY2VicmlkZ2UuY29udHJvbC52MS5BZHZhbmNlU2Vzc2lvblJlcXVlc3QaLi52b2ljZWJyaWRnZS5jb250cm9sLnYxLkFkdmFuY2VTZXNzaW9uUmVzcG9uc2UiBMjaGAMSYAoHRW5kQ2FsbBImLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuRW5kQ2FsbFJlcXVlc3QaJy52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZENhbGxSZXNwb25zZSIEyNoYAxJgCgdHZXRDYWxsEiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5HZXRDYWxsUmVxdWVzdBonLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuR2V0Q2FsbFJlc3BvbnNlIgTI2hgCEmYKCUxpc3RDYWxscxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVzcG9uc2UiBMjaGAISbAoLU2VuZENvbW1hbmQSKi52b2ljZWJyaWRnZS5jb250cm9sLnYxLlNlbmRDb21tYW5kUmVxdWVzdBorLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU2VuZENvbW1hbmRSZXNwb25zZSIEyNoYAxJxCgxTdHJlYW1FdmVudHMSKy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1JlcXVlc3QaLC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1Jlc3BvbnNlIgTI2hgCMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_voicebridge_media_v1_media, file_voicebridge_options_v1_options, file_voicebridge_types_v1_call, file_voicebridge_types_v1_event]);
+  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL2NhbGwucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEibwoUSGFuZGxlV2ViaG9va1JlcXVlc3QSEgoEYm9keRgBIAEoDEIEyNoYARIXCglzaWduYXR1cmUYAiABKAlCBNDaGAESKgoFYWdlbnQYAyABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5BZ2VudCJRChVIYW5kbGVXZWJob29rUmVzcG9uc2USOAoIb3V0Y29tZXMYASADKAsyJi52b2ljZWJyaWRnZS5jb250cm9sLnYxLldlYmhvb2tPdXRjb21lIkcKDldlYmhvb2tPdXRjb21lEg8KB2NhbGxfaWQYASABKAkSDwoHb3V0Y29tZRgCIAEoCRITCgV3YWNpZBgDIAEoCUIEyNoYASKLAgoTU3RhcnRTZXNzaW9uUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBEhcKCXNkcF9vZmZlchgCIAEoCUIEyNoYARIsCgZjYWxsZXIYAyABKAsyHC52b2ljZWJyaWRnZS50eXBlcy52MS5DYWxsZXISKgoFYWdlbnQYBCABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5BZ2VudBI9Cg9zaWduYWxsaW5nX21vZGUYBSABKA4yJC52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nTW9kZRISCgplbGFwc2VkX21zGAYgASgEEhcKD3Bob25lX251bWJlcl9pZBgHIAEoCSKAAQoUU3RhcnRTZXNzaW9uUmVzcG9uc2USDwoHY2FsbF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhgKCnNkcF9hbnN3ZXIYAyABKAlCBMjaGAESEAoId2FybmluZ3MYBCADKAkSFwoPYWxyZWFkeV9zdGFydGVkGAUgASgIImQKFUFkdmFuY2VTZXNzaW9uUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBEjQKBXN0YWdlGAIgASgOMiUudm9pY2VicmlkZ2UudHlwZXMudjEuU2lnbmFsbGluZ1N0YWdlIk4KFkFkdmFuY2VTZXNzaW9uUmVzcG9uc2USNAoFc3RhZ2UYASABKA4yJS52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nU3RhZ2UiNwoORW5kQ2FsbFJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIOCgZyZWFzb24YAiABKAkiSQoPRW5kQ2FsbFJlc3BvbnNlEjYKC3Rlcm1pbmF0aW9uGAEgASgLMiEudm9pY2VicmlkZ2UudHlwZXMudjEuVGVybWluYXRpb24i9AUKBENhbGwSDwoHY2FsbF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEjIKCWRpcmVjdGlvbhgDIAEoDjIfLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkRpcmVjdGlvbhIwCgVwaGFzZRgEIAEoDjIhLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbFBoYXNlEiwKBmNhbGxlchgFIAEoCzIcLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkNhbGxlchIXCg9waG9uZV9udW1iZXJfaWQYBiABKAkSDwoHbm9kZV9pZBgHIAEoCRIOCgZyZWdpb24YCCABKAkSLwoLcmVjZWl2ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2FjY2VwdGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoLdGVybWluYXRpb24YDCABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbhI3Cgh0aW1lbGluZRgNIAMoCzIlLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuVGltZWxpbmVFbnRyeRI1Cgt0cmFuc2NyaXB0cxgOIAMoCzIgLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlRyYW5zY3JpcHQSKgoFdXNhZ2UYDyABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5Vc2FnZRI5CgpzdGF0aXN0aWNzGBAgASgLMiUudm9pY2VicmlkZ2UudHlwZXMudjEuTWVkaWFTdGF0aXN0aWNzEhUKDWxhc3Rfc2VxdWVuY2UYESABKAQSLgoHcXVhbGl0eRgSIAEoCzIdLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlF1YWxpdHkSEwoFd2FjaWQYEyABKAlCBMjaGAEiTwoNVGltZWxpbmVFbnRyeRIqCgVzdGFnZRgBIAEoDjIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlN0YWdlEhIKCmVsYXBzZWRfbXMYAiABKAQiJwoOR2V0Q2FsbFJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYASI9Cg9HZXRDYWxsUmVzcG9uc2USKgoEY2FsbBgBIAEoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbCIoChFMb29rdXBDYWxsUmVxdWVzdBITCgV3YWNpZBgBIAEoCUIEyNoYASJAChJMb29rdXBDYWxsUmVzcG9uc2USKgoEY2FsbBgBIAEoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbCJMChBMaXN0Q2FsbHNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoDRISCgpwYWdlX3Rva2VuGAIgASgJEhEKCWxpdmVfb25seRgDIAEoCCJZChFMaXN0Q2FsbHNSZXNwb25zZRIrCgVjYWxscxgBIAMoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiWwoSU2VuZENvbW1hbmRSZXF1ZXN0EhUKB2NhbGxfaWQYASABKAlCBMjaGAESLgoHY29tbWFuZBgCIAEoCzIdLnZvaWNlYnJpZGdlLm1lZGlhLnYxLkNvbW1hbmQiFQoTU2VuZENvbW1hbmRSZXNwb25zZSL0AQoTU3RyZWFtRXZlbnRzUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBEg4KBmN1cnNvchgDIAEoCRIyCgVzdGFydBgEIAEoDjIjLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RyZWFtU3RhcnQSLgoFa2luZHMYBSADKA4yHy52b2ljZWJyaWRnZS50eXBlcy52MS5FdmVudEtpbmQSGAoQcGhvbmVfbnVtYmVyX2lkcxgGIAMoCRIiChRjYWxsZXJfcGhvbmVfbnVtYmVycxgHIAMoCUIEyNoYAUoECAIQA1IOYWZ0ZXJfc2VxdWVuY2UiuQEKFFN0cmVhbUV2ZW50c1Jlc3BvbnNlEioKBWV2ZW50GAEgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuRXZlbnQSDgoGY3Vyc29yGAIgASgJEi4KBmxhZ2dlZBgDIAEoCzIeLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGFnZ2VkEjUKEmtlZXBhbGl2ZV9pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIiCgZMYWdnZWQSGAoQdHJhbnNpZW50X21pc3NlZBgBIAEoBCrWAQoJQ2FsbFBoYXNlEhoKFkNBTExfUEhBU0VfVU5TUEVDSUZJRUQQABIWChJDQUxMX1BIQVNFX1BMQUNJTkcQARIcChhDQUxMX1BIQVNFX1BSRV9BQ0NFUFRJTkcQAhIZChVDQUxMX1BIQVNFX0NPTk5FQ1RJTkcQAxIYChRDQUxMX1BIQVNFX0FDQ0VQVElORxAEEhUKEUNBTExfUEhBU0VfQUNUSVZFEAUSFQoRQ0FMTF9QSEFTRV9FTkRJTkcQBhIUChBDQUxMX1BIQVNFX0VOREVEEAcqWgoLU3RyZWFtU3RhcnQSHAoYU1RSRUFNX1NUQVJUX1VOU1BFQ0lGSUVEEAASFwoTU1RSRUFNX1NUQVJUX09MREVTVBABEhQKEFNUUkVBTV9TVEFSVF9OT1cQAjLhBwoLQ2FsbFNlcnZpY2UScgoNSGFuZGxlV2ViaG9vaxIsLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuSGFuZGxlV2ViaG9va1JlcXVlc3QaLS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkhhbmRsZVdlYmhvb2tSZXNwb25zZSIEyNoYARJvCgxTdGFydFNlc3Npb24SKy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0YXJ0U2Vzc2lvblJlcXVlc3QaLC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0YXJ0U2Vzc2lvblJlc3BvbnNlIgTI2hgDEnUKDkFkdmFuY2VTZXNzaW9uEi0udm9pY2VicmlkZ2UuY29udHJvbC52MS5BZHZhbmNlU2Vzc2lvblJlcXVlc3QaLi52b2ljZWJyaWRnZS5jb250cm9sLnYxLkFkdmFuY2VTZXNzaW9uUmVzcG9uc2UiBMjaGAMSYAoHRW5kQ2FsbBImLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuRW5kQ2FsbFJlcXVlc3QaJy52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZENhbGxSZXNwb25zZSIEyNoYAxJgCgdHZXRDYWxsEiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5HZXRDYWxsUmVxdWVzdBonLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuR2V0Q2FsbFJlc3BvbnNlIgTI2hgCEmkKCkxvb2t1cENhbGwSKS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkxvb2t1cENhbGxSZXF1ZXN0Gioudm9pY2VicmlkZ2UuY29udHJvbC52MS5Mb29rdXBDYWxsUmVzcG9uc2UiBMjaGAISZgoJTGlzdENhbGxzEigudm9pY2VicmlkZ2UuY29udHJvbC52MS5MaXN0Q2FsbHNSZXF1ZXN0Gikudm9pY2VicmlkZ2UuY29udHJvbC52MS5MaXN0Q2FsbHNSZXNwb25zZSIEyNoYAhJsCgtTZW5kQ29tbWFuZBIqLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU2VuZENvbW1hbmRSZXF1ZXN0Gisudm9pY2VicmlkZ2UuY29udHJvbC52MS5TZW5kQ29tbWFuZFJlc3BvbnNlIgTI2hgDEnEKDFN0cmVhbUV2ZW50cxIrLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVxdWVzdBosLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVzcG9uc2UiBMjaGAIwAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_voicebridge_media_v1_media, file_voicebridge_options_v1_options, file_voicebridge_types_v1_call, file_voicebridge_types_v1_event]);
 
 /**
  * A delivery of Meta, as it came.
@@ -88,7 +93,7 @@ export const HandleWebhookResponseSchema: GenMessage<HandleWebhookResponse> = /*
  */
 export type WebhookOutcome = Message<"voicebridge.control.v1.WebhookOutcome"> & {
   /**
-   * Meta's call id; empty for a notice that names no call.
+   * Of the call it is about; empty if there is none: stale, tombstoned, ignored.
    *
    * @generated from field: string call_id = 1;
    */
@@ -100,6 +105,13 @@ export type WebhookOutcome = Message<"voicebridge.control.v1.WebhookOutcome"> & 
    * @generated from field: string outcome = 2;
    */
   outcome: string;
+
+  /**
+   * Meta's id, as the delivery has it; empty for a notice that names no call.
+   *
+   * @generated from field: string wacid = 3;
+   */
+  wacid: string;
 };
 
 /**
@@ -116,7 +128,7 @@ export const WebhookOutcomeSchema: GenMessage<WebhookOutcome> = /*@__PURE__*/
  */
 export type StartSessionRequest = Message<"voicebridge.control.v1.StartSessionRequest"> & {
   /**
-   * Meta's call id. Required, at most 512 bytes.
+   * Meta's id: there is none of ours yet. Required, at most 512 bytes.
    *
    * @generated from field: string call_id = 1;
    */
@@ -180,7 +192,7 @@ export const StartSessionRequestSchema: GenMessage<StartSessionRequest> = /*@__P
  */
 export type StartSessionResponse = Message<"voicebridge.control.v1.StartSessionResponse"> & {
   /**
-   * As in the request.
+   * Ours from now on.
    *
    * @generated from field: string call_id = 1;
    */
@@ -230,7 +242,7 @@ export const StartSessionResponseSchema: GenMessage<StartSessionResponse> = /*@_
  */
 export type AdvanceSessionRequest = Message<"voicebridge.control.v1.AdvanceSessionRequest"> & {
   /**
-   * Required.
+   * Ours or Meta's. Required.
    *
    * @generated from field: string call_id = 1;
    */
@@ -279,7 +291,7 @@ export const AdvanceSessionResponseSchema: GenMessage<AdvanceSessionResponse> = 
  */
 export type EndCallRequest = Message<"voicebridge.control.v1.EndCallRequest"> & {
   /**
-   * Required.
+   * Ours or Meta's. Required.
    *
    * @generated from field: string call_id = 1;
    */
@@ -329,7 +341,7 @@ export const EndCallResponseSchema: GenMessage<EndCallResponse> = /*@__PURE__*/
  */
 export type Call = Message<"voicebridge.control.v1.Call"> & {
   /**
-   * Meta's call id, opaque, at most 512 bytes.
+   * Ours.
    *
    * @generated from field: string call_id = 1;
    */
@@ -453,6 +465,13 @@ export type Call = Message<"voicebridge.control.v1.Call"> & {
    * @generated from field: voicebridge.types.v1.Quality quality = 18;
    */
   quality?: Quality | undefined;
+
+  /**
+   * Meta's id of the call (`wacid...`), opaque, at most 512 bytes. Its base64 holds the caller's number.
+   *
+   * @generated from field: string wacid = 19;
+   */
+  wacid: string;
 };
 
 /**
@@ -497,7 +516,7 @@ export const TimelineEntrySchema: GenMessage<TimelineEntry> = /*@__PURE__*/
  */
 export type GetCallRequest = Message<"voicebridge.control.v1.GetCallRequest"> & {
   /**
-   * Required. Meta's call id.
+   * Ours or Meta's. Required.
    *
    * @generated from field: string call_id = 1;
    */
@@ -533,6 +552,48 @@ export const GetCallResponseSchema: GenMessage<GetCallResponse> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_call, 12);
 
 /**
+ * Which call, by Meta's id.
+ *
+ * @generated from message voicebridge.control.v1.LookupCallRequest
+ */
+export type LookupCallRequest = Message<"voicebridge.control.v1.LookupCallRequest"> & {
+  /**
+   * Required, at most 512 bytes.
+   *
+   * @generated from field: string wacid = 1;
+   */
+  wacid: string;
+};
+
+/**
+ * Describes the message voicebridge.control.v1.LookupCallRequest.
+ * Use `create(LookupCallRequestSchema)` to create a new message.
+ */
+export const LookupCallRequestSchema: GenMessage<LookupCallRequest> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 13);
+
+/**
+ * The call.
+ *
+ * @generated from message voicebridge.control.v1.LookupCallResponse
+ */
+export type LookupCallResponse = Message<"voicebridge.control.v1.LookupCallResponse"> & {
+  /**
+   * Always set.
+   *
+   * @generated from field: voicebridge.control.v1.Call call = 1;
+   */
+  call?: Call | undefined;
+};
+
+/**
+ * Describes the message voicebridge.control.v1.LookupCallResponse.
+ * Use `create(LookupCallResponseSchema)` to create a new message.
+ */
+export const LookupCallResponseSchema: GenMessage<LookupCallResponse> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 14);
+
+/**
  * A page of calls.
  *
  * @generated from message voicebridge.control.v1.ListCallsRequest
@@ -565,7 +626,7 @@ export type ListCallsRequest = Message<"voicebridge.control.v1.ListCallsRequest"
  * Use `create(ListCallsRequestSchema)` to create a new message.
  */
 export const ListCallsRequestSchema: GenMessage<ListCallsRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 13);
+  messageDesc(file_voicebridge_control_v1_call, 15);
 
 /**
  * A page of calls, newest first.
@@ -593,7 +654,7 @@ export type ListCallsResponse = Message<"voicebridge.control.v1.ListCallsRespons
  * Use `create(ListCallsResponseSchema)` to create a new message.
  */
 export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 14);
+  messageDesc(file_voicebridge_control_v1_call, 16);
 
 /**
  * Something to do on a live call.
@@ -602,7 +663,7 @@ export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE_
  */
 export type SendCommandRequest = Message<"voicebridge.control.v1.SendCommandRequest"> & {
   /**
-   * Required.
+   * Ours or Meta's. Required.
    *
    * @generated from field: string call_id = 1;
    */
@@ -621,7 +682,7 @@ export type SendCommandRequest = Message<"voicebridge.control.v1.SendCommandRequ
  * Use `create(SendCommandRequestSchema)` to create a new message.
  */
 export const SendCommandRequestSchema: GenMessage<SendCommandRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 15);
+  messageDesc(file_voicebridge_control_v1_call, 17);
 
 /**
  * The node has taken the command; what comes of it is told by events.
@@ -636,7 +697,7 @@ export type SendCommandResponse = Message<"voicebridge.control.v1.SendCommandRes
  * Use `create(SendCommandResponseSchema)` to create a new message.
  */
 export const SendCommandResponseSchema: GenMessage<SendCommandResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 16);
+  messageDesc(file_voicebridge_control_v1_call, 18);
 
 /**
  * Which events of which calls, and from where.
@@ -645,14 +706,14 @@ export const SendCommandResponseSchema: GenMessage<SendCommandResponse> = /*@__P
  */
 export type StreamEventsRequest = Message<"voicebridge.control.v1.StreamEventsRequest"> & {
   /**
-   * One call, at most 512 bytes. Empty: all calls.
+   * One call, by our id or Meta's, at most 512 bytes. Empty: all calls.
    *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
-   * Where to go on: `StreamEventsResponse.cursor` of an earlier stream for the same `call_id` (or for all calls). The
+   * Where to go on: `StreamEventsResponse.cursor` of an earlier stream for the same call (or for all calls). The
    * filters may differ. Empty: as `start` says. At most 256 bytes.
    *
    * @generated from field: string cursor = 3;
@@ -693,7 +754,7 @@ export type StreamEventsRequest = Message<"voicebridge.control.v1.StreamEventsRe
  * Use `create(StreamEventsRequestSchema)` to create a new message.
  */
 export const StreamEventsRequestSchema: GenMessage<StreamEventsRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 17);
+  messageDesc(file_voicebridge_control_v1_call, 19);
 
 /**
  * One event, or none: the first response of a stream has none and tells the cursor it begins at, and one without an event
@@ -738,7 +799,7 @@ export type StreamEventsResponse = Message<"voicebridge.control.v1.StreamEventsR
  * Use `create(StreamEventsResponseSchema)` to create a new message.
  */
 export const StreamEventsResponseSchema: GenMessage<StreamEventsResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 18);
+  messageDesc(file_voicebridge_control_v1_call, 20);
 
 /**
  * What a subscriber missed by reading too slowly.
@@ -759,7 +820,7 @@ export type Lagged = Message<"voicebridge.control.v1.Lagged"> & {
  * Use `create(LaggedSchema)` to create a new message.
  */
 export const LaggedSchema: GenMessage<Lagged> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 19);
+  messageDesc(file_voicebridge_control_v1_call, 21);
 
 /**
  * Where a call stands in the control plane.
@@ -884,7 +945,7 @@ export const CallService: GenService<{
   },
   /**
    * For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-   * Idempotent by call_id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
+   * Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
    * SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
    *
    * @generated from rpc voicebridge.control.v1.CallService.StartSession
@@ -906,7 +967,7 @@ export const CallService: GenService<{
   },
   /**
    * Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
-   * id is not known; it is remembered for an hour, and a StartSession that comes after it is answered SESSION_ENDED.
+   * id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
    *
    * @generated from rpc voicebridge.control.v1.CallService.EndCall
    */
@@ -925,6 +986,16 @@ export const CallService: GenService<{
     methodKind: "unary";
     input: typeof GetCallRequestSchema;
     output: typeof GetCallResponseSchema;
+  },
+  /**
+   * The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED.
+   *
+   * @generated from rpc voicebridge.control.v1.CallService.LookupCall
+   */
+  lookupCall: {
+    methodKind: "unary";
+    input: typeof LookupCallRequestSchema;
+    output: typeof LookupCallResponseSchema;
   },
   /**
    * Newest first.

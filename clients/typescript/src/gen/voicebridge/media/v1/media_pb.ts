@@ -37,7 +37,7 @@ export type StartSessionRequest = Message<"voicebridge.media.v1.StartSessionRequ
   sessionId: string;
 
   /**
-   * Meta's call id, opaque. Required, at most 512 bytes.
+   * The control plane's id of the call, for logs and events. Required, at most 512 bytes.
    *
    * @generated from field: string call_id = 2;
    */
@@ -233,7 +233,7 @@ export type Session = Message<"voicebridge.media.v1.Session"> & {
   sessionId: string;
 
   /**
-   * Meta's call id.
+   * The control plane's id of the call.
    *
    * @generated from field: string call_id = 2;
    */

@@ -25,7 +25,7 @@ export const file_voicebridge_types_v1_event: GenFile = /*@__PURE__*/
  */
 export type Event = Message<"voicebridge.types.v1.Event"> & {
   /**
-   * Meta's call id, opaque.
+   * voicebridge's own id of the call.
    *
    * @generated from field: string call_id = 1;
    */
