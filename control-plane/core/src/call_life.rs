@@ -206,12 +206,10 @@ pub enum Stage {
 pub enum GraphOutcome {
     /// 200.
     Ok,
-    /// Meta said no.
+    /// Meta said no. Its words may hold a number and stay with the request's own record.
     Refused {
         /// Meta's error code, or the HTTP status when there was none.
         code: String,
-        /// For a person.
-        details: String,
     },
     /// No usable answer.
     Unreachable {

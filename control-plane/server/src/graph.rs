@@ -123,14 +123,9 @@ impl Answer {
             _ if self.doubt == Some(DONE_BEFORE) => GraphOutcome::Ok,
             (_, Some(silence)) => GraphOutcome::Unreachable { code: silence.to_owned() },
             (None, None) if (200..300).contains(&self.status) => GraphOutcome::Ok,
-            (Some(error), None) if error.code != 0 => {
-                GraphOutcome::Refused { code: error.code.to_string(), details: error.text().to_owned() }
-            }
+            (Some(error), None) if error.code != 0 => GraphOutcome::Refused { code: error.code.to_string() },
             (_, None) if self.status >= 500 => GraphOutcome::Unreachable { code: self.status.to_string() },
-            (error, None) => GraphOutcome::Refused {
-                code: self.status.to_string(),
-                details: error.as_ref().map_or("no reason given", GraphError::text).to_owned(),
-            },
+            (_, None) => GraphOutcome::Refused { code: self.status.to_string() },
         }
     }
 

@@ -7,15 +7,19 @@
 //! Waiting is always for a condition ([`eventually`]), never for a while.
 
 mod calls;
+mod collector;
 mod http;
 mod ports;
 mod process;
+mod search;
 mod wait;
 mod world;
 
 pub use calls::{Calls, Client, incidents, reached, said, termination};
+pub use collector::Collector;
 pub use http::{Answer, Http};
 pub use ports::{ReservedPort, udp_range};
 pub use process::Process;
+pub use search::tokens_with;
 pub use wait::{SOON, eventually};
 pub use world::{Node, Setup, World};

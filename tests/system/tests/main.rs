@@ -16,6 +16,7 @@ mod killed;
 mod local_key;
 mod node_life;
 mod offers;
+mod personal_data;
 mod placement;
 mod provider_faults;
 mod self_held;

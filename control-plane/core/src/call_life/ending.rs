@@ -145,11 +145,11 @@ pub(super) fn by_graph(action: GraphAction, outcome: &GraphOutcome) -> Option<Te
     let word = action.word();
     match outcome {
         GraphOutcome::Ok => None,
-        GraphOutcome::Refused { code, details } => Some(
+        GraphOutcome::Refused { code } => Some(
             Termination::new(
                 Outcome::Failed,
                 reason::GRAPH_REFUSED,
-                format!("Graph refused {word} with {code}: {details}"),
+                format!("Graph refused {word} with {code}; the event GraphAnswered has its words."),
             )
             .with_code(code.clone()),
         ),

@@ -8,7 +8,7 @@ use crate::termination::TerminationResult;
 fn outcomes() -> impl Strategy<Value = GraphOutcome> {
     prop_oneof![
         3 => Just(GraphOutcome::Ok),
-        1 => Just(GraphOutcome::Refused { code: "100".to_owned(), details: String::new() }),
+        1 => Just(GraphOutcome::Refused { code: "100".to_owned() }),
         1 => Just(GraphOutcome::Unreachable { code: "timeout".to_owned() }),
     ]
 }

@@ -61,7 +61,7 @@ fn graph(action: GraphAction, outcome: GraphOutcome) -> Event {
     Event::GraphAnswered { action, outcome }
 }
 fn refused(code: &str) -> GraphOutcome {
-    GraphOutcome::Refused { code: code.to_owned(), details: "no".to_owned() }
+    GraphOutcome::Refused { code: code.to_owned() }
 }
 fn unreachable() -> GraphOutcome {
     GraphOutcome::Unreachable { code: "timeout".to_owned() }

@@ -383,8 +383,7 @@ impl Actor {
         match effect {
             Effect::Place => self.feed(Event::PlacementFailed, Vec::new()),
             Effect::Graph { action, .. } => {
-                let details = "not asked: the call was over before".to_owned();
-                let outcome = GraphOutcome::Refused { code: "not-asked".to_owned(), details };
+                let outcome = GraphOutcome::Refused { code: "not-asked".to_owned() };
                 self.feed(Event::GraphAnswered { action, outcome }, Vec::new());
             }
             Effect::EndSession(termination) => self.end_session(termination),

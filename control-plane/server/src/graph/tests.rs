@@ -106,27 +106,29 @@ async fn answers_and_what_they_mean() {
         assert_eq!(script.lock().unwrap().seen.len(), attempts, "{expect:?}");
         answer
     }
+    async fn refused(replies: &[Reply], attempts: usize, code: &str, details: &str) -> Answer {
+        let answer = check(replies, attempts, GraphOutcome::Refused { code: code.to_owned() }).await;
+        assert_eq!(answer.error.as_ref().map_or("", GraphError::text), details, "{code}");
+        answer
+    }
     let ok = Reply::Say(200, r#"{"success":true}"#);
-    let refused =
-        |code: &str, details: &str| GraphOutcome::Refused { code: code.to_owned(), details: details.to_owned() };
     let unreachable = |code: &str| GraphOutcome::Unreachable { code: code.to_owned() };
 
     let live = r#"{"error":{"message":"Invalid parameter","type":"OAuthException","code":100,"error_subcode":2494010,
         "is_transient":false,"error_user_title":"Parameter Invalid","error_data":{"messaging_product":"whatsapp",
         "details":"Fingerprint algo is not SHA256"},"fbtrace_id":"Ab0"}}"#;
-    let answer = check(&[Reply::Say(400, live)], 1, refused("100", "Fingerprint algo is not SHA256")).await;
+    let answer = refused(&[Reply::Say(400, live)], 1, "100", "Fingerprint algo is not SHA256").await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.error.map(|error| (error.error_subcode, error.fbtrace_id)), Some((2_494_010, "Ab0".to_owned())));
 
     let busy = r#"{"error":{"message":"busy","code":138003}}"#;
-    check(&[Reply::Say(400, busy)], 1, refused("138003", "busy")).await;
-    check(&[Reply::Say(401, "nonsense")], 1, refused("401", "no reason given")).await;
-    check(&[Reply::Say(200, r#"{"success":false}"#)], 1, refused("200", "success was false")).await;
-    check(&[Reply::Say(400, r#"{"error":{"code":1,"error_data":"plain"}}"#)], 1, refused("1", "plain")).await;
-    check(&[Reply::Say(302, "")], 1, refused("302", "no reason given")).await;
-    check(&[Reply::Say(200, r#"{"error":"of a kind of its own"}"#)], 1, refused("200", "of a kind of its own")).await;
-    check(&[Reply::Say(200, r#"{"success":false,"error":{"code":100,"message":"no"}}"#)], 1, refused("100", "no"))
-        .await;
+    refused(&[Reply::Say(400, busy)], 1, "138003", "busy").await;
+    refused(&[Reply::Say(401, "nonsense")], 1, "401", "").await;
+    refused(&[Reply::Say(200, r#"{"success":false}"#)], 1, "200", "success was false").await;
+    refused(&[Reply::Say(400, r#"{"error":{"code":1,"error_data":"plain"}}"#)], 1, "1", "plain").await;
+    refused(&[Reply::Say(302, "")], 1, "302", "").await;
+    refused(&[Reply::Say(200, r#"{"error":"of a kind of its own"}"#)], 1, "200", "of a kind of its own").await;
+    refused(&[Reply::Say(200, r#"{"success":false,"error":{"code":100,"message":"no"}}"#)], 1, "100", "no").await;
     // Taken for what the status says, and noted.
     for (body, doubt) in [
         (r#"{"success":true}"#, None),
@@ -144,7 +146,7 @@ async fn answers_and_what_they_mean() {
     check(&[Reply::Say(503, ""), ok.clone()], 2, GraphOutcome::Ok).await;
     check(&[Reply::Say(503, ""), Reply::Say(502, "")], 2, unreachable("502")).await;
     let timeout = r#"{"error":{"message":"timed out","code":138007}}"#;
-    check(&[Reply::Say(500, timeout), Reply::Say(500, timeout)], 2, refused("138007", "timed out")).await;
+    refused(&[Reply::Say(500, timeout), Reply::Say(500, timeout)], 2, "138007", "timed out").await;
     let transient = r#"{"error":{"message":"later","code":2,"is_transient":true}}"#;
     check(&[Reply::Say(400, transient), ok.clone()], 2, GraphOutcome::Ok).await;
     check(&[Reply::Nothing, ok], 2, GraphOutcome::Ok).await;
@@ -156,7 +158,7 @@ async fn answers_and_what_they_mean() {
 async fn a_refused_repetition_says_what_became_of_the_first_request() {
     use GraphAction::{Accept, PreAccept, Reject, Terminate};
     let over = Reply::Say(400, r#"{"error":{"message":"the call is in progress","code":100}}"#);
-    let refused = GraphOutcome::Refused { code: "100".to_owned(), details: "the call is in progress".to_owned() };
+    let refused = GraphOutcome::Refused { code: "100".to_owned() };
     for silence in [Reply::Nothing, Reply::Say(502, "")] {
         for action in [Accept, Reject, Terminate] {
             let (graph, script) = graph(&[silence.clone(), over.clone()]).await;

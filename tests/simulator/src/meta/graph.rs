@@ -52,13 +52,15 @@ async fn calls(
     let action = request.action;
     let fault = inner.fault(&call_id, action);
     match &fault {
-        Some(GraphFault::Refuse(code)) => return refuse(&GraphError::new(*code, "refused on demand")),
+        Some(GraphFault::Refuse(code)) => {
+            return refuse(&GraphError::new(*code, format!("refused on demand: {call_id}")));
+        }
         Some(GraphFault::Hang) => std::future::pending().await,
         Some(GraphFault::Delay(delay)) => tokio::time::sleep(*delay).await,
         Some(GraphFault::LoseAnswer) | None => {}
     }
     let result = ask(&inner, &call_id, request).await;
-    tracing::debug!(call_id, action = action.name(), ?result, "graph request");
+    tracing::debug!(action = action.name(), ?result, "graph request");
     if fault == Some(GraphFault::LoseAnswer) {
         std::future::pending::<()>().await;
     }

@@ -59,7 +59,7 @@ impl CallHandle {
     /// Makes the caller hang up now, whatever the script says. Nothing happens if the call is over.
     pub async fn hang_up(&self) {
         if self.commands.send(Command::HangUp).await.is_err() {
-            tracing::debug!(call_id = self.call_id, "hang-up of a call that is over");
+            tracing::debug!("hang-up of a call that is over");
         }
     }
 

@@ -22,6 +22,7 @@ mod faults;
 mod graph;
 mod graph_error;
 mod handle;
+mod ids;
 mod network;
 mod observe;
 mod offer;
@@ -294,7 +295,7 @@ impl Meta {
 
     /// Sets a caller up, or somebody who is called, and starts its task, without a webhook. Gives its SDP as well.
     async fn dial(&self, settings: CallerSettings, called: Option<Called>) -> Result<(CallHandle, String), CallError> {
-        let call_id = new_call_id();
+        let call_id = ids::call_id(settings.from.as_deref(), &rand::random());
         let parties = self.inner.parties(call_id.clone(), &settings);
         let (commands, received) = mpsc::channel(COMMAND_QUEUE);
         let (progress_in, progress) = watch::channel(Timeline::default());
@@ -372,12 +373,6 @@ impl Inner {
             cta_payload: settings.cta_payload.clone(),
         }
     }
-}
-
-/// Base64 behind `wacid.`, with the padding live ids may have.
-fn new_call_id() -> String {
-    let random: [u8; 25] = rand::rng().random();
-    format!("wacid.{}", base64_simd::STANDARD.encode_to_string(random))
 }
 
 fn unix_seconds() -> u64 {
