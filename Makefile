@@ -19,7 +19,7 @@ demo: ## Make real calls through real processes with simulated ends, and prove t
 	@$(TARGET_DIR)/release/voicebridge demo --calls $(CALLS) --out $(TARGET_DIR)/demo
 
 test: ## Lint, and run every test: unit, whole system, Chromium and aiortc as callers, clients of other languages
-	@scripts/install-deps build proxy interop clients edge
+	@scripts/install-deps build proxy postgres interop clients edge
 	@scripts/test
 
 soak: ## Look at 10000 random schedules of faults where `make test` looks at hundreds; SEEDS=n for more or fewer
@@ -57,4 +57,4 @@ build: ## Build the three programs for release into target/release
 	cargo build --release --locked -p voicebridge-server -p voicebridge-node -p voicebridge-cli
 
 deps: ## Install what building and testing need (apt, as root or with sudo), or say what is missing
-	@scripts/install-deps build proxy interop clients edge
+	@scripts/install-deps build proxy postgres interop clients edge

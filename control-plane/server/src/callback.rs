@@ -151,6 +151,7 @@ impl Callback {
     /// # Errors
     /// TLS cannot be set up.
     pub(crate) fn new(target: &CallbackTarget) -> Result<Self, reqwest::Error> {
+        voicebridge_telemetry::install_tls();
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .connect_timeout(TIMEOUT)

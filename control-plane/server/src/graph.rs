@@ -189,6 +189,7 @@ impl Graph {
     pub fn new(graph_url: &str, access: &GraphAccess, timeout: Duration) -> Result<Self, GraphSetupError> {
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", access.access_token.expose_secret()))?;
         authorization.set_sensitive(true);
+        voicebridge_telemetry::install_tls();
         let http = reqwest::Client::builder()
             .timeout(timeout)
             .connect_timeout(timeout)

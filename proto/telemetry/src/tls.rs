@@ -2,8 +2,8 @@
 
 /// Makes ring the provider of every rustls client of this process that names none. Idempotent.
 ///
-/// The crates of one build switch on two providers between them (ring for the WebRTC engine, aws-lc for the HTTP
-/// client); rustls then refuses to choose, and a client that left the choice to it would panic on its first `wss` URL.
+/// The WebRTC engine, the WebSocket client and the database's driver bring ring. The HTTP client takes what is installed here
+/// and panics when nothing is: whoever makes one calls this first. A second provider would be built for nothing.
 pub fn install_tls() {
     // Err: one is installed already, by an earlier call or by the program around us. Its choice stands.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -94,6 +94,7 @@ async fn serve_prints_a_link_that_opens() {
 
 /// A browser with this link gets the events.
 async fn opens(link: &str, said: &str) {
+    voicebridge_telemetry::install_tls();
     let answer = reqwest::get(link).await.unwrap();
     assert_eq!(answer.status(), 200, "{link}: {said}");
     assert_eq!(answer.headers()["content-type"], "text/event-stream");

@@ -81,6 +81,7 @@ impl Plane {
 
     pub async fn start_with(mut config: Config) -> Self {
         logs();
+        voicebridge_telemetry::install_tls();
         let (directory, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         config.state_dir = Some(StateDir::at(state.path().to_owned()));
         config.database_url = format!("sqlite://{}", directory.path().join("calls.db").display());

@@ -91,6 +91,7 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     pub(crate) fn new(url: Option<String>, app_secret: String, policy: WebhookPolicy) -> Result<Self, reqwest::Error> {
+        voicebridge_telemetry::install_tls();
         let client = reqwest::Client::builder().timeout(policy.limit).no_proxy().build()?;
         Ok(Self { client, url: Mutex::new(url), app_secret, policy, reports: Mutex::default() })
     }
