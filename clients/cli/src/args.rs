@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Watch(Watch),
     Keys(Keys),
     Nodes(Nodes),
+    Migrate(Migrate),
+    Store(Store),
 }
 
 /// Where the control plane is, and as whom to speak to it.
@@ -105,6 +107,55 @@ pub(crate) struct Serve {
     /// Where calls are kept [default: DATABASE_URL, else sqlite://voicebridge.db].
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
+}
+
+/// Bring the database's schema up to date, creating what is missing.
+///
+/// The control plane does so itself when it starts. This is for doing it before, e.g. as a user of the database who may
+/// change the schema while the control plane's may not.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  voicebridge migrate                                   the database of DATABASE_URL\n  voicebridge migrate --database postgres://db/calls     another one"
+)]
+pub(crate) struct Migrate {
+    /// Better set as a variable: arguments are visible to everyone on the machine.
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite://voicebridge.db",
+        value_name = "URL"
+    )]
+    pub(crate) database: SecretString,
+}
+
+/// Work on whole databases.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    Copy(CopyStore),
+}
+
+/// Copy a SQLite database to an empty PostgreSQL: calls, events, keys.
+///
+/// No control plane may work with either. Everything is copied or nothing: after an interruption, do it again. Cursors, keys
+/// and tokens stay valid. The source is left as it is.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  voicebridge store copy sqlite://voicebridge.db \\\n      'postgres://user:password@db/calls?sslmode=verify-full&sslrootcert=ca.pem'"
+)]
+pub(crate) struct CopyStore {
+    /// sqlite://file
+    #[arg(value_name = "FROM")]
+    pub(crate) from: String,
+    /// postgres://user:password@host/database [default: DATABASE_URL, for an argument is visible to everyone on the machine].
+    #[arg(env = "DATABASE_URL", hide_env_values = true, value_name = "TO")]
+    pub(crate) to: SecretString,
 }
 
 /// List calls, or show one: timeline, transcripts, how it ended.

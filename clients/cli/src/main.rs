@@ -1,5 +1,6 @@
 //! `voicebridge`: what people run. Parses, hands over to one module per command, and turns a failure into a sentence and
-//! an exit code. The commands talk to the control plane through its contract only; `serve` runs both planes itself.
+//! an exit code. The commands talk to the control plane through its contract only; `serve` runs both planes itself,
+//! and `migrate` and `store` work on a database while no control plane does.
 
 mod args;
 mod calls;
@@ -10,11 +11,13 @@ mod explain;
 mod failure;
 mod follow;
 mod keys;
+mod migrate;
 mod nodes;
 mod press;
 mod print;
 mod serve;
 mod sound;
+mod store;
 mod timeline;
 mod watch;
 
@@ -36,6 +39,8 @@ async fn main() -> ExitCode {
         Command::Watch(watch) => watch::run(watch).await,
         Command::Keys(keys) => keys::run(keys).await,
         Command::Nodes(nodes) => nodes::run(nodes).await,
+        Command::Migrate(migrate) => migrate::run(migrate).await,
+        Command::Store(store) => store::run(store).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -86,7 +86,8 @@ pub struct RawConfig {
         hide_env_values = true
     )]
     pub callback_secret: Option<String>,
-    /// Database, created if missing [default: sqlite://voicebridge.db]
+    /// Database: sqlite://file, created if missing, or postgres://user:password@host/database [default:
+    /// sqlite://voicebridge.db]
     #[arg(id = "control_database", long = "control-database-url", env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// Keys of API callers, separated by commas, each alone (may do everything) or as key=calls:read+calls:write; scopes are
@@ -274,6 +275,31 @@ pub enum Origins {
     Listed(Vec<String>),
 }
 
+/// Where the database is; may hold a password.
+#[derive(Clone)]
+pub struct DatabaseUrl(String);
+
+impl From<String> for DatabaseUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl std::ops::Deref for DatabaseUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.0.split(':').next().unwrap_or_default();
+        write!(f, "{scheme}:...")
+    }
+}
+
 /// A key of the settings, with what it may do.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
@@ -384,8 +410,8 @@ pub struct Config {
     pub callback: Option<CallbackTarget>,
     /// With version, without slash at the end.
     pub graph_url: String,
-    /// `sqlite://...`
-    pub database_url: String,
+    /// `sqlite://...` or `postgres://...`
+    pub database_url: DatabaseUrl,
     /// Besides those in the database. No key in either: the local one.
     pub api_keys: Vec<ApiKey>,
     /// None: nodes of this machine and user only, by the local one.

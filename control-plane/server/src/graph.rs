@@ -15,7 +15,10 @@
 //! says neither, or is no JSON, is taken for what the status says, because dropping a call that Meta has answered would be
 //! worse; it is logged as a warning and noted in the call's `GraphAnswered`. The token and the SDP reach neither logs nor errors. Source: Meta, "Calling API reference" and "Error codes".
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use reqwest::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
@@ -27,7 +30,7 @@ use voicebridge_core::{
     identity::Wacid,
 };
 
-use crate::config::GraphAccess;
+use crate::{config::GraphAccess, store::Lease};
 
 /// Pause before the first repetition; doubles up to the last, unless the answer asks for more.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -56,6 +59,8 @@ pub struct Graph {
     url: String,
     phone_number_id: Option<String>,
     authorization: HeaderValue,
+    /// Under which it may ask.
+    lease: Arc<Lease>,
 }
 
 /// The client could not be made, or the URL not be used.
@@ -197,7 +202,14 @@ impl Graph {
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self { http, url: graph_url.to_owned(), phone_number_id: access.phone_number_id.clone(), authorization })
+        let (url, phone_number_id) = (graph_url.to_owned(), access.phone_number_id.clone());
+        Ok(Self { http, url, phone_number_id, authorization, lease: Arc::new(Lease::unlimited()) })
+    }
+
+    /// The same, which asks nothing while this lease is not held.
+    #[must_use]
+    pub fn under(self, lease: Arc<Lease>) -> Self {
+        Self { lease, ..self }
     }
 
     /// The number a call is spoken of under: its own, or the one of the settings.
@@ -226,6 +238,9 @@ impl Graph {
         // Whether an attempt before the last may have been done.
         let (mut may_be_done, mut failures) = (false, 0);
         let attempt = || async {
+            if tokio::time::timeout_at(until.into(), self.lease.held()).await.is_err() {
+                return Err(Answer::not_asked("not-owner"));
+            }
             let answer = self.attempt(&url, &request).await;
             if answer.is_transient() || answer.is_of_a_rate() { Err(answer) } else { Ok(answer) }
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -25,7 +25,7 @@ use crate::{
     nodes::{self, Clients, Fleet, Nodes, Registry},
     retention,
     shared::Shared,
-    store::{Sqlite, Store as _},
+    store::{Database, Owner},
     webhook::Webhook,
 };
 
@@ -50,13 +50,30 @@ pub async fn run(
     // Before anything is counted.
     install_metrics();
     let warm = tokio::task::spawn_blocking(placement::warm_up);
-    let store = Sqlite::open(&config.database_url).await.context("DATABASE_URL cannot be used")?;
-    // Given back when this returns, or the process dies.
-    let _owner = store.own_calls(config.limits.database_wait).await.context("DATABASE_URL cannot be used")?;
+    let database = Database::open(&config.database_url).await.context("DATABASE_URL cannot be used")?;
+    let owner = database.own_calls(config.limits.database_wait).await.context("DATABASE_URL cannot be used")?;
+    let served = serve(config, listener, shutdown, &database, &owner, warm).await;
+    // After an error as well: whoever waits need not wait longer.
+    owner.give_back().await;
+    database.shut().await;
+    served?;
+    tracing::info!("control plane stopped");
+    Ok(())
+}
+
+async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    database: &Database,
+    owner: &Owner,
+    warm: JoinHandle<()>,
+) -> anyhow::Result<()> {
+    let store = database.calls();
     let cursor_key = store.own_key(CURSOR_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
     let last_position = store.last_position().await.context("DATABASE_URL cannot be used")?;
     let graph = match &config.graph_access {
-        Some(access) => Some(Graph::new(&config.graph_url, access, config.limits.graph_timeout)?),
+        Some(access) => Some(Graph::new(&config.graph_url, access, config.limits.graph_timeout)?.under(owner.lease())),
         None => None,
     };
     let callback = config.callback.as_ref().map(Callback::new).transpose().context("VOICEBRIDGE_CALLBACK_URL")?;
@@ -64,7 +81,7 @@ pub async fn run(
         tracing::warn!(missing = missing.join(", "), "Meta's values are not all set: the webhook answers 503");
     }
     let token_key = store.own_key(TOKEN_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
-    let keyring = Keyring::open(Arc::new(store.clone()), &token_key, &config.api_keys).await;
+    let keyring = Keyring::open(database.keys(), &token_key, &config.api_keys).await;
     let mut keyring = keyring.context("the API keys could not be read")?;
     if keyring.is_empty() {
         let local = LocalKey::open(config.state_dir.as_ref())
@@ -82,7 +99,8 @@ pub async fn run(
     let clients = Clients::new(Some(&node_token)).context("VOICEBRIDGE_NODE_TOKEN cannot be used")?;
     let guard = Guard::new(Arc::clone(&keyring), auth::Guard::new(&source, [node_token]));
     let shared = Arc::new(Shared {
-        store: Arc::new(store.clone()),
+        store,
+        lease: owner.lease(),
         graph,
         callback,
         registry: Arc::new(Registry::new(config.limits.beat, config.limits.node_lost())),
@@ -103,7 +121,7 @@ pub async fn run(
     let streams = Shares::new(shared.limits().subscribers_per_key);
     let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook, streams };
     let fleet = Fleet::new(Arc::clone(&shared.registry), Arc::clone(&shared.clients), shared.limits().node_timeout);
-    let keys = Keys::new(Arc::new(store.clone()), Arc::clone(&keyring), calls.clone());
+    let keys = Keys::new(database.keys(), Arc::clone(&keyring), calls.clone());
     let (app, health) = api::router(api, node_service, fleet, keys, guard).await?;
 
     let known = calls.recover().await.context("the calls of before could not be read")?;
@@ -130,8 +148,15 @@ pub async fn run(
         .serve_with_incoming_shutdown(incoming, async move { closing.cancelled().await });
     let mut server = tokio::spawn(server);
 
+    let lost = owner.lease();
     tokio::select! {
         ended = &mut server => ended.context("the server's task panicked")?.context("the listener failed")?,
+        () = lost.lost() => {
+            shared.draining.cancel();
+            shared.detach.cancel();
+            server.abort();
+            anyhow::bail!("another process has taken the database's calls over");
+        }
         () = shutdown => {
             tracing::info!(calls = calls.count(), "shutting down: webhooks are answered 503, set-ups are finished");
             shared.draining.cancel();
@@ -153,7 +178,5 @@ pub async fn run(
     if let Err(error) = keyring.note_use().await {
         tracing::warn!(error = &error as &dyn std::error::Error, "the last uses of API keys were not stored");
     }
-    store.shut().await;
-    tracing::info!("control plane stopped");
     Ok(())
 }

@@ -10,12 +10,14 @@ use crate::{
     events::{Cursors, Hub, Source},
     graph::Graph,
     nodes::{Clients, Registry},
-    store::Store,
+    store::{Lease, Store},
 };
 
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
+    /// The right to act on its calls.
+    pub(crate) lease: Arc<Lease>,
     /// None without an access token: then no managed call can exist.
     pub(crate) graph: Option<Graph>,
     /// For the end of self-held calls when `graph` is none.

@@ -3,20 +3,26 @@
 //! One trait; SQL lives only behind it. The store assigns the per-call sequence of events (gapless from 1, whoever writes)
 //! and decides who is first to claim a call. It knows nothing of the contract's types: an event is bytes and a few columns.
 //!
-//! Every implementation passes the same tests, see `contract.rs`.
+//! Each database has a folder with its SQL; what they return is made into the same rows in `rows.rs`. Every implementation
+//! passes the same tests, see `contract.rs`.
 
 #[cfg(test)]
 mod contract;
+mod copy;
+mod database;
+mod error;
 #[cfg(test)]
 mod key_contract;
 mod keys;
-mod lock;
+mod lease;
 #[cfg(test)]
 pub(crate) mod memory;
 #[cfg(test)]
 mod migrations;
-mod private;
+mod postgres;
+mod rows;
 mod sqlite;
+mod text;
 
 use async_trait::async_trait;
 use voicebridge_core::{
@@ -24,32 +30,16 @@ use voicebridge_core::{
     termination::Termination,
 };
 
+pub use copy::{Contents, CopyError, copy};
+pub use database::{Database, Owner, POSTGRES, SQLITE};
+pub use error::{Cause, StoreError};
 pub use keys::{Creation, KeyRow, KeyStore, NewKey, Revocation, Settings};
-pub use lock::{CallsLock, LockError};
-pub use sqlite::Sqlite;
+pub use lease::Lease;
+pub use postgres::Postgres;
+pub use sqlite::{CallsLock, LockError, Sqlite};
 
 /// How long a hang-up without a call is remembered. Connects older than a minute are dropped by age anyway.
 pub const TOMBSTONE_RETENTION_MS: i64 = 60 * 60 * 1_000;
-
-/// The database said no. Display has no row contents.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file cannot be created or looked at.
-    #[error("the database's file cannot be used")]
-    File(#[from] std::io::Error),
-    /// Another process has its calls.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// From the driver.
-    #[error("the database did not answer as it should")]
-    Database(#[from] sqlx::Error),
-    /// At start-up.
-    #[error("the database's schema could not be brought up to date")]
-    Migration(#[from] sqlx::migrate::MigrateError),
-    /// A row that we did not write so.
-    #[error("the database holds an unusable value in {0}")]
-    Corrupt(&'static str),
-}
 
 /// Who holds the signalling of a call, and how its session began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +172,11 @@ impl Write {
     pub fn add(&mut self, events: impl IntoIterator<Item = NewEvent>, change: Change) {
         self.events.extend(events);
         self.change.merge(change);
+    }
+
+    /// Events of this call stored afterwards.
+    const fn last(&self) -> u64 {
+        self.after + self.events.len() as u64
     }
 
     /// Of the last event of a node among them.

@@ -204,7 +204,11 @@ impl Api {
         let session = self.calls.session(&self.calls.find(&name).await?).await?;
         let mut client = self.shared.clients.client(&session.node_url).map_err(CallError::Node)?;
         let request = media::SendCommandRequest { session_id: session.session_id, command: Some(command) };
-        tokio::time::timeout(self.shared.limits().node_timeout, client.send_command(request))
+        let send = async {
+            self.shared.lease.held().await;
+            client.send_command(request).await
+        };
+        tokio::time::timeout(self.shared.limits().node_timeout, send)
             .await
             .map_err(|_| CallError::Node(Status::deadline_exceeded("the node did not answer")))?
             .map_err(CallError::Node)?;

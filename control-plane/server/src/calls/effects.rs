@@ -1,4 +1,7 @@
 //! The real ports: requests to nodes, each with its deadline; what is worth repeating is repeated while the node is there.
+//!
+//! Nothing is asked of a node, of Graph or of a holder while another process may have the calls: whoever asks waits for the
+//! lease ([`crate::store::Lease`]), and nothing more leaves a process that has lost it.
 
 use std::{
     sync::Arc,
@@ -70,6 +73,7 @@ impl Ports for LivePorts {
         notice: &Notice,
         is_known: &(dyn Fn() -> bool + Send + Sync),
     ) -> Result<(), CallbackError> {
+        self.0.lease.held().await;
         match &self.0.callback {
             Some(callback) => callback.tell(notice, is_known).await,
             None => Err(CallbackError::NotConfigured),
@@ -95,6 +99,7 @@ pub(super) async fn start_session(
     node_url: &str,
     request: StartSessionRequest,
 ) -> Result<OfferAnswer, CallError> {
+    shared.lease.held().await;
     let limit = shared.limits().place_timeout;
     let mut client = shared.clients.client(node_url).map_err(CallError::Node)?;
     let mut request = Request::new(request);
@@ -112,6 +117,7 @@ pub(super) async fn start_session(
 async fn advance_session(shared: &Shared, session: &SessionPlace, stage: Stage) -> Result<SignallingStage, Status> {
     let stage = convert::stage_to_wire(stage);
     let attempt = || async {
+        shared.lease.held().await;
         let request = AdvanceSessionRequest { session_id: session.session_id.clone(), stage: stage.into() };
         let mut client = shared.clients.client(&session.node_url)?;
         let answered = tokio::time::timeout(shared.limits().node_timeout, client.advance_session(request)).await;
@@ -127,6 +133,7 @@ pub(super) async fn end_session(
     termination: &Termination,
 ) -> Result<(), Status> {
     let attempt = || async {
+        shared.lease.held().await;
         let request = EndSessionRequest {
             session_id: session.session_id.clone(),
             termination: Some(convert::termination_to_wire(termination)),

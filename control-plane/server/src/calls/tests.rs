@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod elsewhere;
 mod faulty;
 mod outside;
 
@@ -23,8 +24,9 @@ use crate::{
     config::{Config, RawConfig},
     events::{Cursors, Hub},
     nodes::{Clients, Registry},
-    store::{Store, memory::Memory},
+    store::{Lease, Store, memory::Memory},
 };
+use elsewhere::Elsewhere;
 use faulty::{Faults, Faulty};
 use outside::{End, Outside};
 
@@ -49,6 +51,7 @@ fn calls(store: &Arc<Faulty>, outside: &Arc<Outside>) -> Calls {
     let config = Config::resolve(RawConfig::default()).unwrap();
     let shared = Arc::new(Shared {
         store: Arc::clone(store) as Arc<dyn Store>,
+        lease: Arc::new(Lease::unlimited()),
         graph: None,
         callback: None,
         registry: Arc::new(Registry::new(config.limits.beat, config.limits.node_lost())),
@@ -134,9 +137,14 @@ impl Record {
     }
 }
 
-/// Plays one call; the process is killed at these times of its life, one after the other, and started again.
+/// [`play_on`] a store of its own.
 fn play(end: End, seed: u64, faults: Faults, kills: &[Duration]) -> (Record, Arc<Outside>) {
-    let store = Arc::new(Faulty::new(Memory::default(), seed, faults));
+    play_on(Arc::new(Memory::default()), end, seed, faults, kills)
+}
+
+/// Plays one call; the process is killed at these times of its life, one after the other, and started again.
+fn play_on(inner: Arc<dyn Store>, end: End, seed: u64, faults: Faults, kills: &[Duration]) -> (Record, Arc<Outside>) {
+    let store = Arc::new(Faulty::new(inner, seed, faults));
     let outside = Arc::new(Outside::new(end, seed));
     let done = Mutex::new((false, false));
     for life in 0..=kills.len() {
@@ -165,10 +173,9 @@ fn play(end: End, seed: u64, faults: Faults, kills: &[Duration]) -> (Record, Arc
 }
 
 fn record(store: &Faulty) -> Record {
-    use futures_util::FutureExt as _;
-    // A store in memory never waits.
-    let row = store.inner.call_by_wacid(&wacid()).now_or_never().unwrap().unwrap().unwrap();
-    let events = store.inner.events(&row.call_id, 0, u32::MAX).now_or_never().unwrap().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let row = runtime.block_on(store.inner.call_by_wacid(&wacid())).unwrap().unwrap();
+    let events = runtime.block_on(store.inner.events(&row.call_id, 0, i32::MAX as u32)).unwrap();
     assert_eq!(
         events.iter().map(|event| event.sequence).collect::<Vec<_>>(),
         (1..=row.last_sequence).collect::<Vec<_>>(),
@@ -246,14 +253,18 @@ fn whatever_the_store_refuses_the_record_ends_equal() {
     }
 }
 
+/// When the process is killed, and whether the store fails as well.
+fn kills(seed: u64) -> (Vec<Duration>, Faults) {
+    let mut state = seed ^ 0x5EED;
+    let kills = (0..=draw(&mut state, 3)).map(|_| Duration::from_millis(draw(&mut state, 1_500))).collect();
+    (kills, if draw(&mut state, 2) == 0 { Faults::None } else { Faults::Some })
+}
+
 #[test]
 fn whenever_the_process_is_killed_the_call_ends() {
     for seed in 0..seeds() {
         for end in ENDS {
-            let mut state = seed ^ 0x5EED;
-            let kills: Vec<Duration> =
-                (0..=draw(&mut state, 3)).map(|_| Duration::from_millis(draw(&mut state, 1_500))).collect();
-            let faults = if draw(&mut state, 2) == 0 { Faults::None } else { Faults::Some };
+            let (kills, faults) = kills(seed);
             let context = format!("{end:?}, seed {seed}, killed after {kills:?}, {faults:?}");
             let (found, outside) = play(end, seed, faults, &kills);
             check(&found, &outside, &context);
@@ -283,4 +294,46 @@ fn a_call_is_turned_down_before_it_has_rung_too_long() {
             assert!(at <= Duration::from_secs(31), "{context}: told after {at:?}");
         }
     }
+}
+
+/// Both of the above on a real database.
+fn ends_equal_on(url: &str) {
+    let store = Arc::new(Elsewhere::open(url));
+    let play_in_memory = play;
+    let play = |end, seed, faults, kills: &[Duration]| {
+        store.clear();
+        play_on(Arc::clone(&store) as Arc<dyn Store>, end, seed, faults, kills)
+    };
+    for seed in 0..real_seeds() {
+        for end in ENDS {
+            let (expected, _) = play_in_memory(end, seed, Faults::None, &[]);
+            let (found, outside) = play(end, seed, Faults::Some, &[]);
+            let context = format!("{end:?}, seed {seed}");
+            check(&found, &outside, &context);
+            assert_eq!(found.told(end), expected.told(end), "{context}");
+
+            let (kills, faults) = kills(seed);
+            let (found, outside) = play(end, seed, faults, &kills);
+            let context = format!("{end:?}, seed {seed}, killed after {kills:?}, {faults:?}");
+            check(&found, &outside, &context);
+            let cut_short = found.termination.reason == "CONTROL_RESTARTED" && !found.answered;
+            assert!(cut_short || found.termination == expected.termination, "{context}: {found:?}");
+        }
+    }
+}
+
+/// Seeds per kind of end on real databases; a long run sets more.
+fn real_seeds() -> u64 {
+    std::env::var("VOICEBRIDGE_SOAK_SEEDS").map_or(15, |seeds| seeds.parse().unwrap())
+}
+
+#[test]
+fn whatever_fails_the_record_ends_equal_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    ends_equal_on(&format!("sqlite://{}", folder.path().join("calls.db").display()));
+}
+
+#[test]
+fn whatever_fails_the_record_ends_equal_on_postgres() {
+    ends_equal_on(&voicebridge_postgres::database());
 }

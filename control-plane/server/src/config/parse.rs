@@ -16,12 +16,14 @@ use voicebridge_telemetry::{
 };
 
 use super::{
-    ApiKey, CallbackTarget, Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, GraphAccess, Origins, WhatsApp,
+    ApiKey, CallbackTarget, Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, DatabaseUrl, GraphAccess, Origins,
+    WhatsApp,
 };
 use crate::{
     access::{Scope, Scopes},
     callback::SECRET_PREFIX,
     nodes::NodeAddresses,
+    store::{POSTGRES, SQLITE},
 };
 
 /// Lengths of a key that signs callbacks, by the Standard Webhooks convention.
@@ -213,18 +215,19 @@ impl Errors {
         url
     }
 
-    pub(super) fn database(&mut self, variable: &'static str, value: Option<String>, default: &str) -> String {
+    pub(super) fn database(&mut self, variable: &'static str, value: Option<String>, default: &str) -> DatabaseUrl {
         let url = text(value).unwrap_or_else(|| default.to_owned());
         // The URL may hold a password.
         if let Err(rule) = secret::unquoted(&url) {
             self.add(variable, rule);
-        } else if !url.starts_with("sqlite:") {
+        } else if ![SQLITE].iter().chain(&POSTGRES).any(|scheme| url.starts_with(scheme)) {
             self.add(
                 variable,
-                "must begin with sqlite:// (e.g. sqlite://voicebridge.db), the one database served so far",
+                "must begin with sqlite:// (e.g. sqlite://voicebridge.db) or postgres:// (e.g. \
+                 postgres://user:password@host/database?sslmode=verify-full&sslrootcert=/path/ca.pem)",
             );
         }
-        url
+        url.into()
     }
 
     pub(super) fn origins(&mut self, variable: &'static str, value: Option<String>) -> Origins {

@@ -13,7 +13,7 @@ fn nothing_set_is_a_laptop() {
     let config = Config::resolve(RawConfig::default()).unwrap();
     assert_eq!(config.listen.to_string(), "0.0.0.0:3100");
     assert_eq!(config.graph_url, "https://graph.facebook.com/v25.0");
-    assert_eq!(config.database_url, "sqlite://voicebridge.db");
+    assert_eq!(&*config.database_url, "sqlite://voicebridge.db");
     assert!(config.api_keys.is_empty() && config.node_token.is_none());
     assert_eq!(config.cors_origins, Origins::Local);
     assert_eq!(config.limits.node_lost(), Duration::from_secs(10));
@@ -78,7 +78,7 @@ fn all_mistakes_are_reported_at_once_and_name_their_variable() {
         whatsapp_phone_number_id: some("+1 555"),
         whatsapp_app_secret: some("s3cr\u{e9}t"),
         graph_url: some("graph.facebook.com"),
-        database_url: some("postgres://u:hunter2@db/x"),
+        database_url: some("mysql://u:hunter2@db/x"),
         api_keys: some("good,b ad"),
         node_token: some("to ken"),
         state_dir: some("not/absolute"),
@@ -160,7 +160,7 @@ fn what_came_with_a_secret_is_named_or_taken_off() {
             .map(|secret| secret.expose_secret().to_owned()),
         ["EAAG", "secret", "verify", "node"]
     );
-    assert_eq!((whatsapp.phone_number_id.as_str(), config.database_url.as_str()), ("106", "sqlite://x.db"));
+    assert_eq!((whatsapp.phone_number_id.as_str(), &*config.database_url), ("106", "sqlite://x.db"));
 
     let all = [
         "DATABASE_URL",
@@ -327,4 +327,13 @@ fn a_token_alone_is_enough_to_hang_up() {
     assert_eq!(access("EAAG", "106"), Some(some("106")));
     assert_eq!(access("EAAG", ""), Some(None));
     assert_eq!(access("", "106"), None);
+}
+
+#[test]
+fn the_password_of_a_database_is_not_in_debug_output() {
+    let url = "postgres://u:hunter2@db.example/x?sslmode=verify-full";
+    let config = Config::resolve(RawConfig { database_url: some(url), ..RawConfig::default() }).unwrap();
+    assert_eq!(&*config.database_url, url);
+    let shown = format!("{config:?}");
+    assert!(shown.contains("postgres:...") && !shown.contains("hunter2"), "{shown}");
 }

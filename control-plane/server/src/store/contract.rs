@@ -191,6 +191,24 @@ async fn a_record_is_written_and_closed_once(store: &dyn Store) {
     assert_eq!(events.iter().map(|event| event.is_last).collect::<Vec<_>>(), [false, true]);
 }
 
+/// Not in memory, where nothing is ever stored.
+async fn text_of_strangers_can_always_be_stored(store: &dyn Store) {
+    let name = Some("A\0na".to_owned());
+    store.claim(&NewCall { caller: Caller { name, ..Caller::default() }, ..call("nul") }).await.unwrap();
+    let place = SessionPlace { region: "s\0a".to_owned(), ..place("s\x001") };
+    let termination = Termination::new(TerminationResult::Failed, "X", "a\0b").with_code("7\0");
+    let change = Change { session: Some(place), termination: Some(termination), ..Change::default() };
+    write(store, "nul", 0, vec![NewEvent { payload: vec![0, 1], ..event("x", None) }], change).await;
+    let row = store.call(&id("nul")).await.unwrap().unwrap();
+    let (session, termination) = (row.session.unwrap(), row.termination.unwrap());
+    assert_eq!(
+        (row.caller.name.as_deref(), session.session_id.as_str(), session.region.as_str()),
+        (Some("Ana"), "s1", "sa")
+    );
+    assert_eq!((termination.message.as_str(), termination.upstream_code.as_str()), ("ab", "7"));
+    assert_eq!(store.events(&id("nul"), 0, 1).await.unwrap()[0].payload, [0, 1]);
+}
+
 async fn history_is_told_in_the_order_of_storing(store: &dyn Store) {
     let before = store.last_position().await.unwrap();
     assert_eq!(store.history(None, before, u64::MAX, 10).await.unwrap(), []);
@@ -294,7 +312,9 @@ async fn in_memory() {
 
 #[tokio::test]
 async fn sqlite_in_memory() {
-    check(&Sqlite::open("sqlite::memory:").await.unwrap()).await;
+    let store = Sqlite::open("sqlite::memory:").await.unwrap();
+    check(&store).await;
+    text_of_strangers_can_always_be_stored(&store).await;
 }
 
 #[tokio::test]
@@ -306,4 +326,39 @@ async fn sqlite_in_a_file_that_is_created_and_found_again() {
     store.shut().await;
     let again = Sqlite::open(&url).await.unwrap();
     assert_eq!(again.claim(&call("first")).await.unwrap(), Claim::Duplicate(id("first")));
+}
+
+/// The owner of a database of its own on the PostgreSQL of this process, and the right to its calls.
+async fn owned(url: &str) -> (Postgres, Owner) {
+    let database = Database::open(url).await.unwrap();
+    let owner = database.own_calls(std::time::Duration::ZERO).await.unwrap();
+    let Database::Postgres(store) = database else { panic!("{url}") };
+    (store, owner)
+}
+
+#[tokio::test]
+async fn postgres_that_is_created_and_found_again() {
+    let url = voicebridge_postgres::database();
+    let (store, owner) = owned(&url).await;
+    check(&store).await;
+    text_of_strangers_can_always_be_stored(&store).await;
+    owner.give_back().await;
+    store.shut().await;
+    let (again, _owner) = owned(&url).await;
+    assert_eq!(again.claim(&call("first")).await.unwrap(), Claim::Duplicate(id("first")));
+}
+
+#[tokio::test]
+async fn postgres_behind_a_pooler_in_transaction_mode() {
+    let url = voicebridge_postgres::database();
+    let pooler = voicebridge_postgres::Pooler::before(voicebridge_postgres::shared());
+    let (store, _owner) = owned(&pooler.url(&url)).await;
+    check(&store).await;
+    // More at a time than the pooler has connections: each transaction gets another one.
+    store.claim(&call("crowd")).await.unwrap();
+    let crowd_id = id("crowd");
+    let reads = (0..40).map(|_| store.call(&crowd_id));
+    for row in futures_util::future::join_all(reads).await {
+        assert!(row.unwrap().is_some());
+    }
 }

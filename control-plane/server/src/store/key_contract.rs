@@ -92,3 +92,14 @@ async fn sqlite_keeps_keys() {
     let url = format!("sqlite://{}", directory.path().join("new.db").display());
     check(&Sqlite::open(&url).await.unwrap()).await;
 }
+
+#[tokio::test]
+async fn postgres_keeps_keys() {
+    check(&Postgres::open(&voicebridge_postgres::database()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn postgres_behind_a_pooler_keeps_keys() {
+    let pooler = voicebridge_postgres::Pooler::before(voicebridge_postgres::shared());
+    check(&Postgres::open(&pooler.url(&voicebridge_postgres::database())).await.unwrap()).await;
+}

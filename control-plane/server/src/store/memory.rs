@@ -108,7 +108,7 @@ impl Store for Memory {
 
     async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError> {
         let mut tables = self.tables();
-        let last = write.after + write.events.len() as u64;
+        let last = write.last();
         let Some(row) = tables.call(call_id) else { return Ok(Written::Refused) };
         let (stored, is_closed) = (row.last_sequence, row.ended_at_ms.is_some());
         if stored == last && last > write.after && is_closed == write.change.ended_at_ms.is_some() {

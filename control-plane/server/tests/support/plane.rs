@@ -79,12 +79,18 @@ impl Plane {
         Self::start_with(config(&graph.url)).await
     }
 
-    pub async fn start_with(mut config: Config) -> Self {
+    pub async fn start_with(config: Config) -> Self {
+        Self::start_on(config, None).await
+    }
+
+    /// On the database of this URL, or on one of SQLite of its own.
+    pub async fn start_on(mut config: Config, database_url: Option<String>) -> Self {
         logs();
         voicebridge_telemetry::install_tls();
         let (directory, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         config.state_dir = Some(StateDir::at(state.path().to_owned()));
-        config.database_url = format!("sqlite://{}", directory.path().join("calls.db").display());
+        let file = || format!("sqlite://{}", directory.path().join("calls.db").display());
+        config.database_url = database_url.unwrap_or_else(file).into();
         let http = reqwest::Client::new();
         let mut plane = Self { url: String::new(), config, http, running: None, directory, state };
         if let Some(key) = plane.local_key() {
@@ -126,6 +132,14 @@ impl Plane {
             tokio::time::timeout(PATIENCE, running.served).await.unwrap().unwrap().unwrap();
             running.runtime.shutdown_background();
         })
+    }
+
+    /// Ends without having been told to; why.
+    pub async fn end(&mut self) -> anyhow::Error {
+        let running = self.running.take().unwrap();
+        let ended = tokio::time::timeout(PATIENCE, running.served).await.unwrap().unwrap();
+        running.runtime.shutdown_background();
+        ended.unwrap_err()
     }
 
     /// SIGKILL.

@@ -1,6 +1,9 @@
 //! A store that now and then fails, before or after it did what it was asked for.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -9,7 +12,7 @@ use voicebridge_core::identity::{CallId, Wacid};
 use super::draw;
 use crate::store::{
     Burial, CallRow, Claim, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent, Tombstone, Write,
-    Written, memory::Memory,
+    Written,
 };
 
 /// When a store fails.
@@ -32,9 +35,8 @@ struct Weather {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Faulty {
-    pub(super) inner: Memory,
+    pub(super) inner: Arc<dyn Store>,
     faults: Faults,
     weather: Mutex<Weather>,
 }
@@ -48,7 +50,7 @@ enum Fault {
 }
 
 impl Faulty {
-    pub(super) fn new(inner: Memory, seed: u64, faults: Faults) -> Self {
+    pub(super) fn new(inner: Arc<dyn Store>, seed: u64, faults: Faults) -> Self {
         let mut state = seed ^ 0xFA17;
         let odds = [5, 20, 50][draw(&mut state, 3) as usize];
         Self { inner, faults, weather: Mutex::new(Weather { state, odds, down_until: None, writes: 0 }) }
@@ -98,7 +100,7 @@ impl Faulty {
         let fault = self.next(is_write);
         let took = if self.faults == Faults::Some { draw(&mut self.weather.lock().unwrap().state, 40) } else { 1 };
         tokio::time::sleep(Duration::from_millis(took)).await;
-        let failed = || Err(StoreError::Database(sqlx::Error::PoolTimedOut));
+        let failed = || Err(StoreError::Database("down".into()));
         match fault {
             Fault::None => work.await,
             Fault::Before => failed(),
@@ -117,7 +119,7 @@ impl Store for Faulty {
     async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError> {
         match self.next(false) {
             Fault::None => self.inner.claim(call).await,
-            Fault::Before | Fault::After => Err(StoreError::Database(sqlx::Error::PoolTimedOut)),
+            Fault::Before | Fault::After => Err(StoreError::Database("down".into())),
         }
     }
 

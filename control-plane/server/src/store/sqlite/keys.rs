@@ -1,32 +1,21 @@
 //! Keys in SQLite.
 
 use async_trait::async_trait;
-use sqlx::{Row as _, sqlite::SqliteRow};
 
 use super::Sqlite;
 use crate::{
-    access::{Scope, Scopes},
-    store::{Creation, KeyRow, KeyStore, NewKey, Revocation, Settings, StoreError},
+    access::Scope,
+    store::{
+        Creation, KeyRow, KeyStore, NewKey, Revocation, Settings, StoreError,
+        rows::{self, KeyColumns},
+        text::storable,
+    },
 };
 
 const ALL: &str = "SELECT * FROM api_keys ORDER BY ordinal";
 
-fn read_key(row: &SqliteRow) -> Result<KeyRow, StoreError> {
-    let hash: &[u8] = row.try_get("hash")?;
-    Ok(KeyRow {
-        key_id: row.try_get("key_id")?,
-        hash: hash.try_into().map_err(|_| StoreError::Corrupt("api_keys.hash"))?,
-        name: row.try_get("name")?,
-        scopes: Scopes::parse(row.try_get("scopes")?).ok_or(StoreError::Corrupt("api_keys.scopes"))?,
-        created_at_ms: row.try_get("created_at_ms")?,
-        expires_at_ms: row.try_get("expires_at_ms")?,
-        revoked_at_ms: row.try_get("revoked_at_ms")?,
-        last_used_at_ms: row.try_get("last_used_at_ms")?,
-    })
-}
-
 async fn all(transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<Vec<KeyRow>, StoreError> {
-    sqlx::query(ALL).fetch_all(&mut **transaction).await?.iter().map(read_key).collect()
+    rows::all(sqlx::query_as::<_, KeyColumns>(ALL).fetch_all(&mut **transaction).await?)
 }
 
 #[async_trait]
@@ -52,7 +41,7 @@ impl KeyStore for Sqlite {
         )
         .bind(&key.key_id)
         .bind(key.hash.as_slice())
-        .bind(&key.name)
+        .bind(storable(&key.name))
         .bind(key.scopes.words())
         .bind(key.created_at_ms)
         .bind(key.expires_at_ms)
@@ -63,7 +52,7 @@ impl KeyStore for Sqlite {
     }
 
     async fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
-        sqlx::query(ALL).fetch_all(&self.reader).await?.iter().map(read_key).collect()
+        rows::all(sqlx::query_as::<_, KeyColumns>(ALL).fetch_all(&self.reader).await?)
     }
 
     async fn revoke_key(&self, key_id: &str, now_ms: i64, settings: Settings) -> Result<Revocation, StoreError> {

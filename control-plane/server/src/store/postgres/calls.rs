@@ -1,0 +1,276 @@
+//! Calls, their events and tombstones in PostgreSQL.
+
+use async_trait::async_trait;
+use voicebridge_core::identity::{CallId, PhoneNumber, UserId, Wacid};
+
+use super::{
+    Postgres, bounded,
+    work::{LOCK_CALL, Purpose, query, query_as, query_scalar},
+};
+use crate::store::{
+    Burial, CallRow, Claim, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent,
+    TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
+    rows::{self, CallColumns, EventColumns, HistoryColumns, TombstoneColumns},
+    text::storable,
+};
+
+const INSERT_CALL: &str =
+    "INSERT INTO calls (call_id, wacid, signalling, phase, phone_number_id, caller_phone, caller_user_id, caller_name,
+                        received_at_ms, ring_until_ms, generation)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const HISTORY_OF_ALL: &str = "SELECT position, events.call_id, sequence, kind, payload, phone_number_id, caller_phone
+     FROM events JOIN calls ON calls.call_id = events.call_id
+     WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3";
+/// Positions of one call grow with its sequences, which have an index.
+const HISTORY_OF_ONE: &str = "SELECT position, events.call_id, sequence, kind, payload, phone_number_id, caller_phone
+     FROM events JOIN calls ON calls.call_id = events.call_id
+     WHERE events.call_id = $4 AND position > $1 AND position <= $2 ORDER BY sequence LIMIT $3";
+/// The generation, whether the call is buried, and the id of the call that is known by this one of Meta's.
+const CLAIMABLE: &str = "SELECT generation, EXISTS (SELECT FROM tombstones WHERE wacid = $1),
+            (SELECT call_id FROM calls WHERE wacid = $1) FROM owner";
+/// The generation, the id of the call, and whether it is over, if there is one.
+const ENDED: &str =
+    "SELECT owner.generation, call_id, ended_at_ms IS NOT NULL FROM owner LEFT JOIN calls ON wacid = $1";
+const PRUNE: &str = "WITH old AS (
+         SELECT call_id FROM calls WHERE ended_at_ms < $1 ORDER BY ended_at_ms LIMIT $2
+     ), events_of_old AS (DELETE FROM events WHERE call_id IN (SELECT call_id FROM old))
+     SELECT call_id FROM old";
+
+fn bound(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError> {
+        bounded(async {
+            let (caller, wacid) = (&call.caller, call.wacid.as_str());
+            let mut work = self.begin(Purpose::Calls).await?;
+            let connection = work.connection();
+            query(LOCK_CALL).bind(wacid).execute(&mut *connection).await?;
+            let (generation, buried, known): (i64, bool, Option<String>) =
+                query_as(CLAIMABLE).bind(wacid).fetch_one(&mut *connection).await?;
+            self.check(generation)?;
+            let claim = match (known, buried) {
+                (Some(known), _) => Claim::Duplicate(rows::call_id(&known, "calls.call_id")?),
+                (None, true) => Claim::Tombstoned,
+                (None, false) => Claim::Claimed,
+            };
+            if claim == Claim::Claimed {
+                query(INSERT_CALL)
+                    .bind(call.call_id.as_str())
+                    .bind(wacid)
+                    .bind(call.holder.word())
+                    .bind(call.phase)
+                    .bind(storable(&call.phone_number_id))
+                    .bind(caller.phone_number.as_ref().map_or("", PhoneNumber::digits))
+                    .bind(caller.user_id.as_ref().map_or("", UserId::as_str))
+                    .bind(storable(caller.name.as_deref().unwrap_or_default()))
+                    .bind(call.received_at_ms)
+                    .bind(call.ring_until_ms)
+                    .bind(generation)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            work.commit().await?;
+            Ok(claim)
+        })
+        .await
+    }
+
+    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Calls).await?;
+            let connection = work.connection();
+            query(LOCK_CALL).bind(wacid.as_str()).execute(&mut *connection).await?;
+            let (generation, call_id, is_over): (i64, Option<String>, bool) =
+                query_as(ENDED).bind(wacid.as_str()).fetch_one(&mut *connection).await?;
+            self.check(generation)?;
+            query("DELETE FROM tombstones WHERE buried_at_ms < $1")
+                .bind(tombstone.buried_at_ms - TOMBSTONE_RETENTION_MS)
+                .execute(&mut *connection)
+                .await?;
+            query(
+                "INSERT INTO tombstones (wacid, buried_at_ms, failed, error_code) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (wacid) DO NOTHING",
+            )
+            .bind(wacid.as_str())
+            .bind(tombstone.buried_at_ms)
+            .bind(tombstone.failed)
+            .bind(tombstone.error_code)
+            .execute(&mut *connection)
+            .await?;
+            work.commit().await?;
+            rows::burial(call_id.map(|call_id| (call_id, is_over)))
+        })
+        .await
+    }
+
+    async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Read).await?;
+            let row: Option<TombstoneColumns> =
+                query_as("SELECT buried_at_ms, failed, error_code FROM tombstones WHERE wacid = $1")
+                    .bind(wacid.as_str())
+                    .fetch_optional(work.connection())
+                    .await?;
+            work.commit().await?;
+            Ok(row.map(Tombstone::from))
+        })
+        .await
+    }
+
+    async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError> {
+        bounded(self.group.write(call_id, write, self.generation())).await
+    }
+
+    async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Read).await?;
+            let row: Option<CallColumns> = query_as("SELECT * FROM calls WHERE call_id = $1")
+                .bind(call_id.as_str())
+                .fetch_optional(work.connection())
+                .await?;
+            work.commit().await?;
+            row.map(CallRow::try_from).transpose()
+        })
+        .await
+    }
+
+    async fn call_by_wacid(&self, wacid: &Wacid) -> Result<Option<CallRow>, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Read).await?;
+            let row: Option<CallColumns> = query_as("SELECT * FROM calls WHERE wacid = $1")
+                .bind(wacid.as_str())
+                .fetch_optional(work.connection())
+                .await?;
+            work.commit().await?;
+            row.map(CallRow::try_from).transpose()
+        })
+        .await
+    }
+
+    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Read).await?;
+            // Each with the index that serves it.
+            let sql = if page.live_only {
+                "SELECT * FROM calls WHERE ordinal < $1 AND ended_at_ms IS NULL ORDER BY ordinal DESC LIMIT $2"
+            } else {
+                "SELECT * FROM calls WHERE ordinal < $1 ORDER BY ordinal DESC LIMIT $2"
+            };
+            let rows: Vec<CallColumns> = query_as(sql)
+                .bind(page.before.unwrap_or(i64::MAX))
+                .bind(i64::from(page.size))
+                .fetch_all(work.connection())
+                .await?;
+            work.commit().await?;
+            rows::all(rows)
+        })
+        .await
+    }
+
+    async fn events(&self, call_id: &CallId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Read).await?;
+            let rows: Vec<EventColumns> = query_as(
+                "SELECT sequence, kind, payload FROM events WHERE call_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3",
+            )
+            .bind(call_id.as_str())
+            .bind(bound(after))
+            .bind(i64::from(limit))
+            .fetch_all(work.connection())
+            .await?;
+            work.commit().await?;
+            Ok(rows.into_iter().map(StoredEvent::from).collect())
+        })
+        .await
+    }
+
+    async fn events_of_kind(&self, call_id: &CallId, kind: &str) -> Result<Vec<StoredEvent>, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Read).await?;
+            let rows: Vec<EventColumns> = query_as(
+                "SELECT sequence, kind, payload FROM events WHERE call_id = $1 AND kind = $2 ORDER BY sequence",
+            )
+            .bind(call_id.as_str())
+            .bind(kind)
+            .fetch_all(work.connection())
+            .await?;
+            work.commit().await?;
+            Ok(rows.into_iter().map(StoredEvent::from).collect())
+        })
+        .await
+    }
+
+    async fn history(
+        &self,
+        call_id: Option<&CallId>,
+        after: u64,
+        through: u64,
+        limit: u32,
+    ) -> Result<Vec<HistoryRow>, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Read).await?;
+            let mut query = query_as::<HistoryColumns>(if call_id.is_some() { HISTORY_OF_ONE } else { HISTORY_OF_ALL })
+                .bind(bound(after))
+                .bind(bound(through))
+                .bind(i64::from(limit));
+            if let Some(call_id) = call_id {
+                query = query.bind(call_id.as_str());
+            }
+            let rows = query.fetch_all(work.connection()).await?;
+            work.commit().await?;
+            rows::all(rows)
+        })
+        .await
+    }
+
+    async fn last_position(&self) -> Result<u64, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Positions).await?;
+            // Also of events that have been deleted since.
+            let last: i64 = query_scalar(
+                "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM events_position_seq",
+            )
+            .fetch_one(work.connection())
+            .await?;
+            work.commit().await?;
+            Ok(last as u64)
+        })
+        .await
+    }
+
+    async fn own_key(&self, name: &str, fresh: [u8; KEY_BYTES]) -> Result<[u8; KEY_BYTES], StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Keys).await?;
+            let connection = work.connection();
+            query("INSERT INTO own_keys (name, key) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+                .bind(name)
+                .bind(fresh.as_slice())
+                .execute(&mut *connection)
+                .await?;
+            let key: Vec<u8> =
+                query_scalar("SELECT key FROM own_keys WHERE name = $1").bind(name).fetch_one(&mut *connection).await?;
+            work.commit().await?;
+            key.try_into().map_err(|_| StoreError::Corrupt("own_keys.key"))
+        })
+        .await
+    }
+
+    async fn prune(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Calls).await?;
+            let connection = work.connection();
+            let generation: i64 = query_scalar("SELECT generation FROM owner").fetch_one(&mut *connection).await?;
+            self.check(generation)?;
+            let old: Vec<String> =
+                query_scalar(PRUNE).bind(before_ms).bind(i64::from(limit)).fetch_all(&mut *connection).await?;
+            let deleted = old.len() as u64;
+            query("DELETE FROM calls WHERE call_id = ANY ($1)").bind(old).execute(&mut *connection).await?;
+            work.commit().await?;
+            Ok(deleted)
+        })
+        .await
+    }
+}
