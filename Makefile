@@ -39,7 +39,7 @@ bench-clients: ## Measure what clients and the edge function add, against their 
 	@scripts/bench-clients
 
 bench-control: ## Measure how soon webhooks are acknowledged, and what the control plane adds to a session's start
-	@scripts/install-deps build
+	@scripts/install-deps build postgres
 	@scripts/bench-control
 
 generate: ## Write the clients' generated code anew from proto/

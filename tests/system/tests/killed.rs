@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use voicebridge_postgres::{Pooler, database, shared};
 use voicebridge_proto::{
     control::v1::CallPhase,
     types::v1::{Event, event::Kind},
@@ -33,6 +34,15 @@ fn says_goodbye() -> CallerSettings {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_the_control_plane_is_killed_every_call_ends_once_and_meta_knows_it() {
     every_call_ends(Setup::default()).await;
+}
+
+/// Through a pooler that gives each transaction another connection, as Supabase does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_they_do_on_postgres_behind_a_pooler() {
+    let pooler = Pooler::before(shared());
+    let mut setup = Setup::default();
+    setup.control.insert("DATABASE_URL".to_owned(), pooler.url(&database()));
+    every_call_ends(setup).await;
 }
 
 async fn every_call_ends(mut setup: Setup) {
