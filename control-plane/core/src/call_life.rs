@@ -11,7 +11,7 @@
 //! fires, then closes the record. Invariants, each of them tested over arbitrary event sequences:
 //! one [`Effect::Close`], and it is the last effect; `Accept` only after `pre_accept` returned 200, with the identical
 //! SDP; an [`Effect::EndSession`] for every session that did not end by itself; for a call whose signalling somebody else
-//! holds no Graph effect but the farewell, and none when its holder or Meta knows of the end.
+//! holds no Graph effect but the hang_up_state, and none when its holder or Meta knows of the end.
 //!
 //! Does not know of retries, sockets, the store, or who is told.
 
@@ -114,14 +114,14 @@ pub struct Ending {
     /// Stands from here on.
     pub termination: Termination,
     /// What Meta has yet to be told.
-    pub farewell: Farewell,
+    pub hang_up_state: HangUpState,
     /// What the node has yet to give back.
     pub slot: Slot,
 }
 
 /// What Meta has yet to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
+pub enum HangUpState {
     /// Nothing: it knows, or did not answer.
     Settled,
     /// `accept` is out; its answer decides between terminate and reject.

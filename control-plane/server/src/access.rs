@@ -1,16 +1,16 @@
 //! Who may do what: scopes of keys, what each method and path wants, and who asks.
 //!
-//! The guard (`api/guard.rs`) finds out who asks and lets a request through by [`Policy`]; it leaves an `Asker` in the
+//! The guard (`api/guard.rs`) finds out who asks and lets a request through by [`Policy`]; it leaves an `Authentication` in the
 //! request's extensions for handlers whose answer depends on the message itself, e.g. a token for one call only.
 
-mod asker;
+mod authentication;
 mod keyring;
 mod local;
 mod policy;
 mod scope;
 mod tokens;
 
-pub(crate) use asker::{Asker, Principal};
+pub(crate) use authentication::{Authentication, Principal};
 pub(crate) use keyring::{Keyring, TOKEN_KEY, hash};
 pub(crate) use local::LocalKey;
 pub use policy::{Access, HTTP, Policy, Rule};

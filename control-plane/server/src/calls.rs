@@ -38,7 +38,9 @@ use crate::{
     clock::now_ms,
     convert, ids,
     shared::Shared,
-    store::{Burial, CallRow, Change, Claim, Holder, NewCall, SessionPlace, StoreError, Tombstone, Write, Written},
+    store::{
+        CallRow, Change, Claim, HangUpOutcome, Holder, NewCall, SessionPlace, StoreError, Tombstone, Write, Written,
+    },
 };
 
 /// How long whoever ends a call waits for its record to be closed. Clients wait ten seconds.
@@ -100,7 +102,7 @@ pub(crate) struct Started {
 }
 
 /// A call with its offer, about to get a task.
-struct Begun {
+struct TaskStart {
     row: CallRow,
     step: Step,
     offer: Option<place::Offer>,
@@ -226,20 +228,20 @@ impl Calls {
             node_sequence: 0,
         };
         self.spawn(
-            Begun { row, step: claimed(signalling), offer: Some(offer), follow: false, first: Vec::new() },
+            TaskStart { row, step: claimed(signalling), offer: Some(offer), follow: false, first: Vec::new() },
             mailbox,
         );
         claim
     }
 
     /// Runs a call's task. A panic in it ends that call only, with a reason.
-    fn spawn(&self, begun: Begun, mailbox: Mailbox) {
+    fn spawn(&self, start: TaskStart, mailbox: Mailbox) {
         let calls = self.clone();
-        let call_id = begun.row.call_id.clone();
+        let call_id = start.row.call_id.clone();
         let ports = Arc::clone(&self.ports);
-        let actor = actor::Actor::new(Arc::clone(&self.shared), ports, begun.row, begun.offer, mailbox);
+        let actor = actor::Actor::new(Arc::clone(&self.shared), ports, start.row, start.offer, mailbox);
         self.shared.tasks.spawn(async move {
-            let ran = AssertUnwindSafe(actor.run(begun.step, begun.follow, begun.first)).catch_unwind().await;
+            let ran = AssertUnwindSafe(actor.run(start.step, start.follow, start.first)).catch_unwind().await;
             calls.live.release(&call_id);
             if ran.is_err() {
                 tracing::error!(%call_id, "the call's task panicked; the call is ended");
@@ -286,23 +288,23 @@ impl Calls {
     /// Meta's word that a call is over. When this returns, it is committed.
     pub(crate) async fn terminate(&self, terminate: Terminate) -> Result<Taken, StoreError> {
         let tombstone =
-            Tombstone { buried_at_ms: now_ms(), failed: terminate.failed, error_code: terminate.error_code };
-        let burial = self.shared.store.bury(&terminate.wacid, &tombstone).await?;
+            Tombstone { hung_up_at_ms: now_ms(), failed: terminate.failed, error_code: terminate.error_code };
+        let burial = self.shared.store.record_hang_up(&terminate.wacid, &tombstone).await?;
         if let Some((_, handle)) = self.live.by_wacid(&terminate.wacid) {
             let event = Event::WebhookTerminate { failed: terminate.failed, code: terminate.error_code };
             handle.send(Message::Life(event)).await;
             let call_id = match burial {
-                Burial::Live(call_id) | Burial::Ended(call_id) => Some(call_id),
+                HangUpOutcome::Live(call_id) | HangUpOutcome::Ended(call_id) => Some(call_id),
                 // It is being claimed, which may fail.
-                Burial::Unknown => None,
+                HangUpOutcome::Unknown => None,
             };
             return Ok(Taken { outcome: Outcome::Terminated, call_id });
         }
         Ok(match burial {
-            Burial::Unknown => Taken { outcome: Outcome::Tombstoned, call_id: None },
+            HangUpOutcome::Unknown => Taken { outcome: Outcome::Tombstoned, call_id: None },
             // Live without a task: this process is ending, and the next finds the tombstone.
-            Burial::Live(call_id) => Taken { outcome: Outcome::Terminated, call_id: Some(call_id) },
-            Burial::Ended(call_id) => Taken { outcome: Outcome::Duplicate, call_id: Some(call_id) },
+            HangUpOutcome::Live(call_id) => Taken { outcome: Outcome::Terminated, call_id: Some(call_id) },
+            HangUpOutcome::Ended(call_id) => Taken { outcome: Outcome::Duplicate, call_id: Some(call_id) },
         })
     }
 
@@ -397,7 +399,7 @@ impl Calls {
             Ok(call_id) => call_id,
             // The end may have overtaken the beginning, as Meta's webhooks do.
             Err(CallError::NotFound) => {
-                self.bury(&name.wacid).await?;
+                self.record_hang_up(&name.wacid).await?;
                 // Begun between the two.
                 if let Some((_, handle)) = self.live.find(name) {
                     handle.send(Message::Life(Event::WebhookTerminate { failed: false, code: None })).await;
@@ -411,7 +413,7 @@ impl Calls {
             Some(termination) => Ok(termination),
             // Live without a task: this process is ending, and the next finds the tombstone.
             None if self.shared.draining.is_cancelled() => {
-                self.bury(&row.wacid).await?;
+                self.record_hang_up(&row.wacid).await?;
                 Err(CallError::Draining)
             }
             None => Err(CallError::Internal),
@@ -419,9 +421,9 @@ impl Calls {
     }
 
     /// An API caller's word that a call is over, as good as Meta's.
-    async fn bury(&self, wacid: &Wacid) -> Result<(), StoreError> {
-        let by_api = Tombstone { buried_at_ms: now_ms(), failed: false, error_code: None };
-        self.shared.store.bury(wacid, &by_api).await?;
+    async fn record_hang_up(&self, wacid: &Wacid) -> Result<(), StoreError> {
+        let by_api = Tombstone { hung_up_at_ms: now_ms(), failed: false, error_code: None };
+        self.shared.store.record_hang_up(wacid, &by_api).await?;
         Ok(())
     }
 

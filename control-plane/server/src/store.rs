@@ -104,7 +104,7 @@ pub enum Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tombstone {
     /// When it came.
-    pub buried_at_ms: i64,
+    pub hung_up_at_ms: i64,
     /// `FAILED`.
     pub failed: bool,
     /// Meta's code.
@@ -113,7 +113,7 @@ pub struct Tombstone {
 
 /// What the store knew of a call whose end came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Burial {
+pub enum HangUpOutcome {
     /// Nothing: the connect, should it come, is not started.
     Unknown,
     /// It is live.
@@ -309,7 +309,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Remembers that a call is over, so that neither its connect nor a restart brings it back.
     /// By Meta's id: a call that nobody claimed has none of ours.
-    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError>;
+    async fn record_hang_up(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<HangUpOutcome, StoreError>;
 
     /// The hang-up remembered for a call.
     async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError>;

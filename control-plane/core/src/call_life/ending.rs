@@ -1,11 +1,11 @@
 //! How a call ends: who is told, what is waited for, and what the record says.
 
-use super::{DeadlineKind, Effect, Ending, Farewell, GraphAction, GraphOutcome, Phase, Signalling, Slot, Step};
+use super::{DeadlineKind, Effect, Ending, GraphAction, GraphOutcome, HangUpState, Phase, Signalling, Slot, Step};
 use crate::termination::{Termination, TerminationResult as Outcome, reason};
 
 /// The phase-independent part of an ending: how Meta is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Goodbye {
+pub(super) enum HangUp {
     /// Meta told us, or whoever holds the signalling did, or is being told by the answer to a request of theirs.
     Known,
     /// Not answered yet: reject.
@@ -17,37 +17,37 @@ pub(super) enum Goodbye {
 }
 
 /// For an end that whoever holds the signalling knows of.
-pub(super) const fn known_to_holder(signalling: Signalling, goodbye: Goodbye) -> Goodbye {
+pub(super) const fn known_to_holder(signalling: Signalling, hang_up: HangUp) -> HangUp {
     match signalling {
-        Signalling::Managed => goodbye,
-        Signalling::SelfHeld => Goodbye::Known,
+        Signalling::Managed => hang_up,
+        Signalling::SelfHeld => HangUp::Known,
     }
 }
 
 /// Enters `Ending`, or `Ended` when nobody needs to be told.
-pub(super) fn end(signalling: Signalling, termination: Termination, goodbye: Goodbye, slot: Slot) -> Step {
+pub(super) fn end(signalling: Signalling, termination: Termination, hang_up: HangUp, slot: Slot) -> Step {
     let mut effects = vec![Effect::ClearDeadline(DeadlineKind::Ring), Effect::ClearDeadline(DeadlineKind::Patience)];
-    let farewell = match (signalling, goodbye) {
-        (_, Goodbye::Known) => Farewell::Settled,
-        (_, Goodbye::Reject) => Farewell::Awaiting(GraphAction::Reject),
-        (_, Goodbye::Terminate) => Farewell::Awaiting(GraphAction::Terminate),
-        (Signalling::Managed, Goodbye::AfterAccept) => Farewell::AfterAccept,
+    let hang_up_state = match (signalling, hang_up) {
+        (_, HangUp::Known) => HangUpState::Settled,
+        (_, HangUp::Reject) => HangUpState::Awaiting(GraphAction::Reject),
+        (_, HangUp::Terminate) => HangUpState::Awaiting(GraphAction::Terminate),
+        (Signalling::Managed, HangUp::AfterAccept) => HangUpState::AfterAccept,
         // Its accept is not ours to wait for.
-        (Signalling::SelfHeld, Goodbye::AfterAccept) => Farewell::Awaiting(GraphAction::Terminate),
+        (Signalling::SelfHeld, HangUp::AfterAccept) => HangUpState::Awaiting(GraphAction::Terminate),
     };
-    if let Farewell::Awaiting(action) = farewell {
+    if let HangUpState::Awaiting(action) = hang_up_state {
         effects.push(Effect::Graph { action, answer: None });
     }
     if slot == Slot::Live {
         effects.push(Effect::EndSession(termination.clone()));
     }
     effects.push(Effect::SetDeadline(DeadlineKind::Ending));
-    settle(Ending { termination, farewell, slot }, effects)
+    settle(Ending { termination, hang_up_state, slot }, effects)
 }
 
 /// Closes the record when nothing is left to wait for.
 pub(super) fn settle(ending: Ending, mut effects: Vec<Effect>) -> Step {
-    if ending.farewell == Farewell::Settled && ending.slot == Slot::Free {
+    if ending.hang_up_state == HangUpState::Settled && ending.slot == Slot::Free {
         effects.push(Effect::ClearDeadline(DeadlineKind::Ending));
         effects.push(Effect::Close(ending.termination));
         Step { phase: Phase::Ended, effects }
@@ -58,27 +58,27 @@ pub(super) fn settle(ending: Ending, mut effects: Vec<Effect>) -> Step {
 
 /// A Graph answer while ending.
 pub(super) fn graph_answered(mut ending: Ending, action: GraphAction, outcome: &GraphOutcome) -> Step {
-    let next = match (ending.farewell, action, outcome) {
+    let next = match (ending.hang_up_state, action, outcome) {
         // After an accept that may have worked only terminate is right.
-        (Farewell::AfterAccept, GraphAction::Accept, GraphOutcome::Ok | GraphOutcome::Unreachable { .. }) => {
-            Farewell::Awaiting(GraphAction::Terminate)
+        (HangUpState::AfterAccept, GraphAction::Accept, GraphOutcome::Ok | GraphOutcome::Unreachable { .. }) => {
+            HangUpState::Awaiting(GraphAction::Terminate)
         }
-        (Farewell::AfterAccept, GraphAction::Accept, GraphOutcome::Refused { .. }) => {
-            Farewell::Awaiting(GraphAction::Reject)
+        (HangUpState::AfterAccept, GraphAction::Accept, GraphOutcome::Refused { .. }) => {
+            HangUpState::Awaiting(GraphAction::Reject)
         }
         // Graph will not reject any more: the call counts as answered there.
-        (Farewell::Awaiting(GraphAction::Reject), GraphAction::Reject, GraphOutcome::Refused { .. }) => {
-            Farewell::Awaiting(GraphAction::Terminate)
+        (HangUpState::Awaiting(GraphAction::Reject), GraphAction::Reject, GraphOutcome::Refused { .. }) => {
+            HangUpState::Awaiting(GraphAction::Terminate)
         }
-        (Farewell::Awaiting(awaited), _, _) if awaited == action => Farewell::Settled,
+        (HangUpState::Awaiting(awaited), _, _) if awaited == action => HangUpState::Settled,
         // The answer to a request from before the end.
-        (farewell, _, _) => farewell,
+        (hang_up_state, _, _) => hang_up_state,
     };
     let mut effects = Vec::new();
-    if let (true, Farewell::Awaiting(action)) = (next != ending.farewell, next) {
+    if let (true, HangUpState::Awaiting(action)) = (next != ending.hang_up_state, next) {
         effects.push(Effect::Graph { action, answer: None });
     }
-    ending.farewell = next;
+    ending.hang_up_state = next;
     settle(ending, effects)
 }
 

@@ -1,6 +1,6 @@
 //! The table itself: one function per phase, each exhaustive over events.
 
-use super::ending::{self, Goodbye, end, known_to_holder};
+use super::ending::{self, HangUp, end, known_to_holder};
 use super::{
     DeadlineKind, Effect, Ending, Event, GraphAction, Milestone, Phase, Readiness, Sdp, Signalling, Slot, Stage, Step,
 };
@@ -26,13 +26,13 @@ pub fn claimed(signalling: Signalling) -> Step {
 pub fn restored(signalling: Signalling, word: &str, ending: Option<Termination>, has_session: bool) -> Step {
     let slot = if has_session { Slot::Live } else { Slot::Free };
     if let Some(termination) = ending {
-        let goodbye = match termination.result {
-            TerminationResult::Abandoned => Goodbye::Known,
-            TerminationResult::Completed => Goodbye::Terminate,
+        let hang_up = match termination.result {
+            TerminationResult::Abandoned => HangUp::Known,
+            TerminationResult::Completed => HangUp::Terminate,
             // Falls back to terminate by itself when Graph will not reject.
-            TerminationResult::Rejected | TerminationResult::Failed => Goodbye::Reject,
+            TerminationResult::Rejected | TerminationResult::Failed => HangUp::Reject,
         };
-        return end(signalling, termination, goodbye, slot);
+        return end(signalling, termination, hang_up, slot);
     }
     match (word, signalling) {
         ("ACTIVE", _) => Step { phase: Phase::Active, effects: vec![Effect::AdvanceSession(Stage::Accepted)] },
@@ -48,7 +48,7 @@ pub fn restored(signalling: Signalling, word: &str, ending: Option<Termination>,
             };
             Step { phase, effects }
         }
-        _ => end(signalling, ending::restarted(), Goodbye::Reject, slot),
+        _ => end(signalling, ending::restarted(), HangUp::Reject, slot),
     }
 }
 
@@ -72,7 +72,7 @@ fn stay(phase: Phase) -> Step {
 
 fn placing(signalling: Signalling, mut readiness: Readiness, event: Event) -> Step {
     // Whoever holds the signalling is waiting for the answer, and gets the refusal in its place.
-    let reject = known_to_holder(signalling, Goodbye::Reject);
+    let reject = known_to_holder(signalling, HangUp::Reject);
     match event {
         Event::Placed { answer } => {
             let effects = match signalling {
@@ -88,7 +88,7 @@ fn placing(signalling: Signalling, mut readiness: Readiness, event: Event) -> St
             end(signalling, ending::bad_offer(&rule, &message), reject, Slot::Free)
         }
         Event::WebhookTerminate { failed, code } => {
-            end(signalling, ending::by_webhook(false, failed, code), Goodbye::Known, Slot::Starting)
+            end(signalling, ending::by_webhook(false, failed, code), HangUp::Known, Slot::Starting)
         }
         Event::ApiEnd { reason } => end(signalling, ending::by_api(false, reason), reject, Slot::Starting),
         Event::Deadline(DeadlineKind::Ring) => end(signalling, ending::rang_too_long(), reject, Slot::Starting),
@@ -126,7 +126,7 @@ fn pre_accepting(signalling: Signalling, answer: Sdp, mut readiness: Readiness, 
     match event {
         Event::GraphAnswered { action: GraphAction::PreAccept, outcome } if signalling == Signalling::Managed => {
             match ending::by_graph(GraphAction::PreAccept, &outcome) {
-                Some(termination) => end(signalling, termination, Goodbye::Reject, Slot::Live),
+                Some(termination) => end(signalling, termination, HangUp::Reject, Slot::Live),
                 None => {
                     let told =
                         vec![Effect::AdvanceSession(Stage::AnswerDelivered), Effect::Reached(Milestone::PreAccepted)];
@@ -190,16 +190,16 @@ fn answered(mut effects: Vec<Effect>) -> Step {
 
 /// Endings that `PreAccepting` and `Connecting` share; `None` when the event ends nothing.
 fn end_before_accept(signalling: Signalling, event: Event) -> Option<Step> {
-    let (termination, goodbye, slot) = match event {
-        Event::SessionEnded(termination) => (termination, Goodbye::Reject, Slot::Free),
-        Event::NodeLost => (ending::node_lost(), Goodbye::Reject, Slot::Live),
+    let (termination, hang_up, slot) = match event {
+        Event::SessionEnded(termination) => (termination, HangUp::Reject, Slot::Free),
+        Event::NodeLost => (ending::node_lost(), HangUp::Reject, Slot::Live),
         Event::WebhookTerminate { failed, code } => {
-            (ending::by_webhook(false, failed, code), Goodbye::Known, Slot::Live)
+            (ending::by_webhook(false, failed, code), HangUp::Known, Slot::Live)
         }
         Event::ApiEnd { reason } => {
-            (ending::by_api(false, reason), known_to_holder(signalling, Goodbye::Reject), Slot::Live)
+            (ending::by_api(false, reason), known_to_holder(signalling, HangUp::Reject), Slot::Live)
         }
-        Event::Deadline(DeadlineKind::Ring) => (ending::rang_too_long(), Goodbye::Reject, Slot::Live),
+        Event::Deadline(DeadlineKind::Ring) => (ending::rang_too_long(), HangUp::Reject, Slot::Live),
         Event::Placed { .. }
         | Event::PlacementFailed
         | Event::OfferRejected { .. }
@@ -210,7 +210,7 @@ fn end_before_accept(signalling: Signalling, event: Event) -> Option<Step> {
         | Event::Advance(_)
         | Event::Deadline(DeadlineKind::Patience | DeadlineKind::Ending) => return None,
     };
-    Some(end(signalling, termination, goodbye, slot))
+    Some(end(signalling, termination, hang_up, slot))
 }
 
 fn accepting(signalling: Signalling, event: Event) -> Step {
@@ -218,21 +218,21 @@ fn accepting(signalling: Signalling, event: Event) -> Step {
         Event::GraphAnswered { action: GraphAction::Accept, outcome } => {
             match ending::by_graph(GraphAction::Accept, &outcome) {
                 // Falls back to terminate by itself should the accept have worked after all.
-                Some(termination) => end(signalling, termination, Goodbye::Reject, Slot::Live),
+                Some(termination) => end(signalling, termination, HangUp::Reject, Slot::Live),
                 None => answered(vec![Effect::AdvanceSession(Stage::Accepted), Effect::Reached(Milestone::Accepted)]),
             }
         }
-        Event::SessionEnded(termination) => end(signalling, termination, Goodbye::AfterAccept, Slot::Free),
-        Event::NodeLost => end(signalling, ending::node_lost(), Goodbye::AfterAccept, Slot::Live),
+        Event::SessionEnded(termination) => end(signalling, termination, HangUp::AfterAccept, Slot::Free),
+        Event::NodeLost => end(signalling, ending::node_lost(), HangUp::AfterAccept, Slot::Live),
         Event::WebhookTerminate { failed, code } => {
-            end(signalling, ending::by_webhook(false, failed, code), Goodbye::Known, Slot::Live)
+            end(signalling, ending::by_webhook(false, failed, code), HangUp::Known, Slot::Live)
         }
         Event::ApiEnd { reason } => {
-            let goodbye = known_to_holder(signalling, Goodbye::AfterAccept);
-            end(signalling, ending::by_api(false, reason), goodbye, Slot::Live)
+            let hang_up = known_to_holder(signalling, HangUp::AfterAccept);
+            end(signalling, ending::by_api(false, reason), hang_up, Slot::Live)
         }
         Event::Deadline(DeadlineKind::Ring) => {
-            end(signalling, ending::rang_too_long(), Goodbye::AfterAccept, Slot::Live)
+            end(signalling, ending::rang_too_long(), HangUp::AfterAccept, Slot::Live)
         }
         Event::Placed { .. }
         | Event::PlacementFailed
@@ -248,14 +248,14 @@ fn accepting(signalling: Signalling, event: Event) -> Step {
 
 fn active(signalling: Signalling, event: Event) -> Step {
     match event {
-        Event::SessionEnded(termination) => end(signalling, termination, Goodbye::Terminate, Slot::Free),
-        Event::NodeLost => end(signalling, ending::node_lost(), Goodbye::Terminate, Slot::Live),
+        Event::SessionEnded(termination) => end(signalling, termination, HangUp::Terminate, Slot::Free),
+        Event::NodeLost => end(signalling, ending::node_lost(), HangUp::Terminate, Slot::Live),
         Event::WebhookTerminate { failed, code } => {
-            end(signalling, ending::by_webhook(true, failed, code), Goodbye::Known, Slot::Live)
+            end(signalling, ending::by_webhook(true, failed, code), HangUp::Known, Slot::Live)
         }
         Event::ApiEnd { reason } => {
-            let goodbye = known_to_holder(signalling, Goodbye::Terminate);
-            end(signalling, ending::by_api(true, reason), goodbye, Slot::Live)
+            let hang_up = known_to_holder(signalling, HangUp::Terminate);
+            end(signalling, ending::by_api(true, reason), hang_up, Slot::Live)
         }
         Event::Advance(stage) if signalling == Signalling::SelfHeld => {
             Step { phase: Phase::Active, effects: vec![Effect::AdvanceSession(stage)] }
@@ -276,9 +276,9 @@ fn finishing(signalling: Signalling, mut ending: Ending, event: Event) -> Step {
     match event {
         // Whoever was to be told is telling us, or Meta is: an answer to the notice may never come.
         Event::ApiEnd { .. } | Event::WebhookTerminate { .. }
-            if signalling == Signalling::SelfHeld && ending.farewell != super::Farewell::Settled =>
+            if signalling == Signalling::SelfHeld && ending.hang_up_state != super::HangUpState::Settled =>
         {
-            ending.farewell = super::Farewell::Settled;
+            ending.hang_up_state = super::HangUpState::Settled;
             ending::settle(ending, Vec::new())
         }
         Event::Placed { .. } if ending.slot == Slot::Starting => {
@@ -295,8 +295,8 @@ fn finishing(signalling: Signalling, mut ending: Ending, event: Event) -> Step {
             ending::settle(ending, Vec::new())
         }
         Event::GraphAnswered { action, outcome } => ending::graph_answered(ending, action, &outcome),
-        Event::WebhookTerminate { .. } if ending.farewell == super::Farewell::AfterAccept => {
-            ending.farewell = super::Farewell::Settled;
+        Event::WebhookTerminate { .. } if ending.hang_up_state == super::HangUpState::AfterAccept => {
+            ending.hang_up_state = super::HangUpState::Settled;
             ending::settle(ending, Vec::new())
         }
         Event::Deadline(DeadlineKind::Ending) => {

@@ -54,8 +54,8 @@ fn pre_accepting(ready: &str) -> Phase {
 fn connecting(ready: &str) -> Phase {
     Phase::Connecting { answer: answer(), readiness: readiness(ready) }
 }
-fn ending(farewell: Farewell, slot: Slot) -> Phase {
-    Phase::Ending(Ending { termination: died(), farewell, slot })
+fn ending(hang_up_state: HangUpState, slot: Slot) -> Phase {
+    Phase::Ending(Ending { termination: died(), hang_up_state, slot })
 }
 fn graph(action: GraphAction, outcome: GraphOutcome) -> Event {
     Event::GraphAnswered { action, outcome }
@@ -245,11 +245,11 @@ fn active_table() {
 
 #[test]
 fn ending_table() {
-    let fin = |farewell, slot, event, phase: &str, effects: &[&str]| {
-        check(Managed, ending(farewell, slot), event, phase, effects)
+    let fin = |hang_up_state, slot, event, phase: &str, effects: &[&str]| {
+        check(Managed, ending(hang_up_state, slot), event, phase, effects)
     };
     let close = "close failed/PROVIDER_LOST/";
-    use Farewell::{AfterAccept, Awaiting, Settled};
+    use HangUpState::{AfterAccept, Awaiting, Settled};
     // The node gives the slot back.
     fin(Settled, Slot::Live, Event::SessionEnded(died()), "ENDED", &[close]);
     fin(Settled, Slot::Live, Event::NodeLost, "ENDED", &[close]);
@@ -326,7 +326,7 @@ fn self_held_calls_are_their_holders_until_they_end_by_themselves() {
     held(Phase::Active, Event::NodeLost, "ENDING", &["terminate", "end-session NODE_LOST", "set Ending"]);
     held(connecting(""), Event::SessionEnded(died()), "ENDING", &["reject", "set Ending"]);
     held(pre_accepting(""), Event::Deadline(D::Ring), "ENDING", &["reject", "end-session RING_TIMEOUT", "set Ending"]);
-    let awaiting = |action| ending(Farewell::Awaiting(action), Slot::Free);
+    let awaiting = |action| ending(HangUpState::Awaiting(action), Slot::Free);
     let closed = ["close failed/PROVIDER_LOST/"];
     for event in [graph(Terminate, GraphOutcome::Ok), api(), hangup()] {
         held(awaiting(Terminate), event, "ENDED", &closed);

@@ -66,12 +66,12 @@ CREATE TABLE events (
 -- A call that nobody claimed has no id of ours.
 CREATE TABLE tombstones (
     wacid        TEXT PRIMARY KEY,
-    buried_at_ms BIGINT NOT NULL,
+    hung_up_at_ms BIGINT NOT NULL,
     failed       BOOLEAN NOT NULL,
     error_code   BIGINT
 );
 
-CREATE INDEX tombstones_age ON tombstones (buried_at_ms);
+CREATE INDEX tombstones_age ON tombstones (hung_up_at_ms);
 
 -- Random keys that this database made for itself, e.g. to know its own cursors.
 CREATE TABLE own_keys (

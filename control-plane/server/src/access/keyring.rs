@@ -24,7 +24,7 @@ use tonic::Code;
 
 use super::{
     Scope, Scopes,
-    asker::{Ends, Principal, Reach},
+    authentication::{Expiry, Grant, Principal},
     local::LocalKey,
     tokens::{Claims, ReadTokens},
 };
@@ -105,7 +105,7 @@ impl Keyring {
     ) -> Result<Self, StoreError> {
         let named = (1..).zip(settings).map(|(at, key): (usize, &ApiKey)| {
             let name = Arc::from(format!("settings-{at}"));
-            let principal = Principal { name, scopes: key.scopes, reach: Reach::Key, ends: Ends::default() };
+            let principal = Principal { name, scopes: key.scopes, grant: Grant::Key, ends: Expiry::default() };
             (hash(key.secret.expose_secret().as_bytes()), principal)
         });
         let keyring = Self {
@@ -276,8 +276,8 @@ impl Keyring {
         Ok(Principal {
             name: Arc::clone(&held.key_id),
             scopes: held.scopes,
-            reach: Reach::Key,
-            ends: Ends { key: Some(hash), at_ms: held.expires_at_ms, ..Ends::default() },
+            grant: Grant::Key,
+            ends: Expiry { key: Some(hash), at_ms: held.expires_at_ms, ..Expiry::default() },
         })
     }
 
@@ -292,8 +292,8 @@ impl Keyring {
         Ok(Some(Principal {
             name: Arc::from(format!("token by {}", claims.sub)),
             scopes: Scopes::from_iter([Scope::CallsRead]),
-            reach: claims.call.map_or(Reach::TokenForAll, Reach::TokenForOne),
-            ends: Ends { at_ms: Some(at_ms), ..Ends::default() },
+            grant: claims.call.map_or(Grant::TokenForAll, Grant::TokenForOne),
+            ends: Expiry { at_ms: Some(at_ms), ..Expiry::default() },
         }))
     }
 
@@ -303,7 +303,7 @@ impl Keyring {
     }
 
     /// Waits until what let somebody in does so no more; for ever if it always will.
-    pub(crate) async fn ended(self: Arc<Self>, ends: Ends) {
+    pub(crate) async fn ended(self: Arc<Self>, ends: Expiry) {
         let expired = async {
             match ends.at_ms {
                 Some(at_ms) => {

@@ -10,7 +10,7 @@ use voicebridge_telemetry::local::{LocalSecret, StateDir, Unusable};
 
 use super::{
     Scopes,
-    asker::{Ends, Principal, Reach},
+    authentication::{Expiry, Grant, Principal},
     keyring::{Hash, hash},
 };
 use crate::api::Fault;
@@ -40,8 +40,8 @@ impl LocalKey {
 
     /// Whoever presents it may do everything, until there is another key.
     pub(super) fn principal() -> Principal {
-        let ends = Ends { with_first_key: true, ..Ends::default() };
-        Principal { name: Arc::from("local"), scopes: Scopes::ALL, reach: Reach::Key, ends }
+        let ends = Expiry { with_first_key: true, ..Expiry::default() };
+        Principal { name: Arc::from("local"), scopes: Scopes::ALL, grant: Grant::Key, ends }
     }
 
     pub(super) fn missing(&self) -> Fault {

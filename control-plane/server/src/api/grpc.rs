@@ -15,7 +15,7 @@ use voicebridge_proto::{
 
 use super::{Api, Fault, agent, session_info, stream};
 use crate::{
-    access::{Asker, Principal, Scope},
+    access::{Authentication, Principal, Scope},
     calls::{CallError, SelfHeldStart},
     convert,
     store::{CallRow, Holder, Page, StoreError},
@@ -224,11 +224,11 @@ impl CallService for Api {
         &self,
         request: Request<control::HandleWebhookRequest>,
     ) -> Result<Response<control::HandleWebhookResponse>, Status> {
-        let asker = Asker::of(request.extensions());
+        let authentication = Authentication::of(request.extensions());
         let request = request.into_inner();
         if request.agent.is_some() {
             // Meta's signature proves the delivery, not this.
-            let principal = asker.may(Scope::CallsWrite).map_err(Fault::status)?;
+            let principal = authentication.may(Scope::CallsWrite).map_err(Fault::status)?;
             tracing::debug!(by = &*principal.name, "a delivery comes with an agent");
         }
         let agent = agent::check(request.agent).map_err(Fault::status)?;
@@ -284,8 +284,8 @@ impl CallService for Api {
         &self,
         request: Request<control::GetCallRequest>,
     ) -> Result<Response<control::GetCallResponse>, Status> {
-        let asker = Asker::of(request.extensions());
-        let principal = asker.principal().map_err(Fault::status)?;
+        let authentication = Authentication::of(request.extensions());
+        let principal = authentication.principal().map_err(Fault::status)?;
         let name = request.into_inner().call_id;
         let call_id = self.readable(principal, &name).await.map_err(Fault::status)?;
         let (_, call) = self.whole(&call_id).await.map_err(Fault::status)?;
@@ -296,8 +296,8 @@ impl CallService for Api {
         &self,
         request: Request<control::LookupCallRequest>,
     ) -> Result<Response<control::LookupCallResponse>, Status> {
-        let asker = Asker::of(request.extensions());
-        let principal = asker.principal().map_err(Fault::status)?;
+        let authentication = Authentication::of(request.extensions());
+        let principal = authentication.principal().map_err(Fault::status)?;
         let call = self.looked_up(principal, request.into_inner().wacid).await.map_err(Fault::status)?;
         Ok(Response::new(control::LookupCallResponse { call: Some(call) }))
     }
@@ -339,9 +339,9 @@ impl CallService for Api {
         &self,
         request: Request<control::StreamEventsRequest>,
     ) -> Result<Response<Self::StreamEventsStream>, Status> {
-        let asker = Asker::of(request.extensions());
+        let authentication = Authentication::of(request.extensions());
         let request = request.into_inner();
-        let principal = asker.principal().map_err(Fault::status)?;
+        let principal = authentication.principal().map_err(Fault::status)?;
         let following = self.follow(principal, request).await.map_err(Fault::status)?;
         Ok(Response::new(stream::responses(following)))
     }

@@ -21,9 +21,9 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use voicebridge_telemetry::{auth, labels};
 
-use super::{Fault, lasting::Lasting};
+use super::{Fault, revocable_body::RevocableBody};
 use crate::{
-    access::{Access, Asker, Keyring, Policy, Principal, Rule},
+    access::{Access, Authentication, Keyring, Policy, Principal, Rule},
     clock::now_ms,
     config::Origins,
 };
@@ -58,22 +58,22 @@ impl Guard {
     }
 
     /// Lets the request through, noting who asks, or says why not.
-    fn admit(&self, route: &str, request: &Request) -> Result<Asker, Fault> {
+    fn admit(&self, route: &str, request: &Request) -> Result<Authentication, Fault> {
         match self.policy.rule(route, request.uri().path()) {
             // The service itself says so.
-            Rule::NoSuchMethod | Rule::Wants(Access::Open) => Ok(Asker::new(self.identify(route, request))),
+            Rule::NoSuchMethod | Rule::Wants(Access::Open) => Ok(Authentication::new(self.identify(route, request))),
             Rule::Wants(Access::Key(scope)) => {
                 let principal = self.identify(route, request)?;
                 principal.has(scope)?;
                 if !Policy::is_of_one_call(route, request.uri().path()) {
                     principal.is_for_all_calls()?;
                 }
-                Ok(Asker::new(Ok(principal)))
+                Ok(Authentication::new(Ok(principal)))
             }
             Rule::Wants(Access::NodeToken) => {
                 let checked = self.nodes.check(request.headers());
                 checked.map_err(|denied| Fault::unauthenticated(denied.to_string()))?;
-                Ok(Asker::new(Err(Fault::unauthenticated("a node has no key"))))
+                Ok(Authentication::new(Err(Fault::unauthenticated("a node has no key"))))
             }
             Rule::Undeclared => {
                 tracing::error!(route, "nothing says who may call this, so nobody may");
@@ -111,15 +111,15 @@ fn url_tokens(request: &Request) -> impl Iterator<Item = String> {
 pub(crate) async fn guard(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let Some(route) = request.extensions().get::<MatchedPath>().cloned() else { return next.run(request).await };
     match guard.admit(route.as_str(), &request) {
-        Ok(asker) => {
+        Ok(authentication) => {
             let streams = STREAMS.contains(&request.uri().path());
-            let ends = asker.principal().ok().filter(|_| streams).map(|principal| principal.ends.clone());
-            request.extensions_mut().insert(asker);
+            let ends = authentication.principal().ok().filter(|_| streams).map(|principal| principal.ends.clone());
+            request.extensions_mut().insert(authentication);
             let response = next.run(request).await;
             match ends {
                 Some(ends) => {
                     let end = Arc::clone(&guard.keyring).ended(ends);
-                    response.map(|body| Lasting::body(body, end))
+                    response.map(|body| RevocableBody::body(body, end))
                 }
                 None => response,
             }

@@ -7,7 +7,7 @@ use voicebridge_proto::control::v1::{self as control, key_service_server::KeySer
 
 use super::{Fault, grpc};
 use crate::{
-    access::{Asker, Keyring, Scope, hash},
+    access::{Authentication, Keyring, Scope, hash},
     calls::Calls,
     clock::now_ms,
     convert,
@@ -140,8 +140,8 @@ impl KeyService for Keys {
         &self,
         request: Request<control::CreateKeyRequest>,
     ) -> Result<Response<control::CreateKeyResponse>, Status> {
-        let asker = Asker::of(request.extensions());
-        let by = asker.may(Scope::Admin).map_err(Fault::status)?;
+        let authentication = Authentication::of(request.extensions());
+        let by = authentication.may(Scope::Admin).map_err(Fault::status)?;
         Ok(Response::new(self.create(request.into_inner(), &by.name).await.map_err(Fault::status)?))
     }
 
@@ -157,8 +157,8 @@ impl KeyService for Keys {
         &self,
         request: Request<control::RevokeKeyRequest>,
     ) -> Result<Response<control::RevokeKeyResponse>, Status> {
-        let asker = Asker::of(request.extensions());
-        let by = asker.may(Scope::Admin).map_err(Fault::status)?;
+        let authentication = Authentication::of(request.extensions());
+        let by = authentication.may(Scope::Admin).map_err(Fault::status)?;
         Ok(Response::new(self.revoke(&request.into_inner().key_id, &by.name).await.map_err(Fault::status)?))
     }
 
@@ -166,8 +166,8 @@ impl KeyService for Keys {
         &self,
         request: Request<control::CreateReadTokenRequest>,
     ) -> Result<Response<control::CreateReadTokenResponse>, Status> {
-        let asker = Asker::of(request.extensions());
-        let by = asker.may(Scope::CallsRead).map_err(Fault::status)?;
+        let authentication = Authentication::of(request.extensions());
+        let by = authentication.may(Scope::CallsRead).map_err(Fault::status)?;
         by.has_a_key().map_err(Fault::status)?;
         let request = request.into_inner();
         let asked =

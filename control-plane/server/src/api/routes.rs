@@ -26,7 +26,7 @@ use super::{
     guard::{self, Guard},
     health,
     keys::Keys,
-    legacy, media_type,
+    media_type, sessions_http,
     shares::Shares,
     sse,
 };
@@ -92,7 +92,7 @@ pub(crate) async fn router(
     let metrics = voicebridge_telemetry::install_metrics();
     let app = Router::new()
         .merge(grpc)
-        .merge(legacy::router(api.clone()))
+        .merge(sessions_http::router(api.clone()))
         .merge(sse::router(api.clone()))
         .merge(health::router(api.clone(), metrics))
         .merge(webhook::router(api.webhook.clone()))

@@ -26,9 +26,9 @@ use voicebridge_proto::{
 
 use super::{
     Api, Fault,
-    stream::{Following, Told},
+    stream::{EventStream, StreamItem},
 };
-use crate::access::Asker;
+use crate::access::Authentication;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// What a browser waits before it comes back.
@@ -89,19 +89,19 @@ fn request(asked: Asked, headers: &HeaderMap) -> Result<StreamEventsRequest, Fau
 
 async fn events(
     State(api): State<Api>,
-    Extension(asker): Extension<Asker>,
+    Extension(authentication): Extension<Authentication>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Fault> {
     let Query(asked) = asked.map_err(|_| Fault::invalid("query", "must be percent-encoded UTF-8, each name once"))?;
-    let principal = asker.principal()?;
+    let principal = authentication.principal()?;
     // Before anything else is said of the query.
     api.readable_or_all(principal, &asked.call_id).await?;
     let comes_back = headers.contains_key(LAST_EVENT_ID);
     let mut following = api.follow(principal, request(asked, &headers)?).await?;
     let mut held = VecDeque::new();
     if comes_back && following.is_closed() {
-        // Ends by itself, so this does not wait for anything to happen.
+        // Expiry by itself, so this does not wait for anything to happen.
         held.extend(following.next().await);
         match following.next().await {
             None => return Ok(StatusCode::NO_CONTENT.into_response()),
@@ -124,9 +124,9 @@ async fn events(
 /// Deliveries on their way out, one or more server-sent events each.
 struct Writer {
     /// None: nothing more comes.
-    following: Option<Following>,
+    following: Option<EventStream>,
     /// Taken already.
-    held: VecDeque<Result<Told, Fault>>,
+    held: VecDeque<Result<StreamItem, Fault>>,
     written: VecDeque<Event>,
 }
 
@@ -157,7 +157,7 @@ impl Writer {
     }
 }
 
-fn write(told: Told) -> impl Iterator<Item = Event> {
+fn write(told: StreamItem) -> impl Iterator<Item = Event> {
     let lagged = told.delivery.lagged.map(|missed| {
         // Without an id: what comes with it is not there yet.
         let data = serde_json::json!({"transientMissed": missed});

@@ -24,21 +24,25 @@ const MAX_FILTER: usize = 64;
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<StreamEventsResponse, Status>> + Send>>;
 
 /// A subscriber and how its cursors are written.
-pub(super) struct Following {
+pub(super) struct EventStream {
     subscriber: Subscriber,
     cursors: Cursors,
     _share: Share,
 }
 
 /// One delivery on its way out.
-pub(super) struct Told {
+pub(super) struct StreamItem {
     pub(super) delivery: Delivery,
     pub(super) cursor: String,
 }
 
 impl Api {
     /// Subscribes as asked.
-    pub(super) async fn follow(&self, principal: &Principal, request: StreamEventsRequest) -> Result<Following, Fault> {
+    pub(super) async fn follow(
+        &self,
+        principal: &Principal,
+        request: StreamEventsRequest,
+    ) -> Result<EventStream, Fault> {
         let start = request.start();
         let call_id = self.readable_or_all(principal, &request.call_id).await?;
         let (filter, cursor) = parse(call_id.clone(), request)?;
@@ -67,7 +71,7 @@ impl Api {
                 subscriber.set_closed();
             }
         }
-        Ok(Following { subscriber, cursors: self.shared.cursors.clone(), _share: share })
+        Ok(EventStream { subscriber, cursors: self.shared.cursors.clone(), _share: share })
     }
 
     async fn position(&self, call_id: Option<&CallId>, cursor: &str) -> Result<u64, Fault> {
@@ -126,7 +130,7 @@ fn parse(call_id: Option<CallId>, request: StreamEventsRequest) -> Result<(Filte
     Ok((filter, request.cursor))
 }
 
-impl Following {
+impl EventStream {
     /// The call it is about had ended when it began: it ends by itself without anything happening.
     pub(super) fn is_closed(&self) -> bool {
         self.subscriber.is_closed()
@@ -137,7 +141,7 @@ impl Following {
     }
 
     /// `None`: all was delivered. After an error there is nothing more.
-    pub(super) async fn next(&mut self) -> Option<Result<Told, Fault>> {
+    pub(super) async fn next(&mut self) -> Option<Result<StreamItem, Fault>> {
         let delivery = match self.subscriber.next().await? {
             Ok(delivery) => delivery,
             Err(End::Draining) => return Some(Err(CallError::Draining.into())),
@@ -148,17 +152,17 @@ impl Following {
         }
         let call_id = self.subscriber.filter().call_id.as_ref();
         let cursor = self.cursors.write(call_id.map(CallId::as_str), delivery.position);
-        Some(Ok(Told { delivery, cursor }))
+        Some(Ok(StreamItem { delivery, cursor }))
     }
 }
 
 /// Answered one by one as the connection takes them.
-pub(super) fn responses(following: Following) -> Responses {
+pub(super) fn responses(following: EventStream) -> Responses {
     let keepalive = prost_types::Duration::try_from(following.keepalive()).ok();
     Box::pin(stream::unfold(Some(following), move |following| async move {
         let mut following = following?;
         match following.next().await? {
-            Ok(Told { delivery, cursor }) => {
+            Ok(StreamItem { delivery, cursor }) => {
                 let response = StreamEventsResponse {
                     event: delivery.entry.as_deref().and_then(|entry: &Entry| entry.event.clone()),
                     cursor,

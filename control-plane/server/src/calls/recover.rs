@@ -2,7 +2,7 @@
 
 use voicebridge_core::call_life::{Event, restored};
 
-use super::{Begun, Calls, signalling};
+use super::{Calls, TaskStart, signalling};
 use crate::{
     convert,
     store::{CallRow, Page, StoreError},
@@ -55,6 +55,6 @@ impl Calls {
         let follow = row.session.is_some() && !is_over;
         let step = restored(signalling(row.holder), &row.phase, row.termination.clone(), follow);
         tracing::info!(call_id = %row.call_id, stored = row.phase, phase = step.phase.word(), "call restored");
-        self.spawn(Begun { row, step, offer: None, follow, first }, mailbox);
+        self.spawn(TaskStart { row, step, offer: None, follow, first }, mailbox);
     }
 }

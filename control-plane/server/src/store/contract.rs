@@ -45,7 +45,7 @@ fn place(session: &str) -> SessionPlace {
 }
 
 fn hangup(code: Option<i64>) -> Tombstone {
-    Tombstone { buried_at_ms: 5_000, failed: code.is_some(), error_code: code }
+    Tombstone { hung_up_at_ms: 5_000, failed: code.is_some(), error_code: code }
 }
 
 async fn the_first_claim_wins(store: &dyn Store) {
@@ -75,20 +75,20 @@ async fn the_first_claim_wins(store: &dyn Store) {
 }
 
 async fn an_end_that_comes_first_is_remembered(store: &dyn Store) {
-    assert_eq!(store.bury(&wacid("early"), &hangup(Some(138_021))).await.unwrap(), Burial::Unknown);
-    assert_eq!(store.bury(&wacid("early"), &hangup(None)).await.unwrap(), Burial::Unknown);
+    assert_eq!(store.record_hang_up(&wacid("early"), &hangup(Some(138_021))).await.unwrap(), HangUpOutcome::Unknown);
+    assert_eq!(store.record_hang_up(&wacid("early"), &hangup(None)).await.unwrap(), HangUpOutcome::Unknown);
     assert_eq!(store.tombstone(&wacid("early")).await.unwrap(), Some(hangup(Some(138_021))), "the first stands");
     assert_eq!(store.claim(&call("early")).await.unwrap(), Claim::Tombstoned);
     assert!(store.call(&id("early")).await.unwrap().is_none());
 
     store.claim(&call("late")).await.unwrap();
-    assert_eq!(store.bury(&wacid("late"), &hangup(None)).await.unwrap(), Burial::Live(id("late")));
+    assert_eq!(store.record_hang_up(&wacid("late"), &hangup(None)).await.unwrap(), HangUpOutcome::Live(id("late")));
     assert_eq!(store.claim(&call("late")).await.unwrap(), Claim::Duplicate(id("late")));
     close(store, "late", 0, &Termination::new(TerminationResult::Completed, "X", ""), 1_500).await;
-    assert_eq!(store.bury(&wacid("late"), &hangup(None)).await.unwrap(), Burial::Ended(id("late")));
+    assert_eq!(store.record_hang_up(&wacid("late"), &hangup(None)).await.unwrap(), HangUpOutcome::Ended(id("late")));
 
-    let later = Tombstone { buried_at_ms: 5_001 + TOMBSTONE_RETENTION_MS, ..hangup(None) };
-    store.bury(&wacid("much later"), &later).await.unwrap();
+    let later = Tombstone { hung_up_at_ms: 5_001 + TOMBSTONE_RETENTION_MS, ..hangup(None) };
+    store.record_hang_up(&wacid("much later"), &later).await.unwrap();
     assert_eq!(store.tombstone(&wacid("early")).await.unwrap(), None, "old ones go");
     assert_eq!(store.tombstone(&wacid("nobody")).await.unwrap(), None);
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use voicebridge_core::identity::{CallId, Wacid};
 
 use super::{
-    Burial, CallRow, Change, Claim, HistoryRow, KEY_BYTES, LAST_KIND, NewCall, NewEvent, Page, Store, StoreError,
-    StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
+    CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, LAST_KIND, NewCall, NewEvent, Page, Store,
+    StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
 };
 
 #[derive(Debug)]
@@ -90,15 +90,15 @@ impl Store for Memory {
         Ok(Claim::Claimed)
     }
 
-    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+    async fn record_hang_up(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<HangUpOutcome, StoreError> {
         let mut tables = self.tables();
-        let before_ms = tombstone.buried_at_ms - TOMBSTONE_RETENTION_MS;
-        tables.tombstones.retain(|_, tombstone| tombstone.buried_at_ms >= before_ms);
+        let before_ms = tombstone.hung_up_at_ms - TOMBSTONE_RETENTION_MS;
+        tables.tombstones.retain(|_, tombstone| tombstone.hung_up_at_ms >= before_ms);
         tables.tombstones.entry(wacid.clone()).or_insert(*tombstone);
         Ok(match tables.call_by_wacid(wacid) {
-            None => Burial::Unknown,
-            Some(row) if row.ended_at_ms.is_none() => Burial::Live(row.call_id.clone()),
-            Some(row) => Burial::Ended(row.call_id.clone()),
+            None => HangUpOutcome::Unknown,
+            Some(row) if row.ended_at_ms.is_none() => HangUpOutcome::Live(row.call_id.clone()),
+            Some(row) => HangUpOutcome::Ended(row.call_id.clone()),
         })
     }
 

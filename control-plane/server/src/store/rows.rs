@@ -6,7 +6,9 @@ use voicebridge_core::{
     termination::{Termination, TerminationResult},
 };
 
-use super::{Burial, CallRow, HistoryRow, Holder, KeyRow, LAST_KIND, SessionPlace, StoreError, StoredEvent, Tombstone};
+use super::{
+    CallRow, HangUpOutcome, HistoryRow, Holder, KeyRow, LAST_KIND, SessionPlace, StoreError, StoredEvent, Tombstone,
+};
 use crate::access::Scopes;
 
 /// A row of `calls`.
@@ -123,14 +125,14 @@ impl TryFrom<HistoryColumns> for HistoryRow {
 /// A row of `tombstones`.
 #[derive(FromRow)]
 pub(super) struct TombstoneColumns {
-    pub(super) buried_at_ms: i64,
+    pub(super) hung_up_at_ms: i64,
     pub(super) failed: bool,
     pub(super) error_code: Option<i64>,
 }
 
 impl From<TombstoneColumns> for Tombstone {
     fn from(row: TombstoneColumns) -> Self {
-        Self { buried_at_ms: row.buried_at_ms, failed: row.failed, error_code: row.error_code }
+        Self { hung_up_at_ms: row.hung_up_at_ms, failed: row.failed, error_code: row.error_code }
     }
 }
 
@@ -197,10 +199,10 @@ pub(super) fn call_id(text: &str, column: &'static str) -> Result<CallId, StoreE
 }
 
 /// What is known of a call whose end came: its id, and whether it is over.
-pub(super) fn burial(known: Option<(String, bool)>) -> Result<Burial, StoreError> {
-    let Some((id, is_over)) = known else { return Ok(Burial::Unknown) };
+pub(super) fn burial(known: Option<(String, bool)>) -> Result<HangUpOutcome, StoreError> {
+    let Some((id, is_over)) = known else { return Ok(HangUpOutcome::Unknown) };
     let id = call_id(&id, "calls.call_id")?;
-    Ok(if is_over { Burial::Ended(id) } else { Burial::Live(id) })
+    Ok(if is_over { HangUpOutcome::Ended(id) } else { HangUpOutcome::Live(id) })
 }
 
 /// All of them, or the first one that cannot be used.

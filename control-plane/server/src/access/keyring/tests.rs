@@ -176,6 +176,6 @@ async fn rights_end_when_a_key_is_revoked_or_expires() {
     store.revoke_key("id of made", NOW, Settings::Admin).await.unwrap();
     keyring.reread().await.unwrap();
     waiting.await.unwrap();
-    let over = Ends { at_ms: Some(now_ms() - 1), ..Ends::default() };
+    let over = Expiry { at_ms: Some(now_ms() - 1), ..Expiry::default() };
     keyring.ended(over).await;
 }

@@ -1,5 +1,5 @@
 //! A real store under a clock that is not: whatever is asked of it is done in a runtime of its own, whose time is that of the
-//! world, while the asker's stands still.
+//! world, while the authentication's stands still.
 //!
 //! tokio lets paused time run on when nothing is to be done; a blocking task is something to be done.
 
@@ -10,8 +10,8 @@ use tokio::runtime::{Builder, Runtime};
 use voicebridge_core::identity::{CallId, Wacid};
 
 use crate::store::{
-    Burial, CallRow, Claim, Database, HistoryRow, KEY_BYTES, NewCall, Owner, Page, Store, StoreError, StoredEvent,
-    Tombstone, Write, Written,
+    CallRow, Claim, Database, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Owner, Page, Store, StoreError,
+    StoredEvent, Tombstone, Write, Written,
 };
 
 /// See the module.
@@ -55,9 +55,9 @@ impl Store for Elsewhere {
         self.there(move |store| async move { store.claim(&call).await }).await
     }
 
-    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+    async fn record_hang_up(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<HangUpOutcome, StoreError> {
         let (wacid, tombstone) = (wacid.clone(), *tombstone);
-        self.there(move |store| async move { store.bury(&wacid, &tombstone).await }).await
+        self.there(move |store| async move { store.record_hang_up(&wacid, &tombstone).await }).await
     }
 
     async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError> {

@@ -11,8 +11,8 @@ use voicebridge_core::identity::{CallId, Wacid};
 
 use super::draw;
 use crate::store::{
-    Burial, CallRow, Claim, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent, Tombstone, Write,
-    Written,
+    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent, Tombstone,
+    Write, Written,
 };
 
 /// When a store fails.
@@ -123,8 +123,8 @@ impl Store for Faulty {
         }
     }
 
-    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError> {
-        self.answer(false, self.inner.bury(wacid, tombstone)).await
+    async fn record_hang_up(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<HangUpOutcome, StoreError> {
+        self.answer(false, self.inner.record_hang_up(wacid, tombstone)).await
     }
 
     async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError> {

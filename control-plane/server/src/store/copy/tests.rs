@@ -66,7 +66,7 @@ async fn filled(url: &str) -> Contents {
         store.write(&id(n), &Write { after, events: vec![last], change }).await.unwrap();
     }
     assert_eq!(store.prune(500, 10).await.unwrap(), 1);
-    store.bury(&wacid(9), &Tombstone { buried_at_ms: 5, failed: true, error_code: Some(3) }).await.unwrap();
+    store.record_hang_up(&wacid(9), &Tombstone { hung_up_at_ms: 5, failed: true, error_code: Some(3) }).await.unwrap();
     store.own_key("cursors", [7; 32]).await.unwrap();
     let key = NewKey {
         key_id: "k".to_owned(),

@@ -8,7 +8,7 @@ use super::{
     work::{LOCK_CALL, Purpose, query, query_as, query_scalar},
 };
 use crate::store::{
-    Burial, CallRow, Claim, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent,
+    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent,
     TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
     rows::{self, CallColumns, EventColumns, HistoryColumns, TombstoneColumns},
     text::storable,
@@ -25,7 +25,7 @@ const HISTORY_OF_ALL: &str = "SELECT position, events.call_id, sequence, kind, p
 const HISTORY_OF_ONE: &str = "SELECT position, events.call_id, sequence, kind, payload, phone_number_id, caller_phone
      FROM events JOIN calls ON calls.call_id = events.call_id
      WHERE events.call_id = $4 AND position > $1 AND position <= $2 ORDER BY sequence LIMIT $3";
-/// The generation, whether the call is buried, and the id of the call that is known by this one of Meta's.
+/// The generation, whether the call is hung_up, and the id of the call that is known by this one of Meta's.
 const CLAIMABLE: &str = "SELECT generation, EXISTS (SELECT FROM tombstones WHERE wacid = $1),
             (SELECT call_id FROM calls WHERE wacid = $1) FROM owner";
 /// The generation, the id of the call, and whether it is over, if there is one.
@@ -48,10 +48,10 @@ impl Store for Postgres {
             let mut work = self.begin(Purpose::Calls).await?;
             let connection = work.connection();
             query(LOCK_CALL).bind(wacid).execute(&mut *connection).await?;
-            let (generation, buried, known): (i64, bool, Option<String>) =
+            let (generation, hung_up, known): (i64, bool, Option<String>) =
                 query_as(CLAIMABLE).bind(wacid).fetch_one(&mut *connection).await?;
             self.check(generation)?;
-            let claim = match (known, buried) {
+            let claim = match (known, hung_up) {
                 (Some(known), _) => Claim::Duplicate(rows::call_id(&known, "calls.call_id")?),
                 (None, true) => Claim::Tombstoned,
                 (None, false) => Claim::Claimed,
@@ -78,7 +78,7 @@ impl Store for Postgres {
         .await
     }
 
-    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+    async fn record_hang_up(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<HangUpOutcome, StoreError> {
         bounded(async {
             let mut work = self.begin(Purpose::Calls).await?;
             let connection = work.connection();
@@ -86,16 +86,16 @@ impl Store for Postgres {
             let (generation, call_id, is_over): (i64, Option<String>, bool) =
                 query_as(ENDED).bind(wacid.as_str()).fetch_one(&mut *connection).await?;
             self.check(generation)?;
-            query("DELETE FROM tombstones WHERE buried_at_ms < $1")
-                .bind(tombstone.buried_at_ms - TOMBSTONE_RETENTION_MS)
+            query("DELETE FROM tombstones WHERE hung_up_at_ms < $1")
+                .bind(tombstone.hung_up_at_ms - TOMBSTONE_RETENTION_MS)
                 .execute(&mut *connection)
                 .await?;
             query(
-                "INSERT INTO tombstones (wacid, buried_at_ms, failed, error_code) VALUES ($1, $2, $3, $4)
+                "INSERT INTO tombstones (wacid, hung_up_at_ms, failed, error_code) VALUES ($1, $2, $3, $4)
                  ON CONFLICT (wacid) DO NOTHING",
             )
             .bind(wacid.as_str())
-            .bind(tombstone.buried_at_ms)
+            .bind(tombstone.hung_up_at_ms)
             .bind(tombstone.failed)
             .bind(tombstone.error_code)
             .execute(&mut *connection)
@@ -110,7 +110,7 @@ impl Store for Postgres {
         bounded(async {
             let mut work = self.begin(Purpose::Read).await?;
             let row: Option<TombstoneColumns> =
-                query_as("SELECT buried_at_ms, failed, error_code FROM tombstones WHERE wacid = $1")
+                query_as("SELECT hung_up_at_ms, failed, error_code FROM tombstones WHERE wacid = $1")
                     .bind(wacid.as_str())
                     .fetch_optional(work.connection())
                     .await?;

@@ -25,7 +25,7 @@ const CALLS: &str =
          $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[], $22::bigint[], $23::bigint[])";
 const EVENTS: &str = "INSERT INTO events (position, call_id, sequence, kind, occurred_at_ms, node_sequence, payload)
      SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bytea[])";
-const TOMBSTONES: &str = "INSERT INTO tombstones (wacid, buried_at_ms, failed, error_code)
+const TOMBSTONES: &str = "INSERT INTO tombstones (wacid, hung_up_at_ms, failed, error_code)
      SELECT * FROM unnest($1::text[], $2::bigint[], $3::boolean[], $4::bigint[])";
 const KEYS: &str =
     "INSERT INTO api_keys (key_id, hash, name, scopes, created_at_ms, expires_at_ms, revoked_at_ms, last_used_at_ms)
@@ -114,7 +114,7 @@ impl Import {
     ) -> Result<(), StoreError> {
         query(TOMBSTONES)
             .bind(each(tombstones, |row| &*row.wacid))
-            .bind(each(tombstones, |row| row.tombstone.buried_at_ms))
+            .bind(each(tombstones, |row| row.tombstone.hung_up_at_ms))
             .bind(each(tombstones, |row| row.tombstone.failed))
             .bind(each(tombstones, |row| row.tombstone.error_code))
             .execute(self.0.connection())

@@ -186,12 +186,12 @@ async fn nothing_of_an_owner_that_was_replaced_is_written() {
     let (old, _owner) = owned(&url).await;
     old.claim(&call("mine")).await.unwrap();
     let new = Postgres::open(&url).await.unwrap();
-    let tombstone = Tombstone { buried_at_ms: 1, failed: false, error_code: None };
+    let tombstone = Tombstone { hung_up_at_ms: 1, failed: false, error_code: None };
     assert!(matches!(new.claim(&call("early")).await, Err(StoreError::NotOwner)), "before it is the owner");
     new.take(new.look().await.unwrap(), "new").await.unwrap().unwrap();
 
     assert!(matches!(old.claim(&call("other")).await, Err(StoreError::NotOwner)));
-    assert!(matches!(old.bury(&wacid("mine"), &tombstone).await, Err(StoreError::NotOwner)));
+    assert!(matches!(old.record_hang_up(&wacid("mine"), &tombstone).await, Err(StoreError::NotOwner)));
     assert!(matches!(old.write(&id("mine"), &said(0, "x")).await, Err(StoreError::NotOwner)));
     assert!(matches!(old.prune(i64::MAX, 1).await, Err(StoreError::NotOwner)));
     assert!(!old.beat(old.generation()).await.unwrap());

@@ -5,7 +5,7 @@ use voicebridge_core::identity::{CallId, PhoneNumber, UserId, Wacid};
 
 use super::Sqlite;
 use crate::store::{
-    Burial, CallRow, Change, Claim, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent,
+    CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent,
     TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
     rows::{self, CallColumns, EventColumns, HistoryColumns, TombstoneColumns},
     text::storable,
@@ -40,11 +40,11 @@ impl Store for Sqlite {
         if let Some(known) = known {
             return Ok(Claim::Duplicate(rows::call_id(&known, "calls.call_id")?));
         }
-        let buried: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tombstones WHERE wacid = ?1)")
+        let hung_up: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tombstones WHERE wacid = ?1)")
             .bind(call.wacid.as_str())
             .fetch_one(&mut *transaction)
             .await?;
-        if buried {
+        if hung_up {
             return Ok(Claim::Tombstoned);
         }
         sqlx::query(
@@ -68,18 +68,18 @@ impl Store for Sqlite {
         Ok(Claim::Claimed)
     }
 
-    async fn bury(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<Burial, StoreError> {
+    async fn record_hang_up(&self, wacid: &Wacid, tombstone: &Tombstone) -> Result<HangUpOutcome, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("DELETE FROM tombstones WHERE buried_at_ms < ?1")
-            .bind(tombstone.buried_at_ms - TOMBSTONE_RETENTION_MS)
+        sqlx::query("DELETE FROM tombstones WHERE hung_up_at_ms < ?1")
+            .bind(tombstone.hung_up_at_ms - TOMBSTONE_RETENTION_MS)
             .execute(&mut *transaction)
             .await?;
         sqlx::query(
-            "INSERT INTO tombstones (wacid, buried_at_ms, failed, error_code) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO tombstones (wacid, hung_up_at_ms, failed, error_code) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (wacid) DO NOTHING",
         )
         .bind(wacid.as_str())
-        .bind(tombstone.buried_at_ms)
+        .bind(tombstone.hung_up_at_ms)
         .bind(tombstone.failed)
         .bind(tombstone.error_code)
         .execute(&mut *transaction)
@@ -95,7 +95,7 @@ impl Store for Sqlite {
 
     async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError> {
         let row: Option<TombstoneColumns> =
-            sqlx::query_as("SELECT buried_at_ms, failed, error_code FROM tombstones WHERE wacid = ?1")
+            sqlx::query_as("SELECT hung_up_at_ms, failed, error_code FROM tombstones WHERE wacid = ?1")
                 .bind(wacid.as_str())
                 .fetch_optional(&self.reader)
                 .await?;

@@ -15,20 +15,20 @@ use http_body::{Frame, SizeHint};
 struct Over;
 
 /// A body until a future is done.
-pub(super) struct Lasting<F> {
+pub(super) struct RevocableBody<F> {
     body: Body,
     /// Gone once it is done.
     end: Option<Pin<Box<F>>>,
 }
 
-impl<F: Future<Output = ()> + Send + 'static> Lasting<F> {
+impl<F: Future<Output = ()> + Send + 'static> RevocableBody<F> {
     /// As a body again.
     pub(super) fn body(body: Body, end: F) -> Body {
         Body::new(Self { body, end: Some(Box::pin(end)) })
     }
 }
 
-impl<F: Future<Output = ()>> HttpBody for Lasting<F> {
+impl<F: Future<Output = ()>> HttpBody for RevocableBody<F> {
     type Data = Bytes;
     type Error = axum::BoxError;
 

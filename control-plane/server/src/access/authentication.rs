@@ -11,11 +11,11 @@ use crate::api::Fault;
 
 /// Somebody known, or why nobody is.
 #[derive(Clone, Debug)]
-pub(crate) struct Asker(Result<Principal, Fault>);
+pub(crate) struct Authentication(Result<Principal, Fault>);
 
 /// Which calls somebody may read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum Grant {
     /// Those their scopes let them; they came with a key.
     Key,
     /// All; they came with a read token.
@@ -26,7 +26,7 @@ pub(crate) enum Reach {
 
 /// What ends somebody's right before the request has ended.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct Expiry {
     /// The row of the key, which may be revoked.
     pub(crate) key: Option<Hash>,
     /// The local key, until there is another.
@@ -40,8 +40,8 @@ pub(crate) struct Principal {
     /// For the log: an id, no secret.
     pub(crate) name: Arc<str>,
     pub(crate) scopes: Scopes,
-    pub(crate) reach: Reach,
-    pub(crate) ends: Ends,
+    pub(crate) grant: Grant,
+    pub(crate) ends: Expiry,
 }
 
 fn limited(message: &str) -> Fault {
@@ -61,8 +61,8 @@ impl Principal {
 
     /// `PERMISSION_DENIED` for a read token that is for another call. `None`: all calls, or one that is not known.
     pub(crate) fn may_read(&self, call_id: Option<&CallId>) -> Result<(), Fault> {
-        match &self.reach {
-            Reach::TokenForOne(only) if call_id.is_none_or(|asked| asked.as_str() != only) => {
+        match &self.grant {
+            Grant::TokenForOne(only) if call_id.is_none_or(|asked| asked.as_str() != only) => {
                 Err(limited("The read token is for another call; have one made for this call, or for all."))
             }
             _ => Ok(()),
@@ -71,22 +71,22 @@ impl Principal {
 
     /// `PERMISSION_DENIED` for a read token that is for one call.
     pub(crate) fn is_for_all_calls(&self) -> Result<(), Fault> {
-        match self.reach {
-            Reach::TokenForOne(_) => Err(limited("The read token is for one call, and this is about others too.")),
+        match self.grant {
+            Grant::TokenForOne(_) => Err(limited("The read token is for one call, and this is about others too.")),
             _ => Ok(()),
         }
     }
 
     /// `PERMISSION_DENIED` for any read token: they would live for ever if they could make others.
     pub(crate) fn has_a_key(&self) -> Result<(), Fault> {
-        match self.reach {
-            Reach::Key => Ok(()),
+        match self.grant {
+            Grant::Key => Ok(()),
             _ => Err(limited("A read token cannot make another; that needs a key.")),
         }
     }
 }
 
-impl Asker {
+impl Authentication {
     pub(crate) const fn new(found: Result<Principal, Fault>) -> Self {
         Self(found)
     }

@@ -17,7 +17,7 @@ use voicebridge_proto::{
 };
 
 use super::{Api, Fault, read_body, session_info};
-use crate::{access::Asker, clock::now_ms, convert, store::Holder};
+use crate::{access::Authentication, clock::now_ms, convert, store::Holder};
 
 pub(super) fn router(api: Api) -> Router {
     Router::new()
@@ -85,10 +85,10 @@ async fn list(State(api): State<Api>) -> Response {
 
 async fn one(
     State(api): State<Api>,
-    Extension(asker): Extension<Asker>,
+    Extension(authentication): Extension<Authentication>,
     CallPath(call_id): CallPath,
 ) -> Result<Json<SessionInfo>, Fault> {
-    let call_id = api.readable(asker.principal()?, &call_id).await?;
+    let call_id = api.readable(authentication.principal()?, &call_id).await?;
     let (row, call) = api.whole(&call_id).await?;
     Ok(Json(SessionInfo {
         call_id: row.wacid.as_str().to_owned(),
