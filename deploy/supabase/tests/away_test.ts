@@ -59,22 +59,6 @@ scenario("a hang-up that the control plane did not take is delivered again until
   await world.logged("CALL_ENDED", callId);
 });
 
-scenario(
-  "neither the control plane nor Graph was told: the call is answered when it is delivered again",
-  async (world) => {
-    world.bridge.shut();
-    const { callId } = await world.simulator.call({
-      ...HANGS_UP_AT_ONCE,
-      faults: [{ action: "reject", refuse: 503 }, { action: "terminate", refuse: 503 }],
-    });
-    await world.logged("WA_CALL_HANG_UP_REFUSED", callId);
-    world.openBridge();
-    const record = await world.simulator.finish(callId);
-    assertEquals([record.endedBy, granted(record)], ["Caller", ["pre_accept", "accept"]]);
-    await world.row(callId);
-  },
-);
-
 scenario("a row keeps what the control plane said when Meta's word alone comes after it", async (world) => {
   const dialled = await world.simulator.call(HANGS_UP_AT_ONCE);
   await world.simulator.finish(dialled.callId);
@@ -105,7 +89,8 @@ scenario("Graph refuses accept: both sides end, with Meta's own words in the log
   const record = await world.simulator.finish(callId);
   assertEquals([record.endedBy, granted(record)], ["BusinessRejected", ["pre_accept", "reject"]]);
   const line = await world.logged("GRAPH_REFUSED", callId);
-  assertEquals([line.action, line.code, line.details], ["accept", 138_004, "refused on demand"]);
+  assertEquals([line.action, line.code], ["accept", 138_004]);
+  assert(String(line.details).startsWith("refused on demand"), String(line.details));
   assert(typeof line.fbtraceId === "string" && line.fbtraceId.length > 0);
   assertEquals((await world.row(callId)).reason, "GRAPH_REFUSED");
 });

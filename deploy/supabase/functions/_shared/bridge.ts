@@ -60,7 +60,7 @@ export class Bridge {
     this.#client = new VoiceBridge({ url, apiKey, timeoutMs: TIMEOUT_MS });
   }
 
-  /** What became of each call of a delivery, by call id. */
+  /** What became of each call of a delivery, by Meta's id. */
   async handleWebhook(
     body: Uint8Array<ArrayBuffer>,
     signature: string,

@@ -56,7 +56,9 @@ function malformed(log: Log, message: string): Response {
 }
 
 function read(data: unknown): TerminateRequired | undefined {
-  const { wacid: callId, phoneNumberId, action, termination } = Object(data) as Record<string, unknown>;
+  const { wacid, callId: named, phoneNumberId, action, termination } = Object(data) as Record<string, unknown>;
+  // A control plane of before has Meta's id as callId, and no other.
+  const callId = wacid ?? named;
   if (typeof callId !== "string" || callId === "" || (action !== "terminate" && action !== "reject")) return undefined;
   const { reason } = Object(termination) as { reason?: unknown };
   return {
