@@ -161,10 +161,10 @@ pub(crate) struct CopyStore {
 /// List calls, or show one: timeline, transcripts, how it ended.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  voicebridge calls                     the latest calls\n  voicebridge calls --live              only those going on\n  voicebridge calls wacid.HBgN...       one call from webhook to end\n  voicebridge calls --json | jq .       for programs"
+    after_help = "Examples:\n  voicebridge calls                     the latest calls\n  voicebridge calls --live              only those going on\n  voicebridge calls 01978f3c-...        one call from webhook to end\n  voicebridge calls --json | jq .       for programs"
 )]
 pub(crate) struct Calls {
-    /// Show this call; the id as Meta gave it.
+    /// Show this call; by its id.
     #[arg(value_name = "CALL")]
     pub(crate) call: Option<String>,
     /// Only calls that have not ended.
@@ -183,10 +183,10 @@ pub(crate) struct Calls {
 /// Tell one ended call in words: what happened, how it sounded every five seconds, what spoilt it, why it ended.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  voicebridge explain wacid.HBgN...            the story of a call\n  voicebridge explain wacid.HBgN... --json     the call and all its events, for programs\n\nScores are estimates by the E-model (ITU-T G.107.1), 1 to 4.5."
+    after_help = "Examples:\n  voicebridge explain 01978f3c-...            the story of a call\n  voicebridge explain 01978f3c-... --json     the call and all its events, for programs\n\nScores are estimates by the E-model (ITU-T G.107.1), 1 to 4.5."
 )]
 pub(crate) struct Explain {
-    /// The call's id, as Meta gave it.
+    /// The call's id; Meta's will do as well.
     #[arg(value_name = "CALL")]
     pub(crate) call: String,
     /// Print one JSON object.
@@ -199,10 +199,10 @@ pub(crate) struct Explain {
 /// Press keys on a live call, as the business: the caller's side gets them as telephone-events (RFC 4733).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  voicebridge press wacid.HBgN... 1        one key\n  voicebridge press wacid.HBgN... '159#'   several; # and * want quotes in most shells\n\nA key takes 200 ms, in place of what the AI is saying meanwhile. Whether the keys were sent, and which the caller\npresses, is among the call's events: voicebridge watch."
+    after_help = "Examples:\n  voicebridge press 01978f3c-... 1        one key\n  voicebridge press 01978f3c-... '159#'   several; # and * want quotes in most shells\n\nA key takes 200 ms, in place of what the AI is saying meanwhile. Whether the keys were sent, and which the caller\npresses, is among the call's events: voicebridge watch."
 )]
 pub(crate) struct Press {
-    /// The call's id, as Meta gave it.
+    /// The call's id; Meta's will do as well.
     #[arg(value_name = "CALL")]
     pub(crate) call: String,
     /// 1 to 64 of 0 to 9, *, #, A to D.
@@ -227,7 +227,7 @@ fn parse_keypad(text: &str) -> Result<String, String> {
 /// Follow what happens on calls, live.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  voicebridge watch                     all calls, from now on\n  voicebridge watch wacid.HBgN...       one call, from its first event to its end\n  voicebridge watch --json | jq .       one event per line, for programs\n\nA broken connection is taken up again where it broke; nothing is missed or shown twice."
+    after_help = "Examples:\n  voicebridge watch                     all calls, from now on\n  voicebridge watch 01978f3c-...        one call, from its first event to its end\n  voicebridge watch --json | jq .       one event per line, for programs\n\nA broken connection is taken up again where it broke; nothing is missed or shown twice."
 )]
 pub(crate) struct Watch {
     /// Follow this call only, from its first event; ends with the call.
@@ -246,7 +246,7 @@ pub(crate) struct Watch {
 /// counts while there is no other. Those of VOICEBRIDGE_API_KEYS are not listed here.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  voicebridge keys create --scope admin                          the first key\n  voicebridge keys create --scope calls:read --lifetime 90d page one that reads, for a while\n  voicebridge keys list                                          which there are, and when each was used\n  voicebridge keys revoke 0123456789abcdef                       useless within a second\n  voicebridge keys token --call wacid.HBgN... --lifetime 10m     may read one call, for a page or a link\n  voicebridge keys token --link                                  opens all events in a browser, for 5 minutes"
+    after_help = "Examples:\n  voicebridge keys create --scope admin                          the first key\n  voicebridge keys create --scope calls:read --lifetime 90d page one that reads, for a while\n  voicebridge keys list                                          which there are, and when each was used\n  voicebridge keys revoke 0123456789abcdef                       useless within a second\n  voicebridge keys token --call 01978f3c-... --lifetime 10m     may read one call, for a page or a link\n  voicebridge keys token --link                                  opens all events in a browser, for 5 minutes"
 )]
 pub(crate) struct Keys {
     #[command(subcommand)]

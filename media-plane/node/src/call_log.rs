@@ -34,6 +34,8 @@ pub(crate) fn write(entry: &Entry, record: &Record) {
         }
         EventKind::Incident { reason, message, upstream_code } => {
             metrics::counter!("voicebridge_media_incidents_total", "reason" => labels::reason(reason)).increment(1);
+            // What a provider says may quote the caller: the event has it, the log has the code.
+            let message = upstream_code.is_empty().then_some(message.as_str());
             warn!(call_id, elapsed_ms, reason, upstream_code, message, "incident");
         }
         EventKind::Ended { termination, statistics, duration_ms, .. } => {
