@@ -206,6 +206,9 @@ impl Calls {
         let claim = self.shared.store.claim(&new).await;
         if !matches!(claim, Ok(Claim::Claimed)) {
             self.live.release(&call_id);
+            if let Ok(Claim::Duplicate(known)) = &claim {
+                self.adopt(known, &new.wacid, offer).await?;
+            }
             return claim;
         }
         mailbox.view.send_modify(|view| view.claimed = true);
@@ -232,6 +235,26 @@ impl Calls {
             mailbox,
         );
         claim
+    }
+
+    /// A call that was claimed by a request which never heard so has no task: it gets one, with this delivery's offer.
+    async fn adopt(&self, call_id: &CallId, wacid: &Wacid, offer: place::Offer) -> Result<(), StoreError> {
+        if self.shared.draining.is_cancelled() {
+            return Ok(());
+        }
+        let Some(mailbox) = self.live.reserve(call_id, wacid) else { return Ok(()) };
+        let row = match self.shared.store.call(call_id).await {
+            Ok(Some(row)) if is_just_claimed(&row) => row,
+            other => {
+                self.live.release(call_id);
+                return other.map(drop);
+            }
+        };
+        tracing::info!(%call_id, "a call claimed by a request that did not hear so is taken up");
+        mailbox.view.send_modify(|view| view.claimed = true);
+        let step = claimed(signalling(row.holder));
+        self.spawn(TaskStart { row, step, offer: Some(offer), follow: false, first: Vec::new() }, mailbox);
+        Ok(())
     }
 
     /// Runs a call's task. A panic in it ends that call only, with a reason.
@@ -302,8 +325,14 @@ impl Calls {
         }
         Ok(match burial {
             HangUpOutcome::Unknown => Taken { outcome: Outcome::Tombstoned, call_id: None },
-            // Live without a task: this process is ending, and the next finds the tombstone.
-            HangUpOutcome::Live(call_id) => Taken { outcome: Outcome::Terminated, call_id: Some(call_id) },
+            HangUpOutcome::Live(call_id) => {
+                // Without a task: claimed by a request that did not hear so, or this process is ending; then the next one
+                // finds the tombstone.
+                if !self.shared.draining.is_cancelled() {
+                    self.restore_one(&call_id).await?;
+                }
+                Taken { outcome: Outcome::Terminated, call_id: Some(call_id) }
+            }
             HangUpOutcome::Ended(call_id) => Taken { outcome: Outcome::Duplicate, call_id: Some(call_id) },
         })
     }
@@ -328,8 +357,14 @@ impl Calls {
         let offer = place::Offer { sdp: start.sdp_offer.clone(), agent: start.agent.clone() };
         // Not to be cut off between claim and task when the caller goes away.
         let (calls, call_id) = (self.clone(), new.call_id.clone());
-        let claim = tokio::spawn(async move { calls.claim(new, offer).await }).await;
-        let (call_id, already) = match claim.map_err(|_| CallError::Internal)?? {
+        let claim = match self.known_by_our_id(&start.wacid).await? {
+            Some(known) => Claim::Duplicate(known),
+            None => {
+                let claim = tokio::spawn(async move { calls.claim(new, offer).await }).await;
+                claim.map_err(|_| CallError::Internal)??
+            }
+        };
+        let (call_id, already) = match claim {
             Claim::Tombstoned => {
                 return Err(CallError::Ended(Termination::new(
                     TerminationResult::Abandoned,
@@ -366,6 +401,12 @@ impl Calls {
                 Ok(Started { call_id, session_id: session.session_id, answer, already })
             }
         }
+    }
+
+    /// Of a caller that repeats its request with the id that the answer to the first one gave.
+    async fn known_by_our_id(&self, name: &Wacid) -> Result<Option<CallId>, StoreError> {
+        let Ok(call_id) = CallId::parse(name.as_str()) else { return Ok(None) };
+        Ok(self.shared.store.call(&call_id).await?.map(|row| row.call_id))
     }
 
     async fn is_managed(&self, call_id: &CallId) -> Result<bool, StoreError> {
@@ -457,7 +498,13 @@ impl Calls {
         }
         self.shared.detach.cancel();
         self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        // What waits for the lease may do so for ever.
+        if tokio::time::timeout(limits.ending, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                tasks = self.shared.tasks.len(),
+                "some requests are not over; the next process makes them again"
+            );
+        }
     }
 
     /// Until nothing is being set up or ended.
@@ -472,6 +519,12 @@ impl Calls {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Nothing was done for it, nor is anything known of it but its beginning.
+fn is_just_claimed(row: &CallRow) -> bool {
+    let is_open = row.ended_at_ms.is_none() && row.termination.is_none();
+    is_open && row.phase == "PLACING" && row.session.is_none() && row.last_sequence == 0
 }
 
 pub(crate) fn signalling(holder: Holder) -> Signalling {

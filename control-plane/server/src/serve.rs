@@ -162,7 +162,10 @@ async fn serve(
             shared.draining.cancel();
             // The empty name is the whole server's.
             health.set_service_status("", ServingStatus::NotServing).await;
-            calls.drain().await;
+            tokio::select! {
+                () = calls.drain() => {}
+                () = lost.lost() => tracing::error!("another process has taken the database's calls over: nothing is waited for"),
+            }
             close.cancel();
             if tokio::time::timeout(shared.limits().close, &mut server).await.is_err() {
                 tracing::warn!("some connections did not close in time");

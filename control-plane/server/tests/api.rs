@@ -225,6 +225,9 @@ async fn a_call_is_found_by_either_id() {
         let mut client = plane.client().await;
         let call_id = client.start_session(start(wacid)).await.unwrap().into_inner().call_id;
         assert!(call_id != wacid && call_id.len() == 36 && &call_id[14..15] == "7", "{call_id}");
+        // Who repeats it with the id that the answer gave means the same call.
+        let again = client.start_session(start(&call_id)).await.unwrap().into_inner();
+        assert_eq!((again.call_id.as_str(), again.already_started), (call_id.as_str(), true));
         let lookup = |wacid: &str| control::LookupCallRequest { wacid: wacid.to_owned() };
         let call = client.lookup_call(lookup(wacid)).await.unwrap().into_inner().call.unwrap();
         assert_eq!((&call.call_id, call.wacid.as_str()), (&call_id, wacid));

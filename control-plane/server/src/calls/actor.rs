@@ -443,13 +443,21 @@ impl Actor {
         }
         self.graph_busy = true;
         let (ports, wacid) = (Arc::clone(&self.ports), self.row.wacid.clone());
-        let until = match action {
-            GraphAction::PreAccept | GraphAction::Accept => self.deadline(DeadlineKind::Ring),
-            GraphAction::Reject | GraphAction::Terminate => Instant::now() + self.shared.limits().ending,
+        // Of an end Meta is told however late, so its time counts from when that may be done.
+        let (ring, ending) = match action {
+            GraphAction::PreAccept | GraphAction::Accept => (Some(self.deadline(DeadlineKind::Ring)), Duration::ZERO),
+            GraphAction::Reject | GraphAction::Terminate => (None, self.shared.limits().ending),
         };
         let span = tracing::info_span!(parent: &self.span, "graph", action = action.word());
         self.spawn(span, async move {
             let (number, sdp) = (number.as_deref(), answer.as_ref());
+            let until = match ring {
+                Some(until) => until,
+                None => {
+                    ports.may_act().await;
+                    Instant::now() + ending
+                }
+            };
             Done::Graph(action, ports.graph(number, &wacid, action, sdp, until.into_std()).await)
         });
     }

@@ -49,6 +49,10 @@ impl Ports for LivePorts {
         place(&self.0, call, offer, attempts).await
     }
 
+    async fn may_act(&self) {
+        self.0.lease.held().await;
+    }
+
     fn graph_number(&self, of_call: &str) -> Option<String> {
         self.0.graph.as_ref().and_then(|graph| graph.number(of_call)).map(str::to_owned)
     }

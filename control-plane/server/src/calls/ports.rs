@@ -27,6 +27,9 @@ pub(super) trait Ports: Send + Sync + 'static {
     /// Finds a node for a call. Each attempt is told before it is made and made once it is written down.
     async fn place(&self, call: CallRow, offer: Offer, attempts: mpsc::Sender<Attempt>) -> Placement;
 
+    /// Waits until this process may act on calls, see [`crate::store`].
+    async fn may_act(&self);
+
     /// The number a call is spoken of under at Graph; none: its holder speaks.
     fn graph_number(&self, of_call: &str) -> Option<String>;
 

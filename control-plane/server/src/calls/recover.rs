@@ -1,6 +1,9 @@
 //! After a restart: calls that had not ended get their tasks back.
 
-use voicebridge_core::call_life::{Event, restored};
+use voicebridge_core::{
+    call_life::{Event, restored},
+    identity::CallId,
+};
 
 use super::{Calls, TaskStart, signalling};
 use crate::{
@@ -44,6 +47,17 @@ impl Calls {
         let hangup = self.shared.store.tombstone(&row.wacid).await?;
         untold.extend(hangup.map(|hangup| Event::WebhookTerminate { failed: hangup.failed, code: hangup.error_code }));
         Ok(untold)
+    }
+
+    /// A live call without a task gets one.
+    pub(super) async fn restore_one(&self, call_id: &CallId) -> Result<(), StoreError> {
+        let Some(row) = self.shared.store.call(call_id).await?.filter(|row| row.ended_at_ms.is_none()) else {
+            return Ok(());
+        };
+        let first = self.untold(&row).await?;
+        let is_over = first.iter().any(|event| matches!(event, Event::SessionEnded(_)));
+        self.restore_with(row, first, is_over);
+        Ok(())
     }
 
     pub(super) fn restore(&self, row: CallRow) {

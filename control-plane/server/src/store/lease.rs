@@ -23,6 +23,8 @@ const LEASE: Duration = Duration::from_secs(3);
 const MARGIN: Duration = Duration::from_millis(500);
 /// Between two beats.
 const BEAT: Duration = Duration::from_millis(750);
+/// For one beat: there is time for another, on a connection that is not dead, before the lease has passed.
+const BEAT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two looks of somebody who waits, and after a beat that failed.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -153,7 +155,7 @@ async fn keep(row: Arc<dyn OwnerRow>, generation: i64, lease: Arc<Lease>) {
     tokio::time::sleep(BEAT).await;
     loop {
         let asked = Instant::now();
-        let pause = match tokio::time::timeout(LEASE, row.beat(generation)).await {
+        let pause = match tokio::time::timeout(BEAT_TIMEOUT, row.beat(generation)).await {
             Ok(Ok(true)) => {
                 lease.extend(asked + LEASE);
                 if std::mem::replace(&mut failing, false) {

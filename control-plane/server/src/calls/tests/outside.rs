@@ -168,6 +168,8 @@ impl Ports for Outside {
         Placement::Placed { session, answer: OfferAnswer { sdp: "v=0 answer".to_owned(), warnings: Vec::new() } }
     }
 
+    async fn may_act(&self) {}
+
     fn graph_number(&self, of_call: &str) -> Option<String> {
         Some(of_call.to_owned())
     }

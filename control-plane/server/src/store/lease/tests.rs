@@ -22,11 +22,13 @@ impl Row {
 struct Way {
     row: Arc<Row>,
     is_open: AtomicBool,
+    /// The next beat is lost with its connection: no answer, ever.
+    hangs_once: AtomicBool,
 }
 
 impl Way {
     fn to(row: &Arc<Row>) -> Arc<Self> {
-        Arc::new(Self { row: Arc::clone(row), is_open: AtomicBool::new(true) })
+        Arc::new(Self { row: Arc::clone(row), is_open: AtomicBool::new(true), hangs_once: AtomicBool::default() })
     }
 
     fn set_open(&self, is_open: bool) {
@@ -59,6 +61,9 @@ impl OwnerRow for Way {
     }
 
     async fn beat(&self, generation: i64) -> Result<bool, StoreError> {
+        if self.hangs_once.swap(false, Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.with(|row| {
             row.beats += i64::from(row.generation == generation);
             row.generation == generation
@@ -105,6 +110,23 @@ async fn the_second_takes_over_within_five_seconds_of_a_kill() {
         assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
         assert!(second.lease.is_held() && !lease.is_held());
     }
+}
+
+/// A connection that went away in silence is not the database.
+#[tokio::test(start_paused = true)]
+async fn one_beat_without_an_answer_does_not_cost_the_lease() {
+    let row = Row::new();
+    let way = Way::to(&row);
+    let first = hold(&way, 0).await.unwrap();
+    let waiting = second(&Way::to(&row));
+    for _ in 0..5 {
+        way.hangs_once.store(true, Ordering::Relaxed);
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(first.lease.is_held() && !waiting.is_finished());
+        }
+    }
+    waiting.abort();
 }
 
 #[tokio::test(start_paused = true)]

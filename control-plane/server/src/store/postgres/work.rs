@@ -21,7 +21,8 @@ use crate::store::StoreError;
 macro_rules! begin {
     ($mode:literal, $locks:literal) => {
         concat!(
-            "BEGIN ",
+            // Whatever the server's default: what waited for a lock sees what was committed meanwhile.
+            "BEGIN ISOLATION LEVEL READ COMMITTED ",
             $mode,
             "; SET LOCAL search_path = voicebridge, pg_catalog; SET LOCAL statement_timeout = 5000; \
              SET LOCAL idle_in_transaction_session_timeout = 2500; ",
