@@ -11,7 +11,7 @@
 //! fires, then closes the record. Invariants, each of them tested over arbitrary event sequences:
 //! one [`Effect::Close`], and it is the last effect; `Accept` only after `pre_accept` returned 200, with the identical
 //! SDP; an [`Effect::EndSession`] for every session that did not end by itself; for a call whose signalling somebody else
-//! holds no Graph effect but the hang_up_state, and none when its holder or Meta knows of the end.
+//! holds no Graph effect but the hang-up, and none when its holder or Meta knows of the end.
 //!
 //! Does not know of retries, sockets, the store, or who is told.
 
@@ -194,7 +194,7 @@ impl GraphAction {
 
 /// How far somebody's signalling has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub enum SignallingStage {
     /// The far side has our answer.
     AnswerDelivered,
     /// The call is answered.
@@ -274,7 +274,7 @@ pub enum Event {
         reason: String,
     },
     /// Who holds the signalling reports how far it has come.
-    Advance(Stage),
+    Advance(SignallingStage),
     /// Time is up.
     Deadline(DeadlineKind),
     /// The node is gone, or knows nothing of the session.
@@ -295,22 +295,22 @@ pub enum Effect {
         answer: Option<Sdp>,
     },
     /// Tell the node how far signalling has come.
-    AdvanceSession(Stage),
+    AdvanceSession(SignallingStage),
     /// Have the node end the session, whichever node has it by now; ends in `SessionEnded` or `NodeLost`.
     EndSession(Termination),
     /// Start a deadline.
     SetDeadline(DeadlineKind),
     /// Stop it.
     ClearDeadline(DeadlineKind),
-    /// A milestone operators know was reached.
-    Reached(Milestone),
+    /// A stage operators know was reached.
+    Reached(Stage),
     /// Close the record. Always the last.
     Close(Termination),
 }
 
-/// Milestones the control plane itself reaches.
+/// Stages the control plane itself reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Milestone {
+pub enum Stage {
     /// `WA_CALL_CONNECT`
     Connect,
     /// `WA_CALL_PRE_ACCEPTED`

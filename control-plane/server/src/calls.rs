@@ -19,7 +19,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 use voicebridge_core::{
-    call_life::{Event, Signalling, Stage, Step, claimed},
+    call_life::{Event, Signalling, SignallingStage, Step, claimed},
     identity::{CallId, CallName, Caller, Wacid},
     termination::{Termination, TerminationResult},
     webhook::{Connect, Terminate},
@@ -414,7 +414,7 @@ impl Calls {
     }
 
     /// Whoever holds the signalling reports a stage. Returns the stage the session is at.
-    pub(crate) async fn advance(&self, call_id: &CallId, stage: Stage) -> Result<types::SignallingStage, CallError> {
+    pub(crate) async fn advance(&self, call_id: &CallId, stage: SignallingStage) -> Result<types::SignallingStage, CallError> {
         let Some(handle) = self.live.get(call_id) else { return Err(self.ended(call_id).await?) };
         let (reply, answer) = oneshot::channel();
         handle.send(Message::Advance { stage, reply }).await;

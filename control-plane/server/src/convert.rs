@@ -5,7 +5,7 @@ use std::time::Duration;
 use prost::Message as _;
 use prost_types::Timestamp;
 use voicebridge_core::{
-    call_life::{self, Milestone},
+    call_life,
     identity::{CallId, Caller, PhoneNumber, UserId},
     termination::{Termination, TerminationResult},
 };
@@ -81,27 +81,27 @@ pub(crate) fn caller_from_wire(caller: types::Caller) -> Caller {
     }
 }
 
-pub(crate) fn stage_to_wire(stage: call_life::Stage) -> types::SignallingStage {
+pub(crate) fn signalling_stage_to_wire(stage: call_life::SignallingStage) -> types::SignallingStage {
     match stage {
-        call_life::Stage::AnswerDelivered => types::SignallingStage::AnswerDelivered,
-        call_life::Stage::Accepted => types::SignallingStage::Accepted,
+        call_life::SignallingStage::AnswerDelivered => types::SignallingStage::AnswerDelivered,
+        call_life::SignallingStage::Accepted => types::SignallingStage::Accepted,
     }
 }
 
-pub(crate) fn stage_from_wire(stage: types::SignallingStage) -> Option<call_life::Stage> {
+pub(crate) fn signalling_stage_from_wire(stage: types::SignallingStage) -> Option<call_life::SignallingStage> {
     match stage {
-        types::SignallingStage::AnswerDelivered => Some(call_life::Stage::AnswerDelivered),
-        types::SignallingStage::Accepted => Some(call_life::Stage::Accepted),
+        types::SignallingStage::AnswerDelivered => Some(call_life::SignallingStage::AnswerDelivered),
+        types::SignallingStage::Accepted => Some(call_life::SignallingStage::Accepted),
         types::SignallingStage::Unspecified => None,
     }
 }
 
 /// The name operators know, and the contract's value.
-pub(crate) fn milestone(milestone: Milestone) -> (&'static str, types::Stage) {
-    match milestone {
-        Milestone::Connect => ("WA_CALL_CONNECT", types::Stage::WaCallConnect),
-        Milestone::PreAccepted => ("WA_CALL_PRE_ACCEPTED", types::Stage::WaCallPreAccepted),
-        Milestone::Accepted => ("WA_CALL_ACCEPTED", types::Stage::WaCallAccepted),
+pub(crate) fn stage_to_wire(stage: call_life::Stage) -> (&'static str, types::Stage) {
+    match stage {
+        call_life::Stage::Connect => ("WA_CALL_CONNECT", types::Stage::WaCallConnect),
+        call_life::Stage::PreAccepted => ("WA_CALL_PRE_ACCEPTED", types::Stage::WaCallPreAccepted),
+        call_life::Stage::Accepted => ("WA_CALL_ACCEPTED", types::Stage::WaCallAccepted),
     }
 }
 

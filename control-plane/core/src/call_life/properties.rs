@@ -29,7 +29,8 @@ fn events() -> impl Strategy<Value = Event> {
         Just(Event::SessionEnded(Termination::new(TerminationResult::Completed, "AGENT_HANGUP", ""))),
         any::<bool>().prop_map(|failed| Event::WebhookTerminate { failed, code: None }),
         Just(Event::ApiEnd { reason: "API_HANGUP".to_owned() }),
-        prop::sample::select(vec![Stage::AnswerDelivered, Stage::Accepted]).prop_map(Event::Advance),
+        prop::sample::select(vec![SignallingStage::AnswerDelivered, SignallingStage::Accepted])
+            .prop_map(Event::Advance),
         prop::sample::select(vec![DeadlineKind::Ring, DeadlineKind::Patience, DeadlineKind::Ending])
             .prop_map(Event::Deadline),
         Just(Event::NodeLost),

@@ -2,14 +2,15 @@
 
 use super::ending::{self, HangUp, end, known_to_holder};
 use super::{
-    DeadlineKind, Effect, Ending, Event, GraphAction, Milestone, Phase, Readiness, Sdp, Signalling, Slot, Stage, Step,
+    DeadlineKind, Effect, Ending, Event, GraphAction, Phase, Readiness, Sdp, Signalling, SignallingStage, Slot, Stage,
+    Step,
 };
 use crate::termination::{Termination, TerminationResult};
 
 /// A new call: its id is ours, nothing else has happened.
 #[must_use]
 pub fn claimed(signalling: Signalling) -> Step {
-    let mut effects = vec![Effect::Reached(Milestone::Connect), Effect::SetDeadline(DeadlineKind::Ring)];
+    let mut effects = vec![Effect::Reached(Stage::Connect), Effect::SetDeadline(DeadlineKind::Ring)];
     if signalling == Signalling::Managed {
         effects.push(Effect::SetDeadline(DeadlineKind::Patience));
     }
@@ -35,13 +36,15 @@ pub fn restored(signalling: Signalling, word: &str, ending: Option<Termination>,
         return end(signalling, termination, hang_up, slot);
     }
     match (word, signalling) {
-        ("ACTIVE", _) => Step { phase: Phase::Active, effects: vec![Effect::AdvanceSession(Stage::Accepted)] },
+        ("ACTIVE", _) => {
+            Step { phase: Phase::Active, effects: vec![Effect::AdvanceSession(SignallingStage::Accepted)] }
+        }
         ("PRE_ACCEPTING" | "CONNECTING", Signalling::SelfHeld) if has_session => {
             let (answer, readiness) = (Sdp::new(""), Readiness::default());
             let mut effects = vec![Effect::SetDeadline(DeadlineKind::Ring)];
             let phase = match word {
                 "CONNECTING" => {
-                    effects.push(Effect::AdvanceSession(Stage::AnswerDelivered));
+                    effects.push(Effect::AdvanceSession(SignallingStage::AnswerDelivered));
                     Phase::Connecting { answer, readiness }
                 }
                 _ => Phase::PreAccepting { answer, readiness },
@@ -128,8 +131,10 @@ fn pre_accepting(signalling: Signalling, answer: Sdp, mut readiness: Readiness, 
             match ending::by_graph(GraphAction::PreAccept, &outcome) {
                 Some(termination) => end(signalling, termination, HangUp::Reject, Slot::Live),
                 None => {
-                    let told =
-                        vec![Effect::AdvanceSession(Stage::AnswerDelivered), Effect::Reached(Milestone::PreAccepted)];
+                    let told = vec![
+                        Effect::AdvanceSession(SignallingStage::AnswerDelivered),
+                        Effect::Reached(Stage::PreAccepted),
+                    ];
                     accept_when_ready(answer, readiness, told)
                 }
             }
@@ -151,9 +156,9 @@ fn connecting(signalling: Signalling, answer: Sdp, mut readiness: Readiness, eve
     }
     match event {
         // Known already: only the node is asked again.
-        Event::Advance(Stage::AnswerDelivered) if signalling == Signalling::SelfHeld => Step {
+        Event::Advance(SignallingStage::AnswerDelivered) if signalling == Signalling::SelfHeld => Step {
             phase: Phase::Connecting { answer, readiness },
-            effects: vec![Effect::AdvanceSession(Stage::AnswerDelivered)],
+            effects: vec![Effect::AdvanceSession(SignallingStage::AnswerDelivered)],
         },
         Event::Advance(stage) if signalling == Signalling::SelfHeld => advanced(answer, readiness, stage),
         Event::BridgeActive if signalling == Signalling::SelfHeld => answered(Vec::new()),
@@ -171,14 +176,14 @@ fn accept_when_ready(answer: Sdp, readiness: Readiness, mut effects: Vec<Effect>
 }
 
 /// A stage reported by who holds the signalling. Passed on even if known: the node is idempotent and answers with its stage.
-fn advanced(answer: Sdp, readiness: Readiness, stage: Stage) -> Step {
+fn advanced(answer: Sdp, readiness: Readiness, stage: SignallingStage) -> Step {
     let told = Effect::AdvanceSession(stage);
     match stage {
-        Stage::AnswerDelivered => Step {
+        SignallingStage::AnswerDelivered => Step {
             phase: Phase::Connecting { answer, readiness },
-            effects: vec![told, Effect::Reached(Milestone::PreAccepted)],
+            effects: vec![told, Effect::Reached(Stage::PreAccepted)],
         },
-        Stage::Accepted => answered(vec![told, Effect::Reached(Milestone::Accepted)]),
+        SignallingStage::Accepted => answered(vec![told, Effect::Reached(Stage::Accepted)]),
     }
 }
 
@@ -219,7 +224,9 @@ fn accepting(signalling: Signalling, event: Event) -> Step {
             match ending::by_graph(GraphAction::Accept, &outcome) {
                 // Falls back to terminate by itself should the accept have worked after all.
                 Some(termination) => end(signalling, termination, HangUp::Reject, Slot::Live),
-                None => answered(vec![Effect::AdvanceSession(Stage::Accepted), Effect::Reached(Milestone::Accepted)]),
+                None => {
+                    answered(vec![Effect::AdvanceSession(SignallingStage::Accepted), Effect::Reached(Stage::Accepted)])
+                }
             }
         }
         Event::SessionEnded(termination) => end(signalling, termination, HangUp::AfterAccept, Slot::Free),

@@ -24,7 +24,7 @@ fn word(effect: &Effect) -> String {
         Effect::EndSession(termination) => format!("end-session {}", termination.reason),
         Effect::SetDeadline(kind) => format!("set {kind:?}"),
         Effect::ClearDeadline(kind) => format!("clear {kind:?}"),
-        Effect::Reached(milestone) => format!("reached {milestone:?}"),
+        Effect::Reached(stage) => format!("reached {stage:?}"),
         Effect::Close(termination) => {
             format!("close {}/{}/{}", termination.result.word(), termination.reason, termination.upstream_code)
         }
@@ -103,7 +103,7 @@ fn placing_table() {
         Event::ProviderReady,
         Event::BridgeActive,
         Event::SessionEnded(died()),
-        Event::Advance(Stage::Accepted),
+        Event::Advance(SignallingStage::Accepted),
         Event::Deadline(D::Ending),
         Event::Deadline(D::Patience),
         Event::NodeLost,
@@ -153,7 +153,7 @@ fn pre_accepting_table() {
         Event::TransportConnected,
         Event::ProviderReady,
         Event::BridgeActive,
-        Event::Advance(Stage::Accepted),
+        Event::Advance(SignallingStage::Accepted),
         Event::Deadline(D::Patience),
         Event::Deadline(D::Ending),
     ] {
@@ -185,7 +185,7 @@ fn connecting_table() {
         graph(PreAccept, GraphOutcome::Ok),
         graph(Accept, GraphOutcome::Ok),
         Event::BridgeActive,
-        Event::Advance(Stage::Accepted),
+        Event::Advance(SignallingStage::Accepted),
         Event::Deadline(D::Ending),
     ] {
         conn("p", event, "CONNECTING", &[]);
@@ -211,7 +211,7 @@ fn accepting_table() {
         Event::TransportConnected,
         Event::ProviderReady,
         Event::BridgeActive,
-        Event::Advance(Stage::Accepted),
+        Event::Advance(SignallingStage::Accepted),
         Event::Deadline(D::Patience),
         Event::Deadline(D::Ending),
     ] {
@@ -234,7 +234,7 @@ fn active_table() {
         Event::TransportConnected,
         Event::ProviderReady,
         Event::BridgeActive,
-        Event::Advance(Stage::Accepted),
+        Event::Advance(SignallingStage::Accepted),
         Event::Deadline(D::Ring),
         Event::Deadline(D::Patience),
         Event::Deadline(D::Ending),
@@ -288,7 +288,7 @@ fn ending_table() {
         Event::BridgeActive,
         hangup(),
         api(),
-        Event::Advance(Stage::Accepted),
+        Event::Advance(SignallingStage::Accepted),
         Event::Deadline(D::Ring),
         Event::Deadline(D::Patience),
     ] {
@@ -306,15 +306,15 @@ fn self_held_calls_are_their_holders_until_they_end_by_themselves() {
     held(connecting("p"), Event::TransportConnected, "CONNECTING", &[]);
     held(
         pre_accepting(""),
-        Event::Advance(Stage::AnswerDelivered),
+        Event::Advance(SignallingStage::AnswerDelivered),
         "CONNECTING",
         &["advance AnswerDelivered", "reached PreAccepted"],
     );
-    held(connecting(""), Event::Advance(Stage::AnswerDelivered), "CONNECTING", &["advance AnswerDelivered"]);
+    held(connecting(""), Event::Advance(SignallingStage::AnswerDelivered), "CONNECTING", &["advance AnswerDelivered"]);
     for phase in [pre_accepting(""), connecting("")] {
-        held(phase, Event::Advance(Stage::Accepted), "ACTIVE", &["advance Accepted", "reached Accepted"]);
+        held(phase, Event::Advance(SignallingStage::Accepted), "ACTIVE", &["advance Accepted", "reached Accepted"]);
     }
-    held(Phase::Active, Event::Advance(Stage::Accepted), "ACTIVE", &["advance Accepted"]);
+    held(Phase::Active, Event::Advance(SignallingStage::Accepted), "ACTIVE", &["advance Accepted"]);
     held(pre_accepting(""), Event::BridgeActive, "ACTIVE", &[]);
     held(connecting(""), Event::BridgeActive, "ACTIVE", &[]);
     held(Phase::Active, api(), "ENDING", &["end-session API_HANGUP", "set Ending"]);

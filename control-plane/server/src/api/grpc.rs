@@ -100,7 +100,7 @@ impl Api {
         stage: types::SignallingStage,
     ) -> Result<types::SignallingStage, Fault> {
         let name = call_name(name)?;
-        let stage = convert::stage_from_wire(stage)
+        let stage = convert::signalling_stage_from_wire(stage)
             .ok_or_else(|| Fault::invalid("stage", "must be ANSWER_DELIVERED or ACCEPTED"))?;
         let call_id = self.calls.find(&name).await?;
         Ok(self.calls.advance(&call_id, stage).await?)

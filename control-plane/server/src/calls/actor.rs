@@ -28,11 +28,11 @@ use tonic::{Code, Status};
 use tracing::Instrument as _;
 use voicebridge_core::{
     call_life::{
-        self, DeadlineKind, Effect, Event, GraphAction, GraphOutcome, Milestone, Phase, Sdp, Signalling, Stage, Step,
+        self, DeadlineKind, Effect, Event, GraphAction, GraphOutcome, Stage, Phase, Sdp, Signalling, SignallingStage, Step,
     },
     termination::{Termination, TerminationResult},
 };
-use voicebridge_proto::types::v1::{MediaStatistics, SignallingStage};
+use voicebridge_proto::types::v1 as types;
 
 pub(super) use record::last_event;
 
@@ -62,7 +62,7 @@ const DONE_BACKLOG: usize = 16;
 const MAX_HELD_INPUTS: usize = 64;
 
 /// An API caller waiting for the stage the session is at.
-type Reporter = oneshot::Sender<Result<SignallingStage, CallError>>;
+type Reporter = oneshot::Sender<Result<types::SignallingStage, CallError>>;
 
 /// What became of an effect.
 enum Done {
@@ -70,7 +70,7 @@ enum Done {
     Graph(GraphAction, Answer),
     /// Whoever holds the signalling was told, or not.
     HolderTold(GraphAction, Result<(), CallbackError>),
-    Advanced(Option<Reporter>, Result<SignallingStage, Status>),
+    Advanced(Option<Reporter>, Result<types::SignallingStage, Status>),
     SessionTold(Result<(), Status>),
     /// There are no more events of the node.
     Followed(Following),
@@ -111,7 +111,7 @@ pub(super) struct Actor {
     /// Of the call's last event stored by this process.
     last_position: u64,
     /// The node's latest report; never stored, the end of the session brings the whole.
-    statistics: Option<MediaStatistics>,
+    statistics: Option<types::MediaStatistics>,
     /// The node's events come in; without them its word that the session is over is all there will be.
     following: bool,
     messages: mpsc::Receiver<Message>,
@@ -278,7 +278,7 @@ impl Actor {
         let (mut events, mut requests, mut closing) = (facts, Vec::new(), None);
         for effect in step.effects {
             match effect {
-                Effect::Reached(milestone) => events.push(self.reached(milestone, now)),
+                Effect::Reached(stage) => events.push(self.reached(stage, now)),
                 Effect::Close(termination) => closing = Some(termination),
                 Effect::SetDeadline(kind) => {
                     self.deadlines.insert(kind, self.deadline(kind));
@@ -484,7 +484,7 @@ impl Actor {
         self.shared.tasks.spawn(work.instrument(span));
     }
 
-    fn start_advancing(&mut self, stage: Stage, reporter: Option<Reporter>) {
+    fn start_advancing(&mut self, stage: SignallingStage, reporter: Option<Reporter>) {
         let Some(session) = self.row.session.clone() else { return };
         let ports = Arc::clone(&self.ports);
         self.advancing += 1;
@@ -583,7 +583,7 @@ impl Actor {
         }
     }
 
-    fn advanced(&mut self, reporter: Option<Reporter>, told: Result<SignallingStage, Status>) {
+    fn advanced(&mut self, reporter: Option<Reporter>, told: Result<types::SignallingStage, Status>) {
         self.advancing -= 1;
         if self.journal.is_written() {
             self.show();
@@ -649,8 +649,8 @@ impl Actor {
         });
     }
 
-    fn reached(&self, milestone: Milestone, at_ms: i64) -> NewEvent {
-        let (stage, wire) = convert::milestone(milestone);
+    fn reached(&self, stage: Stage, at_ms: i64) -> NewEvent {
+        let (stage, wire) = convert::stage_to_wire(stage);
         let elapsed_ms = convert::elapsed_ms(self.row.received_at_ms, at_ms);
         tracing::info!(stage, call_id = %self.row.call_id, elapsed_ms, "stage reached");
         metrics::histogram!("voicebridge_control_stage_ms", "stage" => stage).record(elapsed_ms as f64);

@@ -13,13 +13,13 @@ use backon::{ExponentialBuilder, Retryable as _};
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Status};
 use voicebridge_core::{
-    call_life::{GraphAction, Sdp, Stage},
+    call_life::{GraphAction, Sdp, SignallingStage},
     identity::Wacid,
     termination::Termination,
 };
 use voicebridge_proto::{
     media::v1::{AdvanceSessionRequest, EndSessionRequest, StartSessionRequest},
-    types::v1::SignallingStage,
+    types::v1 as types,
 };
 
 use super::{
@@ -84,7 +84,7 @@ impl Ports for LivePorts {
         }
     }
 
-    async fn advance_session(&self, session: &SessionPlace, stage: Stage) -> Result<SignallingStage, Status> {
+    async fn advance_session(&self, session: &SessionPlace, stage: SignallingStage) -> Result<types::SignallingStage, Status> {
         advance_session(&self.0, session, stage).await
     }
 
@@ -118,8 +118,8 @@ pub(super) async fn start_session(
 }
 
 /// Idempotent and monotonic at the node, so it is repeated.
-async fn advance_session(shared: &Shared, session: &SessionPlace, stage: Stage) -> Result<SignallingStage, Status> {
-    let stage = convert::stage_to_wire(stage);
+async fn advance_session(shared: &Shared, session: &SessionPlace, stage: SignallingStage) -> Result<types::SignallingStage, Status> {
+    let stage = convert::signalling_stage_to_wire(stage);
     let attempt = || async {
         shared.lease.held().await;
         let request = AdvanceSessionRequest { session_id: session.session_id.clone(), stage: stage.into() };

@@ -2,10 +2,10 @@
 
 use tokio::sync::{mpsc, oneshot, watch};
 use voicebridge_core::{
-    call_life::{Event, Stage},
+    call_life::{Event, SignallingStage},
     termination::Termination,
 };
-use voicebridge_proto::types::v1::{MediaStatistics, SignallingStage};
+use voicebridge_proto::types::v1 as types;
 
 use super::CallError;
 use crate::store::SessionPlace;
@@ -15,7 +15,7 @@ const MAILBOX: usize = 32;
 
 pub(super) enum Message {
     Life(Event),
-    Advance { stage: Stage, reply: oneshot::Sender<Result<SignallingStage, CallError>> },
+    Advance { stage: SignallingStage, reply: oneshot::Sender<Result<types::SignallingStage, CallError>> },
 }
 
 /// A node's answer to the offer.
@@ -43,7 +43,7 @@ pub(crate) struct View {
     pub(crate) answer: Option<OfferAnswer>,
     pub(crate) termination: Option<Termination>,
     /// The node's latest report while the call runs; none before the first.
-    pub(crate) statistics: Option<MediaStatistics>,
+    pub(crate) statistics: Option<types::MediaStatistics>,
     /// Something is under way that a shutdown should wait for.
     pub(crate) is_busy: bool,
     /// The record is closed.

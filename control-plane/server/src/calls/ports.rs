@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tonic::Status;
 use voicebridge_core::{
-    call_life::{GraphAction, Sdp, Stage},
+    call_life::{GraphAction, Sdp, SignallingStage},
     identity::Wacid,
     termination::Termination,
 };
-use voicebridge_proto::types::v1::SignallingStage;
+use voicebridge_proto::types::v1 as types;
 
 use super::place::{Attempt, Offer, Placement};
 use crate::{
@@ -51,7 +51,7 @@ pub(super) trait Ports: Send + Sync + 'static {
     ) -> Result<(), CallbackError>;
 
     /// Tells the node how far signalling has come.
-    async fn advance_session(&self, session: &SessionPlace, stage: Stage) -> Result<SignallingStage, Status>;
+    async fn advance_session(&self, session: &SessionPlace, stage: SignallingStage) -> Result<types::SignallingStage, Status>;
 
     /// Has a session ended. NOT_FOUND: there is none (any more).
     async fn end_session(&self, session: &SessionPlace, termination: &Termination) -> Result<(), Status>;

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use tokio::{sync::mpsc, time::Instant};
 use tonic::Status;
 use voicebridge_core::{
-    call_life::{GraphAction, Sdp, Stage},
+    call_life::{GraphAction, Sdp, SignallingStage},
     identity::Wacid,
     termination::{Termination, TerminationResult},
 };
-use voicebridge_proto::types::v1::{self as types, SignallingStage, event::Kind};
+use voicebridge_proto::types::v1::{self as types, event::Kind};
 
 use super::draw;
 use crate::{
@@ -205,7 +205,7 @@ impl Ports for Outside {
         Ok(())
     }
 
-    async fn advance_session(&self, session: &SessionPlace, stage: Stage) -> Result<SignallingStage, Status> {
+    async fn advance_session(&self, session: &SessionPlace, stage: SignallingStage) -> Result<types::SignallingStage, Status> {
         self.takes(10).await;
         let mut state = self.state.lock().unwrap();
         if state.is_lost {
@@ -215,17 +215,17 @@ impl Ports for Outside {
             return Err(Status::failed_precondition("ended"));
         }
         match stage {
-            Stage::AnswerDelivered => state.push(Kind::TransportConnected(types::TransportConnected::default())),
-            Stage::Accepted if !state.has(is_bridge) => {
+            SignallingStage::AnswerDelivered => state.push(Kind::TransportConnected(types::TransportConnected::default())),
+            SignallingStage::Accepted if !state.has(is_bridge) => {
                 state.stage(types::Stage::MediaBridgeActive);
                 for n in 0..5 {
                     let text = format!("text {n}");
                     state.push(Kind::Transcript(types::Transcript { text, ..types::Transcript::default() }));
                 }
             }
-            Stage::Accepted => {}
+            SignallingStage::Accepted => {}
         }
-        Ok(convert::stage_to_wire(stage))
+        Ok(convert::signalling_stage_to_wire(stage))
     }
 
     async fn end_session(&self, session: &SessionPlace, termination: &Termination) -> Result<(), Status> {
