@@ -213,23 +213,8 @@ impl Calls {
         }
         mailbox.view.send_modify(|view| view.claimed = true);
         let signalling = signalling(new.holder);
-        let row = CallRow {
-            ordinal: 0,
-            call_id: new.call_id,
-            wacid: new.wacid,
-            holder: new.holder,
-            phase: new.phase.to_owned(),
-            phone_number_id: new.phone_number_id,
-            caller: new.caller,
-            received_at_ms: new.received_at_ms,
-            ring_until_ms: new.ring_until_ms,
-            session: None,
-            accepted_at_ms: None,
-            ended_at_ms: None,
-            termination: None,
-            last_sequence: 0,
-            node_sequence: 0,
-        };
+        // Its place among the calls is known to the store alone.
+        let row = CallRow::claimed(new, 0);
         self.spawn(
             TaskStart { row, step: claimed(signalling), offer: Some(offer), follow: false, first: Vec::new() },
             mailbox,

@@ -245,6 +245,30 @@ pub struct CallRow {
     pub node_sequence: u64,
 }
 
+impl CallRow {
+    /// As it is right after its claim.
+    #[must_use]
+    pub fn claimed(call: NewCall, ordinal: i64) -> Self {
+        Self {
+            ordinal,
+            call_id: call.call_id,
+            wacid: call.wacid,
+            holder: call.holder,
+            phase: call.phase.to_owned(),
+            phone_number_id: call.phone_number_id,
+            caller: call.caller,
+            received_at_ms: call.received_at_ms,
+            ring_until_ms: call.ring_until_ms,
+            session: None,
+            accepted_at_ms: None,
+            ended_at_ms: None,
+            termination: None,
+            last_sequence: 0,
+            node_sequence: 0,
+        }
+    }
+}
+
 /// An event to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {

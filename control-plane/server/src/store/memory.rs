@@ -69,23 +69,7 @@ impl Store for Memory {
             return Ok(Claim::Tombstoned);
         }
         tables.ordinals += 1;
-        let row = CallRow {
-            ordinal: tables.ordinals,
-            call_id: call.call_id.clone(),
-            wacid: call.wacid.clone(),
-            holder: call.holder,
-            phase: call.phase.to_owned(),
-            phone_number_id: call.phone_number_id.clone(),
-            caller: call.caller.clone(),
-            received_at_ms: call.received_at_ms,
-            ring_until_ms: call.ring_until_ms,
-            session: None,
-            accepted_at_ms: None,
-            ended_at_ms: None,
-            termination: None,
-            last_sequence: 0,
-            node_sequence: 0,
-        };
+        let row = CallRow::claimed(call.clone(), tables.ordinals);
         tables.calls.push(row);
         Ok(Claim::Claimed)
     }
