@@ -297,18 +297,18 @@ impl Calls {
     pub(crate) async fn terminate(&self, terminate: Terminate) -> Result<Taken, StoreError> {
         let tombstone =
             Tombstone { hung_up_at_ms: now_ms(), failed: terminate.failed, error_code: terminate.error_code };
-        let burial = self.shared.store.record_hang_up(&terminate.wacid, &tombstone).await?;
+        let known = self.shared.store.record_hang_up(&terminate.wacid, &tombstone).await?;
         if let Some((_, handle)) = self.live.by_wacid(&terminate.wacid) {
             let event = Event::WebhookTerminate { failed: terminate.failed, code: terminate.error_code };
             handle.send(Message::Life(event)).await;
-            let call_id = match burial {
+            let call_id = match known {
                 HangUpOutcome::Live(call_id) | HangUpOutcome::Ended(call_id) => Some(call_id),
                 // It is being claimed, which may fail.
                 HangUpOutcome::Unknown => None,
             };
             return Ok(Taken { outcome: Outcome::Terminated, call_id });
         }
-        Ok(match burial {
+        Ok(match known {
             HangUpOutcome::Unknown => Taken { outcome: Outcome::Tombstoned, call_id: None },
             HangUpOutcome::Live(call_id) => {
                 // Without a task: claimed by a request that did not hear so, or this process is ending; then the next one

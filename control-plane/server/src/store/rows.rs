@@ -199,7 +199,7 @@ pub(super) fn call_id(text: &str, column: &'static str) -> Result<CallId, StoreE
 }
 
 /// What is known of a call whose end came: its id, and whether it is over.
-pub(super) fn burial(known: Option<(String, bool)>) -> Result<HangUpOutcome, StoreError> {
+pub(super) fn hang_up_outcome(known: Option<(String, bool)>) -> Result<HangUpOutcome, StoreError> {
     let Some((id, is_over)) = known else { return Ok(HangUpOutcome::Unknown) };
     let id = call_id(&id, "calls.call_id")?;
     Ok(if is_over { HangUpOutcome::Ended(id) } else { HangUpOutcome::Live(id) })

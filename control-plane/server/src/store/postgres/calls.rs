@@ -101,7 +101,7 @@ impl Store for Postgres {
             .execute(&mut *connection)
             .await?;
             work.commit().await?;
-            rows::burial(call_id.map(|call_id| (call_id, is_over)))
+            rows::hang_up_outcome(call_id.map(|call_id| (call_id, is_over)))
         })
         .await
     }

@@ -90,7 +90,7 @@ impl Store for Sqlite {
                 .fetch_optional(&mut *transaction)
                 .await?;
         transaction.commit().await?;
-        rows::burial(known)
+        rows::hang_up_outcome(known)
     }
 
     async fn tombstone(&self, wacid: &Wacid) -> Result<Option<Tombstone>, StoreError> {
