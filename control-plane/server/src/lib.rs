@@ -17,6 +17,7 @@ mod events;
 pub mod graph;
 mod ids;
 pub mod json;
+mod lifetime;
 pub mod nodes;
 mod retention;
 mod serve;

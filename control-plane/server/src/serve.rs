@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use voicebridge_core::placement;
@@ -18,10 +18,11 @@ use crate::{
     access::{Keyring, LocalKey, TOKEN_KEY},
     api::{self, Api, Guard, Keys, Shares},
     callback::Callback,
-    calls::{self, Calls},
+    calls::{Calls, RealPorts},
     config::Config,
     events::{self, CURSOR_KEY, Cursors, Hub},
     graph::Graph,
+    lifetime::Lifetime,
     nodes::{self, Clients, Fleet, Nodes, Registry},
     retention,
     shared::Shared,
@@ -101,22 +102,28 @@ async fn serve(
     let shared = Arc::new(Shared {
         store,
         lease: owner.lease(),
-        graph,
-        callback,
         registry: Arc::new(Registry::new(config.limits.beat, config.limits.node_lost())),
         clients: Arc::new(clients),
         hub: Arc::new(Hub::new(last_position, config.limits.subscribers)),
         cursors: Cursors::new(&cursor_key),
-        draining: CancellationToken::new(),
-        detach: CancellationToken::new(),
-        tasks: TaskTracker::new(),
+        lifetime: Lifetime::default(),
         config,
     });
-    let calls = Calls::new(Arc::clone(&shared));
+    let lifetime = shared.lifetime.clone();
+    let ports = RealPorts {
+        lease: owner.lease(),
+        graph,
+        callback,
+        registry: Arc::clone(&shared.registry),
+        clients: Arc::clone(&shared.clients),
+        placement: shared.config.placement.clone(),
+        limits: *shared.limits(),
+    };
+    let calls = Calls::new(Arc::clone(&shared.store), Arc::clone(&shared.hub), ports, lifetime.clone());
     let (arrivals, arrived) = mpsc::channel(ARRIVALS);
     let addresses = shared.config.node_addresses.clone();
     let node_service =
-        Nodes::new(Arc::clone(&shared.registry), loopback_only, addresses, arrivals, shared.detach.clone());
+        Nodes::new(Arc::clone(&shared.registry), loopback_only, addresses, arrivals, lifetime.detachment());
     let webhook = Webhook::new(Arc::clone(&shared), calls.clone());
     let streams = Shares::new(shared.limits().subscribers_per_key);
     let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook, streams };
@@ -135,7 +142,7 @@ async fn serve(
     let tail = tokio::spawn(events::tail(Arc::clone(&shared.hub), Arc::clone(&shared.store)));
     let key_keeper = tokio::spawn(Arc::clone(&keyring).keep());
     let pruner = tokio::spawn(retention::prune(Arc::clone(&shared)));
-    let reconciler = tokio::spawn(calls::reconcile(Arc::clone(&shared), arrived));
+    let reconciler = tokio::spawn(calls.clone().reconcile(arrived));
     let address = listener.local_addr()?;
     tracing::info!(%address, "control plane serves");
 
@@ -152,14 +159,14 @@ async fn serve(
     tokio::select! {
         ended = &mut server => ended.context("the server's task panicked")?.context("the listener failed")?,
         () = lost.lost() => {
-            shared.draining.cancel();
-            shared.detach.cancel();
+            lifetime.drain();
+            lifetime.detach();
             server.abort();
             anyhow::bail!("another process has taken the database's calls over");
         }
         () = shutdown => {
             tracing::info!(calls = calls.count(), "shutting down: webhooks are answered 503, set-ups are finished");
-            shared.draining.cancel();
+            lifetime.drain();
             // The empty name is the whole server's.
             health.set_service_status("", ServingStatus::NotServing).await;
             tokio::select! {

@@ -88,7 +88,7 @@ impl Webhook {
         }
         let notices = webhook::parse(body)?;
         let (calls, number) = (self.calls.clone(), whatsapp.phone_number_id.clone());
-        let draining = self.shared.draining.is_cancelled();
+        let draining = self.shared.lifetime.is_draining();
         // Of its own, so that a broken connection does not leave a call claimed and unserved.
         let taking = tokio::spawn(async move { take(&calls, &number, notices, agent, draining).await });
         taking.await.map_err(|_| WebhookError::Internal)?

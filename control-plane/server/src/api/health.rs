@@ -17,7 +17,7 @@ pub(super) fn router(api: Api, metrics: PrometheusHandle) -> Router {
 }
 
 async fn health(State(api): State<Api>) -> Response {
-    let draining = api.shared.draining.is_cancelled();
+    let draining = api.shared.lifetime.is_draining();
     let body = serde_json::json!({
         "status": if draining { "draining" } else { "healthy" },
         "activeCalls": api.calls.count(),

@@ -7,7 +7,7 @@ use voicebridge_core::{
 };
 use voicebridge_proto::types::v1 as types;
 
-use super::CallError;
+use super::{CallError, offer::OfferAnswer};
 use crate::store::SessionPlace;
 
 /// Messages a call may be behind. Full: the sender waits; the task itself never does for long.
@@ -16,20 +16,6 @@ const MAILBOX: usize = 32;
 pub(super) enum Message {
     Life(Event),
     Advance { stage: SignallingStage, reply: oneshot::Sender<Result<types::SignallingStage, CallError>> },
-}
-
-/// A node's answer to the offer.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct OfferAnswer {
-    pub(crate) sdp: String,
-    pub(crate) warnings: Vec<String>,
-}
-
-impl std::fmt::Debug for OfferAnswer {
-    // The SDP carries ICE credentials.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OfferAnswer").field("warnings", &self.warnings).finish_non_exhaustive()
-    }
 }
 
 /// A call's state as others may see it.
@@ -70,6 +56,13 @@ impl Default for View {
 pub(super) struct Mailbox {
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) view: watch::Sender<View>,
+}
+
+impl Mailbox {
+    /// The call is in the store.
+    pub(super) fn set_claimed(&self) {
+        self.view.send_modify(|view| view.claimed = true);
+    }
 }
 
 #[derive(Clone)]

@@ -1,52 +1,45 @@
 //! When a node registers, its sessions are compared with our calls: what belongs to a call that is over, or that went on
 //! elsewhere, is ended, so that the slot is free. Sessions of calls we know nothing of belong to somebody else.
 
-use std::sync::Arc;
-
 use tokio::sync::mpsc;
 use voicebridge_core::{
     identity::CallName,
     termination::{Termination, TerminationResult, reason},
 };
-use voicebridge_proto::media::v1::{ListSessionsRequest, Session};
+use voicebridge_proto::media::v1::Session;
 
-use super::effects;
-use crate::{shared::Shared, store::SessionPlace};
+use super::environment::Environment;
+use crate::store::SessionPlace;
 
-/// Runs until the sender is gone or the process ends.
-pub(crate) async fn reconcile(shared: Arc<Shared>, mut arrivals: mpsc::Receiver<(String, String)>) {
+/// Runs until the sender is gone or the process ends. `arrivals` are ids and addresses.
+pub(super) async fn reconcile(environment: Environment, mut arrivals: mpsc::Receiver<(String, String)>) {
     loop {
         let (node_id, node_url) = tokio::select! {
             arrival = arrivals.recv() => match arrival {
                 Some(arrival) => arrival,
                 None => return,
             },
-            () = shared.detach.cancelled() => return,
+            () = environment.lifetime.detached() => return,
         };
-        let listed = async {
-            let mut client = shared.clients.client(&node_url)?;
-            client.list_sessions(ListSessionsRequest { include_ended: false }).await
-        };
-        match tokio::time::timeout(shared.limits().node_timeout, listed).await {
-            Ok(Ok(response)) => {
-                for session in response.into_inner().sessions {
-                    end_if_orphaned(&shared, &node_id, &node_url, session).await;
+        match environment.ports.sessions(&node_url).await {
+            Ok(sessions) => {
+                for session in sessions {
+                    end_if_orphaned(&environment, &node_id, &node_url, session).await;
                 }
             }
-            Ok(Err(status)) => {
+            Err(status) => {
                 tracing::warn!(node = node_id, code = ?status.code(), "the node's sessions could not be listed");
             }
-            Err(_) => tracing::warn!(node = node_id, "the node did not list its sessions in time"),
         }
     }
 }
 
-async fn end_if_orphaned(shared: &Shared, node_id: &str, node_url: &str, session: Session) {
+async fn end_if_orphaned(environment: &Environment, node_id: &str, node_url: &str, session: Session) {
     // A version before ours told nodes Meta's id.
     let Ok(name) = CallName::parse(&session.call_id) else { return };
     let row = match &name.call_id {
-        Some(call_id) => shared.store.call(call_id).await,
-        None => shared.store.call_by_wacid(&name.wacid).await,
+        Some(call_id) => environment.store.call(call_id).await,
+        None => environment.store.call_by_wacid(&name.wacid).await,
     };
     let row = match row {
         Ok(Some(row)) => row,
@@ -77,7 +70,7 @@ async fn end_if_orphaned(shared: &Shared, node_id: &str, node_url: &str, session
         node_url: node_url.to_owned(),
         region: String::new(),
     };
-    if let Err(status) = effects::end_session(shared, &place, &termination).await {
+    if let Err(status) = environment.ports.end_session(&place, &termination).await {
         tracing::warn!(%call_id, code = ?status.code(), "the session left behind could not be ended");
     }
 }

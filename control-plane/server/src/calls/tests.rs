@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use voicebridge_core::{
     identity::{CallName, Caller, Wacid},
     webhook::{Connect, Terminate},
@@ -22,9 +21,9 @@ use voicebridge_proto::types::v1::event::Kind;
 use super::*;
 use crate::{
     config::{Config, RawConfig},
-    events::{Cursors, Hub},
-    nodes::{Clients, Registry},
-    store::{Lease, Store, memory::Memory},
+    convert,
+    events::Hub,
+    store::{Store, memory::Memory},
 };
 use elsewhere::Elsewhere;
 use faulty::{Faults, Faulty};
@@ -49,21 +48,9 @@ fn draw(state: &mut u64, bound: u64) -> u64 {
 /// A process of the control plane, in the runtime it dies with.
 fn calls(store: &Arc<Faulty>, outside: &Arc<Outside>) -> Calls {
     let config = Config::resolve(RawConfig::default()).unwrap();
-    let shared = Arc::new(Shared {
-        store: Arc::clone(store) as Arc<dyn Store>,
-        lease: Arc::new(Lease::unlimited()),
-        graph: None,
-        callback: None,
-        registry: Arc::new(Registry::new(config.limits.beat, config.limits.node_lost())),
-        clients: Arc::new(Clients::new(None).unwrap()),
-        hub: Arc::new(Hub::new(0, 1)),
-        cursors: Cursors::new(&[0; 32]),
-        draining: CancellationToken::new(),
-        detach: CancellationToken::new(),
-        tasks: TaskTracker::new(),
-        config,
-    });
-    Calls::with_ports(shared, Arc::clone(outside) as Arc<dyn Ports>)
+    let store = Arc::clone(store) as Arc<dyn Store>;
+    let ports = Arc::clone(outside) as Arc<dyn Ports>;
+    Calls::with_ports(store, Arc::new(Hub::new(0, 1)), ports, config.limits, Lifetime::default())
 }
 
 /// What Meta and an API caller do, as far as it has not been done: Meta delivers again until it is answered.
@@ -158,8 +145,7 @@ fn play_on(inner: Arc<dyn Store>, end: End, seed: u64, faults: Faults, kills: &[
                 }
                 drive(&calls, &store, &outside, &done).await;
                 // What gives back a slot outlives the record.
-                calls.shared.tasks.close();
-                calls.shared.tasks.wait().await;
+                calls.environment.lifetime.finish(STUCK).await;
             };
             tokio::time::timeout(limit, life).await.is_ok()
         });

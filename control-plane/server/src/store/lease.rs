@@ -8,7 +8,7 @@
 //! A lease that has passed is no loss yet: while nobody can reach the database, nobody can take over. The owner goes on as
 //! soon as a beat is taken; it has lost the calls when one is refused.
 //!
-//! Time is tokio's, virtual in tests. Knows nothing of calls, Graph or nodes: see `calls/effects.rs` for what stops.
+//! Time is tokio's, virtual in tests. Knows nothing of calls, Graph or nodes: see `calls/real_ports.rs` for what stops.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,119 +1,112 @@
-//! The record of a call: its events, those of its node among them, and its end.
+//! The call's record: the row as stored or about to be, and the journal that has it written. Nobody else changes either.
+//!
+//! What a node says goes in by [`Record::hear`], which knows what was heard before, and [`Record::add`].
 
-use voicebridge_core::{
-    call_life::{GraphAction, GraphOutcome},
-    termination::Termination,
-};
+use std::sync::Arc;
+
+use voicebridge_core::{call_life::Phase, termination::Termination};
 use voicebridge_proto::types::v1::{self as types, event::Kind};
-use voicebridge_telemetry::labels;
 
-use super::Actor;
+use super::report;
 use crate::{
-    callback::CallbackError,
+    calls::journal::Journal,
     clock::now_ms,
     convert,
-    events::Entry,
-    graph::Answer,
     nodes::NodeNews,
-    store::{CallRow, Change, NewEvent},
+    store::{CallRow, Change, NewEvent, SessionPlace, Store, Written},
 };
 
-/// The event that closes a record.
-pub(in crate::calls) fn last_event(row: &CallRow, termination: &Termination, now_ms: i64) -> NewEvent {
-    let ended = types::CallEnded {
-        termination: Some(convert::termination_to_wire(termination)),
-        duration_ms: row.accepted_at_ms.map_or(0, |accepted| convert::elapsed_ms(accepted, now_ms)),
-    };
-    convert::own_event_to_row(row, now_ms, Kind::CallEnded(ended))
+/// What a node's news is.
+pub(super) enum Heard {
+    /// Known, or not about this call's session.
+    Nothing,
+    /// For whoever listens now.
+    Transient(types::Event),
+    /// To be stored; and what it says, if it is an event of the session.
+    Durable(NewEvent, Option<Kind>),
 }
 
-impl Actor {
-    fn own(&self, kind: Kind, at_ms: i64) -> NewEvent {
+/// See the module.
+pub(super) struct Record {
+    row: CallRow,
+    journal: Journal,
+    /// Of the call's last event stored by this process.
+    last_position: u64,
+}
+
+impl Record {
+    pub(super) fn new(store: Arc<dyn Store>, row: CallRow) -> Self {
+        let journal = Journal::new(store, row.call_id.clone(), row.last_sequence);
+        Self { row, journal, last_position: 0 }
+    }
+
+    pub(super) const fn row(&self) -> &CallRow {
+        &self.row
+    }
+
+    pub(super) const fn last_position(&self) -> u64 {
+        self.last_position
+    }
+
+    /// Everything is stored.
+    pub(super) fn is_written(&self) -> bool {
+        self.journal.is_written()
+    }
+
+    /// What became of the next write that the store answers; see [`Journal::written`].
+    pub(super) async fn written(&mut self) -> Written {
+        let written = self.journal.written().await;
+        if let Written::Stored { position: Some(position) } = written {
+            self.last_position = position;
+        }
+        written
+    }
+
+    /// An event of ours.
+    pub(super) fn own(&self, kind: Kind, at_ms: i64) -> NewEvent {
         convert::own_event_to_row(&self.row, at_ms, kind)
     }
 
-    pub(super) fn stage_reached(&self, stage: types::Stage, at_ms: i64) -> NewEvent {
-        self.own(Kind::StageReached(types::StageReached { stage: stage.into() }), at_ms)
+    /// Has an event written.
+    pub(super) fn add(&mut self, event: NewEvent) {
+        self.journal.add([event], Change::default());
     }
 
-    /// Meta's answer, for the log, the metrics and the record.
-    pub(super) fn graph_answered(&self, action: GraphAction, answer: &Answer) -> Vec<NewEvent> {
-        let action_word = action.word();
-        let outcome = match answer.outcome() {
-            GraphOutcome::Ok => "ok",
-            GraphOutcome::Refused { .. } => "refused",
-            GraphOutcome::Unreachable { .. } => "unreachable",
-        };
-        metrics::counter!("voicebridge_control_graph_requests_total", "action" => action_word, "outcome" => outcome)
-            .increment(1);
-        metrics::histogram!("voicebridge_control_graph_ms", "action" => action_word)
-            .record(f64::from(answer.duration_ms));
-        let (status, duration_ms) = (answer.status, answer.duration_ms);
-        match (&answer.error, answer.doubt) {
-            (None, None) => tracing::info!(action = action_word, outcome, status, duration_ms, "graph answered"),
-            (None, Some(doubt)) => tracing::warn!(
-                call_id = %self.row.call_id,
-                action = action_word,
-                outcome,
-                status,
-                duration_ms,
-                doubt,
-                "graph answered oddly"
-            ),
-            (Some(error), _) => tracing::warn!(
-                call_id = %self.row.call_id,
-                action = action_word,
-                outcome,
-                status,
-                duration_ms,
-                code = error.code,
-                error_subcode = error.error_subcode,
-                fbtrace_id = error.fbtrace_id,
-                "graph answered with an error"
-            ),
+    /// Has written what a step led to: these events, and what the row does not say yet of the phase. `closing`: the end,
+    /// if this was the last step.
+    pub(super) fn step(&mut self, phase: &Phase, events: Vec<NewEvent>, closing: Option<&Termination>, now_ms: i64) {
+        let mut change = Change::default();
+        if self.row.phase != phase.word() {
+            phase.word().clone_into(&mut self.row.phase);
+            change.phase = Some(phase.word());
         }
-        let mut answered = convert::graph_answered(action, answer);
-        if let Some(doubt) = answer.doubt {
-            answered.error_details = doubt.to_owned();
+        if *phase == Phase::Active && self.row.accepted_at_ms.is_none() {
+            self.row.accepted_at_ms = Some(now_ms);
+            change.accepted_at_ms = self.row.accepted_at_ms;
         }
-        vec![self.own(Kind::GraphAnswered(answered), now_ms())]
-    }
-
-    /// What became of telling whoever holds the signalling that Meta is to be told.
-    pub(super) fn holder_told(&self, action: GraphAction, told: &Result<(), CallbackError>) -> Vec<NewEvent> {
-        let outcome = match told {
-            Ok(()) => "told",
-            Err(CallbackError::NotConfigured) => "not-configured",
-            Err(_) => "failed",
-        };
-        metrics::counter!("voicebridge_control_callbacks_total", "outcome" => outcome).increment(1);
-        let call_id = &self.row.call_id;
-        let Err(error) = told else {
-            tracing::info!(%call_id, action = action.word(), "the holder of the signalling was told of the end");
-            return Vec::new();
-        };
-        let reason = error.reason();
-        tracing::error!(%call_id, action = action.word(), %error, reason, "Meta may not know that the call is over");
-        let incident = types::Incident {
-            reason: reason.to_owned(),
-            message: format!("Meta may not have been told to {} the call: {error}.", action.word()),
-            upstream_code: error.code(),
-        };
-        vec![self.own(Kind::Incident(incident), now_ms())]
-    }
-
-    pub(super) fn hear(&mut self, news: NodeNews) {
-        let (fact, kind) = self.fact(news);
-        match kind.as_ref().and_then(convert::life_event) {
-            Some(life) => self.feed(life, fact.into_iter().collect()),
-            None => self.journal.add(fact, Change::default()),
+        let termination = phase.termination().or(closing);
+        if self.row.termination.is_none() && termination.is_some() {
+            self.row.termination = termination.cloned();
+            change.termination = self.row.termination.clone();
         }
+        self.journal.add(events, change);
     }
 
-    /// What is to be stored of a node's news, and what it is of the news that is new.
-    fn fact(&mut self, news: NodeNews) -> (Option<NewEvent>, Option<Kind>) {
+    /// A node is about to be asked for this session.
+    pub(super) fn set_session(&mut self, session: SessionPlace) {
+        self.row.session = Some(session.clone());
+        self.row.node_sequence = 0;
+        self.journal.add([], Change { session: Some(session), ..Change::default() });
+    }
+
+    /// Nobody has taken the call. What is stored of the last attempt stays: it is ended in any case.
+    pub(super) fn clear_session(&mut self) {
+        self.row.session = None;
+    }
+
+    pub(super) fn hear(&mut self, news: NodeNews) -> Heard {
         match news {
-            NodeNews::Event(event) => self.event_fact(*event),
+            NodeNews::Event(event) => self.hear_event(*event),
             NodeNews::EventsGone { after, through } => {
                 let incident = types::Incident {
                     reason: "EVENTS_GONE".to_owned(),
@@ -122,61 +115,40 @@ impl Actor {
                 };
                 self.row.node_sequence = through;
                 let event = self.own(Kind::Incident(incident), now_ms());
-                (Some(NewEvent { node_sequence: Some(through), ..event }), None)
+                Heard::Durable(NewEvent { node_sequence: Some(through), ..event }, None)
             }
         }
     }
 
-    fn event_fact(&mut self, mut event: types::Event) -> (Option<NewEvent>, Option<Kind>) {
+    fn hear_event(&mut self, mut event: types::Event) -> Heard {
         let ours = self.row.session.as_ref().map(|session| session.session_id.as_str());
         if ours != Some(event.session_id.as_str()) {
             tracing::warn!(session = event.session_id, "an event of another session was dropped");
-            return (None, None);
+            return Heard::Nothing;
         }
         event.call_id = self.row.call_id.as_str().to_owned();
-        let Some(kind) = event.kind.clone() else { return (None, None) };
-        if let Kind::StatisticsReported(types::StatisticsReported { statistics: Some(statistics) }) = kind {
-            self.statistics = Some(statistics);
-            self.show();
-        }
+        let Some(kind) = event.kind.clone() else { return Heard::Nothing };
         let (sequence, elapsed_ms) = (event.sequence, event.elapsed_ms);
         let Some(row) = convert::event_to_row(event.clone(), now_ms(), Some(sequence)) else {
-            let event = types::Event { sequence: 0, ..event };
-            self.shared.hub.transient(Entry::transient(&self.row, event, self.last_position));
-            return (None, None);
+            return Heard::Transient(types::Event { sequence: 0, ..event });
         };
         if sequence <= self.row.node_sequence {
-            return (None, None);
+            return Heard::Nothing;
         }
         self.row.node_sequence = sequence;
         if let Kind::StageReached(reached) = &kind {
             tracing::debug!(stage = reached.stage().as_str_name(), elapsed_ms, "stage reached at the node");
         }
-        (Some(row), Some(kind))
+        Heard::Durable(row, Some(kind))
     }
 
-    /// Has the record closed, after what came of the node until now.
-    pub(super) fn close(&mut self, termination: &Termination, now: i64) {
-        while let Ok(news) = self.news.1.try_recv() {
-            let (fact, _) = self.fact(news);
-            self.journal.add(fact, Change::default());
-        }
-        // The first one stands.
-        let termination = self.row.termination.get_or_insert_with(|| termination.clone()).clone();
-        let last = last_event(&self.row, &termination, now);
-        let change = Change { ended_at_ms: Some(now), termination: Some(termination.clone()), ..Change::default() };
+    /// Has the record closed. The first termination stands.
+    pub(super) fn close(&mut self, termination: Termination, now_ms: i64) {
+        let termination = self.row.termination.get_or_insert(termination).clone();
+        let last = self.own(report::call_ended(&self.row, &termination, now_ms), now_ms);
+        self.row.ended_at_ms = Some(now_ms);
+        report::closed(&self.row, &termination, now_ms);
+        let change = Change { ended_at_ms: Some(now_ms), termination: Some(termination), ..Change::default() };
         self.journal.add([last], change);
-        self.row.ended_at_ms = Some(now);
-        let (result, reason) = (termination.result.word(), termination.reason.into_owned());
-        tracing::info!(
-            call_id = %self.row.call_id,
-            elapsed_ms = convert::elapsed_ms(self.row.received_at_ms, now),
-            result,
-            reason,
-            upstream_code = termination.upstream_code,
-            "call ended"
-        );
-        let reason = labels::reason(&reason);
-        metrics::counter!("voicebridge_control_calls_ended_total", "result" => result, "reason" => reason).increment(1);
     }
 }

@@ -7,23 +7,25 @@ use tokio::{sync::mpsc, time::Instant};
 use tonic::Status;
 use voicebridge_core::{
     call_life::{GraphAction, Sdp, SignallingStage},
-    identity::Wacid,
+    identity::{Caller, Wacid},
     termination::{Termination, TerminationResult},
 };
-use voicebridge_proto::types::v1::{self as types, event::Kind};
+use voicebridge_proto::{
+    media::v1::{Session, StartSessionRequest},
+    types::v1::{self as types, event::Kind},
+};
 
 use super::draw;
 use crate::{
     callback::{CallbackError, Notice},
     calls::{
-        OfferAnswer,
-        place::{Attempt, Offer, Placement},
-        ports::Ports,
+        offer::OfferAnswer,
+        ports::{Candidates, Ports},
     },
     convert,
     graph::{Answer, GraphError},
     nodes::{Followed, Following, NodeNews},
-    store::{CallRow, SessionPlace},
+    store::SessionPlace,
 };
 
 /// How the call is meant to end.
@@ -138,34 +140,38 @@ impl Outside {
 
 #[async_trait]
 impl Ports for Outside {
-    async fn place(&self, _call: CallRow, _offer: Offer, attempts: mpsc::Sender<Attempt>) -> Placement {
-        if self.end == End::NoNode {
-            return Placement::Failed;
-        }
-        let session_id = format!("s{}", self.state.lock().unwrap().sessions.len() + 1);
-        let node_url = "http://127.0.0.1:1".to_owned();
-        let session = SessionPlace {
-            session_id: session_id.clone(),
+    fn candidates(&self, _: &Caller) -> Candidates {
+        let known = usize::from(self.end != End::NoNode);
+        let first = self.state.lock().unwrap().sessions.len() + 1;
+        let sessions = (first..first + known).map(|n| SessionPlace {
+            session_id: format!("s{n}"),
             node_id: "node-1".to_owned(),
-            node_url,
+            node_url: "http://127.0.0.1:1".to_owned(),
             region: "sa".to_owned(),
-        };
-        let (recorded, is_recorded) = tokio::sync::oneshot::channel();
-        let told = attempts.send(Attempt { session: session.clone(), recorded }).await;
-        if told.is_err() || is_recorded.await.is_err() {
-            return Placement::Failed;
-        }
+        });
+        Candidates { known, sessions: Box::new(sessions) }
+    }
+
+    async fn start_session(&self, session: &SessionPlace, _: StartSessionRequest) -> Result<OfferAnswer, Status> {
         self.takes(20).await;
         {
             let mut state = self.state.lock().unwrap();
-            state.session_id.clone_from(&session_id);
-            state.sessions.push(session_id);
+            state.session_id.clone_from(&session.session_id);
+            state.sessions.push(session.session_id.clone());
             state.events.clear();
             state.push(Kind::OfferAnswered(types::OfferAnswered::default()));
             state.push(Kind::ProviderReady(types::ProviderReady::default()));
         }
         self.takes(20).await;
-        Placement::Placed { session, answer: OfferAnswer { sdp: "v=0 answer".to_owned(), warnings: Vec::new() } }
+        Ok(OfferAnswer { sdp: "v=0 answer".to_owned(), warnings: Vec::new() })
+    }
+
+    async fn given_answer(&self, _: &SessionPlace, _: StartSessionRequest) -> Result<OfferAnswer, Status> {
+        Err(Status::not_found("only self-held calls ask for it"))
+    }
+
+    async fn sessions(&self, _: &str) -> Result<Vec<Session>, Status> {
+        Ok(Vec::new())
     }
 
     async fn may_act(&self) {}
