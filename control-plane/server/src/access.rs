@@ -7,11 +7,10 @@ mod authentication;
 mod keyring;
 mod local;
 mod policy;
-mod scope;
 mod tokens;
 
+pub use crate::scope::{Scope, Scopes};
 pub(crate) use authentication::{Authentication, Principal};
 pub(crate) use keyring::{Keyring, TOKEN_KEY, hash};
 pub(crate) use local::LocalKey;
 pub use policy::{Access, HTTP, Policy, Rule};
-pub use scope::{Scope, Scopes};

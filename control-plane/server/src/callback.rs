@@ -27,8 +27,6 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const REPETITIONS: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
-/// Prefix of a secret, by convention.
-pub(crate) const SECRET_PREFIX: &str = "whsec_";
 /// The contract's only event so far.
 const KIND: &str = "call.terminate_required";
 

@@ -14,7 +14,7 @@ use secrecy::{SecretSlice, SecretString};
 use voicebridge_core::placement::Rules;
 use voicebridge_telemetry::{listener::Bounds, local::StateDir};
 
-use crate::{access::Scopes, nodes::NodeAddresses};
+use crate::{nodes::NodeAddresses, scope::Scopes};
 
 /// Port when neither `PORT` nor `VOICEBRIDGE_LISTEN` is set.
 pub const DEFAULT_PORT: u16 = 3100;

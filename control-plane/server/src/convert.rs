@@ -16,8 +16,8 @@ use voicebridge_proto::{
 use voicebridge_text::name;
 
 use crate::{
-    access::{Scope, Scopes},
     graph::Answer,
+    scope::{Scope, Scopes},
     store::{CallRow, Holder, KeyRow, NewEvent, StoredEvent},
 };
 

@@ -20,6 +20,7 @@ pub mod json;
 mod lifetime;
 pub mod nodes;
 mod retention;
+mod scope;
 mod serve;
 mod shared;
 pub mod store;

@@ -20,13 +20,14 @@ use super::{
     WhatsApp,
 };
 use crate::{
-    access::{Scope, Scopes},
-    callback::SECRET_PREFIX,
     nodes::NodeAddresses,
+    scope::{Scope, Scopes},
     store::{POSTGRES, SQLITE},
 };
 
-/// Lengths of a key that signs callbacks, by the Standard Webhooks convention.
+/// Prefix of a secret that signs callbacks, by the Standard Webhooks convention.
+const SECRET_PREFIX: &str = "whsec_";
+/// Lengths of its key, by the same.
 const CALLBACK_KEY_BYTES: RangeInclusive<usize> = 24..=64;
 
 /// What is wrong so far. A wrong value is replaced by something harmless, so that the others are checked too.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::access::{Scope, Scopes};
+use crate::scope::{Scope, Scopes};
 
 const MOST: u32 = 4;
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::access::{Scope, Scopes};
+use crate::scope::{Scope, Scopes};
 
 /// A key at the moment it is made.
 #[derive(Clone, Debug)]

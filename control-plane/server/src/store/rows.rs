@@ -9,7 +9,7 @@ use voicebridge_core::{
 use super::{
     CallRow, HangUpOutcome, HistoryRow, Holder, KeyRow, LAST_KIND, SessionPlace, StoreError, StoredEvent, Tombstone,
 };
-use crate::access::Scopes;
+use crate::scope::Scopes;
 
 /// A row of `calls`.
 #[derive(FromRow)]

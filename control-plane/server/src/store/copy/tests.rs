@@ -7,7 +7,7 @@ use voicebridge_core::{
 
 use super::*;
 use crate::{
-    access::{Scope, Scopes},
+    scope::{Scope, Scopes},
     store::{
         Change, Claim, Database, Holder, KeyStore as _, NewCall, NewEvent, NewKey, Page, Settings, Store, Tombstone,
         Write, Written,

@@ -7,7 +7,7 @@ use super::{
     work::{Purpose, Work, query, query_as},
 };
 use crate::{
-    access::Scope,
+    scope::Scope,
     store::{
         Creation, KeyRow, KeyStore, NewKey, Revocation, Settings, StoreError,
         rows::{self, KeyColumns},

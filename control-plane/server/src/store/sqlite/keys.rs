@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::Sqlite;
 use crate::{
-    access::Scope,
+    scope::Scope,
     store::{
         Creation, KeyRow, KeyStore, NewKey, Revocation, Settings, StoreError,
         rows::{self, KeyColumns},
