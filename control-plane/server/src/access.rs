@@ -4,6 +4,7 @@
 //! request's extensions for handlers whose answer depends on the message itself, e.g. a token for one call only.
 
 mod authentication;
+mod hash;
 mod keyring;
 mod local;
 mod policy;
@@ -11,6 +12,7 @@ mod tokens;
 
 pub use crate::scope::{Scope, Scopes};
 pub(crate) use authentication::{Authentication, Principal};
-pub(crate) use keyring::{Keyring, TOKEN_KEY, hash};
+pub(crate) use hash::hash;
+pub(crate) use keyring::{Keyring, TOKEN_KEY};
 pub(crate) use local::LocalKey;
 pub use policy::{Access, HTTP, Policy, Rule};

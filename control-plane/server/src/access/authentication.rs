@@ -6,7 +6,7 @@ use http::Extensions;
 use tonic::Code;
 use voicebridge_core::identity::CallId;
 
-use super::{Scope, Scopes, keyring::Hash};
+use super::{Scope, Scopes, hash::Hash};
 use crate::api::Fault;
 
 /// Somebody known, or why nobody is.

@@ -18,13 +18,13 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 use tonic::Code;
 
 use super::{
     Scope, Scopes,
     authentication::{Expiry, Grant, Principal},
+    hash::{Hash, hash},
     local::LocalKey,
     tokens::{Claims, ReadTokens},
 };
@@ -44,12 +44,6 @@ const MINUTE_MS: i64 = 60_000;
 
 /// Name of the key that read tokens are signed with, among the database's own.
 pub(crate) const TOKEN_KEY: &str = "read-tokens";
-
-pub(crate) type Hash = [u8; 32];
-
-pub(crate) fn hash(key: &[u8]) -> Hash {
-    Sha256::digest(key).into()
-}
 
 /// A row of the table, as held.
 struct Held {

@@ -11,7 +11,7 @@ use voicebridge_telemetry::local::{LocalSecret, StateDir, Unusable};
 use super::{
     Scopes,
     authentication::{Expiry, Grant, Principal},
-    keyring::{Hash, hash},
+    hash::{Hash, hash},
 };
 use crate::api::Fault;
 
