@@ -22,17 +22,9 @@ use super::{
     beat::Beat,
     detector::{Bounds, Decision, Detector, Finding, Loss},
     identity::{IdTaken, Kept, SecretHash},
+    liveness::Liveness,
     probe::{ProbeDue, ProbeOutcome},
 };
-
-/// Whether a node is there, as seen by who follows one of its calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Liveness {
-    /// It gave a sign of life, or nothing proves the contrary.
-    Alive,
-    /// Gone for good; a node that returns under the same id is a new registration.
-    Lost,
-}
 
 /// A node that is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]

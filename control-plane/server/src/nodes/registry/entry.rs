@@ -4,7 +4,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::{super::identity::SecretHash, Beat, Detector, Liveness, Loss};
+use crate::nodes::{
+    beat::Beat,
+    detector::{Detector, Loss},
+    identity::SecretHash,
+    liveness::Liveness,
+};
 
 #[derive(Debug)]
 pub(super) struct Registration {
