@@ -15,9 +15,8 @@ use voicebridge_telemetry::{
     secret,
 };
 
-use super::{
-    ApiKey, CallbackTarget, Config, ConfigError, ConfigErrors, DAY, DEFAULT_PORT, DatabaseUrl, GraphAccess, Origins,
-    WhatsApp,
+use super::values::{
+    ApiKey, CallbackTarget, ConfigError, ConfigErrors, DEFAULT_PORT, DatabaseUrl, GraphAccess, Origins, WhatsApp,
 };
 use crate::{
     nodes::NodeAddresses,
@@ -25,6 +24,7 @@ use crate::{
     store::{POSTGRES, SQLITE},
 };
 
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Prefix of a secret that signs callbacks, by the Standard Webhooks convention.
 const SECRET_PREFIX: &str = "whsec_";
 /// Lengths of its key, by the same.
@@ -50,7 +50,7 @@ impl Errors {
         self.0.push(ConfigError { variable, rule: rule.into() });
     }
 
-    pub(super) fn finish(self, config: Config) -> Result<Config, ConfigErrors> {
+    pub(super) fn finish<Config>(self, config: Config) -> Result<Config, ConfigErrors> {
         if self.0.is_empty() { Ok(config) } else { Err(ConfigErrors(self.0)) }
     }
 

@@ -254,7 +254,7 @@ fn example(titles: &[&str]) -> Vec<&'static str> {
 #[test]
 fn the_example_has_every_variable_and_no_other() {
     use clap::CommandFactory as _;
-    let command = Environment::command();
+    let command = raw::Environment::command();
     let mut read: Vec<_> =
         command.get_arguments().filter_map(|argument| argument.get_env()?.to_str().map(str::to_owned)).collect();
     // Telemetry's, the same in every program.
