@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use voicebridge_core::{
-    call_life::{Signalling, SignallingStage},
+    call_life::SignallingStage,
     identity::{CallId, CallName, Wacid},
     termination::Termination,
     webhook::{Connect, Terminate},
@@ -54,7 +54,7 @@ use crate::{
     config::Limits,
     events::Hub,
     lifetime::Lifetime,
-    store::{Holder, SessionPlace, Store, StoreError},
+    store::{SessionPlace, Store, StoreError},
 };
 
 /// The calls of this process. Cheap to clone.
@@ -166,13 +166,6 @@ impl Calls {
     /// Waits until nothing is being set up or ended, then leaves the rest to the nodes.
     pub(crate) async fn drain(&self) {
         draining::drain(&self.live, &self.environment.limits, &self.environment.lifetime).await;
-    }
-}
-
-fn signalling(holder: Holder) -> Signalling {
-    match holder {
-        Holder::Managed => Signalling::Managed,
-        Holder::SelfStaged | Holder::SelfImmediate => Signalling::SelfHeld,
     }
 }
 

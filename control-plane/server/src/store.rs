@@ -26,6 +26,7 @@ mod text;
 
 use async_trait::async_trait;
 use voicebridge_core::{
+    call_life::Signalling,
     identity::{CallId, Caller, Wacid},
     termination::Termination,
 };
@@ -54,6 +55,15 @@ pub enum Holder {
 
 impl Holder {
     const ALL: [Self; 3] = [Self::Managed, Self::SelfStaged, Self::SelfImmediate];
+
+    /// Who talks to Meta.
+    #[must_use]
+    pub const fn signalling(self) -> Signalling {
+        match self {
+            Self::Managed => Signalling::Managed,
+            Self::SelfStaged | Self::SelfImmediate => Signalling::SelfHeld,
+        }
+    }
 
     const fn word(self) -> &'static str {
         match self {

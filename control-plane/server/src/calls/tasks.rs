@@ -19,7 +19,6 @@ use super::{
     handle::Mailbox,
     live::Live,
     offer::Offer,
-    signalling,
 };
 use crate::{
     clock::now_ms,
@@ -45,7 +44,7 @@ impl Tasks {
     /// To a call that is claimed and for which nothing was done yet.
     pub(super) fn begin(&self, row: CallRow, offer: Offer, mailbox: Mailbox) {
         mailbox.set_claimed();
-        let step = claimed(signalling(row.holder));
+        let step = claimed(row.holder.signalling());
         self.spawn(Beginning { row, step, offer: Some(offer), events: Vec::new() }, mailbox);
     }
 
@@ -54,7 +53,7 @@ impl Tasks {
         let Some(mailbox) = self.live.reserve(&row.call_id, &row.wacid) else { return };
         let is_over = events.iter().any(|event| matches!(event, Event::SessionEnded(_)));
         let has_session = row.session.is_some() && !is_over;
-        let step = restored(signalling(row.holder), &row.phase, row.termination.clone(), has_session);
+        let step = restored(row.holder.signalling(), &row.phase, row.termination.clone(), has_session);
         tracing::info!(call_id = %row.call_id, stored = row.phase, phase = step.phase.word(), "call restored");
         self.spawn(Beginning { row, step, offer: None, events }, mailbox);
     }

@@ -29,7 +29,6 @@ use crate::{
         environment::Environment,
         handle::{Message, View},
         offer::{Offer, OfferAnswer},
-        signalling,
     },
     clock::now_ms,
     config::Limits,
@@ -59,7 +58,7 @@ impl Call {
     pub(super) fn new(environment: Environment, row: CallRow, offer: Option<Offer>, view: watch::Sender<View>) -> Self {
         let Environment { store, hub, ports, limits, lifetime } = environment;
         Self {
-            life: Life::new(signalling(row.holder)),
+            life: Life::new(row.holder.signalling()),
             deadlines: Deadlines::new(&row, &limits),
             held: Vec::new(),
             placing: Placing::new(offer),
