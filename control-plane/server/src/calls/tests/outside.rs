@@ -4,7 +4,7 @@ use std::{sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{sync::mpsc, time::Instant};
-use tonic::Status;
+use tonic::{Code, Status};
 use voicebridge_core::{
     call_life::{GraphAction, Sdp, SignallingStage},
     identity::{Caller, Wacid},
@@ -14,6 +14,7 @@ use voicebridge_proto::{
     media::v1::{Session, StartSessionRequest},
     types::v1::{self as types, event::Kind},
 };
+use voicebridge_telemetry::status::status;
 
 use super::draw;
 use crate::{
@@ -27,6 +28,10 @@ use crate::{
     nodes::{Followed, Following, NodeNews},
     store::SessionPlace,
 };
+
+/// Nodes that are asked first, as the seed says, and do not take the call.
+const SILENT: &str = "silent";
+const FULL: &str = "full";
 
 /// How the call is meant to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,11 +146,18 @@ impl Outside {
 #[async_trait]
 impl Ports for Outside {
     fn candidates(&self, _: &Caller) -> Candidates {
-        let known = usize::from(self.end != End::NoNode);
-        let first = self.state.lock().unwrap().sessions.len() + 1;
-        let sessions = (first..first + known).map(|n| SessionPlace {
-            session_id: format!("s{n}"),
-            node_id: "node-1".to_owned(),
+        let mut state = self.state.lock().unwrap();
+        let others = match draw(&mut state.seed, 3) {
+            0 => vec![SILENT, FULL],
+            1 => vec![FULL],
+            _ => Vec::new(),
+        };
+        let taking = (self.end != End::NoNode).then_some("node-1");
+        let nodes: Vec<_> = others.into_iter().chain(taking).collect();
+        let (known, attempt) = (nodes.len(), state.sessions.len() + 1);
+        let sessions = nodes.into_iter().map(move |node_id| SessionPlace {
+            session_id: format!("s{attempt}-{node_id}"),
+            node_id: node_id.to_owned(),
             node_url: "http://127.0.0.1:1".to_owned(),
             region: "sa".to_owned(),
         });
@@ -154,6 +166,11 @@ impl Ports for Outside {
 
     async fn start_session(&self, session: &SessionPlace, _: StartSessionRequest) -> Result<OfferAnswer, Status> {
         self.takes(20).await;
+        match session.node_id.as_str() {
+            SILENT => return Err(Status::deadline_exceeded("nobody there")),
+            FULL => return Err(status(Code::ResourceExhausted, "NODE_FULL", "full", &[])),
+            _ => {}
+        }
         {
             let mut state = self.state.lock().unwrap();
             state.session_id.clone_from(&session.session_id);
@@ -211,7 +228,11 @@ impl Ports for Outside {
         Ok(())
     }
 
-    async fn advance_session(&self, session: &SessionPlace, stage: SignallingStage) -> Result<types::SignallingStage, Status> {
+    async fn advance_session(
+        &self,
+        session: &SessionPlace,
+        stage: SignallingStage,
+    ) -> Result<types::SignallingStage, Status> {
         self.takes(10).await;
         let mut state = self.state.lock().unwrap();
         if state.is_lost {
@@ -221,7 +242,9 @@ impl Ports for Outside {
             return Err(Status::failed_precondition("ended"));
         }
         match stage {
-            SignallingStage::AnswerDelivered => state.push(Kind::TransportConnected(types::TransportConnected::default())),
+            SignallingStage::AnswerDelivered => {
+                state.push(Kind::TransportConnected(types::TransportConnected::default()))
+            }
             SignallingStage::Accepted if !state.has(is_bridge) => {
                 state.stage(types::Stage::MediaBridgeActive);
                 for n in 0..5 {
