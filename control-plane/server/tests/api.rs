@@ -171,14 +171,14 @@ async fn events_are_replayed_then_live_without_loss_or_repetition() {
         plane.client().await.stream_events(request).await.unwrap().into_inner()
     };
     let mut first = watch("").await;
-    let mut story = Vec::new();
+    let mut seen = Vec::new();
     let mut cursor = String::new();
-    while plane::kind_names(&story).last().is_none_or(|name| name != "transcript before") {
+    while plane::kind_names(&seen).last().is_none_or(|name| name != "transcript before") {
         let next = tokio::time::timeout(PATIENCE, first.message()).await.unwrap().unwrap().unwrap();
-        story.extend(next.event);
+        seen.extend(next.event);
         cursor = next.cursor;
     }
-    let known = story.len() as u64;
+    let known = seen.len() as u64;
     let mut second = watch(&cursor).await;
     // Both listen by now: a partial transcript reaches them, and nobody who comes later.
     node.emit(&session, partial());
@@ -190,7 +190,7 @@ async fn events_are_replayed_then_live_without_loss_or_repetition() {
                 assert_eq!(event.sequence, 0);
                 break;
             }
-            story.push(event);
+            seen.push(event);
         }
     }
     node.emit(&session, speech("after"));
@@ -202,14 +202,14 @@ async fn events_are_replayed_then_live_without_loss_or_repetition() {
         }
         events
     };
-    story.extend(finish(&mut first).await);
+    seen.extend(finish(&mut first).await);
     let rest = finish(&mut second).await;
     let durable =
         |events: &[types::Event]| events.iter().map(|event| event.sequence).filter(|s| *s > 0).collect::<Vec<_>>();
-    let all = durable(&story);
+    let all = durable(&seen);
     assert_eq!(all, (1..=all.len() as u64).collect::<Vec<_>>(), "gapless, in order, once each");
     assert_eq!(durable(&rest), (known + 1..=all.len() as u64).collect::<Vec<_>>());
-    assert_eq!(plane::kind_names(&story).last().unwrap(), "call ended USER_HANGUP");
+    assert_eq!(plane::kind_names(&seen).last().unwrap(), "call ended USER_HANGUP");
     // After the call: durable events only, from any cursor.
     let stored = plane.events("watched", "").await;
     assert_eq!(durable(&stored), all);

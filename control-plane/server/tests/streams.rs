@@ -132,14 +132,14 @@ async fn all_calls_one_number_one_caller_some_kinds() {
         }
         events
     };
-    let story = until_both_ended(&mut all).await;
+    let seen = until_both_ended(&mut all).await;
     for name in ["a", "b"] {
         let call_id = plane.id(name).await;
         let told: Vec<_> =
-            story.iter().filter(|event| event.call_id == call_id && event.sequence > 0).cloned().collect();
+            seen.iter().filter(|event| event.call_id == call_id && event.sequence > 0).cloned().collect();
         assert_eq!(told, plane.events(name, "").await);
     }
-    assert!(story.iter().any(|event| event.sequence == 0), "transient ones too, when no kind is named");
+    assert!(seen.iter().any(|event| event.sequence == 0), "transient ones too, when no kind is named");
     for stream in [&mut ends, &mut ours, &mut anas] {
         assert_eq!(until_both_ended(stream).await.len(), 2);
     }
@@ -239,15 +239,15 @@ async fn the_replay_of_an_ended_call_ends() {
 async fn a_stream_goes_on_after_a_crash_and_after_a_shutdown() {
     let (_, mut plane, node) = system().await;
     let session = active(&plane, &node, "a").await;
-    let (mut story, mut cursor) = (Vec::new(), String::new());
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
     for (round, text) in ["one", "two", "three"].into_iter().enumerate() {
         let start = StreamStart::Oldest.into();
         let mut stream = open(&plane, StreamEventsRequest { start, ..after("", &cursor) }).await;
         node.emit(&session, said(text));
-        while !story.iter().any(|event: &types::Event| event.kind.as_ref() == Some(&said(text))) {
+        while !seen.iter().any(|event: &types::Event| event.kind.as_ref() == Some(&said(text))) {
             let response = next(&mut stream).await.unwrap();
             cursor = response.cursor;
-            story.extend(response.event);
+            seen.extend(response.event);
         }
         if round == 0 {
             plane.kill();
@@ -258,7 +258,7 @@ async fn a_stream_goes_on_after_a_crash_and_after_a_shutdown() {
                 match tokio::time::timeout(PATIENCE, stream.message()).await.unwrap() {
                     Ok(Some(response)) => {
                         cursor = response.cursor;
-                        story.extend(response.event);
+                        seen.extend(response.event);
                     }
                     Ok(None) => panic!("it did not end well"),
                     Err(status) => break status,
@@ -274,10 +274,10 @@ async fn a_stream_goes_on_after_a_crash_and_after_a_shutdown() {
     plane.deliver(&[terminate("a")]).await;
     plane.ended("a").await;
     let mut stream = open(&plane, after("", &cursor)).await;
-    while !matches!(story.last().unwrap().kind, Some(Kind::CallEnded(_))) {
-        story.push(event(&mut stream).await.unwrap());
+    while !matches!(seen.last().unwrap().kind, Some(Kind::CallEnded(_))) {
+        seen.push(event(&mut stream).await.unwrap());
     }
-    assert_eq!(story, plane.events("a", "").await, "everything once, in order");
+    assert_eq!(seen, plane.events("a", "").await, "everything once, in order");
 }
 
 #[tokio::test]

@@ -161,17 +161,17 @@ async fn subscribe(plane: &Plane, begun: Instant, expect: usize) -> impl Future<
     // Subscribed from here on.
     stream.message().await.unwrap().unwrap();
     async move {
-        let (mut delays, mut story) = (Vec::with_capacity(expect), Vec::with_capacity(expect));
-        while story.len() < expect {
+        let (mut delays, mut seen) = (Vec::with_capacity(expect), Vec::with_capacity(expect));
+        while seen.len() < expect {
             let response = stream.message().await.unwrap().expect("the stream goes on");
             assert!(response.lagged.is_none(), "too slow");
             let Some(event) = response.event else { continue };
             let Some(Kind::Transcript(transcript)) = event.kind else { panic!("{event:?}") };
             let said = Duration::from_nanos(transcript.text.parse().unwrap());
             delays.push(begun.elapsed().saturating_sub(said));
-            story.push((event.call_id, event.sequence));
+            seen.push((event.call_id, event.sequence));
         }
-        (delays, story)
+        (delays, seen)
     }
 }
 
@@ -214,16 +214,16 @@ async fn a_thousand_events_a_second_reach_twenty_subscribers() {
     let took = first.elapsed();
 
     let mut delays = Vec::new();
-    let mut stories = Vec::new();
+    let mut all_seen = Vec::new();
     for told in told {
-        let (own, story) = told.unwrap();
+        let (own, seen) = told.unwrap();
         delays.extend(own);
-        stories.push(story);
+        all_seen.push(seen);
     }
-    for story in &stories {
-        assert_eq!(story, &stories[0], "all see the same order");
+    for seen in &all_seen {
+        assert_eq!(seen, &all_seen[0], "all see the same order");
         let mut last: HashMap<&str, u64> = HashMap::new();
-        for (call_id, sequence) in story {
+        for (call_id, sequence) in seen {
             let before = last.insert(call_id, *sequence);
             assert!(before.is_none_or(|before| before + 1 == *sequence), "{call_id} {sequence} after {before:?}");
         }

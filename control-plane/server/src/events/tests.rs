@@ -178,9 +178,9 @@ async fn transient_events_keep_their_place_among_the_durable_ones() {
     world.whisper(&row, "3", second);
     world.whisper(&row, "4", second);
     world.end("a").await;
-    let story = ["...1", "one", "...2", "two", "...3", "...4", "end"];
-    assert_eq!(texts(&mut all, story.len()).await, story);
-    assert_eq!(texts(&mut one, story.len()).await, story);
+    let expected = ["...1", "one", "...2", "two", "...3", "...4", "end"];
+    assert_eq!(texts(&mut all, expected.len()).await, expected);
+    assert_eq!(texts(&mut one, expected.len()).await, expected);
     assert!(next(&mut one).await.is_none(), "the call has ended");
     assert_eq!(texts(&mut durable, 2).await, ["one", "two"]);
     assert!(next(&mut other).await.unwrap().is_first);

@@ -26,7 +26,7 @@ pub(super) enum Faults {
 }
 
 #[derive(Debug)]
-struct Weather {
+struct Schedule {
     state: u64,
     /// In a hundred.
     odds: u64,
@@ -38,7 +38,7 @@ struct Weather {
 pub(super) struct Faulty {
     pub(super) inner: Arc<dyn Store>,
     faults: Faults,
-    weather: Mutex<Weather>,
+    schedule: Mutex<Schedule>,
 }
 
 enum Fault {
@@ -53,20 +53,20 @@ impl Faulty {
     pub(super) fn new(inner: Arc<dyn Store>, seed: u64, faults: Faults) -> Self {
         let mut state = seed ^ 0xFA17;
         let odds = [5, 20, 50][draw(&mut state, 3) as usize];
-        Self { inner, faults, weather: Mutex::new(Weather { state, odds, down_until: None, writes: 0 }) }
+        Self { inner, faults, schedule: Mutex::new(Schedule { state, odds, down_until: None, writes: 0 }) }
     }
 
     fn next(&self, is_write: bool) -> Fault {
-        let mut weather = self.weather.lock().unwrap();
+        let mut schedule = self.schedule.lock().unwrap();
         let now = Instant::now();
         match self.faults {
             Faults::None => Fault::None,
             Faults::Outage(taken, length) => {
-                if is_write && weather.writes < taken {
-                    weather.writes += 1;
+                if is_write && schedule.writes < taken {
+                    schedule.writes += 1;
                     return Fault::None;
                 }
-                if is_write && now < *weather.down_until.get_or_insert(now + length) {
+                if is_write && now < *schedule.down_until.get_or_insert(now + length) {
                     Fault::Before
                 } else {
                     Fault::None
@@ -75,13 +75,13 @@ impl Faulty {
             Faults::Some => {
                 // Of another life of the process, whose clock was another.
                 let is_down =
-                    weather.down_until.is_some_and(|until| now < until && until - now < Duration::from_secs(4));
-                let odds = weather.odds;
-                match draw(&mut weather.state, 100) {
+                    schedule.down_until.is_some_and(|until| now < until && until - now < Duration::from_secs(4));
+                let odds = schedule.odds;
+                match draw(&mut schedule.state, 100) {
                     _ if is_down => Fault::Before,
                     0 => {
-                        let length = Duration::from_millis(draw(&mut weather.state, 3_000));
-                        weather.down_until = Some(now + length);
+                        let length = Duration::from_millis(draw(&mut schedule.state, 3_000));
+                        schedule.down_until = Some(now + length);
                         Fault::Before
                     }
                     chance if chance < odds / 2 => Fault::Before,
@@ -98,7 +98,7 @@ impl Faulty {
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let fault = self.next(is_write);
-        let took = if self.faults == Faults::Some { draw(&mut self.weather.lock().unwrap().state, 40) } else { 1 };
+        let took = if self.faults == Faults::Some { draw(&mut self.schedule.lock().unwrap().state, 40) } else { 1 };
         tokio::time::sleep(Duration::from_millis(took)).await;
         let failed = || Err(StoreError::Database("down".into()));
         match fault {
