@@ -14,11 +14,14 @@ mod session_info;
 mod sessions_http;
 mod shares;
 mod sse;
+mod state;
 mod stream;
 
 pub(crate) use body::read_body;
 pub(crate) use fault::Fault;
 pub(crate) use guard::Guard;
 pub(crate) use keys::Keys;
-pub(crate) use routes::{Api, router};
+pub(crate) use health::Health;
+pub(crate) use routes::router;
 pub(crate) use shares::Shares;
+pub(crate) use state::Api;

@@ -22,7 +22,6 @@ pub mod nodes;
 mod retention;
 mod scope;
 mod serve;
-mod shared;
 pub mod store;
 mod webhook;
 

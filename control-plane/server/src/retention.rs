@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{clock::now_ms, convert, shared::Shared};
+use crate::{clock::now_ms, config::Limits, convert, store::Store};
 
 /// Calls deleted in one transaction.
 const BATCH: u32 = 20;
@@ -14,8 +14,7 @@ const BATCH: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs until it is aborted; returns at once when calls are kept for ever.
-pub(crate) async fn prune(shared: Arc<Shared>) {
-    let limits = shared.limits();
+pub(crate) async fn prune(store: Arc<dyn Store>, limits: Limits) {
     if limits.retention.is_zero() {
         return;
     }
@@ -27,7 +26,7 @@ pub(crate) async fn prune(shared: Arc<Shared>) {
         let before_ms = now_ms().saturating_sub(age_ms);
         let mut deleted = 0;
         loop {
-            match shared.store.prune(before_ms, BATCH).await {
+            match store.prune(before_ms, BATCH).await {
                 Ok(0) => break,
                 Ok(calls) => deleted += calls,
                 Err(error) => {

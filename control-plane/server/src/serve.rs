@@ -16,16 +16,15 @@ use voicebridge_telemetry::{
 
 use crate::{
     access::{Keyring, LocalKey, TOKEN_KEY},
-    api::{self, Api, Guard, Keys, Shares},
+    api::{self, Api, Guard, Health, Keys, Shares},
     callback::Callback,
     calls::{Calls, RealPorts},
     config::Config,
-    events::{self, CURSOR_KEY, Cursors, Hub},
+    events::{self, CURSOR_KEY, Cursors, Hub, Source},
     graph::Graph,
     lifetime::Lifetime,
     nodes::{self, Clients, Fleet, Nodes, Registry},
     retention,
-    shared::Shared,
     store::{Database, Owner},
     webhook::Webhook,
 };
@@ -99,56 +98,64 @@ async fn serve(
     }
     let clients = Clients::new(Some(&node_token)).context("VOICEBRIDGE_NODE_TOKEN cannot be used")?;
     let guard = Guard::new(Arc::clone(&keyring), auth::Guard::new(&source, [node_token]));
-    let shared = Arc::new(Shared {
-        store,
-        lease: owner.lease(),
-        registry: Arc::new(Registry::new(config.limits.beat, config.limits.node_lost())),
-        clients: Arc::new(clients),
-        hub: Arc::new(Hub::new(last_position, config.limits.subscribers)),
-        cursors: Cursors::new(&cursor_key),
-        lifetime: Lifetime::default(),
-        config,
-    });
-    let lifetime = shared.lifetime.clone();
+    let limits = config.limits;
+    let lifetime = Lifetime::default();
+    let registry = Arc::new(Registry::new(limits.beat, limits.node_lost()));
+    let clients = Arc::new(clients);
+    let hub = Arc::new(Hub::new(last_position, limits.subscribers));
     let ports = RealPorts {
         lease: owner.lease(),
         graph,
         callback,
-        registry: Arc::clone(&shared.registry),
-        clients: Arc::clone(&shared.clients),
-        placement: shared.config.placement.clone(),
-        limits: *shared.limits(),
+        registry: Arc::clone(&registry),
+        clients: Arc::clone(&clients),
+        placement: config.placement,
+        limits,
     };
-    let calls = Calls::new(Arc::clone(&shared.store), Arc::clone(&shared.hub), ports, lifetime.clone());
+    let calls = Calls::new(Arc::clone(&store), Arc::clone(&hub), ports, lifetime.clone());
     let (arrivals, arrived) = mpsc::channel(ARRIVALS);
-    let addresses = shared.config.node_addresses.clone();
     let node_service =
-        Nodes::new(Arc::clone(&shared.registry), loopback_only, addresses, arrivals, lifetime.detachment());
-    let webhook = Webhook::new(Arc::clone(&shared), calls.clone());
-    let streams = Shares::new(shared.limits().subscribers_per_key);
-    let api = Api { shared: Arc::clone(&shared), calls: calls.clone(), webhook, streams };
-    let fleet = Fleet::new(Arc::clone(&shared.registry), Arc::clone(&shared.clients), shared.limits().node_timeout);
+        Nodes::new(Arc::clone(&registry), loopback_only, config.node_addresses, arrivals, lifetime.detachment());
+    let webhook = Webhook::new(config.whatsapp, limits.max_body_bytes, calls.clone(), lifetime.clone());
+    let events = Source {
+        hub: Arc::clone(&hub),
+        store: Arc::clone(&store),
+        detach: lifetime.detachment(),
+        keepalive: limits.keepalive,
+    };
+    let api = Api {
+        store: Arc::clone(&store),
+        lease: owner.lease(),
+        clients: Arc::clone(&clients),
+        calls: calls.clone(),
+        webhook,
+        events,
+        cursors: Cursors::new(&cursor_key),
+        streams: Shares::new(limits.subscribers_per_key),
+        limits,
+    };
+    let fleet = Fleet::new(Arc::clone(&registry), Arc::clone(&clients), limits.node_timeout);
     let keys = Keys::new(database.keys(), Arc::clone(&keyring), calls.clone());
-    let (app, health) = api::router(api, node_service, fleet, keys, guard).await?;
+    let health = Health { calls: calls.clone(), nodes: Arc::clone(&registry), lifetime: lifetime.clone() };
+    let router = api::router(api, node_service, fleet, keys, health, guard, config.cors_origins);
+    let (app, health) = router.await?;
 
     let known = calls.recover().await.context("the calls of before could not be read")?;
     if known > 0 {
         tracing::info!(calls = known, "calls of before are known again");
     }
     warm.await.context("the numbering plans could not be loaded")?;
-    let (beat, deadline) = (shared.limits().beat, shared.limits().node_probe);
-    let sweeper = nodes::sweep(Arc::clone(&shared.registry), Arc::clone(&shared.clients), beat, deadline);
-    let sweeper = tokio::spawn(sweeper);
-    let tail = tokio::spawn(events::tail(Arc::clone(&shared.hub), Arc::clone(&shared.store)));
+    let sweeper = tokio::spawn(nodes::sweep(registry, clients, limits.beat, limits.node_probe));
+    let tail = tokio::spawn(events::tail(hub, Arc::clone(&store)));
     let key_keeper = tokio::spawn(Arc::clone(&keyring).keep());
-    let pruner = tokio::spawn(retention::prune(Arc::clone(&shared)));
+    let pruner = tokio::spawn(retention::prune(store, limits));
     let reconciler = tokio::spawn(calls.clone().reconcile(arrived));
     let address = listener.local_addr()?;
     tracing::info!(%address, "control plane serves");
 
     let close = CancellationToken::new();
     let closing = close.clone();
-    let bounds = shared.limits().listener;
+    let bounds = limits.listener;
     let incoming = Incoming::new(listener, "control", bounds);
     let server = listener::server(&bounds, MAX_CONNECTION_STREAMS)
         .add_routes(Routes::from(app))
@@ -174,7 +181,7 @@ async fn serve(
                 () = lost.lost() => tracing::error!("another process has taken the database's calls over: nothing is waited for"),
             }
             close.cancel();
-            if tokio::time::timeout(shared.limits().close, &mut server).await.is_err() {
+            if tokio::time::timeout(limits.close, &mut server).await.is_err() {
                 tracing::warn!("some connections did not close in time");
                 server.abort();
             }

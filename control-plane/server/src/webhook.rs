@@ -20,7 +20,7 @@ use voicebridge_proto::types::v1::Agent;
 use crate::{
     calls::{Calls, Outcome, Taken},
     config::WhatsApp,
-    shared::Shared,
+    lifetime::Lifetime,
     store::StoreError,
 };
 
@@ -57,17 +57,25 @@ pub(crate) struct NoticeOutcome {
 /// Takes deliveries. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Webhook {
-    shared: Arc<Shared>,
+    /// Or the names of the variables that are missing.
+    whatsapp: Arc<Result<WhatsApp, Vec<&'static str>>>,
+    max_body_bytes: usize,
     calls: Calls,
+    lifetime: Lifetime,
 }
 
 impl Webhook {
-    pub(crate) fn new(shared: Arc<Shared>, calls: Calls) -> Self {
-        Self { shared, calls }
+    pub(crate) fn new(
+        whatsapp: Result<WhatsApp, Vec<&'static str>>,
+        max_body_bytes: usize,
+        calls: Calls,
+        lifetime: Lifetime,
+    ) -> Self {
+        Self { whatsapp: Arc::new(whatsapp), max_body_bytes, calls, lifetime }
     }
 
     fn whatsapp(&self) -> Result<&WhatsApp, WebhookError> {
-        self.shared.config.whatsapp.as_ref().map_err(|missing| WebhookError::NotConfigured(missing.clone()))
+        (*self.whatsapp).as_ref().map_err(|missing| WebhookError::NotConfigured(missing.clone()))
     }
 
     /// The word agreed for verification is the right one.
@@ -88,7 +96,7 @@ impl Webhook {
         }
         let notices = webhook::parse(body)?;
         let (calls, number) = (self.calls.clone(), whatsapp.phone_number_id.clone());
-        let draining = self.shared.lifetime.is_draining();
+        let draining = self.lifetime.is_draining();
         // Of its own, so that a broken connection does not leave a call claimed and unserved.
         let taking = tokio::spawn(async move { take(&calls, &number, notices, agent, draining).await });
         taking.await.map_err(|_| WebhookError::Internal)?

@@ -138,7 +138,7 @@ impl Api {
     async fn with_events(&self, row: &CallRow, kinds: &[&str]) -> Result<control::Call, Fault> {
         let mut call = convert::call_to_wire(row);
         for kind in kinds {
-            for event in self.shared.store.events_of_kind(&row.call_id, kind).await? {
+            for event in self.store.events_of_kind(&row.call_id, kind).await? {
                 let event =
                     convert::event_from_row(&row.call_id, &event).map_err(|_| StoreError::Corrupt("events.payload"))?;
                 convert::add_event(&mut call, event);
@@ -150,7 +150,7 @@ impl Api {
 
     /// A call with all that is known of it, and its row.
     pub(super) async fn whole(&self, call_id: &CallId) -> Result<(CallRow, control::Call), Fault> {
-        let row = self.shared.store.call(call_id).await?.ok_or(CallError::NotFound)?;
+        let row = self.store.call(call_id).await?.ok_or(CallError::NotFound)?;
         let mut call = self.with_events(&row, &TOLD_BY_EVENTS).await?;
         // Until the session's end brings both.
         if call.statistics.is_none() {
@@ -165,7 +165,7 @@ impl Api {
     /// Of the replies finished so far; what transcription costs is known at the end only.
     async fn usage_so_far(&self, call_id: &CallId) -> Result<Option<types::Usage>, Fault> {
         let mut total: Option<types::Usage> = None;
-        for row in self.shared.store.events_of_kind(call_id, "response_finished").await? {
+        for row in self.store.events_of_kind(call_id, "response_finished").await? {
             let event = convert::event_from_row(call_id, &row).map_err(|_| StoreError::Corrupt("events.payload"))?;
             if let Some(Kind::ResponseFinished(types::ResponseFinished { usage: Some(usage), .. })) = event.kind {
                 total = Some(session_info::add_usage(total.unwrap_or_default(), &usage));
@@ -178,7 +178,7 @@ impl Api {
     async fn looked_up(&self, principal: &Principal, wacid: String) -> Result<control::Call, Fault> {
         let wacid = Wacid::parse(wacid);
         let found = match &wacid {
-            Ok(wacid) => self.shared.store.call_by_wacid(wacid).await?,
+            Ok(wacid) => self.store.call_by_wacid(wacid).await?,
             Err(_) => None,
         };
         principal.may_read(found.as_ref().map(|row| &row.call_id))?;
@@ -202,13 +202,13 @@ impl Api {
             return Err(Fault::invalid("command.text", "must be 1 to 16384 bytes"));
         }
         let session = self.calls.session(&self.calls.find(&name).await?).await?;
-        let mut client = self.shared.clients.client(&session.node_url).map_err(CallError::Node)?;
+        let mut client = self.clients.client(&session.node_url).map_err(CallError::Node)?;
         let request = media::SendCommandRequest { session_id: session.session_id, command: Some(command) };
         let send = async {
-            self.shared.lease.held().await;
+            self.lease.held().await;
             client.send_command(request).await
         };
-        tokio::time::timeout(self.shared.limits().node_timeout, send)
+        tokio::time::timeout(self.limits.node_timeout, send)
             .await
             .map_err(|_| CallError::Node(Status::deadline_exceeded("the node did not answer")))?
             .map_err(CallError::Node)?;
@@ -232,7 +232,7 @@ impl CallService for Api {
             tracing::debug!(by = &*principal.name, "a delivery comes with an agent");
         }
         let agent = agent::check(request.agent).map_err(Fault::status)?;
-        if request.body.len() > self.shared.limits().max_body_bytes {
+        if request.body.len() > self.limits.max_body_bytes {
             return Err(Fault::invalid("body", "is larger than the limit of this server").status());
         }
         let signature = Some(request.signature).filter(|signature| !signature.is_empty());
@@ -317,7 +317,7 @@ impl CallService for Api {
             token => Some(token.parse().map_err(|_| Fault::invalid("page_token", "is none of ours").status())?),
         };
         let page = Page { before, size, live_only: request.live_only };
-        let rows = self.shared.store.calls(page).await.map_err(|error| Fault::from(error).status())?;
+        let rows = self.store.calls(page).await.map_err(|error| Fault::from(error).status())?;
         let full = rows.len() == size as usize;
         let next = rows.last().filter(|_| full).map_or_else(String::new, |row| row.ordinal.to_string());
         let mut calls = Vec::with_capacity(rows.len());

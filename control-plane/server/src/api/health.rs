@@ -1,5 +1,7 @@
 //! `GET /health`, `GET /metrics`, and the state behind `grpc.health.v1`.
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     extract::State,
@@ -9,19 +11,27 @@ use axum::{
 };
 use voicebridge_telemetry::PrometheusHandle;
 
-use super::Api;
+use crate::{calls::Calls, lifetime::Lifetime, nodes::Registry};
 
-pub(super) fn router(api: Api, metrics: PrometheusHandle) -> Router {
-    let scraped = Router::new().route("/metrics", get(scrape)).with_state(metrics);
-    Router::new().route("/health", get(health)).with_state(api).merge(scraped)
+/// What it tells of.
+#[derive(Clone)]
+pub(crate) struct Health {
+    pub(crate) calls: Calls,
+    pub(crate) nodes: Arc<Registry>,
+    pub(crate) lifetime: Lifetime,
 }
 
-async fn health(State(api): State<Api>) -> Response {
-    let draining = api.shared.lifetime.is_draining();
+pub(super) fn router(health: Health, metrics: PrometheusHandle) -> Router {
+    let scraped = Router::new().route("/metrics", get(scrape)).with_state(metrics);
+    Router::new().route("/health", get(answer)).with_state(health).merge(scraped)
+}
+
+async fn answer(State(health): State<Health>) -> Response {
+    let draining = health.lifetime.is_draining();
     let body = serde_json::json!({
         "status": if draining { "draining" } else { "healthy" },
-        "activeCalls": api.calls.count(),
-        "nodes": api.shared.registry.count(),
+        "activeCalls": health.calls.count(),
+        "nodes": health.nodes.count(),
         "version": env!("CARGO_PKG_VERSION"),
     });
     let code = if draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };

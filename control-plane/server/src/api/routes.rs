@@ -24,17 +24,15 @@ use voicebridge_proto::{
 use super::{
     Fault, body,
     guard::{self, Guard},
-    health,
+    health::{self, Health},
     keys::Keys,
-    media_type, sessions_http,
-    shares::Shares,
-    sse,
+    media_type, sessions_http, sse,
+    state::Api,
 };
 use crate::{
-    calls::Calls,
+    config::Origins,
     nodes::{Fleet, Nodes},
-    shared::Shared,
-    webhook::{self, Webhook},
+    webhook,
 };
 
 /// How long a browser may remember that it may call.
@@ -42,16 +40,6 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// What a gRPC message holds besides its largest field.
 const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
-
-/// What the handlers work with. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Api {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) calls: Calls,
-    pub(crate) webhook: Webhook,
-    /// Event streams by key.
-    pub(crate) streams: Arc<Shares>,
-}
 
 /// Everything on the listener; unknown paths are 404. Returns what turns the health service's answer.
 ///
@@ -62,9 +50,10 @@ pub(crate) async fn router(
     nodes: Nodes,
     fleet: Fleet,
     keys: Keys,
+    health: Health,
     guard: Guard,
+    origins: Origins,
 ) -> Result<(Router, HealthReporter), tonic_reflection::server::Error> {
-    let config = &api.shared.config;
     let (reporter, health_service) = tonic_health::server::health_reporter();
     reporter.set_serving::<CallServiceServer<Api>>().await;
     reporter.set_serving::<NodeServiceServer<Nodes>>().await;
@@ -77,7 +66,7 @@ pub(crate) async fn router(
     };
 
     // A forwarded delivery may be as large as a direct one; the rest of the message is small.
-    let largest = config.limits.max_body_bytes + MESSAGE_OVERHEAD_BYTES;
+    let largest = api.limits.max_body_bytes + MESSAGE_OVERHEAD_BYTES;
     let calls = CallServiceServer::new(api.clone()).max_decoding_message_size(largest);
     let mut grpc = Router::new();
     grpc = add(grpc, calls);
@@ -94,16 +83,16 @@ pub(crate) async fn router(
         .merge(grpc)
         .merge(sessions_http::router(api.clone()))
         .merge(sse::router(api.clone()))
-        .merge(health::router(api.clone(), metrics))
+        .merge(health::router(health, metrics))
         .merge(webhook::router(api.webhook.clone()))
         .fallback(unknown)
         .method_not_allowed_fallback(async || Fault::method_not_allowed())
         .layer(from_fn_with_state(Arc::new(guard), guard::guard))
         // Whoever reads a type behind this, a refusal too, reads it without parameters.
         .layer(middleware::map_request(media_type::bare_grpc_types))
-        .layer(middleware::map_request_with_state(config.limits.listener, body::in_time))
+        .layer(middleware::map_request_with_state(api.limits.listener, body::in_time))
         // Outermost: refusals must be readable for the pages that may read answers.
-        .layer(cors(&api.shared));
+        .layer(cors(origins));
     Ok((app, reporter))
 }
 
@@ -153,8 +142,7 @@ async fn grpc_only(request: axum::extract::Request, next: Next) -> Response {
     next.run(request).await
 }
 
-fn cors(shared: &Arc<Shared>) -> CorsLayer {
-    let origins = shared.config.cors_origins.clone();
+fn cors(origins: Origins) -> CorsLayer {
     let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin"].map(HeaderName::from_static);
     let allowed =
         ["x-api-key", "x-grpc-web", "x-user-agent", "grpc-timeout", "last-event-id", "traceparent", "tracestate"];

@@ -141,7 +141,7 @@ async fn stop(State(api): State<Api>, CallPath(call_id): CallPath) -> Result<Res
 /// Whatever the content type says: the predecessor did not insist either, and pages of other origins are kept out
 /// elsewhere. Unknown fields are passed over.
 async fn object(api: &Api, body: Body) -> Result<Map<String, Value>, Fault> {
-    let bytes = read_body(body, api.shared.limits().max_body_bytes).await?;
+    let bytes = read_body(body, api.limits.max_body_bytes).await?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(Fault::invalid("body", "must be a JSON object")),

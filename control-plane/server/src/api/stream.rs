@@ -52,35 +52,35 @@ impl Api {
             (cursor, ..) => Begin::After(self.position(call_id.as_ref(), cursor).await?),
         };
         let share = self.streams.take(&principal.name).ok_or_else(|| {
-            let limit = self.shared.limits().subscribers_per_key;
+            let limit = self.limits.subscribers_per_key;
             let message = format!("This key has {limit} event streams already, which is the limit; close some.");
             Fault::new(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", message)
         })?;
-        let subscribed = Subscriber::new(self.shared.events(), filter, begin);
+        let subscribed = Subscriber::new(self.events.clone(), filter, begin);
         let mut subscriber = subscribed.map_err(|_| {
-            let limit = self.shared.limits().subscribers;
+            let limit = self.limits.subscribers;
             let message = format!("There are {limit} event streams already, which is the limit; close some.");
             Fault::new(Code::ResourceExhausted, "TOO_MANY_SUBSCRIBERS", message)
         })?;
         if let Some(call_id) = call_id {
             // After subscribing: a call that ends from now on ends the stream by its last event.
-            let row = self.shared.store.call(&call_id).await?.ok_or(CallError::NotFound)?;
+            let row = self.store.call(&call_id).await?.ok_or(CallError::NotFound)?;
             if row.ended_at_ms.is_some() {
                 // Its last event is stored, whether anybody has been told of it yet or not.
-                self.shared.hub.stored(self.shared.store.last_position().await?);
+                self.events.hub.stored(self.store.last_position().await?);
                 subscriber.set_closed();
             }
         }
-        Ok(EventStream { subscriber, cursors: self.shared.cursors.clone(), _share: share })
+        Ok(EventStream { subscriber, cursors: self.cursors.clone(), _share: share })
     }
 
     async fn position(&self, call_id: Option<&CallId>, cursor: &str) -> Result<u64, Fault> {
         let refused = |message: &str| Err(Fault::new(Code::InvalidArgument, "CURSOR_INVALID", message));
-        let cursors = &self.shared.cursors;
+        let cursors = &self.cursors;
         let position = match (cursors.read(call_id.map(CallId::as_str), cursor), call_id) {
             // Written when calls were keyed by Meta's id.
             (None, Some(call_id)) => {
-                let row = self.shared.store.call(call_id).await?;
+                let row = self.store.call(call_id).await?;
                 row.and_then(|row| cursors.read(Some(row.wacid.as_str()), cursor))
             }
             (position, _) => position,
@@ -90,7 +90,7 @@ impl Api {
                 "The cursor is none of this database's, or of a stream over another call, or over all calls instead of \
                  one; begin without a cursor.",
             ),
-            Some(position) if position > self.shared.hub.last() => refused(
+            Some(position) if position > self.events.hub.last() => refused(
                 "The cursor is ahead of what is stored: the database is older than the stream it came from; begin \
                  without a cursor.",
             ),

@@ -50,7 +50,7 @@ async fn verification(
 }
 
 async fn delivery(State(webhook): State<Webhook>, headers: HeaderMap, body: Body) -> Response {
-    let body = match read_body(body, webhook.shared.limits().max_body_bytes).await {
+    let body = match read_body(body, webhook.max_body_bytes).await {
         Ok(body) => body,
         Err(fault) => return fault.into_response(),
     };
