@@ -1,6 +1,7 @@
 //! What the control plane offers: gRPC, gRPC-web and HTTP on one listener.
 
 mod agent;
+mod arguments;
 mod body;
 mod fault;
 mod grpc;

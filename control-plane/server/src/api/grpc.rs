@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use tonic::{Request, Response, Status};
-use voicebridge_core::{
-    identity::{CallId, CallName, Wacid},
-    termination::reason,
-};
+use voicebridge_core::identity::{CallId, Wacid};
 use voicebridge_proto::{
     control::v1::{self as control, call_service_server::CallService},
     media::v1 as media,
     types::v1::{self as types, event::Kind},
 };
 
-use super::{Api, Fault, agent, session_info, stream};
+use super::{
+    Api, Fault, agent,
+    arguments::{call_name, end_reason, number_id},
+    session_info, stream,
+};
 use crate::{
     access::{Authentication, Principal, Scope},
     calls::{CallError, SelfHeldStart},
@@ -22,45 +23,14 @@ use crate::{
 };
 
 /// Longest offer, bytes; by contract.
-pub(super) const MAX_OFFER_BYTES: usize = 64 * 1024;
+const MAX_OFFER_BYTES: usize = 64 * 1024;
 /// Calls on a page that names no size, and on the largest.
 const DEFAULT_PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1_000;
-/// Longest id of a business number, bytes; by contract.
-pub(super) const MAX_NUMBER_ID_BYTES: usize = 64;
-/// Longest reason an API caller may record.
-const MAX_REASON_BYTES: usize = 64;
 /// Longest text of a command, bytes.
 const MAX_COMMAND_BYTES: usize = 16 * 1024;
 /// Kinds of events that a call's page is made of.
 const TOLD_BY_EVENTS: [&str; 3] = ["stage_reached", "transcript", "session_ended"];
-
-/// A call by whichever id.
-pub(super) fn call_name(text: &str) -> Result<CallName, Fault> {
-    CallName::parse(text).map_err(|error| Fault::invalid("call_id", &error.to_string()))
-}
-
-/// Meta's id of a business number. Part of a URL of Graph's.
-fn number_id(field: &str, text: String) -> Result<String, Fault> {
-    match text.len() <= MAX_NUMBER_ID_BYTES && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        true => Ok(text),
-        false => Err(Fault::invalid(field, "must be at most 64 letters and digits")),
-    }
-}
-
-/// Reasons are stable words, also those of API callers.
-fn end_reason(text: String) -> Result<String, Fault> {
-    let word = |text: &str| {
-        text.len() <= MAX_REASON_BYTES
-            && text.starts_with(|c: char| c.is_ascii_uppercase())
-            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-    };
-    match text.as_str() {
-        "" => Ok(reason::API_HANGUP.to_owned()),
-        given if word(given) => Ok(text),
-        _ => Err(Fault::invalid("reason", "must be upper-case letters, digits and _, at most 64")),
-    }
-}
 
 impl Api {
     /// What both APIs do to start a self-held call.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tonic::{Code, Request, Response, Status};
 use voicebridge_proto::control::v1::{self as control, key_service_server::KeyService};
 
-use super::{Fault, grpc};
+use super::{Fault, arguments::call_name};
 use crate::{
     access::{Authentication, Keyring, Scope, hash},
     calls::Calls,
@@ -46,7 +46,7 @@ impl Keys {
         if name.is_empty() {
             return Ok(None);
         }
-        let call_id = self.calls.find(&grpc::call_name(name)?).await?;
+        let call_id = self.calls.find(&call_name(name)?).await?;
         Ok(Some(call_id.as_str().to_owned()))
     }
 

@@ -10,7 +10,7 @@ use voicebridge_proto::{
     types::v1::EventKind,
 };
 
-use super::{Api, Fault, grpc, shares::Share};
+use super::{Api, Fault, arguments::MAX_NUMBER_ID_BYTES, shares::Share};
 use crate::{
     access::Principal,
     calls::CallError,
@@ -119,7 +119,7 @@ fn parse(call_id: Option<CallId>, request: StreamEventsRequest) -> Result<(Filte
         }
     }
     few("phone_number_ids", request.phone_number_ids.len())?;
-    if request.phone_number_ids.iter().any(|id| id.is_empty() || id.len() > grpc::MAX_NUMBER_ID_BYTES) {
+    if request.phone_number_ids.iter().any(|id| id.is_empty() || id.len() > MAX_NUMBER_ID_BYTES) {
         return Err(Fault::invalid("phone_number_ids", "must be 1 to 64 bytes each"));
     }
     few("caller_phone_numbers", request.caller_phone_numbers.len())?;
