@@ -3,12 +3,12 @@
 mod agent;
 mod arguments;
 mod body;
-mod fault;
 mod grpc;
 mod guard;
 mod health;
 mod keys;
 mod media_type;
+mod refusals;
 mod revocable_body;
 mod routes;
 mod session_info;
@@ -18,11 +18,11 @@ mod sse;
 mod state;
 mod stream;
 
-pub(crate) use body::read_body;
-pub(crate) use fault::Fault;
 pub(crate) use guard::Guard;
-pub(crate) use keys::Keys;
 pub(crate) use health::Health;
+pub(crate) use keys::Keys;
 pub(crate) use routes::router;
 pub(crate) use shares::Shares;
 pub(crate) use state::Api;
+
+use crate::{body::read_body, fault::Fault};

@@ -8,12 +8,14 @@
 
 pub mod access;
 mod api;
+mod body;
 mod callback;
 mod calls;
 mod clock;
 pub mod config;
 mod convert;
 mod events;
+mod fault;
 pub mod graph;
 mod ids;
 pub mod json;

@@ -7,7 +7,7 @@ use tonic::Code;
 use voicebridge_core::identity::CallId;
 
 use super::{Scope, Scopes, hash::Hash};
-use crate::api::Fault;
+use crate::fault::Fault;
 
 /// Somebody known, or why nobody is.
 #[derive(Clone, Debug)]

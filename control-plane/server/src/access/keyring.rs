@@ -29,9 +29,9 @@ use super::{
     tokens::{Claims, ReadTokens},
 };
 use crate::{
-    api::Fault,
     clock::now_ms,
     config::ApiKey,
+    fault::Fault,
     store::{KeyRow, KeyStore, Settings, StoreError},
 };
 

@@ -13,7 +13,7 @@ use super::{
     authentication::{Expiry, Grant, Principal},
     hash::{Hash, hash},
 };
-use crate::api::Fault;
+use crate::fault::Fault;
 
 /// The key of this machine and user.
 pub(crate) struct LocalKey {

@@ -1,16 +1,13 @@
-//! Bodies of requests: in time on every path, and for those who want one whole, within the limit.
+//! How long the bodies of requests may take, by path.
 
 use axum::{
-    body::{Body, Bytes, HttpBody as _},
+    body::{Body, HttpBody as _},
     extract::{Request, State},
-    http::StatusCode,
 };
 use voicebridge_telemetry::listener::{
     Bounds,
-    body::{Late, Pace, Timely},
+    body::{Pace, Timely},
 };
-
-use super::Fault;
 
 /// Methods to which messages are sent as long as both sides live.
 const STREAMS_OF_REQUESTS: [&str; 1] = ["/voicebridge.control.v1.NodeService/Connect"];
@@ -33,23 +30,9 @@ pub(super) async fn in_time(State(bounds): State<Bounds>, request: Request) -> R
     request.map(|body| Body::new(Timely::new(body, pace)))
 }
 
-/// A body within the limit.
-pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Fault> {
-    axum::body::to_bytes(body, limit).await.map_err(|error| match Late::find(&error) {
-        Some(late) => Fault::invalid("body", &late.to_string()).over_http(StatusCode::REQUEST_TIMEOUT),
-        // Too long, or the connection broke: then nobody reads the answer.
-        None => {
-            let rule = format!("must be at most {limit} bytes");
-            Fault::invalid("body", &rule).over_http(StatusCode::PAYLOAD_TOO_LARGE)
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use std::time::Duration;
 
     use prost_reflect::DescriptorPool;
     use voicebridge_proto::FILE_DESCRIPTOR_SET;
@@ -69,16 +52,5 @@ mod tests {
         let each = Pace::Each(bounds.between_messages);
         assert_eq!(pace("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &bounds), each);
         assert_eq!(pace("/voicebridge.control.v1.CallService/StreamEvents", &bounds), Pace::Whole(bounds.body));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_late_and_one_too_long_is_too_long() {
-        let silent = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-        let late = Body::new(Timely::new(Body::from_stream(silent), Pace::Whole(Duration::from_secs(10))));
-        let fault = read_body(late, 10).await.unwrap_err();
-        assert!(fault.message().contains("must arrive within 10 s"), "{}", fault.message());
-        let fault = read_body(Body::from("12345678901"), 10).await.unwrap_err();
-        assert!(fault.message().contains("at most 10 bytes"), "{}", fault.message());
-        assert_eq!(read_body(Body::from("1234567890"), 10).await.unwrap().len(), 10);
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tonic::Code;
 
 use super::{Webhook, WebhookError};
-use crate::api::{Fault, read_body};
+use crate::{body::read_body, fault::Fault};
 
 pub(crate) fn router(webhook: Webhook) -> Router {
     Router::new().route("/webhooks/whatsapp", get(verification).post(delivery)).with_state(webhook)
