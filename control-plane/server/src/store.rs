@@ -6,6 +6,7 @@
 //! Each database has a folder with its SQL; what they return is made into the same rows in `rows.rs`. Every implementation
 //! passes the same tests, see `contract.rs`.
 
+mod contents;
 #[cfg(test)]
 mod contract;
 mod copy;
@@ -31,7 +32,8 @@ use voicebridge_core::{
     termination::Termination,
 };
 
-pub use copy::{Contents, CopyError, copy};
+pub use contents::Contents;
+pub use copy::{CopyError, copy};
 pub use database::{Database, Owner, POSTGRES, SQLITE};
 pub use error::{Cause, StoreError};
 pub use keys::{Creation, KeyRow, KeyStore, NewKey, Revocation, Settings};

@@ -7,6 +7,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     StoreError,
+    contents::Contents,
     postgres::{Import, Postgres},
     sqlite::Sqlite,
 };
@@ -45,39 +46,6 @@ pub enum CopyError {
         /// At the source.
         expected: i64,
     },
-}
-
-/// What a database holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
-    /// Calls.
-    pub calls: i64,
-    /// Events of them.
-    pub events: i64,
-    /// Hang-ups remembered.
-    pub tombstones: i64,
-    /// API keys.
-    pub keys: i64,
-    /// Keys that the database made for itself.
-    pub own_keys: i64,
-    /// The highest position given so far.
-    pub last_position: i64,
-    /// The highest ordinal of a call given so far.
-    pub last_ordinal: i64,
-}
-
-impl Contents {
-    fn named(&self) -> [(&'static str, i64); 7] {
-        [
-            ("calls", self.calls),
-            ("events", self.events),
-            ("tombstones", self.tombstones),
-            ("API keys", self.keys),
-            ("own keys", self.own_keys),
-            ("the last position", self.last_position),
-            ("the last ordinal", self.last_ordinal),
-        ]
-    }
 }
 
 /// Copies the database of the first URL to that of the second; says after each batch how many rows of how many there are.
