@@ -8,8 +8,8 @@
 //! the exception. Meta's word, the API's, a limit and the loss of the node act on Graph and node at once, and are written
 //! when that can be; what was held is not asked for any more.
 //!
-//! [`Call`] owns the parts and passes on what comes of each: `life` says where the call stands, `deadlines` when its time is
-//! up, `record` what is stored, `placing` which node is asked, `graph_requests` what Graph is asked, `work` what is under way,
+//! [`Call`] owns the parts and passes on what comes of each. `steps` has what follows from an event written before it is asked
+//! for: `life` says where the call stands, `deadlines` when its time is up, `record` what is stored. `placing` says which node is asked, `graph_requests` what Graph is asked, `work` what is under way,
 //! `shown` what others see, `report` what is logged and counted. They know nothing of each other's state.
 
 mod call;
@@ -23,6 +23,7 @@ mod report;
 mod request;
 mod results;
 mod shown;
+mod steps;
 mod work;
 
 use std::collections::VecDeque;

@@ -11,16 +11,16 @@ use voicebridge_core::{
 use voicebridge_proto::types::v1::{self as types, event::Kind};
 
 use super::{
-    deadlines::Deadlines,
     graph_requests::{Ask, GraphRequests},
     input::{Done, Input, Next, Reporter},
     life::Life,
     placing::{Attempt, Placing, judge},
-    record::{Heard, Record},
+    record::Heard,
     report,
     request::Request,
     results,
     shown::Shown,
+    steps::{Came, Due, Steps},
     work::Work,
 };
 use crate::{
@@ -42,11 +42,7 @@ use crate::{
 pub(super) struct Call {
     limits: Limits,
     hub: Arc<Hub>,
-    life: Life,
-    deadlines: Deadlines,
-    record: Record,
-    /// Asked for by steps that are not written yet.
-    held: Vec<Request>,
+    steps: Steps,
     placing: Placing,
     graph: GraphRequests,
     work: Work,
@@ -58,14 +54,11 @@ impl Call {
     pub(super) fn new(environment: Environment, row: CallRow, offer: Option<Offer>, view: watch::Sender<View>) -> Self {
         let Environment { store, hub, ports, limits, lifetime } = environment;
         Self {
-            life: Life::new(row.holder.signalling()),
-            deadlines: Deadlines::new(&row, &limits),
-            held: Vec::new(),
+            steps: Steps::new(store, row, &limits),
             placing: Placing::new(offer),
             graph: GraphRequests::new(limits.ending),
             work: Work::new(ports, lifetime),
             shown: Shown::new(view),
-            record: Record::new(store, row),
             limits,
             hub,
         }
@@ -77,55 +70,44 @@ impl Call {
         if !events.iter().any(|event| matches!(event, Event::SessionEnded(_))) {
             self.follow(self.limits.node_lost() + self.limits.restore_grace);
         }
-        let effects = self.life.begin(step);
-        self.take(effects, Vec::new(), None);
+        let due = self.steps.begin(step);
+        self.go_on(due);
         events.into_iter().for_each(|event| self.feed(event, Vec::new()));
     }
 
     pub(super) const fn life(&self) -> &Life {
-        &self.life
+        self.steps.life()
     }
 
     pub(super) fn is_written(&self) -> bool {
-        self.record.is_written()
+        self.steps.record().is_written()
     }
 
     /// There is nothing left to do.
     pub(super) fn is_closed(&self) -> bool {
-        self.life.is_ended() && self.record.is_written()
+        self.steps.life().is_ended() && self.steps.record().is_written()
     }
 
     pub(super) fn show_closed(&self) {
-        self.shown.close(self.record.row());
+        self.shown.close(self.steps.record().row());
     }
 
     pub(super) fn set_deadline(&mut self, kind: DeadlineKind) {
-        self.deadlines.set(kind);
+        self.steps.set_deadline(kind);
     }
 
     /// What comes next of what is under way. Nothing is lost when this is given up and called again.
     pub(super) async fn next(&mut self) -> Next {
-        let deadline = self.deadlines.next();
-        let writing = !self.record.is_written();
-        let (record, work) = (&mut self.record, &mut self.work);
+        let writing = !self.is_written();
+        let (steps, work) = (&mut self.steps, &mut self.work);
         // While something is being written the node keeps its news.
         let done = async { if writing { work.done().await } else { work.done_or_news().await } };
-        let due = async {
-            match deadline {
-                Some((kind, at)) => {
-                    tokio::time::sleep_until(at).await;
-                    kind
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            written = record.written(), if writing => Next::Written(written),
+            came = steps.next() => match came {
+                Came::Written(written) => Next::Written(written),
+                Came::Deadline(kind) => Next::Input(Input::Deadline(kind)),
+            },
             done = done => Next::Input(done),
-            kind = due => {
-                self.deadlines.clear(kind);
-                Next::Input(Input::Deadline(kind))
-            }
         }
     }
 
@@ -140,42 +122,8 @@ impl Call {
 
     /// Something happened, and these events tell of it.
     fn feed(&mut self, event: Event, facts: Vec<NewEvent>) {
-        let effects = self.life.step(event);
-        self.take(effects, facts, None);
-    }
-
-    /// What follows from a step. `reporter` waits for what the node says of a stage.
-    fn take(&mut self, effects: Vec<Effect>, facts: Vec<NewEvent>, mut reporter: Option<Reporter>) {
-        let now = now_ms();
-        let (mut events, mut requests, mut closing) = (facts, Vec::new(), None);
-        for effect in effects {
-            match effect {
-                Effect::Reached(stage) => {
-                    let reached = report::stage_reached(self.record.row(), stage, now);
-                    events.push(self.record.own(reached, now));
-                }
-                Effect::Close(termination) => closing = Some(termination),
-                Effect::SetDeadline(kind) => self.deadlines.set(kind),
-                Effect::ClearDeadline(kind) => self.deadlines.clear(kind),
-                request @ Effect::AdvanceSession(_) => requests.push(Request::Effect(request, reporter.take())),
-                request => requests.push(Request::Effect(request, None)),
-            }
-        }
-        self.record.step(self.life.phase(), events, closing.as_ref(), now);
-        if self.life.is_over() {
-            let before = std::mem::take(&mut self.held);
-            self.show();
-            requests.into_iter().for_each(|request| self.release(request));
-            if let Some(termination) = closing {
-                self.close(termination, now);
-            }
-            before.into_iter().for_each(|request| self.give_up(request));
-        } else {
-            self.held.extend(requests);
-            if self.record.is_written() {
-                self.go_on();
-            }
-        }
+        let due = self.steps.step(event, facts, None);
+        self.go_on(due);
     }
 
     pub(super) fn written(&mut self, written: Written) -> bool {
@@ -184,9 +132,8 @@ impl Call {
                 if let Some(position) = position {
                     self.hub.stored(position);
                 }
-                if self.record.is_written() {
-                    self.go_on();
-                }
+                let due = self.steps.due();
+                self.go_on(due);
                 true
             }
             Written::Refused => {
@@ -196,22 +143,33 @@ impl Call {
         }
     }
 
-    /// Everything is written: what was held is done, and may be seen.
-    fn go_on(&mut self) {
-        let held = std::mem::take(&mut self.held);
-        held.into_iter().for_each(|request| self.release(request));
-        self.show();
+    fn go_on(&mut self, due: Due) {
+        match due {
+            Due::Later => {}
+            Due::Requests(requests) => {
+                requests.into_iter().for_each(|request| self.release(request));
+                self.show();
+            }
+            Due::End { requests, closing, given_up } => {
+                self.show();
+                requests.into_iter().for_each(|request| self.release(request));
+                if let Some((termination, now_ms)) = closing {
+                    self.close(termination, now_ms);
+                }
+                given_up.into_iter().for_each(|request| self.give_up(request));
+            }
+        }
     }
 
     fn release(&mut self, request: Request) {
         match request {
             Request::Session(session) => {
-                if let Some(request) = self.placing.request(self.record.row(), &session) {
+                if let Some(request) = self.placing.request(self.steps.record().row(), &session) {
                     self.work.start_session(session, request);
                 }
             }
             Request::Effect(Effect::Place, _) => {
-                self.placing.begin(self.work.candidates(self.record.row()));
+                self.placing.begin(self.work.candidates(self.steps.record().row()));
                 self.ask_next_node();
             }
             Request::Effect(Effect::Graph { action, answer }, _) => {
@@ -219,7 +177,7 @@ impl Call {
                 self.ask_graph();
             }
             Request::Effect(Effect::AdvanceSession(stage), reporter) => {
-                if let Some(session) = self.record.row().session.clone() {
+                if let Some(session) = self.steps.record().row().session.clone() {
                     self.work.advance(session, stage, reporter);
                 }
             }
@@ -249,20 +207,17 @@ impl Call {
 
     /// A node is about to be asked: that is written down first. Nobody is asked any more when the call is over.
     fn ask_next_node(&mut self) {
-        let next = if self.life.is_placing() { self.placing.next() } else { Err(Event::PlacementFailed) };
+        let next = if self.steps.life().is_placing() { self.placing.next() } else { Err(Event::PlacementFailed) };
         match next {
-            Ok(session) => {
-                self.record.set_session(session.clone());
-                self.held.push(Request::Session(session));
-            }
+            Ok(session) => self.steps.ask(session),
             Err(event) => self.work.ready(Done::Unplaced(event)),
         }
     }
 
     fn ask_graph(&mut self) {
-        let row = self.record.row();
+        let row = self.steps.record().row();
         let number = self.work.graph_number(row);
-        match self.graph.next(number, &self.life, &self.deadlines, row) {
+        match self.graph.next(number, self.steps.life(), self.steps.deadlines(), row) {
             Some(Ask::Graph(request)) => self.work.ask_graph(request),
             Some(Ask::Holder(notice)) => self.work.tell_holder(notice),
             None => {}
@@ -270,11 +225,11 @@ impl Call {
     }
 
     fn end_session(&self, termination: Termination) {
-        self.work.end_session(self.record.row().session.clone(), termination);
+        self.work.end_session(self.steps.record().row().session.clone(), termination);
     }
 
     fn follow(&mut self, register_within: Duration) {
-        let row = self.record.row();
+        let row = self.steps.record().row();
         if let Some(session) = row.session.clone() {
             self.work.follow(session, row.node_sequence, register_within);
         }
@@ -295,11 +250,11 @@ impl Call {
             },
             Done::Unplaced(event) => self.unplaced(event),
             Done::Graph(action, answer) => {
-                let answered = report::graph_answered(&self.record.row().call_id, action, &answer);
+                let answered = report::graph_answered(&self.steps.record().row().call_id, action, &answer);
                 self.graph_answered(action, answer.outcome(), Some(answered));
             }
             Done::HolderTold(action, told) => {
-                let incident = report::holder_told(&self.record.row().call_id, action, &told);
+                let incident = report::holder_told(&self.steps.record().row().call_id, action, &told);
                 let outcome = match told {
                     Ok(()) => GraphOutcome::Ok,
                     Err(error) => GraphOutcome::Unreachable { code: error.code() },
@@ -313,7 +268,7 @@ impl Call {
                 }
             }
             Done::Followed(following) => {
-                if let Some(event) = results::followed(following, self.record.row()) {
+                if let Some(event) = results::followed(following, self.steps.record().row()) {
                     self.work.followed();
                     self.feed(event, Vec::new());
                 }
@@ -330,21 +285,21 @@ impl Call {
     }
 
     fn unplaced(&mut self, event: Event) {
-        self.record.clear_session();
+        self.steps.record_mut().clear_session();
         self.feed(event, Vec::new());
     }
 
     /// By Meta, or by whoever was told in its place.
     fn graph_answered(&mut self, action: GraphAction, outcome: GraphOutcome, fact: Option<Kind>) {
         self.graph.answered();
-        let fact = fact.map(|fact| self.record.own(fact, now_ms()));
+        let fact = fact.map(|fact| self.steps.record().own(fact, now_ms()));
         self.feed(Event::GraphAnswered { action, outcome }, fact.into_iter().collect());
         self.ask_graph();
     }
 
     fn advanced(&mut self, reporter: Option<Reporter>, told: Result<types::SignallingStage, Status>) {
         self.work.advanced();
-        if self.record.is_written() {
+        if self.steps.record().is_written() {
             self.show();
         }
         if let Some(reply) = reporter {
@@ -360,22 +315,22 @@ impl Call {
             Message::Life(event) => return self.feed(event, Vec::new()),
             Message::Advance { stage, reply } => (stage, reply),
         };
-        if let Some(refused) = results::refused(&self.life, self.record.row()) {
+        if let Some(refused) = results::refused(self.steps.life(), self.steps.record().row()) {
             let _ = reply.send(Err(refused));
             return;
         }
         // The reply is dropped unless the life passes the stage on.
-        let effects = self.life.step(Event::Advance(stage));
-        self.take(effects, Vec::new(), Some(reply));
+        let due = self.steps.step(Event::Advance(stage), Vec::new(), Some(reply));
+        self.go_on(due);
     }
 
     fn hear(&mut self, news: NodeNews) {
-        match self.record.hear(news) {
+        match self.steps.record_mut().hear(news) {
             Heard::Nothing => {}
             Heard::Transient(event) => self.pass_on(event),
             Heard::Durable(fact, kind) => match kind.as_ref().and_then(convert::life_event) {
                 Some(event) => self.feed(event, vec![fact]),
-                None => self.record.add(fact),
+                None => self.steps.record_mut().add(fact),
             },
         }
     }
@@ -385,23 +340,23 @@ impl Call {
             self.shown.set_statistics(statistics);
             self.show();
         }
-        let entry = Entry::transient(self.record.row(), event, self.record.last_position());
+        let entry = Entry::transient(self.steps.record().row(), event, self.steps.record().last_position());
         self.hub.transient(entry);
     }
 
     /// Has the record closed, after what came of the node until now.
     fn close(&mut self, termination: Termination, now_ms: i64) {
         while let Some(news) = self.work.take_news() {
-            match self.record.hear(news) {
+            match self.steps.record_mut().hear(news) {
                 Heard::Nothing => {}
                 Heard::Transient(event) => self.pass_on(event),
-                Heard::Durable(fact, _) => self.record.add(fact),
+                Heard::Durable(fact, _) => self.steps.record_mut().add(fact),
             }
         }
-        self.record.close(termination, now_ms);
+        self.steps.record_mut().close(termination, now_ms);
     }
 
     fn show(&self) {
-        self.shown.update(&self.life, self.record.row(), &self.work);
+        self.shown.update(self.steps.life(), self.steps.record().row(), &self.work);
     }
 }
