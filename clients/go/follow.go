@@ -193,8 +193,8 @@ func (s *EventStream) take(response *controlv1.StreamEventsResponse, deliver fun
 		// Going on from an older one would repeat something, from none lose something.
 		return &Error{Code: codes.DataLoss, Reason: "CURSOR_MISSING", Message: "a response has no cursor"}
 	}
-	if interval := response.GetKeepaliveInterval().AsDuration(); interval > 0 {
-		s.keepalive = interval
+	if interval := response.GetKeepaliveIntervalMs(); interval > 0 {
+		s.keepalive = time.Duration(interval) * time.Millisecond
 	}
 	repeated := response.GetCursor() == s.request.GetCursor() && response.GetEvent().GetSequence() != 0
 	// Before the event is passed on: whoever keeps the cursor while holding the event has it covered.

@@ -11,7 +11,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // What only this language has to show about streams. All else is in the scenarios that every client is tested by.
@@ -111,7 +110,7 @@ func TestASlowReaderIsNoSilence(t *testing.T) {
 	p := startPlane(t, nil)
 	p.stream = func(responses grpc.ServerStreamingServer[controlv1.StreamEventsResponse]) error {
 		for _, response := range []*controlv1.StreamEventsResponse{
-			{Cursor: "c", KeepaliveInterval: durationpb.New(interval)},
+			{Cursor: "c", KeepaliveIntervalMs: uint32(interval.Milliseconds())},
 			{Cursor: "c.", Event: &Event{Sequence: 1}},
 			{Cursor: "c..", Event: &Event{Sequence: 2}},
 		} {

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // patience is for what takes milliseconds on an idle machine: generous, because a busy one must not fail a test.
@@ -87,7 +86,7 @@ func never(ctx context.Context, _ *controlv1.GetCallRequest) (*controlv1.GetCall
 func endless(events uint64, gone chan<- struct{}) func(grpc.ServerStreamingServer[controlv1.StreamEventsResponse]) error {
 	return func(responses grpc.ServerStreamingServer[controlv1.StreamEventsResponse]) error {
 		defer func() { gone <- struct{}{} }()
-		first := &controlv1.StreamEventsResponse{Cursor: "c", KeepaliveInterval: durationpb.New(time.Hour)}
+		first := &controlv1.StreamEventsResponse{Cursor: "c", KeepaliveIntervalMs: uint32(time.Hour.Milliseconds())}
 		if err := responses.Send(first); err != nil {
 			return err
 		}

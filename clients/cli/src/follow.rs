@@ -81,8 +81,8 @@ impl Follow {
                     response.event.take_if(|event| event.sequence > 0);
                 }
                 self.request.cursor.clone_from(&response.cursor);
-                if let Some(Ok(interval)) = response.keepalive_interval.map(Duration::try_from) {
-                    self.silence = interval * SILENT_INTERVALS;
+                if response.keepalive_interval_ms > 0 {
+                    self.silence = Duration::from_millis(response.keepalive_interval_ms.into()) * SILENT_INTERVALS;
                 }
                 if !std::mem::replace(&mut self.is_first, false) {
                     self.failures = 0;

@@ -20,8 +20,8 @@ pub(crate) async fn run(args: Keys) -> anyhow::Result<()> {
     match args.command {
         KeysCommand::Create(create) => {
             let scopes = create.scope.iter().map(|scope| Scope::from(*scope).into()).collect();
-            let lifetime = create.lifetime.map(to_wire);
-            let request = CreateKeyRequest { name: create.name, scopes, lifetime };
+            let lifetime_ms = create.lifetime.map(to_wire);
+            let request = CreateKeyRequest { name: create.name, scopes, lifetime_ms };
             let made = client.create_key(request).await.map_err(|status| refused(&status))?.into_inner();
             if args.json {
                 return Ok(outln(&json::line(&made))?);
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Keys) -> anyhow::Result<()> {
         }
         KeysCommand::Token(token) => {
             let call_id = token.call.unwrap_or_default();
-            let request = CreateReadTokenRequest { call_id, lifetime: token.lifetime.map(to_wire) };
+            let request = CreateReadTokenRequest { call_id, lifetime_ms: token.lifetime.map(to_wire) };
             let made = client.create_read_token(request).await.map_err(|status| refused(&status))?.into_inner();
             if args.json {
                 return Ok(outln(&json::line(&made))?);
@@ -85,8 +85,8 @@ fn encoded(value: &str) -> String {
         .collect()
 }
 
-fn to_wire(lifetime: std::time::Duration) -> prost_types::Duration {
-    prost_types::Duration { seconds: i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
+fn to_wire(lifetime: std::time::Duration) -> u64 {
+    u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One key: id, scopes, what becomes of it, when it was last used, what it is for.

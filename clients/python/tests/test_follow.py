@@ -5,7 +5,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from google.protobuf.duration_pb2 import Duration
 from plane import Context, Control
 
 from voicebridge import Client, EventStream
@@ -25,7 +24,7 @@ class Endless:
         self, _: call_pb2.StreamEventsRequest, __: Context
     ) -> AsyncIterator[call_pb2.StreamEventsResponse]:
         try:
-            yield call_pb2.StreamEventsResponse(cursor="c0", keepalive_interval=Duration(seconds=3_600))
+            yield call_pb2.StreamEventsResponse(cursor="c0", keepalive_interval_ms=3_600_000)
             for sequence in range(1, self._events + 1):
                 yield call_pb2.StreamEventsResponse(
                     cursor=f"c{sequence}", event=event_pb2.Event(call_id="a", sequence=sequence)

@@ -2,7 +2,6 @@
 // at CallService.StreamEvents (proto/voicebridge/control/v1/call.proto), and tested by tests/clients/scenarios.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Attempt, UserEnd } from "./attempt.ts";
 import { type ErrorCode, VoiceBridgeError } from "./error.ts";
 import type { Lagged, StreamEventsRequestSchema, StreamEventsResponse } from "./gen/voicebridge/control/v1/call_pb.ts";
@@ -121,11 +120,11 @@ export class EventStream implements AsyncIterable<Followed> {
   }
 
   *#handOver(response: StreamEventsResponse): Generator<Followed, void, undefined> {
-    const { event, cursor, lagged, keepaliveInterval } = response;
+    const { event, cursor, lagged, keepaliveIntervalMs } = response;
     if (cursor === "") {
       throw new VoiceBridgeError("DATA_LOSS", "a response came without a cursor", { reason: "CURSOR_MISSING" });
     }
-    if (keepaliveInterval !== undefined) this.#keepaliveMs = durationMs(keepaliveInterval);
+    if (keepaliveIntervalMs > 0) this.#keepaliveMs = keepaliveIntervalMs;
     if (lagged !== undefined) yield { lagged, cursor: this.#cursor };
     // Every durable event moves the cursor: one that does not was handed over before.
     const repeated = event !== undefined && event.sequence > 0n && cursor === this.#cursor;

@@ -108,7 +108,7 @@ async fn spent_keys(plane: &Plane) -> [Caller; 2] {
 
 async fn token(plane: &Plane, call_id: &str) -> String {
     let mut keys = KeyServiceClient::new(plane::channel(&plane.url).await.unwrap());
-    let mut request = Request::new(CreateReadTokenRequest { call_id: call_id.to_owned(), lifetime: None });
+    let mut request = Request::new(CreateReadTokenRequest { call_id: call_id.to_owned(), lifetime_ms: None });
     request.metadata_mut().insert("x-api-key", "key-with-calls:read".parse().unwrap());
     keys.create_read_token(request).await.unwrap().into_inner().token
 }

@@ -43,7 +43,7 @@ fn create(scopes: &[Scope]) -> CreateKeyRequest {
     CreateKeyRequest {
         name: "test".to_owned(),
         scopes: scopes.iter().map(|scope| (*scope).into()).collect(),
-        lifetime: None,
+        lifetime_ms: None,
     }
 }
 
@@ -60,8 +60,8 @@ fn check<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, expect: &str
     status
 }
 
-fn seconds(seconds: i64) -> Option<prost_types::Duration> {
-    Some(prost_types::Duration { seconds, nanos: 0 })
+fn seconds(seconds: u64) -> Option<u64> {
+    Some(seconds * 1_000)
 }
 
 #[tokio::test]
@@ -74,9 +74,9 @@ async fn from_the_first_key_to_the_last() {
         (CreateKeyRequest { scopes: vec![99], ..create(&[]) }, "scopes"),
         (CreateKeyRequest { name: "x".repeat(65), ..create(&[Scope::Admin]) }, "name"),
         (CreateKeyRequest { name: "a\nb".to_owned(), ..create(&[Scope::Admin]) }, "name"),
-        (CreateKeyRequest { lifetime: seconds(59), ..create(&[Scope::Admin]) }, "lifetime"),
-        (CreateKeyRequest { lifetime: seconds(-60), ..create(&[Scope::Admin]) }, "lifetime"),
-        (CreateKeyRequest { lifetime: seconds(i64::MAX), ..create(&[Scope::Admin]) }, "lifetime"),
+        (CreateKeyRequest { lifetime_ms: seconds(59), ..create(&[Scope::Admin]) }, "lifetime_ms"),
+        (CreateKeyRequest { lifetime_ms: Some(0), ..create(&[Scope::Admin]) }, "lifetime_ms"),
+        (CreateKeyRequest { lifetime_ms: Some(u64::MAX), ..create(&[Scope::Admin]) }, "lifetime_ms"),
     ] {
         let status = check(local.create_key(request).await, Code::InvalidArgument, "INVALID_ARGUMENT");
         assert_eq!(metadata(&status, "field").as_deref(), Some(field));
@@ -134,19 +134,19 @@ async fn read_tokens() {
     config.api_keys = vec!["key-1".into()];
     let plane = Plane::start_with(config).await;
     let mut keys_api = keys(&plane, Some("key-1")).await;
-    for (call_id, lifetime, field) in
-        [("", seconds(0), "lifetime"), ("", seconds(3_601), "lifetime"), (&*"x".repeat(513), None, "call_id")]
+    for (call_id, lifetime_ms, field) in
+        [("", seconds(0), "lifetime_ms"), ("", seconds(3_601), "lifetime_ms"), (&*"x".repeat(513), None, "call_id")]
     {
-        let request = CreateReadTokenRequest { call_id: call_id.to_owned(), lifetime };
+        let request = CreateReadTokenRequest { call_id: call_id.to_owned(), lifetime_ms };
         let status = check(keys_api.create_read_token(request).await, Code::InvalidArgument, "INVALID_ARGUMENT");
         assert_eq!(metadata(&status, "field").as_deref(), Some(field));
     }
-    let unknown = CreateReadTokenRequest { call_id: "nobody's".to_owned(), lifetime: None };
+    let unknown = CreateReadTokenRequest { call_id: "nobody's".to_owned(), lifetime_ms: None };
     check(keys_api.create_read_token(unknown).await, Code::NotFound, "CALL_NOT_FOUND");
     for call_id in ["mine", "other"] {
         assert_eq!(plane.deliver(&[connect(call_id)]).await, 200);
     }
-    let request = CreateReadTokenRequest { call_id: "mine".to_owned(), lifetime: seconds(60) };
+    let request = CreateReadTokenRequest { call_id: "mine".to_owned(), lifetime_ms: seconds(60) };
     let before = support::now_s();
     let made = keys_api.create_read_token(request).await.unwrap().into_inner();
     let expires = made.expires_at.unwrap().seconds as u64;
@@ -239,7 +239,7 @@ async fn a_stream_ends_with_the_right_to_it() {
     }
     // Other streams go on.
     let mut client = calls(&plane, &admin_secret).await;
-    let request = CreateReadTokenRequest { call_id: "watched".to_owned(), lifetime: seconds(2) };
+    let request = CreateReadTokenRequest { call_id: "watched".to_owned(), lifetime_ms: seconds(2) };
     let token = admin.create_read_token(request).await.unwrap().into_inner().token;
     let stream = StreamEventsRequest { call_id: "watched".to_owned(), ..Default::default() };
     let mut lasting = client.stream_events(stream.clone()).await.unwrap().into_inner();

@@ -187,7 +187,7 @@ async fn a_read_token_in_the_address_is_for_its_call() {
     }
     let token = async |call_id: &str| {
         let mut keys = KeyServiceClient::new(plane::channel(&plane.url).await.unwrap());
-        let request = CreateReadTokenRequest { call_id: call_id.to_owned(), lifetime: None };
+        let request = CreateReadTokenRequest { call_id: call_id.to_owned(), lifetime_ms: None };
         let mut request = tonic::Request::new(request);
         request.metadata_mut().insert("authorization", "Bearer key-1".parse().unwrap());
         let made = keys.create_read_token(request).await.unwrap().into_inner();

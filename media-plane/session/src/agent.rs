@@ -36,8 +36,8 @@ pub struct Agent {
     pub dtmf: Dtmf,
     /// What is different on calls in G.711.
     pub g711: G711,
-    /// Longest conversation, seconds.
-    pub max_duration_s: u32,
+    /// Longest conversation, milliseconds.
+    pub max_duration_ms: u32,
     /// The tool by which the AI hangs up.
     pub end_call: EndCall,
 }
@@ -155,8 +155,8 @@ pub struct AgentOverlay {
     pub greeting: String,
     /// BCP 47 tag.
     pub language: String,
-    /// Longest conversation, seconds.
-    pub max_duration_s: u32,
+    /// Longest conversation, milliseconds.
+    pub max_duration_ms: u32,
     /// For the placeholders in instructions and greeting.
     pub variables: Variables,
 }

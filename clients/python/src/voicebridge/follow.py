@@ -164,7 +164,7 @@ class EventStream:
                     # Going on from an older one would repeat something, from none lose something.
                     message = "a response has no cursor"
                     raise VoiceBridgeError(grpc.StatusCode.DATA_LOSS, message, reason="CURSOR_MISSING")
-                self._keepalive_s = response.keepalive_interval.ToTimedelta().total_seconds() or self._keepalive_s
+                self._keepalive_s = response.keepalive_interval_ms / 1_000 or self._keepalive_s
                 yield response
         finally:
             await channel.close()

@@ -57,7 +57,7 @@ impl Keys {
         let scopes = convert::scopes_from_wire(&request.scopes)
             .filter(|scopes| !scopes.is_empty())
             .ok_or_else(|| Fault::invalid("scopes", "must be at least one of those there are"))?;
-        let lifetime = lifetime(request.lifetime, MIN_LIFETIME..=MAX_LIFETIME, "must be a minute to 36500 days")?;
+        let lifetime = lifetime(request.lifetime_ms, MIN_LIFETIME..=MAX_LIFETIME, "must be a minute to 36500 days")?;
         let secret = format!("{KEY_PREFIX}{}", hex::encode(rand::random::<[u8; 32]>()));
         let created_at_ms = now_ms();
         let key = NewKey {
@@ -125,13 +125,12 @@ fn millis(duration: Duration) -> i64 {
 
 /// A lifetime as asked for, if one was.
 fn lifetime(
-    asked: Option<prost_types::Duration>,
+    asked_ms: Option<u64>,
     allowed: std::ops::RangeInclusive<Duration>,
     rule: &str,
 ) -> Result<Option<Duration>, Fault> {
-    let Some(asked) = asked else { return Ok(None) };
-    let lifetime = Duration::try_from(asked).ok().filter(|lifetime| allowed.contains(lifetime));
-    lifetime.map(Some).ok_or_else(|| Fault::invalid("lifetime", rule))
+    let Some(lifetime) = asked_ms.map(Duration::from_millis) else { return Ok(None) };
+    if allowed.contains(&lifetime) { Ok(Some(lifetime)) } else { Err(Fault::invalid("lifetime_ms", rule)) }
 }
 
 #[tonic::async_trait]
@@ -171,7 +170,7 @@ impl KeyService for Keys {
         by.has_a_key().map_err(Fault::status)?;
         let request = request.into_inner();
         let asked =
-            lifetime(request.lifetime, Duration::from_secs(1)..=MAX_TOKEN_LIFETIME, "must be a second to an hour");
+            lifetime(request.lifetime_ms, Duration::from_secs(1)..=MAX_TOKEN_LIFETIME, "must be a second to an hour");
         let lifetime = asked.map_err(Fault::status)?.unwrap_or(TOKEN_LIFETIME);
         let call = self.one_call(&request.call_id).await.map_err(Fault::status)?;
         // Whole seconds are all that a JWT says; rounded down, so that it is never longer than asked for.

@@ -158,7 +158,7 @@ impl EventStream {
 
 /// Answered one by one as the connection takes them.
 pub(super) fn responses(following: EventStream) -> Responses {
-    let keepalive = prost_types::Duration::try_from(following.keepalive()).ok();
+    let keepalive_ms = u32::try_from(following.keepalive().as_millis()).unwrap_or(u32::MAX);
     Box::pin(stream::unfold(Some(following), move |following| async move {
         let mut following = following?;
         match following.next().await? {
@@ -167,7 +167,7 @@ pub(super) fn responses(following: EventStream) -> Responses {
                     event: delivery.entry.as_deref().and_then(|entry: &Entry| entry.event.clone()),
                     cursor,
                     lagged: delivery.lagged.map(|transient_missed| Lagged { transient_missed }),
-                    keepalive_interval: keepalive.filter(|_| delivery.is_first),
+                    keepalive_interval_ms: if delivery.is_first { keepalive_ms } else { 0 },
                 };
                 Some((Ok(response), Some(following)))
             }

@@ -58,7 +58,7 @@ pub(super) fn start(request: media::StartSessionRequest, span: tracing::Span) ->
             voice: agent.voice,
             greeting: agent.greeting,
             language: agent.language,
-            max_duration_s: agent.max_duration_s,
+            max_duration_ms: agent.max_duration_ms,
             variables: variables(agent.variables, &caller.name)?,
         },
         caller_id: if caller.phone_number.is_empty() { caller.user_id } else { caller.phone_number },

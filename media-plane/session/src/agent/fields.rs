@@ -11,7 +11,8 @@ const MAX_GREETING_CHARS: usize = 2_000;
 const MAX_DESCRIPTION_CHARS: usize = 1_000;
 const MAX_VOICE_CHARS: usize = 100;
 /// OpenAI caps a session at 60 minutes; five are left for setting up and for the farewell.
-const MAX_DURATION_S: i64 = 3_300;
+const MAX_DURATION_S: u32 = 3_300;
+const MS_PER_S: u32 = 1_000;
 
 const TOP: [&str; 10] = [
     "instructions",
@@ -43,7 +44,7 @@ pub(super) fn unset() -> Agent {
         barge_in: BargeIn::Immediate,
         dtmf: Dtmf::default(),
         g711: G711::default(),
-        max_duration_s: 1,
+        max_duration_ms: MS_PER_S,
         end_call: EndCall { enabled: false, description: String::new() },
     }
 }
@@ -62,7 +63,9 @@ pub(super) fn read(base: Agent, text: &str) -> Result<Agent, AgentErrors> {
         errors.text(&top, "voice", &mut agent.voice, check_voice);
         errors.text(&top, "greeting", &mut agent.greeting, check_greeting);
         errors.text(&top, "language", &mut agent.language, check_language);
-        errors.number(&top, "max_duration_s", &mut agent.max_duration_s, 1, MAX_DURATION_S);
+        let mut max_duration_s = agent.max_duration_ms / MS_PER_S;
+        errors.number(&top, "max_duration_s", &mut max_duration_s, 1, MAX_DURATION_S.into());
+        agent.max_duration_ms = max_duration_s * MS_PER_S;
         if let Some(node) = top.get("turn_detection") {
             turn_detection(node, &mut agent.turn_detection, &mut errors);
         }
@@ -101,10 +104,11 @@ pub(super) fn overlay(agent: &mut Agent, overlay: &AgentOverlay) -> Result<(), A
             Err(message) => errors.add(0, field, message),
         }
     }
-    match i64::from(overlay.max_duration_s) {
+    let most_ms = MAX_DURATION_S * MS_PER_S;
+    match overlay.max_duration_ms {
         0 => {}
-        1..=MAX_DURATION_S => agent.max_duration_s = overlay.max_duration_s,
-        _ => errors.add(0, "max_duration_s", format!("must be 1 to {MAX_DURATION_S}")),
+        given_ms if (MS_PER_S..=most_ms).contains(&given_ms) => agent.max_duration_ms = given_ms,
+        _ => errors.add(0, "max_duration_ms", format!("must be {MS_PER_S} to {most_ms}")),
     }
     let filled: [(&str, &mut String, Check); 2] = [
         ("instructions", &mut agent.instructions, check_instructions),

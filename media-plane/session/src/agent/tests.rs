@@ -22,7 +22,7 @@ fn the_built_in_file_sets_every_field() {
     assert_eq!(agent.barge_in, BargeIn::Immediate);
     assert_eq!(agent.dtmf, Dtmf { interrupts: true });
     assert_eq!(agent.g711, G711 { passthrough: false });
-    assert_eq!(agent.max_duration_s, 1800);
+    assert_eq!(agent.max_duration_ms, 1_800_000);
     assert!(agent.end_call.enabled);
     assert!(agent.end_call.description.starts_with("Ends the phone call."));
 }
@@ -138,15 +138,15 @@ fn sizes_are_bounded() {
 #[test]
 fn a_request_overlays_the_file() {
     let overlay =
-        AgentOverlay { greeting: "Olá!".into(), language: "pt".into(), max_duration_s: 60, ..Default::default() };
+        AgentOverlay { greeting: "Olá!".into(), language: "pt".into(), max_duration_ms: 60_500, ..Default::default() };
     let agent = Agent::default().overlay(&overlay).unwrap();
-    assert_eq!((agent.greeting.as_str(), agent.language.as_str(), agent.max_duration_s), ("Olá!", "pt", 60));
+    assert_eq!((agent.greeting.as_str(), agent.language.as_str(), agent.max_duration_ms), ("Olá!", "pt", 60_500));
     assert_eq!(agent.voice, "marin");
 
-    let bad = AgentOverlay { language: "!".into(), max_duration_s: 90_000, ..Default::default() };
+    let bad = AgentOverlay { language: "!".into(), max_duration_ms: 999, ..Default::default() };
     let fields: Vec<String> =
         Agent::default().overlay(&bad).unwrap_err().0.into_iter().map(|error| error.field).collect();
-    assert_eq!(fields, ["language", "max_duration_s"]);
+    assert_eq!(fields, ["language", "max_duration_ms"]);
 }
 
 #[test]

@@ -283,7 +283,7 @@ impl Conversation {
     }
 
     fn duration_deadline(&self, active: Option<Time>) -> Option<Time> {
-        let length = Duration::from_secs(self.agent.max_duration_s.into());
+        let length = Duration::from_millis(self.agent.max_duration_ms.into());
         active.filter(|_| self.is_open()).map(|active| active + length)
     }
 }

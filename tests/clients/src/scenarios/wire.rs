@@ -77,7 +77,7 @@ pub(super) fn response(message: &Message, call_id: &str) -> anyhow::Result<Bytes
         event: None,
         cursor: message.cursor.clone(),
         lagged: message.lagged.map(|transient_missed| Lagged { transient_missed }),
-        keepalive_interval: message.keepalive_ms.map(duration).transpose()?,
+        keepalive_interval_ms: message.keepalive_ms.map(u32::try_from).transpose()?.unwrap_or_default(),
     }
     .encode_to_vec();
     if let Some(event) = &message.event {
@@ -126,8 +126,4 @@ fn frame(flags: u8, content: &[u8]) -> Bytes {
     frame.put_u32(u32::try_from(content.len()).expect("scenarios are small"));
     frame.put_slice(content);
     frame.freeze()
-}
-
-fn duration(ms: u64) -> anyhow::Result<prost_types::Duration> {
-    Ok(prost_types::Duration { seconds: i64::try_from(ms / 1_000)?, nanos: i32::try_from(ms % 1_000 * 1_000_000)? })
 }

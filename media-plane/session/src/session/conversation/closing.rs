@@ -8,6 +8,8 @@
 //! A caller whose side closed the transport has hung up, but signalling knows better than media why: for a short while its
 //! word is awaited.
 
+use std::time::Duration;
+
 use voicebridge_audio::Time;
 
 use super::{
@@ -66,7 +68,8 @@ impl Conversation {
 
     /// The longest duration is reached: what is being said is finished, then the AI says goodbye.
     pub(super) fn time_up(&mut self, on: &mut Parts<'_>) {
-        let message = format!("the call reached its longest duration of {} s", self.agent.max_duration_s);
+        let longest = Duration::from_millis(self.agent.max_duration_ms.into());
+        let message = format!("the call reached its longest duration of {longest:?}");
         let termination = Termination::completed(reason::MAX_DURATION_REACHED, &message);
         if !on.connections.is_ready() {
             return self.end(termination, on);

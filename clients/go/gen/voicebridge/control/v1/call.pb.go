@@ -21,7 +21,6 @@ import (
 	v1 "github.com/voicebridge/voicebridge/clients/go/gen/voicebridge/types/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1473,7 +1472,7 @@ func (x *StreamEventsRequest) GetCallerPhoneNumbers() []string {
 }
 
 // One event, or none: the first response of a stream has none and tells the cursor it begins at, and one without an event
-// comes whenever nothing else did for `keepalive_interval`.
+// comes whenever nothing else did for `keepalive_interval_ms`.
 type StreamEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent in the first response, in keepalives, and when only `lagged` is told.
@@ -1484,10 +1483,10 @@ type StreamEventsResponse struct {
 	// Set when this subscriber was too slow: durable events come all the same, from the store; the transient ones it missed
 	// do not.
 	Lagged *Lagged `protobuf:"bytes,3,opt,name=lagged,proto3" json:"lagged,omitempty"`
-	// How often a response comes at least. Set in the first response.
-	KeepaliveInterval *durationpb.Duration `protobuf:"bytes,4,opt,name=keepalive_interval,json=keepaliveInterval,proto3" json:"keepalive_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// How often a response comes at least, milliseconds. Set in the first response.
+	KeepaliveIntervalMs uint32 `protobuf:"varint,4,opt,name=keepalive_interval_ms,json=keepaliveIntervalMs,proto3" json:"keepalive_interval_ms,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *StreamEventsResponse) Reset() {
@@ -1541,11 +1540,11 @@ func (x *StreamEventsResponse) GetLagged() *Lagged {
 	return nil
 }
 
-func (x *StreamEventsResponse) GetKeepaliveInterval() *durationpb.Duration {
+func (x *StreamEventsResponse) GetKeepaliveIntervalMs() uint32 {
 	if x != nil {
-		return x.KeepaliveInterval
+		return x.KeepaliveIntervalMs
 	}
-	return nil
+	return 0
 }
 
 // What a subscriber missed by reading too slowly.
@@ -1598,7 +1597,7 @@ var File_voicebridge_control_v1_call_proto protoreflect.FileDescriptor
 
 const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\n" +
-	"!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a voicebridge/media/v1/media.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"\x87\x01\n" +
+	"!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a voicebridge/media/v1/media.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"\x87\x01\n" +
 	"\x14HandleWebhookRequest\x12\x18\n" +
 	"\x04body\x18\x01 \x01(\fB\x04\xc8\xda\x18\x01R\x04body\x12\"\n" +
 	"\tsignature\x18\x02 \x01(\tB\x04\xd0\xda\x18\x01R\tsignature\x121\n" +
@@ -1692,12 +1691,12 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x05start\x18\x04 \x01(\x0e2#.voicebridge.control.v1.StreamStartR\x05start\x125\n" +
 	"\x05kinds\x18\x05 \x03(\x0e2\x1f.voicebridge.types.v1.EventKindR\x05kinds\x12(\n" +
 	"\x10phone_number_ids\x18\x06 \x03(\tR\x0ephoneNumberIds\x126\n" +
-	"\x14caller_phone_numbers\x18\a \x03(\tB\x04\xc8\xda\x18\x01R\x12callerPhoneNumbersJ\x04\b\x02\x10\x03R\x0eafter_sequence\"\xe3\x01\n" +
+	"\x14caller_phone_numbers\x18\a \x03(\tB\x04\xc8\xda\x18\x01R\x12callerPhoneNumbersJ\x04\b\x02\x10\x03R\x0eafter_sequence\"\xcd\x01\n" +
 	"\x14StreamEventsResponse\x121\n" +
 	"\x05event\x18\x01 \x01(\v2\x1b.voicebridge.types.v1.EventR\x05event\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x126\n" +
-	"\x06lagged\x18\x03 \x01(\v2\x1e.voicebridge.control.v1.LaggedR\x06lagged\x12H\n" +
-	"\x12keepalive_interval\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x11keepaliveInterval\"3\n" +
+	"\x06lagged\x18\x03 \x01(\v2\x1e.voicebridge.control.v1.LaggedR\x06lagged\x122\n" +
+	"\x15keepalive_interval_ms\x18\x04 \x01(\rR\x13keepaliveIntervalMs\"3\n" +
 	"\x06Lagged\x12)\n" +
 	"\x10transient_missed\x18\x01 \x01(\x04R\x0ftransientMissed*\xd6\x01\n" +
 	"\tCallPhase\x12\x1a\n" +
@@ -1780,7 +1779,6 @@ var file_voicebridge_control_v1_call_proto_goTypes = []any{
 	(*v11.Command)(nil),            // 36: voicebridge.media.v1.Command
 	(v1.EventKind)(0),              // 37: voicebridge.types.v1.EventKind
 	(*v1.Event)(nil),               // 38: voicebridge.types.v1.Event
-	(*durationpb.Duration)(nil),    // 39: google.protobuf.Duration
 }
 var file_voicebridge_control_v1_call_proto_depIdxs = []int32{
 	24, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
@@ -1812,30 +1810,29 @@ var file_voicebridge_control_v1_call_proto_depIdxs = []int32{
 	37, // 26: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
 	38, // 27: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
 	23, // 28: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
-	39, // 29: voicebridge.control.v1.StreamEventsResponse.keepalive_interval:type_name -> google.protobuf.Duration
-	2,  // 30: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
-	5,  // 31: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
-	7,  // 32: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
-	9,  // 33: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
-	13, // 34: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
-	15, // 35: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
-	17, // 36: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
-	19, // 37: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
-	21, // 38: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
-	3,  // 39: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
-	6,  // 40: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
-	8,  // 41: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
-	10, // 42: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
-	14, // 43: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
-	16, // 44: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
-	18, // 45: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
-	20, // 46: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
-	22, // 47: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
-	39, // [39:48] is the sub-list for method output_type
-	30, // [30:39] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	2,  // 29: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
+	5,  // 30: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
+	7,  // 31: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
+	9,  // 32: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
+	13, // 33: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
+	15, // 34: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
+	17, // 35: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
+	19, // 36: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
+	21, // 37: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
+	3,  // 38: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
+	6,  // 39: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
+	8,  // 40: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
+	10, // 41: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
+	14, // 42: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
+	16, // 43: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
+	18, // 44: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
+	20, // 45: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
+	22, // 46: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
+	38, // [38:47] is the sub-list for method output_type
+	29, // [29:38] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_voicebridge_control_v1_call_proto_init() }

@@ -12,7 +12,6 @@ import (
 	_ "github.com/voicebridge/voicebridge/clients/go/gen/voicebridge/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -194,8 +193,8 @@ type CreateKeyRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// At least one, none of them SCOPE_UNSPECIFIED.
 	Scopes []Scope `protobuf:"varint,2,rep,packed,name=scopes,proto3,enum=voicebridge.control.v1.Scope" json:"scopes,omitempty"`
-	// How long it works, a minute to 36500 days. Absent: for ever.
-	Lifetime      *durationpb.Duration `protobuf:"bytes,3,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// How long it works, milliseconds: a minute to 36500 days. Absent: for ever.
+	LifetimeMs    *uint64 `protobuf:"varint,3,opt,name=lifetime_ms,json=lifetimeMs,proto3,oneof" json:"lifetime_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,11 +243,11 @@ func (x *CreateKeyRequest) GetScopes() []Scope {
 	return nil
 }
 
-func (x *CreateKeyRequest) GetLifetime() *durationpb.Duration {
-	if x != nil {
-		return x.Lifetime
+func (x *CreateKeyRequest) GetLifetimeMs() uint64 {
+	if x != nil && x.LifetimeMs != nil {
+		return *x.LifetimeMs
 	}
-	return nil
+	return 0
 }
 
 // The key, this once.
@@ -486,8 +485,8 @@ type CreateReadTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The only call it may read, by our id or Meta's; empty: all calls. At most 512 bytes.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// 1 second to 1 hour. Absent: 5 minutes.
-	Lifetime      *durationpb.Duration `protobuf:"bytes,2,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// How long it works, milliseconds: a second to an hour. Absent: 5 minutes.
+	LifetimeMs    *uint64 `protobuf:"varint,2,opt,name=lifetime_ms,json=lifetimeMs,proto3,oneof" json:"lifetime_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -529,11 +528,11 @@ func (x *CreateReadTokenRequest) GetCallId() string {
 	return ""
 }
 
-func (x *CreateReadTokenRequest) GetLifetime() *durationpb.Duration {
-	if x != nil {
-		return x.Lifetime
+func (x *CreateReadTokenRequest) GetLifetimeMs() uint64 {
+	if x != nil && x.LifetimeMs != nil {
+		return *x.LifetimeMs
 	}
-	return nil
+	return 0
 }
 
 // The read token.
@@ -604,7 +603,7 @@ var File_voicebridge_control_v1_keys_proto protoreflect.FileDescriptor
 
 const file_voicebridge_control_v1_keys_proto_rawDesc = "" +
 	"\n" +
-	"!voicebridge/control/v1/keys.proto\x12\x16voicebridge.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/options/v1/options.proto\"\xd6\x02\n" +
+	"!voicebridge/control/v1/keys.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/options/v1/options.proto\"\xd6\x02\n" +
 	"\x03Key\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x125\n" +
@@ -616,11 +615,13 @@ const file_voicebridge_control_v1_keys_proto_rawDesc = "" +
 	"\n" +
 	"revoked_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\x12<\n" +
 	"\flast_used_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"lastUsedAt\"\x94\x01\n" +
+	"lastUsedAt\"\x93\x01\n" +
 	"\x10CreateKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x125\n" +
-	"\x06scopes\x18\x02 \x03(\x0e2\x1d.voicebridge.control.v1.ScopeR\x06scopes\x125\n" +
-	"\blifetime\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\blifetime\"`\n" +
+	"\x06scopes\x18\x02 \x03(\x0e2\x1d.voicebridge.control.v1.ScopeR\x06scopes\x12$\n" +
+	"\vlifetime_ms\x18\x03 \x01(\x04H\x00R\n" +
+	"lifetimeMs\x88\x01\x01B\x0e\n" +
+	"\f_lifetime_ms\"`\n" +
 	"\x11CreateKeyResponse\x12\x1c\n" +
 	"\x06secret\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01R\x06secret\x12-\n" +
 	"\x03key\x18\x02 \x01(\v2\x1b.voicebridge.control.v1.KeyR\x03key\"\x11\n" +
@@ -630,10 +631,12 @@ const file_voicebridge_control_v1_keys_proto_rawDesc = "" +
 	"\x10RevokeKeyRequest\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\"B\n" +
 	"\x11RevokeKeyResponse\x12-\n" +
-	"\x03key\x18\x01 \x01(\v2\x1b.voicebridge.control.v1.KeyR\x03key\"n\n" +
+	"\x03key\x18\x01 \x01(\v2\x1b.voicebridge.control.v1.KeyR\x03key\"m\n" +
 	"\x16CreateReadTokenRequest\x12\x1d\n" +
-	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x125\n" +
-	"\blifetime\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\blifetime\"\x89\x01\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12$\n" +
+	"\vlifetime_ms\x18\x02 \x01(\x04H\x00R\n" +
+	"lifetimeMs\x88\x01\x01B\x0e\n" +
+	"\f_lifetime_ms\"\x89\x01\n" +
 	"\x17CreateReadTokenResponse\x12\x1a\n" +
 	"\x05token\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01R\x05token\x129\n" +
 	"\n" +
@@ -679,7 +682,6 @@ var file_voicebridge_control_v1_keys_proto_goTypes = []any{
 	(*CreateReadTokenRequest)(nil),  // 8: voicebridge.control.v1.CreateReadTokenRequest
 	(*CreateReadTokenResponse)(nil), // 9: voicebridge.control.v1.CreateReadTokenResponse
 	(*timestamppb.Timestamp)(nil),   // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 11: google.protobuf.Duration
 }
 var file_voicebridge_control_v1_keys_proto_depIdxs = []int32{
 	0,  // 0: voicebridge.control.v1.Key.scopes:type_name -> voicebridge.control.v1.Scope
@@ -688,25 +690,23 @@ var file_voicebridge_control_v1_keys_proto_depIdxs = []int32{
 	10, // 3: voicebridge.control.v1.Key.revoked_at:type_name -> google.protobuf.Timestamp
 	10, // 4: voicebridge.control.v1.Key.last_used_at:type_name -> google.protobuf.Timestamp
 	0,  // 5: voicebridge.control.v1.CreateKeyRequest.scopes:type_name -> voicebridge.control.v1.Scope
-	11, // 6: voicebridge.control.v1.CreateKeyRequest.lifetime:type_name -> google.protobuf.Duration
-	1,  // 7: voicebridge.control.v1.CreateKeyResponse.key:type_name -> voicebridge.control.v1.Key
-	1,  // 8: voicebridge.control.v1.ListKeysResponse.keys:type_name -> voicebridge.control.v1.Key
-	1,  // 9: voicebridge.control.v1.RevokeKeyResponse.key:type_name -> voicebridge.control.v1.Key
-	11, // 10: voicebridge.control.v1.CreateReadTokenRequest.lifetime:type_name -> google.protobuf.Duration
-	10, // 11: voicebridge.control.v1.CreateReadTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	2,  // 12: voicebridge.control.v1.KeyService.CreateKey:input_type -> voicebridge.control.v1.CreateKeyRequest
-	4,  // 13: voicebridge.control.v1.KeyService.ListKeys:input_type -> voicebridge.control.v1.ListKeysRequest
-	6,  // 14: voicebridge.control.v1.KeyService.RevokeKey:input_type -> voicebridge.control.v1.RevokeKeyRequest
-	8,  // 15: voicebridge.control.v1.KeyService.CreateReadToken:input_type -> voicebridge.control.v1.CreateReadTokenRequest
-	3,  // 16: voicebridge.control.v1.KeyService.CreateKey:output_type -> voicebridge.control.v1.CreateKeyResponse
-	5,  // 17: voicebridge.control.v1.KeyService.ListKeys:output_type -> voicebridge.control.v1.ListKeysResponse
-	7,  // 18: voicebridge.control.v1.KeyService.RevokeKey:output_type -> voicebridge.control.v1.RevokeKeyResponse
-	9,  // 19: voicebridge.control.v1.KeyService.CreateReadToken:output_type -> voicebridge.control.v1.CreateReadTokenResponse
-	16, // [16:20] is the sub-list for method output_type
-	12, // [12:16] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	1,  // 6: voicebridge.control.v1.CreateKeyResponse.key:type_name -> voicebridge.control.v1.Key
+	1,  // 7: voicebridge.control.v1.ListKeysResponse.keys:type_name -> voicebridge.control.v1.Key
+	1,  // 8: voicebridge.control.v1.RevokeKeyResponse.key:type_name -> voicebridge.control.v1.Key
+	10, // 9: voicebridge.control.v1.CreateReadTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	2,  // 10: voicebridge.control.v1.KeyService.CreateKey:input_type -> voicebridge.control.v1.CreateKeyRequest
+	4,  // 11: voicebridge.control.v1.KeyService.ListKeys:input_type -> voicebridge.control.v1.ListKeysRequest
+	6,  // 12: voicebridge.control.v1.KeyService.RevokeKey:input_type -> voicebridge.control.v1.RevokeKeyRequest
+	8,  // 13: voicebridge.control.v1.KeyService.CreateReadToken:input_type -> voicebridge.control.v1.CreateReadTokenRequest
+	3,  // 14: voicebridge.control.v1.KeyService.CreateKey:output_type -> voicebridge.control.v1.CreateKeyResponse
+	5,  // 15: voicebridge.control.v1.KeyService.ListKeys:output_type -> voicebridge.control.v1.ListKeysResponse
+	7,  // 16: voicebridge.control.v1.KeyService.RevokeKey:output_type -> voicebridge.control.v1.RevokeKeyResponse
+	9,  // 17: voicebridge.control.v1.KeyService.CreateReadToken:output_type -> voicebridge.control.v1.CreateReadTokenResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_voicebridge_control_v1_keys_proto_init() }
@@ -714,6 +714,8 @@ func file_voicebridge_control_v1_keys_proto_init() {
 	if File_voicebridge_control_v1_keys_proto != nil {
 		return
 	}
+	file_voicebridge_control_v1_keys_proto_msgTypes[1].OneofWrappers = []any{}
+	file_voicebridge_control_v1_keys_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

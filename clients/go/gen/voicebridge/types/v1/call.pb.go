@@ -528,8 +528,8 @@ type Agent struct {
 	Greeting string `protobuf:"bytes,3,opt,name=greeting,proto3" json:"greeting,omitempty"`
 	// BCP 47 language the caller is expected to speak, e.g. "pt". Empty: the model decides.
 	Language string `protobuf:"bytes,4,opt,name=language,proto3" json:"language,omitempty"`
-	// Ends the call after this many seconds of conversation. 0: the agent file's limit.
-	MaxDurationS uint32 `protobuf:"varint,5,opt,name=max_duration_s,json=maxDurationS,proto3" json:"max_duration_s,omitempty"`
+	// Ends the call after a conversation of this many milliseconds, at least a second. 0: the agent file's limit.
+	MaxDurationMs uint32 `protobuf:"varint,5,opt,name=max_duration_ms,json=maxDurationMs,proto3" json:"max_duration_ms,omitempty"`
 	// Values for the placeholders `{{name}}` in instructions and greeting, the agent file's or those above; a placeholder
 	// without a value becomes empty. At most 32; names of 1 to 64 letters, digits and `_`; values of at most 1024 bytes.
 	Variables     map[string]string `protobuf:"bytes,6,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -595,9 +595,9 @@ func (x *Agent) GetLanguage() string {
 	return ""
 }
 
-func (x *Agent) GetMaxDurationS() uint32 {
+func (x *Agent) GetMaxDurationMs() uint32 {
 	if x != nil {
-		return x.MaxDurationS
+		return x.MaxDurationMs
 	}
 	return 0
 }
@@ -1059,13 +1059,13 @@ const file_voicebridge_types_v1_call_proto_rawDesc = "" +
 	"\x06Caller\x12'\n" +
 	"\fphone_number\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\vphoneNumber\x12\x1d\n" +
 	"\auser_id\x18\x02 \x01(\tB\x04\xc8\xda\x18\x01R\x06userId\x12\x18\n" +
-	"\x04name\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x04name\"\xb9\x02\n" +
+	"\x04name\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x04name\"\xbb\x02\n" +
 	"\x05Agent\x12(\n" +
 	"\finstructions\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\finstructions\x12\x14\n" +
 	"\x05voice\x18\x02 \x01(\tR\x05voice\x12 \n" +
 	"\bgreeting\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\bgreeting\x12\x1a\n" +
-	"\blanguage\x18\x04 \x01(\tR\blanguage\x12$\n" +
-	"\x0emax_duration_s\x18\x05 \x01(\rR\fmaxDurationS\x12N\n" +
+	"\blanguage\x18\x04 \x01(\tR\blanguage\x12&\n" +
+	"\x0fmax_duration_ms\x18\x05 \x01(\rR\rmaxDurationMs\x12N\n" +
 	"\tvariables\x18\x06 \x03(\v2*.voicebridge.types.v1.Agent.VariablesEntryB\x04\xc8\xda\x18\x01R\tvariables\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

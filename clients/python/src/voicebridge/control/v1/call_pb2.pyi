@@ -13,7 +13,6 @@ go on with Meta's; what is shown in a log or a URL should be ours.
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -768,7 +767,7 @@ Global___StreamEventsRequest: _TypeAlias = StreamEventsRequest  # noqa: Y015
 @_typing.final
 class StreamEventsResponse(_message.Message):
     """One event, or none: the first response of a stream has none and tells the cursor it begins at, and one without an event
-    comes whenever nothing else did for `keepalive_interval`.
+    comes whenever nothing else did for `keepalive_interval_ms`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -776,11 +775,13 @@ class StreamEventsResponse(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     LAGGED_FIELD_NUMBER: _builtins.int
-    KEEPALIVE_INTERVAL_FIELD_NUMBER: _builtins.int
+    KEEPALIVE_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Go on from here: everything durable up to this response is covered. Opaque, ASCII, at most 256 bytes; unchanged by
     transient events. Set in every response.
     """
+    keepalive_interval_ms: _builtins.int
+    """How often a response comes at least, milliseconds. Set in the first response."""
     @_builtins.property
     def event(self) -> _event_pb2.Event:
         """Absent in the first response, in keepalives, and when only `lagged` is told."""
@@ -791,21 +792,17 @@ class StreamEventsResponse(_message.Message):
         do not.
         """
 
-    @_builtins.property
-    def keepalive_interval(self) -> _duration_pb2.Duration:
-        """How often a response comes at least. Set in the first response."""
-
     def __init__(
         self,
         *,
         event: _event_pb2.Event | None = ...,
         cursor: _builtins.str = ...,
         lagged: Global___Lagged | None = ...,
-        keepalive_interval: _duration_pb2.Duration | None = ...,
+        keepalive_interval_ms: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "keepalive_interval", b"keepalive_interval", "lagged", b"lagged"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "lagged", b"lagged"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event", b"event", "keepalive_interval", b"keepalive_interval", "lagged", b"lagged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event", b"event", "keepalive_interval_ms", b"keepalive_interval_ms", "lagged", b"lagged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

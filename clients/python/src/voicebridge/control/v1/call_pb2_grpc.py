@@ -175,7 +175,7 @@ class CallServiceServicer:
         UNAVAILABLE, UNKNOWN, INTERNAL, ABORTED,
         DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, CANCELLED
         by the server
-        no response for three times `keepalive_interval`      breaks the connection itself, then as above
+        no response for three times `keepalive_interval_ms`   breaks the connection itself, then as above
         (until told: the last one known, else 15 s)
         CANCELLED by its own user, or its user's deadline     ends, with that
         UNAUTHENTICATED, PERMISSION_DENIED, NOT_FOUND,        ends with the error: these do not heal by themselves

@@ -22,12 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from voicebridge.options.v1 import options_pb2 as voicebridge_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!voicebridge/control/v1/keys.proto\x12\x16voicebridge.control.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/options/v1/options.proto\"\x94\x02\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x06scopes\x18\x03 \x03(\x0e\x32\x1d.voicebridge.control.v1.Scope\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06scopes\x18\x02 \x03(\x0e\x32\x1d.voicebridge.control.v1.Scope\x12+\n\x08lifetime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"S\n\x11\x43reateKeyResponse\x12\x14\n\x06secret\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01\x12(\n\x03key\x18\x02 \x01(\x0b\x32\x1b.voicebridge.control.v1.Key\"\x11\n\x0fListKeysRequest\"=\n\x10ListKeysResponse\x12)\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.voicebridge.control.v1.Key\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"=\n\x11RevokeKeyResponse\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.voicebridge.control.v1.Key\"\\\n\x16\x43reateReadTokenRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12+\n\x08lifetime\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\x17\x43reateReadTokenResponse\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t*m\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SCOPE_CALLS_READ\x10\x01\x12\x15\n\x11SCOPE_CALLS_WRITE\x10\x02\x12\x0f\n\x0bSCOPE_NODES\x10\x03\x12\x0f\n\x0bSCOPE_ADMIN\x10\x04\x32\xbb\x03\n\nKeyService\x12\x66\n\tCreateKey\x12(.voicebridge.control.v1.CreateKeyRequest\x1a).voicebridge.control.v1.CreateKeyResponse\"\x04\xc8\xda\x18\x05\x12\x63\n\x08ListKeys\x12\'.voicebridge.control.v1.ListKeysRequest\x1a(.voicebridge.control.v1.ListKeysResponse\"\x04\xc8\xda\x18\x05\x12\x66\n\tRevokeKey\x12(.voicebridge.control.v1.RevokeKeyRequest\x1a).voicebridge.control.v1.RevokeKeyResponse\"\x04\xc8\xda\x18\x05\x12x\n\x0f\x43reateReadToken\x12..voicebridge.control.v1.CreateReadTokenRequest\x1a/.voicebridge.control.v1.CreateReadTokenResponse\"\x04\xc8\xda\x18\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!voicebridge/control/v1/keys.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/options/v1/options.proto\"\x94\x02\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12-\n\x06scopes\x18\x03 \x03(\x0e\x32\x1d.voicebridge.control.v1.Scope\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"y\n\x10\x43reateKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x06scopes\x18\x02 \x03(\x0e\x32\x1d.voicebridge.control.v1.Scope\x12\x18\n\x0blifetime_ms\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x0e\n\x0c_lifetime_ms\"S\n\x11\x43reateKeyResponse\x12\x14\n\x06secret\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01\x12(\n\x03key\x18\x02 \x01(\x0b\x32\x1b.voicebridge.control.v1.Key\"\x11\n\x0fListKeysRequest\"=\n\x10ListKeysResponse\x12)\n\x04keys\x18\x01 \x03(\x0b\x32\x1b.voicebridge.control.v1.Key\"\"\n\x10RevokeKeyRequest\x12\x0e\n\x06key_id\x18\x01 \x01(\t\"=\n\x11RevokeKeyResponse\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.voicebridge.control.v1.Key\"Y\n\x16\x43reateReadTokenRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x18\n\x0blifetime_ms\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x0e\n\x0c_lifetime_ms\"o\n\x17\x43reateReadTokenResponse\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\xd0\xda\x18\x01\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t*m\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SCOPE_CALLS_READ\x10\x01\x12\x15\n\x11SCOPE_CALLS_WRITE\x10\x02\x12\x0f\n\x0bSCOPE_NODES\x10\x03\x12\x0f\n\x0bSCOPE_ADMIN\x10\x04\x32\xbb\x03\n\nKeyService\x12\x66\n\tCreateKey\x12(.voicebridge.control.v1.CreateKeyRequest\x1a).voicebridge.control.v1.CreateKeyResponse\"\x04\xc8\xda\x18\x05\x12\x63\n\x08ListKeys\x12\'.voicebridge.control.v1.ListKeysRequest\x1a(.voicebridge.control.v1.ListKeysResponse\"\x04\xc8\xda\x18\x05\x12\x66\n\tRevokeKey\x12(.voicebridge.control.v1.RevokeKeyRequest\x1a).voicebridge.control.v1.RevokeKeyResponse\"\x04\xc8\xda\x18\x05\x12x\n\x0f\x43reateReadToken\x12..voicebridge.control.v1.CreateReadTokenRequest\x1a/.voicebridge.control.v1.CreateReadTokenResponse\"\x04\xc8\xda\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,26 +47,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYSERVICE'].methods_by_name['RevokeKey']._serialized_options = b'\310\332\030\005'
   _globals['_KEYSERVICE'].methods_by_name['CreateReadToken']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['CreateReadToken']._serialized_options = b'\310\332\030\002'
-  _globals['_SCOPE']._serialized_start=1042
-  _globals['_SCOPE']._serialized_end=1151
-  _globals['_KEY']._serialized_start=165
-  _globals['_KEY']._serialized_end=441
-  _globals['_CREATEKEYREQUEST']._serialized_start=443
-  _globals['_CREATEKEYREQUEST']._serialized_end=567
-  _globals['_CREATEKEYRESPONSE']._serialized_start=569
-  _globals['_CREATEKEYRESPONSE']._serialized_end=652
-  _globals['_LISTKEYSREQUEST']._serialized_start=654
-  _globals['_LISTKEYSREQUEST']._serialized_end=671
-  _globals['_LISTKEYSRESPONSE']._serialized_start=673
-  _globals['_LISTKEYSRESPONSE']._serialized_end=734
-  _globals['_REVOKEKEYREQUEST']._serialized_start=736
-  _globals['_REVOKEKEYREQUEST']._serialized_end=770
-  _globals['_REVOKEKEYRESPONSE']._serialized_start=772
-  _globals['_REVOKEKEYRESPONSE']._serialized_end=833
-  _globals['_CREATEREADTOKENREQUEST']._serialized_start=835
-  _globals['_CREATEREADTOKENREQUEST']._serialized_end=927
-  _globals['_CREATEREADTOKENRESPONSE']._serialized_start=929
-  _globals['_CREATEREADTOKENRESPONSE']._serialized_end=1040
-  _globals['_KEYSERVICE']._serialized_start=1154
-  _globals['_KEYSERVICE']._serialized_end=1597
+  _globals['_SCOPE']._serialized_start=1004
+  _globals['_SCOPE']._serialized_end=1113
+  _globals['_KEY']._serialized_start=133
+  _globals['_KEY']._serialized_end=409
+  _globals['_CREATEKEYREQUEST']._serialized_start=411
+  _globals['_CREATEKEYREQUEST']._serialized_end=532
+  _globals['_CREATEKEYRESPONSE']._serialized_start=534
+  _globals['_CREATEKEYRESPONSE']._serialized_end=617
+  _globals['_LISTKEYSREQUEST']._serialized_start=619
+  _globals['_LISTKEYSREQUEST']._serialized_end=636
+  _globals['_LISTKEYSRESPONSE']._serialized_start=638
+  _globals['_LISTKEYSRESPONSE']._serialized_end=699
+  _globals['_REVOKEKEYREQUEST']._serialized_start=701
+  _globals['_REVOKEKEYREQUEST']._serialized_end=735
+  _globals['_REVOKEKEYRESPONSE']._serialized_start=737
+  _globals['_REVOKEKEYRESPONSE']._serialized_end=798
+  _globals['_CREATEREADTOKENREQUEST']._serialized_start=800
+  _globals['_CREATEREADTOKENREQUEST']._serialized_end=889
+  _globals['_CREATEREADTOKENRESPONSE']._serialized_start=891
+  _globals['_CREATEREADTOKENRESPONSE']._serialized_end=1002
+  _globals['_KEYSERVICE']._serialized_start=1116
+  _globals['_KEYSERVICE']._serialized_end=1559
 # @@protoc_insertion_point(module_scope)

@@ -5,7 +5,6 @@ Who may use the API. Keys made here are kept as hashes: the key itself is told o
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
-from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -117,29 +116,29 @@ class CreateKeyRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
-    LIFETIME_FIELD_NUMBER: _builtins.int
+    LIFETIME_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """At most 64 bytes; may be empty."""
+    lifetime_ms: _builtins.int
+    """How long it works, milliseconds: a minute to 36500 days. Absent: for ever."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[Global___Scope.ValueType]:
         """At least one, none of them SCOPE_UNSPECIFIED."""
-
-    @_builtins.property
-    def lifetime(self) -> _duration_pb2.Duration:
-        """How long it works, a minute to 36500 days. Absent: for ever."""
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         scopes: _abc.Iterable[Global___Scope.ValueType] | None = ...,
-        lifetime: _duration_pb2.Duration | None = ...,
+        lifetime_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lifetime_ms", b"_lifetime_ms", "lifetime_ms", b"lifetime_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime", "name", b"name", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lifetime_ms", b"_lifetime_ms", "lifetime_ms", b"lifetime_ms", "name", b"name", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lifetime_ms: _TypeAlias = _typing.Literal["lifetime_ms"]  # noqa: Y015
+    _WhichOneofArgType__lifetime_ms: _TypeAlias = _typing.Literal["_lifetime_ms", b"_lifetime_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lifetime_ms) -> _WhichOneofReturnType__lifetime_ms | None: ...
 
 Global___CreateKeyRequest: _TypeAlias = CreateKeyRequest  # noqa: Y015
 
@@ -265,24 +264,24 @@ class CreateReadTokenRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_ID_FIELD_NUMBER: _builtins.int
-    LIFETIME_FIELD_NUMBER: _builtins.int
+    LIFETIME_MS_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The only call it may read, by our id or Meta's; empty: all calls. At most 512 bytes."""
-    @_builtins.property
-    def lifetime(self) -> _duration_pb2.Duration:
-        """1 second to 1 hour. Absent: 5 minutes."""
-
+    lifetime_ms: _builtins.int
+    """How long it works, milliseconds: a second to an hour. Absent: 5 minutes."""
     def __init__(
         self,
         *,
         call_id: _builtins.str = ...,
-        lifetime: _duration_pb2.Duration | None = ...,
+        lifetime_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lifetime_ms", b"_lifetime_ms", "lifetime_ms", b"lifetime_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "lifetime", b"lifetime"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lifetime_ms", b"_lifetime_ms", "call_id", b"call_id", "lifetime_ms", b"lifetime_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__lifetime_ms: _TypeAlias = _typing.Literal["lifetime_ms"]  # noqa: Y015
+    _WhichOneofArgType__lifetime_ms: _TypeAlias = _typing.Literal["_lifetime_ms", b"_lifetime_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lifetime_ms) -> _WhichOneofReturnType__lifetime_ms | None: ...
 
 Global___CreateReadTokenRequest: _TypeAlias = CreateReadTokenRequest  # noqa: Y015
 

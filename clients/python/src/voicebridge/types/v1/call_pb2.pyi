@@ -299,7 +299,7 @@ class Agent(_message.Message):
     VOICE_FIELD_NUMBER: _builtins.int
     GREETING_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
-    MAX_DURATION_S_FIELD_NUMBER: _builtins.int
+    MAX_DURATION_MS_FIELD_NUMBER: _builtins.int
     VARIABLES_FIELD_NUMBER: _builtins.int
     instructions: _builtins.str
     """System instructions for the model."""
@@ -309,8 +309,8 @@ class Agent(_message.Message):
     """What the AI says first. Empty: the agent file's greeting."""
     language: _builtins.str
     """BCP 47 language the caller is expected to speak, e.g. "pt". Empty: the model decides."""
-    max_duration_s: _builtins.int
-    """Ends the call after this many seconds of conversation. 0: the agent file's limit."""
+    max_duration_ms: _builtins.int
+    """Ends the call after a conversation of this many milliseconds, at least a second. 0: the agent file's limit."""
     @_builtins.property
     def variables(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values for the placeholders `{{name}}` in instructions and greeting, the agent file's or those above; a placeholder
@@ -324,12 +324,12 @@ class Agent(_message.Message):
         voice: _builtins.str = ...,
         greeting: _builtins.str = ...,
         language: _builtins.str = ...,
-        max_duration_s: _builtins.int = ...,
+        max_duration_ms: _builtins.int = ...,
         variables: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["greeting", b"greeting", "instructions", b"instructions", "language", b"language", "max_duration_s", b"max_duration_s", "variables", b"variables", "voice", b"voice"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["greeting", b"greeting", "instructions", b"instructions", "language", b"language", "max_duration_ms", b"max_duration_ms", "variables", b"variables", "voice", b"voice"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
