@@ -104,7 +104,7 @@ mod tests {
         (Stage::VoiceBridgeSessionCreated, 12),
         (Stage::WaCallPreAccepted, 20),
         (Stage::WaCallAccepted, 95),
-        (Stage::OpenaiSessionCreated, 31),
+        (Stage::AiReady, 31),
         (Stage::MediaBridgeActive, 99),
     ];
 
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(lines[0], "      0 ms  WA_CALL_CONNECT");
         assert!(lines[1].ends_with("SDP answer 12 ms (target 500)"), "{}", lines[1]);
         assert!(lines[2].ends_with("pre_accept 8 ms (target 1000)"), "{}", lines[2]);
-        assert_eq!(lines[3], "     31 ms  OPENAI_SESSION_CREATED");
+        assert_eq!(lines[3], "     31 ms  AI_READY");
         assert!(lines[4].ends_with("accept 1004 ms, over (target 1000)"), "{}", lines[4]);
         assert!(lines[5].ends_with("webhook to audio 99 ms (target 2500)"), "{}", lines[5]);
     }

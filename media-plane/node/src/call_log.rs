@@ -67,6 +67,7 @@ pub(crate) fn write(entry: &Entry, record: &Record) {
 const fn stage_name(milestone: Milestone) -> &'static str {
     match milestone {
         Milestone::SessionCreated => "VOICE_BRIDGE_SESSION_CREATED",
+        // What operators search their logs for since there was but one provider; the contract says AI_READY.
         Milestone::ProviderSessionCreated => "OPENAI_SESSION_CREATED",
         Milestone::BridgeActive => "MEDIA_BRIDGE_ACTIVE",
     }
@@ -133,6 +134,11 @@ mod tests {
         let (statistics, usage) = (Statistics::default(), Usage::default());
         let kind = EventKind::Ended { termination, statistics, usage, quality: None, duration_ms };
         Event { sequence, at: Time::ZERO, kind }
+    }
+
+    #[test]
+    fn the_log_keeps_the_name_that_operators_search_for() {
+        assert_eq!(stage_name(Milestone::ProviderSessionCreated), "OPENAI_SESSION_CREATED");
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl EventKind {
 pub enum Milestone {
     /// `VOICE_BRIDGE_SESSION_CREATED`
     SessionCreated,
-    /// `OPENAI_SESSION_CREATED`
+    /// `AI_READY`; in the log `OPENAI_SESSION_CREATED`
     ProviderSessionCreated,
     /// `MEDIA_BRIDGE_ACTIVE`
     BridgeActive,

@@ -20,7 +20,7 @@ const STAGES: [Stage; 6] = [
     Stage::VoiceBridgeSessionCreated,
     Stage::WaCallPreAccepted,
     Stage::WaCallAccepted,
-    Stage::OpenaiSessionCreated,
+    Stage::AiReady,
     Stage::MediaBridgeActive,
 ];
 
@@ -75,7 +75,7 @@ fn assert_timeline(call: &Call) {
     // The AI's stage is not among these: its socket opens beside the signalling. The planes' clocks agree but for the
     // way of a request between them.
     let signalling: Vec<u64> =
-        STAGES.iter().filter(|stage| **stage != Stage::OpenaiSessionCreated).map(|stage| reached[stage]).collect();
+        STAGES.iter().filter(|stage| **stage != Stage::AiReady).map(|stage| reached[stage]).collect();
     assert!(signalling.windows(2).all(|pair| pair[1] + PLANES_APART_MS >= pair[0]), "{reached:?}");
     // The zero of the timeline is the arrival of the request; the claim is committed a moment later.
     assert!(reached[&Stage::WaCallConnect] <= NOTICEABLE.as_millis() as u64, "{reached:?}");

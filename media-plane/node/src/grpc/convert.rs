@@ -236,7 +236,7 @@ fn kind(kind: &EventKind) -> types::event::Kind {
         EventKind::Milestone(milestone) => {
             let stage = match milestone {
                 Milestone::SessionCreated => types::Stage::VoiceBridgeSessionCreated,
-                Milestone::ProviderSessionCreated => types::Stage::OpenaiSessionCreated,
+                Milestone::ProviderSessionCreated => types::Stage::AiReady,
                 Milestone::BridgeActive => types::Stage::MediaBridgeActive,
             };
             Kind::StageReached(types::StageReached { stage: stage.into() })

@@ -184,7 +184,8 @@ func (SignallingMode) EnumDescriptor() ([]byte, []int) {
 	return file_voicebridge_types_v1_call_proto_rawDescGZIP(), []int{2}
 }
 
-// The milestones of a call under the names operators see in the log, in their usual order.
+// The milestones of a call under the names operators see in the log, in their usual order; AI_READY is called
+// OPENAI_SESSION_CREATED there, which is historic.
 type Stage int32
 
 const (
@@ -198,8 +199,8 @@ const (
 	Stage_STAGE_WA_CALL_PRE_ACCEPTED Stage = 3
 	// Graph returned 200 to accept.
 	Stage_STAGE_WA_CALL_ACCEPTED Stage = 4
-	// The AI provider confirmed the session's configuration. The name is historic; every provider reports it.
-	Stage_STAGE_OPENAI_SESSION_CREATED Stage = 5
+	// The AI provider confirmed the session's configuration.
+	Stage_STAGE_AI_READY Stage = 5
 	// Transport up, call accepted and the first RTP packet sent.
 	Stage_STAGE_MEDIA_BRIDGE_ACTIVE Stage = 6
 )
@@ -212,7 +213,7 @@ var (
 		2: "STAGE_VOICE_BRIDGE_SESSION_CREATED",
 		3: "STAGE_WA_CALL_PRE_ACCEPTED",
 		4: "STAGE_WA_CALL_ACCEPTED",
-		5: "STAGE_OPENAI_SESSION_CREATED",
+		5: "STAGE_AI_READY",
 		6: "STAGE_MEDIA_BRIDGE_ACTIVE",
 	}
 	Stage_value = map[string]int32{
@@ -221,7 +222,7 @@ var (
 		"STAGE_VOICE_BRIDGE_SESSION_CREATED": 2,
 		"STAGE_WA_CALL_PRE_ACCEPTED":         3,
 		"STAGE_WA_CALL_ACCEPTED":             4,
-		"STAGE_OPENAI_SESSION_CREATED":       5,
+		"STAGE_AI_READY":                     5,
 		"STAGE_MEDIA_BRIDGE_ACTIVE":          6,
 	}
 )
@@ -1122,14 +1123,14 @@ const file_voicebridge_types_v1_call_proto_rawDesc = "" +
 	"\x0eSignallingMode\x12\x1f\n" +
 	"\x1bSIGNALLING_MODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16SIGNALLING_MODE_STAGED\x10\x01\x12\x1d\n" +
-	"\x19SIGNALLING_MODE_IMMEDIATE\x10\x02*\xde\x01\n" +
+	"\x19SIGNALLING_MODE_IMMEDIATE\x10\x02*\xd0\x01\n" +
 	"\x05Stage\x12\x15\n" +
 	"\x11STAGE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15STAGE_WA_CALL_CONNECT\x10\x01\x12&\n" +
 	"\"STAGE_VOICE_BRIDGE_SESSION_CREATED\x10\x02\x12\x1e\n" +
 	"\x1aSTAGE_WA_CALL_PRE_ACCEPTED\x10\x03\x12\x1a\n" +
-	"\x16STAGE_WA_CALL_ACCEPTED\x10\x04\x12 \n" +
-	"\x1cSTAGE_OPENAI_SESSION_CREATED\x10\x05\x12\x1d\n" +
+	"\x16STAGE_WA_CALL_ACCEPTED\x10\x04\x12\x12\n" +
+	"\x0eSTAGE_AI_READY\x10\x05\x12\x1d\n" +
 	"\x19STAGE_MEDIA_BRIDGE_ACTIVE\x10\x06*\xb7\x01\n" +
 	"\fSessionState\x12\x1d\n" +
 	"\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +

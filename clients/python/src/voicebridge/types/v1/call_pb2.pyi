@@ -111,13 +111,15 @@ class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stage.ValueType
     """Graph returned 200 to pre_accept."""
     STAGE_WA_CALL_ACCEPTED: _Stage.ValueType  # 4
     """Graph returned 200 to accept."""
-    STAGE_OPENAI_SESSION_CREATED: _Stage.ValueType  # 5
-    """The AI provider confirmed the session's configuration. The name is historic; every provider reports it."""
+    STAGE_AI_READY: _Stage.ValueType  # 5
+    """The AI provider confirmed the session's configuration."""
     STAGE_MEDIA_BRIDGE_ACTIVE: _Stage.ValueType  # 6
     """Transport up, call accepted and the first RTP packet sent."""
 
 class Stage(_Stage, metaclass=_StageEnumTypeWrapper):
-    """The milestones of a call under the names operators see in the log, in their usual order."""
+    """The milestones of a call under the names operators see in the log, in their usual order; AI_READY is called
+    OPENAI_SESSION_CREATED there, which is historic.
+    """
 
 STAGE_UNSPECIFIED: Stage.ValueType  # 0
 """Not said. Never sent by voicebridge."""
@@ -129,8 +131,8 @@ STAGE_WA_CALL_PRE_ACCEPTED: Stage.ValueType  # 3
 """Graph returned 200 to pre_accept."""
 STAGE_WA_CALL_ACCEPTED: Stage.ValueType  # 4
 """Graph returned 200 to accept."""
-STAGE_OPENAI_SESSION_CREATED: Stage.ValueType  # 5
-"""The AI provider confirmed the session's configuration. The name is historic; every provider reports it."""
+STAGE_AI_READY: Stage.ValueType  # 5
+"""The AI provider confirmed the session's configuration."""
 STAGE_MEDIA_BRIDGE_ACTIVE: Stage.ValueType  # 6
 """Transport up, call accepted and the first RTP packet sent."""
 Global___Stage: _TypeAlias = Stage  # noqa: Y015
