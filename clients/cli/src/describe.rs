@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use voicebridge_proto::{
     control::v1::{Call, CallPhase},
     types::v1::{
-        Caller, Direction, Event, MediaStatistics, Speaker, Stage, Termination, TerminationResult, Transcript,
-        event::Kind,
+        Caller, Direction, Event, GraphAction, MediaStatistics, ResponseStatus, Speaker, Stage, Termination,
+        TerminationResult, Transcript, event::Kind,
     },
 };
 
@@ -152,7 +152,7 @@ fn kind(kind: &Kind) -> Option<String> {
         Kind::BargeInReverted(held) => {
             format!("{DIM}agent held back for {} ms: the caller did not speak on{DIM:#}", held.held_ms)
         }
-        Kind::ResponseFinished(finished) if finished.status == "failed" => {
+        Kind::ResponseFinished(finished) if finished.status() == ResponseStatus::Failed => {
             format!("{WARN}reply failed{WARN:#}: {}", clean(&finished.status_reason))
         }
         Kind::ToolCalled(called) => {
@@ -165,11 +165,11 @@ fn kind(kind: &Kind) -> Option<String> {
             format!("{DIM}{}{DIM:#}", statistics(reported.statistics.as_ref()?))
         }
         Kind::GraphAnswered(answered) if answered.error_code == 0 && answered.status == 200 => {
-            format!("{DIM}Graph: {} 200 in {} ms{DIM:#}", clean(&answered.action), answered.duration_ms)
+            format!("{DIM}Graph: {} 200 in {} ms{DIM:#}", graph_action(answered.action()), answered.duration_ms)
         }
         Kind::GraphAnswered(answered) => format!(
             "{ERROR}Graph{ERROR:#}: {} {} in {} ms, code {}: {}",
-            clean(&answered.action),
+            graph_action(answered.action()),
             answered.status,
             answered.duration_ms,
             answered.error_code,
@@ -186,6 +186,17 @@ fn kind(kind: &Kind) -> Option<String> {
         | Kind::ResponseFinished(_)
         | Kind::SessionEnded(_) => return None,
     })
+}
+
+/// Meta's word for it.
+fn graph_action(action: GraphAction) -> &'static str {
+    match action {
+        GraphAction::PreAccept => "pre_accept",
+        GraphAction::Accept => "accept",
+        GraphAction::Reject => "reject",
+        GraphAction::Terminate => "terminate",
+        GraphAction::Unspecified => "?",
+    }
 }
 
 fn stage(stage: Stage) -> String {

@@ -2,7 +2,7 @@
 
 use voicebridge_proto::{
     control::v1::{Call, TimelineEntry},
-    types::v1::{GraphAnswered, Stage},
+    types::v1::{GraphAction, GraphAnswered, Stage},
 };
 
 use crate::print::{DIM, GOOD, WARN};
@@ -30,9 +30,9 @@ impl GraphTimes {
     /// Takes up an event if it is the successful answer to one of the two.
     pub(crate) fn note(&mut self, answered: &GraphAnswered) {
         let took = Some(u64::from(answered.duration_ms));
-        match (answered.action.as_str(), answered.status) {
-            ("pre_accept", 200) => self.pre_accept_ms = took,
-            ("accept", 200) => self.accept_ms = took,
+        match (answered.action(), answered.status) {
+            (GraphAction::PreAccept, 200) => self.pre_accept_ms = took,
+            (GraphAction::Accept, 200) => self.accept_ms = took,
             _ => {}
         }
     }

@@ -1,5 +1,7 @@
 //! The one place where the contract's types and ours meet.
 
+mod older;
+
 use std::time::Duration;
 
 use prost::Message as _;
@@ -16,6 +18,7 @@ use voicebridge_proto::{
 use voicebridge_text::name;
 
 use crate::{
+    calls::Outcome,
     graph::Answer,
     scope::{Scope, Scopes},
     store::{CallRow, Holder, KeyRow, NewEvent, StoredEvent},
@@ -185,16 +188,37 @@ pub(crate) fn event_to_row(mut event: types::Event, now_ms: i64, node_sequence: 
 /// The row's bytes are no event: the file was changed by somebody else, or by a version ahead of this one.
 pub(crate) fn event_from_row(call_id: &CallId, row: &StoredEvent) -> Result<types::Event, prost::DecodeError> {
     let mut event = types::Event::decode(row.payload.as_slice())?;
+    older::complete(&mut event, &row.payload)?;
     // In the bytes it has none, or one that calls had before.
     call_id.as_str().clone_into(&mut event.call_id);
     event.sequence = row.sequence;
     Ok(event)
 }
 
+fn graph_action(action: call_life::GraphAction) -> types::GraphAction {
+    match action {
+        call_life::GraphAction::PreAccept => types::GraphAction::PreAccept,
+        call_life::GraphAction::Accept => types::GraphAction::Accept,
+        call_life::GraphAction::Reject => types::GraphAction::Reject,
+        call_life::GraphAction::Terminate => types::GraphAction::Terminate,
+    }
+}
+
+pub(crate) fn notice_outcome(outcome: Outcome) -> control::NoticeOutcome {
+    match outcome {
+        Outcome::Claimed => control::NoticeOutcome::Claimed,
+        Outcome::Duplicate => control::NoticeOutcome::Duplicate,
+        Outcome::Stale => control::NoticeOutcome::Stale,
+        Outcome::Terminated => control::NoticeOutcome::Terminated,
+        Outcome::Tombstoned => control::NoticeOutcome::Tombstoned,
+        Outcome::Ignored => control::NoticeOutcome::Ignored,
+    }
+}
+
 pub(crate) fn graph_answered(action: call_life::GraphAction, answer: &Answer) -> types::GraphAnswered {
     let error = answer.error.as_ref();
     types::GraphAnswered {
-        action: action.word().to_owned(),
+        action: graph_action(action).into(),
         status: u32::from(answer.status),
         duration_ms: answer.duration_ms,
         error_code: error.map_or(0, |error| i32::try_from(error.code).unwrap_or_default()),

@@ -61,12 +61,12 @@ async fn an_answer_of_graph_that_says_nothing_is_taken_and_noted() {
         .await
         .into_iter()
         .filter_map(|event| match event.kind {
-            Some(Kind::GraphAnswered(answered)) => Some((answered.action, answered.error_details)),
+            Some(Kind::GraphAnswered(answered)) => Some((answered.action(), answered.error_details)),
             _ => None,
         })
         .collect();
-    let expect = [("pre_accept", "taken as success: the answer was no JSON"), ("accept", "")];
-    assert_eq!(details, expect.map(|(action, details)| (action.to_owned(), details.to_owned())));
+    let noted = "taken as success: the answer was no JSON".to_owned();
+    assert_eq!(details, [(types::GraphAction::PreAccept, noted), (types::GraphAction::Accept, String::new())]);
 }
 
 #[cfg(unix)]

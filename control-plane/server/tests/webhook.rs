@@ -11,7 +11,7 @@ use support::{
 };
 use tonic::{Code, Request, Status};
 use voicebridge_proto::{
-    control::v1::{CallPhase, HandleWebhookRequest, HandleWebhookResponse, ListCallsRequest},
+    control::v1::{CallPhase, HandleWebhookRequest, HandleWebhookResponse, ListCallsRequest, WebhookOutcome},
     types::v1::Agent,
 };
 use voicebridge_telemetry::status::reason;
@@ -25,7 +25,9 @@ async fn outcomes(plane: &Plane, calls: &[Value]) -> Vec<String> {
     let body = delivery(calls);
     let request = HandleWebhookRequest { signature: sign(&body), body: body.into_bytes(), ..Default::default() };
     let taken = plane.client().await.handle_webhook(request).await.unwrap().into_inner();
-    taken.outcomes.into_iter().map(|outcome| format!("{} {}", outcome.wacid, outcome.outcome)).collect()
+    let word =
+        |outcome: &WebhookOutcome| outcome.outcome().as_str_name().trim_start_matches("NOTICE_OUTCOME_").to_lowercase();
+    taken.outcomes.iter().map(|outcome| format!("{} {}", outcome.wacid, word(outcome))).collect()
 }
 
 #[tokio::test]

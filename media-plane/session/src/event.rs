@@ -82,8 +82,8 @@ pub enum EventKind {
     ResponseFinished {
         /// The provider's id.
         response_id: String,
-        /// completed, cancelled, incomplete, failed.
-        status: String,
+        /// How it ended.
+        status: ResponseStatus,
         /// Why, when not completed.
         status_reason: String,
         /// What it cost.
@@ -161,7 +161,7 @@ impl EventKind {
             Self::Transcript { item_id, text, .. } => &[item_id, text],
             Self::PartialTranscript { item_id, delta, .. } => &[item_id, delta],
             Self::ResponseStarted { response_id } => &[response_id],
-            Self::ResponseFinished { response_id, status, status_reason, .. } => &[response_id, status, status_reason],
+            Self::ResponseFinished { response_id, status_reason, .. } => &[response_id, status_reason],
             Self::BargedIn { item_id, .. } | Self::BargeInReverted { item_id, .. } => &[item_id],
             Self::ToolCalled { tool_call_id, name, arguments } => &[tool_call_id, name, arguments],
             Self::Incident { message, upstream_code, .. } => &[message, upstream_code],
@@ -193,6 +193,21 @@ pub enum Milestone {
     ProviderSessionCreated,
     /// `MEDIA_BRIDGE_ACTIVE`
     BridgeActive,
+}
+
+/// How a reply ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseStatus {
+    /// To its end.
+    Completed,
+    /// Stopped: by the caller or a command.
+    Cancelled,
+    /// Broken off.
+    Incomplete,
+    /// The provider could not make it.
+    Failed,
+    /// The provider said something else.
+    Other,
 }
 
 /// Who spoke.

@@ -20,7 +20,8 @@ mod session;
 
 pub use agent::{Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Dtmf, Reversible};
 pub use event::{
-    DirectionQuality, Event, EventKind, Milestone, Quality, Speaker, Statistics, Termination, TerminationResult, Usage,
+    DirectionQuality, Event, EventKind, Milestone, Quality, ResponseStatus, Speaker, Statistics, Termination,
+    TerminationResult, Usage,
 };
 pub use limits::Limits;
 pub use ports::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use voicebridge_proto::{
     control::v1::Call,
-    types::v1::{TerminationResult, event::Kind},
+    types::v1::{GraphAction, TerminationResult, event::Kind},
 };
 use voicebridge_simulator::meta::{Action, CallRecord, CallerSettings, EndedBy, Faults, GraphFault};
 use voicebridge_system_tests::{SOON, Setup, World, eventually, termination};
@@ -48,10 +48,14 @@ async fn a_refused_answer_ends_the_call_with_metas_code() {
         assert_eq!(termination(&call).result(), TerminationResult::Failed);
         assert_eq!(record.ended_by, EndedBy::BusinessRejected, "{action:?} {code}: the caller is not left ringing");
         let answered = world.calls.events(&record.call_id).await.into_iter().filter_map(|event| match event.kind {
-            Some(Kind::GraphAnswered(answer)) => Some((answer.action, answer.error_code)),
+            Some(Kind::GraphAnswered(answer)) => Some((answer.action(), answer.error_code)),
             _ => None,
         });
-        let expected = (action.name().to_owned(), i32::try_from(code).unwrap());
+        let asked = match action {
+            Action::PreAccept => GraphAction::PreAccept,
+            _ => GraphAction::Accept,
+        };
+        let expected = (asked, i32::try_from(code).unwrap());
         assert!(answered.into_iter().any(|answer| answer == expected), "{action:?} {code} is among the events");
     }
     assert_freed(&world).await;

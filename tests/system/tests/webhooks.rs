@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use voicebridge_proto::control::v1::{CallPhase, HandleWebhookRequest};
+use voicebridge_proto::control::v1::{CallPhase, HandleWebhookRequest, NoticeOutcome};
 use voicebridge_simulator::meta::{Action, CallerSettings, ConnectDelivery, EndedBy, Moment, Signing, signature};
 use voicebridge_system_tests::{Setup, World};
 
@@ -190,9 +190,9 @@ async fn a_webhook_handed_over_by_grpc_is_held_to_the_same_rules() {
     let signed = signature(&world.meta.settings().app_secret, &body);
     let genuine = HandleWebhookRequest { body, signature: signed, ..Default::default() };
     let outcomes = world.calls.client().handle_webhook(genuine.clone()).await.unwrap().into_inner().outcomes;
-    assert_eq!((outcomes[0].wacid.as_str(), outcomes[0].outcome.as_str()), (handle.id(), "claimed"));
+    assert_eq!((outcomes[0].wacid.as_str(), outcomes[0].outcome()), (handle.id(), NoticeOutcome::Claimed));
     let outcomes = world.calls.client().handle_webhook(genuine).await.unwrap().into_inner().outcomes;
-    assert_eq!(outcomes[0].outcome, "duplicate");
+    assert_eq!(outcomes[0].outcome(), NoticeOutcome::Duplicate);
     let record = handle.finish().await;
     assert_eq!(record.ended_by, EndedBy::Caller);
     assert_eq!(world.calls.ended(&record.call_id).await.phase(), CallPhase::Ended);

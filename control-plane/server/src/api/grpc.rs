@@ -213,7 +213,7 @@ impl CallService for Api {
         })?;
         let outcomes = outcomes.into_iter().map(|notice| control::WebhookOutcome {
             call_id: notice.call_id.map_or_else(String::new, |id| id.as_str().to_owned()),
-            outcome: notice.outcome.word().to_owned(),
+            outcome: convert::notice_outcome(notice.outcome).into(),
             wacid: notice.wacid.map_or_else(String::new, |id| id.as_str().to_owned()),
         });
         Ok(Response::new(control::HandleWebhookResponse { outcomes: outcomes.collect() }))

@@ -322,7 +322,10 @@ pub fn kind_names(events: &[types::Event]) -> Vec<String> {
         .iter()
         .map(|event| match event.kind.as_ref().unwrap() {
             Kind::StageReached(reached) => reached.stage().as_str_name().trim_start_matches("STAGE_").to_owned(),
-            Kind::GraphAnswered(answered) => format!("graph {} {}", answered.action, answered.status),
+            Kind::GraphAnswered(answered) => {
+                let action = answered.action().as_str_name().trim_start_matches("GRAPH_ACTION_").to_lowercase();
+                format!("graph {action} {}", answered.status)
+            }
             Kind::SessionEnded(ended) => format!("session ended {}", ended.termination.as_ref().unwrap().reason),
             Kind::CallEnded(ended) => format!("call ended {}", ended.termination.as_ref().unwrap().reason),
             Kind::TransportConnected(_) => "transport connected".to_owned(),

@@ -4,6 +4,7 @@ import {
   type Call,
   type Event,
   EventKind,
+  NoticeOutcome,
   SignallingMode,
   SignallingStage,
   Speaker,
@@ -19,7 +20,17 @@ import { since } from "./log.ts";
 import type { Profile } from "./profiles.ts";
 import type { Connect } from "./webhook.ts";
 
-export { type Call, type Event, EventKind, Milestone, Speaker, type Termination, TerminationResult, VoiceBridgeError };
+export {
+  type Call,
+  type Event,
+  EventKind,
+  Milestone,
+  NoticeOutcome,
+  Speaker,
+  type Termination,
+  TerminationResult,
+  VoiceBridgeError,
+};
 
 export type Stage = "ANSWER_DELIVERED" | "ACCEPTED";
 
@@ -66,7 +77,7 @@ export class Bridge {
     signature: string,
     agent: Agent | undefined,
     receivedAt: number,
-  ): Promise<Map<string, string>> {
+  ): Promise<Map<string, NoticeOutcome>> {
     const response = await this.#again(
       () => this.#client.calls.handleWebhook({ body, signature, agent }),
       lastTry(receivedAt, TIMEOUT_MS),

@@ -1,7 +1,7 @@
 // The style in which the control plane holds the signalling: it gets the delivery as it came, with how the AI is to
 // behave, and does the rest. When a call is over, its row is written.
 
-import { agentFor, EventKind, reasonOf } from "../_shared/bridge.ts";
+import { agentFor, EventKind, NoticeOutcome, reasonOf } from "../_shared/bridge.ts";
 import { since } from "../_shared/log.ts";
 import { lookUp } from "../_shared/profiles.ts";
 import type { Connect, Terminate } from "../_shared/webhook.ts";
@@ -18,14 +18,16 @@ export async function take(delivery: Delivery, context: Context): Promise<boolea
   const connects = delivery.notices.filter((notice): notice is Connect => notice.kind === "connect");
   for (const { callId } of connects) log.info("WA_CALL_CONNECT", { callId, mode: "managed", elapsedMs: elapsed() });
   const agent = await agentOf(connects, context);
-  let outcomes: Map<string, string>;
+  let outcomes: Map<string, NoticeOutcome>;
   try {
     outcomes = await bridge.handleWebhook(delivery.raw, delivery.signature, agent, delivery.receivedAt);
   } catch (error) {
     log.error("WEBHOOK_NOT_TAKEN", { elapsedMs: elapsed(), reason: reasonOf(error), ...log.failure(error) });
     return false;
   }
-  for (const [callId, outcome] of outcomes) log.info("WEBHOOK_TAKEN", { callId, outcome, elapsedMs: elapsed() });
+  for (const [callId, outcome] of outcomes) {
+    log.info("WEBHOOK_TAKEN", { callId, outcome: word(outcome), elapsedMs: elapsed() });
+  }
   for (const notice of delivery.notices) {
     if (notice.kind === "terminate") {
       background.run(log.with({ callId: notice.callId }), () => finish(notice, outcomes.get(notice.callId), context));
@@ -45,11 +47,16 @@ async function agentOf(connects: Connect[], { settings, sql, log }: Context) {
   return agentFor(await lookUp(settings.database, sql, connect.caller, log.with({ callId: connect.callId })));
 }
 
-async function finish(end: Terminate, outcome: string | undefined, context: Context): Promise<void> {
+async function finish(end: Terminate, outcome: NoticeOutcome | undefined, context: Context): Promise<void> {
   const log = context.log.with({ callId: end.callId });
-  log.info("WA_CALL_TERMINATE", { outcome, failed: end.failed, code: end.errorCode });
-  if (outcome === "terminated") await closed(end.callId, context);
+  log.info("WA_CALL_TERMINATE", { outcome: word(outcome), failed: end.failed, code: end.errorCode });
+  if (outcome === NoticeOutcome.TERMINATED) await closed(end.callId, context);
   await record(end, context, log);
+}
+
+/** For the log. */
+function word(outcome: NoticeOutcome | undefined): string | undefined {
+  return outcome === undefined ? undefined : NoticeOutcome[outcome]?.toLowerCase();
 }
 
 /** Waits for the end of the call's record. */

@@ -6,7 +6,8 @@ use tonic::Status;
 use voicebridge_audio::dtmf::{Digit, MAX_DIGITS};
 use voicebridge_proto::{media::v1 as media, types::v1 as types};
 use voicebridge_session::{
-    Command, DirectionQuality, EventKind, Quality, SignallingMode, Stage, State, Termination, TerminationResult,
+    Command, DirectionQuality, EventKind, Quality, ResponseStatus, SignallingMode, Stage, State, Termination,
+    TerminationResult,
     agent::{
         AgentOverlay,
         variables::{MAX_VALUE_BYTES, MAX_VARIABLES, Variables, is_name},
@@ -269,7 +270,7 @@ fn kind(kind: &EventKind) -> types::event::Kind {
         EventKind::ResponseFinished { response_id, status, status_reason, usage } => {
             Kind::ResponseFinished(types::ResponseFinished {
                 response_id,
-                status,
+                status: response_status(status).into(),
                 status_reason,
                 usage: Some(usage_out(usage)),
             })
@@ -302,6 +303,16 @@ fn kind(kind: &EventKind) -> types::event::Kind {
                 quality: whole.map(|whole| quality(*whole)),
             })
         }
+    }
+}
+
+fn response_status(status: ResponseStatus) -> types::ResponseStatus {
+    match status {
+        ResponseStatus::Completed => types::ResponseStatus::Completed,
+        ResponseStatus::Cancelled => types::ResponseStatus::Cancelled,
+        ResponseStatus::Incomplete => types::ResponseStatus::Incomplete,
+        ResponseStatus::Failed => types::ResponseStatus::Failed,
+        ResponseStatus::Other => types::ResponseStatus::Unspecified,
     }
 }
 

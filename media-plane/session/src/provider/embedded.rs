@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, BargeIn, END_CALL_TOOL, TurnDetection},
-    event::Usage,
+    event::{ResponseStatus, Usage},
     ports::ProviderClosed,
 };
 use clips::{Clip, ClipName, REPLIES};
@@ -199,7 +199,7 @@ impl Embedded {
             let call_id = self.id("tool");
             out.event(ProviderEvent::ToolCall { call_id, name: END_CALL_TOOL.to_owned(), arguments: "{}".to_owned() });
         }
-        out.event(finished(spoken.response_id, "completed", ""));
+        out.event(finished(spoken.response_id, ResponseStatus::Completed, ""));
     }
 
     fn inject(&mut self, now: Time, text: &str) {
@@ -218,13 +218,8 @@ impl Default for Embedded {
     }
 }
 
-fn finished(response_id: String, status: &str, reason: &str) -> ProviderEvent {
-    ProviderEvent::ResponseFinished {
-        response_id,
-        status: status.to_owned(),
-        status_reason: reason.to_owned(),
-        usage: Usage::default(),
-    }
+fn finished(response_id: String, status: ResponseStatus, reason: &str) -> ProviderEvent {
+    ProviderEvent::ResponseFinished { response_id, status, status_reason: reason.to_owned(), usage: Usage::default() }
 }
 
 /// The whole words between `told` and where `given` of `total` samples reach; all that is left at the end.
@@ -288,7 +283,7 @@ impl Provider for Embedded {
             ProviderCommand::Interrupt(_) => {
                 self.drop_pending();
                 if let Some(spoken) = self.speaking.take() {
-                    out.event(finished(spoken.response_id, "cancelled", "turn_detected"));
+                    out.event(finished(spoken.response_id, ResponseStatus::Cancelled, "turn_detected"));
                 }
             }
             ProviderCommand::ToolResult { then: AfterTool::Reply, .. } => self.reply(now + REPLY_DELAY),

@@ -3,7 +3,7 @@
 use voicebridge_audio::playout::EndedItem;
 
 use super::Failure;
-use crate::event::Usage;
+use crate::event::{ResponseStatus, Usage};
 
 /// What a provider reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,8 +76,8 @@ pub enum ProviderEvent {
     ResponseFinished {
         /// The provider's id.
         response_id: String,
-        /// completed, cancelled, incomplete, failed.
-        status: String,
+        /// How it ended.
+        status: ResponseStatus,
         /// Why, when not completed.
         status_reason: String,
         /// What it cost.

@@ -12,7 +12,7 @@ use super::{
     server::{ErrorBody, Response},
 };
 use crate::{
-    event::Usage,
+    event::{ResponseStatus, Usage},
     provider::{Failure, Outbox, ProviderEvent, Purpose},
 };
 
@@ -107,14 +107,14 @@ impl OpenAi {
     }
 
     pub(super) fn on_done(&mut self, now: Time, response: &Response, out: &mut Outbox<'_>) {
-        let failed = response.status == "failed";
+        let failed = response.status() == ResponseStatus::Failed;
         let outcome = if failed { Outcome::Failed(self.retry_of(now, response)) } else { Outcome::Over };
         let Some(ended) = self.queue.done(now, &response.id, response.tag(), outcome) else { return };
         // A cancelled response may end without `output_audio.done`.
         self.end_items(&response.id, out);
         out.event(ProviderEvent::ResponseFinished {
             response_id: response.id.clone(),
-            status: response.status.clone(),
+            status: response.status(),
             status_reason: response.reason().to_owned(),
             usage: response.usage(),
         });
@@ -230,7 +230,7 @@ impl OpenAi {
         self.end_items(response_id, out);
         out.event(ProviderEvent::ResponseFinished {
             response_id: response_id.to_owned(),
-            status: "cancelled".to_owned(),
+            status: ResponseStatus::Cancelled,
             status_reason: TIMEOUT.to_owned(),
             usage: Usage::default(),
         });

@@ -14,7 +14,10 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::provider::{Decoded, Purpose, Wire};
+use crate::{
+    event::ResponseStatus,
+    provider::{Decoded, Purpose, Wire},
+};
 
 /// What was sent, as JSON.
 #[derive(Default)]
@@ -259,7 +262,7 @@ fn a_response_that_ends_without_audio_done_finishes_its_items() {
     assert_eq!(finished.len(), 2, "{finished:?}");
     assert!(matches!(finished[1],
         ProviderEvent::ResponseFinished { status, status_reason, .. }
-            if status == "incomplete" && status_reason == "max_output_tokens"));
+            if *status == ResponseStatus::Incomplete && status_reason == "max_output_tokens"));
 }
 
 #[test]

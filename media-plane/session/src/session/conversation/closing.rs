@@ -22,7 +22,7 @@ use super::{
     sound::Sound,
 };
 use crate::{
-    event::{EventKind, Termination, TerminationResult, Usage},
+    event::{EventKind, ResponseStatus, Termination, TerminationResult, Usage},
     provider::{
         AfterTool, Failure, ProviderCommand, Purpose, TextMode,
         embedded::clips::{self, ClipName},
@@ -192,14 +192,14 @@ impl Conversation {
     pub(super) fn on_response_finished(
         &mut self,
         response_id: String,
-        status: String,
+        status: ResponseStatus,
         status_reason: String,
         usage: Usage,
         on: &mut Parts<'_>,
     ) {
-        let end = match (self.reply.sound.is_reply(), &*status) {
+        let end = match (self.reply.sound.is_reply(), status) {
             (true, _) => ResponseEnd::Spoken,
-            (false, "cancelled") => ResponseEnd::Stopped,
+            (false, ResponseStatus::Cancelled) => ResponseEnd::Stopped,
             (false, _) => ResponseEnd::Wordless,
         };
         on.emit(EventKind::ResponseFinished { response_id: response_id.clone(), status, status_reason, usage });

@@ -6,7 +6,7 @@ use super::{
     transcripts::{Said, start_of},
 };
 use crate::{
-    event::{EventKind, Milestone, Speaker, Usage},
+    event::{EventKind, Milestone, ResponseStatus, Speaker, Usage},
     provider::{Failure, ProviderCommand, TextMode},
     reason,
 };
@@ -38,7 +38,7 @@ impl Conversation {
             on.leg.finish(&self.reply.item);
             self.on_response_finished(
                 response_id,
-                "incomplete".to_owned(),
+                ResponseStatus::Incomplete,
                 "connection_replaced".to_owned(),
                 Usage::default(),
                 on,

@@ -34,6 +34,75 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What became of one notice of a delivery.
+type NoticeOutcome int32
+
+const (
+	// Not said. Never sent by voicebridge.
+	NoticeOutcome_NOTICE_OUTCOME_UNSPECIFIED NoticeOutcome = 0
+	// The beginning of a call, which is being answered.
+	NoticeOutcome_NOTICE_OUTCOME_CLAIMED NoticeOutcome = 1
+	// It was delivered before, and taken then.
+	NoticeOutcome_NOTICE_OUTCOME_DUPLICATE NoticeOutcome = 2
+	// The beginning of a call that has rung for too long to be answered.
+	NoticeOutcome_NOTICE_OUTCOME_STALE NoticeOutcome = 3
+	// The end of a call that is known.
+	NoticeOutcome_NOTICE_OUTCOME_TERMINATED NoticeOutcome = 4
+	// The end of a call that is not known, which is remembered for its beginning; or that beginning.
+	NoticeOutcome_NOTICE_OUTCOME_TOMBSTONED NoticeOutcome = 5
+	// Nothing that is acted on.
+	NoticeOutcome_NOTICE_OUTCOME_IGNORED NoticeOutcome = 6
+)
+
+// Enum value maps for NoticeOutcome.
+var (
+	NoticeOutcome_name = map[int32]string{
+		0: "NOTICE_OUTCOME_UNSPECIFIED",
+		1: "NOTICE_OUTCOME_CLAIMED",
+		2: "NOTICE_OUTCOME_DUPLICATE",
+		3: "NOTICE_OUTCOME_STALE",
+		4: "NOTICE_OUTCOME_TERMINATED",
+		5: "NOTICE_OUTCOME_TOMBSTONED",
+		6: "NOTICE_OUTCOME_IGNORED",
+	}
+	NoticeOutcome_value = map[string]int32{
+		"NOTICE_OUTCOME_UNSPECIFIED": 0,
+		"NOTICE_OUTCOME_CLAIMED":     1,
+		"NOTICE_OUTCOME_DUPLICATE":   2,
+		"NOTICE_OUTCOME_STALE":       3,
+		"NOTICE_OUTCOME_TERMINATED":  4,
+		"NOTICE_OUTCOME_TOMBSTONED":  5,
+		"NOTICE_OUTCOME_IGNORED":     6,
+	}
+)
+
+func (x NoticeOutcome) Enum() *NoticeOutcome {
+	p := new(NoticeOutcome)
+	*p = x
+	return p
+}
+
+func (x NoticeOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NoticeOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicebridge_control_v1_call_proto_enumTypes[0].Descriptor()
+}
+
+func (NoticeOutcome) Type() protoreflect.EnumType {
+	return &file_voicebridge_control_v1_call_proto_enumTypes[0]
+}
+
+func (x NoticeOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NoticeOutcome.Descriptor instead.
+func (NoticeOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{0}
+}
+
 // Where a call stands in the control plane.
 type CallPhase int32
 
@@ -91,11 +160,11 @@ func (x CallPhase) String() string {
 }
 
 func (CallPhase) Descriptor() protoreflect.EnumDescriptor {
-	return file_voicebridge_control_v1_call_proto_enumTypes[0].Descriptor()
+	return file_voicebridge_control_v1_call_proto_enumTypes[1].Descriptor()
 }
 
 func (CallPhase) Type() protoreflect.EnumType {
-	return &file_voicebridge_control_v1_call_proto_enumTypes[0]
+	return &file_voicebridge_control_v1_call_proto_enumTypes[1]
 }
 
 func (x CallPhase) Number() protoreflect.EnumNumber {
@@ -104,7 +173,7 @@ func (x CallPhase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallPhase.Descriptor instead.
 func (CallPhase) EnumDescriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{0}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{1}
 }
 
 // Where a stream without a cursor begins.
@@ -144,11 +213,11 @@ func (x StreamStart) String() string {
 }
 
 func (StreamStart) Descriptor() protoreflect.EnumDescriptor {
-	return file_voicebridge_control_v1_call_proto_enumTypes[1].Descriptor()
+	return file_voicebridge_control_v1_call_proto_enumTypes[2].Descriptor()
 }
 
 func (StreamStart) Type() protoreflect.EnumType {
-	return &file_voicebridge_control_v1_call_proto_enumTypes[1]
+	return &file_voicebridge_control_v1_call_proto_enumTypes[2]
 }
 
 func (x StreamStart) Number() protoreflect.EnumNumber {
@@ -157,7 +226,7 @@ func (x StreamStart) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StreamStart.Descriptor instead.
 func (StreamStart) EnumDescriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{1}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{2}
 }
 
 // A delivery of Meta, as it came.
@@ -275,8 +344,8 @@ type WebhookOutcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of the call it is about; empty if there is none: stale, tombstoned, ignored.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// claimed, duplicate, stale, terminated, tombstoned, ignored.
-	Outcome string `protobuf:"bytes,2,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// What was done about it.
+	Outcome NoticeOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=voicebridge.control.v1.NoticeOutcome" json:"outcome,omitempty"`
 	// Meta's id, as the delivery has it; empty for a notice that names no call.
 	Wacid         string `protobuf:"bytes,3,opt,name=wacid,proto3" json:"wacid,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -320,11 +389,11 @@ func (x *WebhookOutcome) GetCallId() string {
 	return ""
 }
 
-func (x *WebhookOutcome) GetOutcome() string {
+func (x *WebhookOutcome) GetOutcome() NoticeOutcome {
 	if x != nil {
 		return x.Outcome
 	}
-	return ""
+	return NoticeOutcome_NOTICE_OUTCOME_UNSPECIFIED
 }
 
 func (x *WebhookOutcome) GetWacid() string {
@@ -1603,10 +1672,10 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\tsignature\x18\x02 \x01(\tB\x04\xd0\xda\x18\x01R\tsignature\x121\n" +
 	"\x05agent\x18\x03 \x01(\v2\x1b.voicebridge.types.v1.AgentR\x05agent\"[\n" +
 	"\x15HandleWebhookResponse\x12B\n" +
-	"\boutcomes\x18\x01 \x03(\v2&.voicebridge.control.v1.WebhookOutcomeR\boutcomes\"_\n" +
+	"\boutcomes\x18\x01 \x03(\v2&.voicebridge.control.v1.WebhookOutcomeR\boutcomes\"\x86\x01\n" +
 	"\x0eWebhookOutcome\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x18\n" +
-	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x1a\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x12?\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2%.voicebridge.control.v1.NoticeOutcomeR\aoutcome\x12\x1a\n" +
 	"\x05wacid\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x05wacid\"\xd6\x02\n" +
 	"\x13StartSessionRequest\x12\x1d\n" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12!\n" +
@@ -1698,7 +1767,15 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x06lagged\x18\x03 \x01(\v2\x1e.voicebridge.control.v1.LaggedR\x06lagged\x122\n" +
 	"\x15keepalive_interval_ms\x18\x04 \x01(\rR\x13keepaliveIntervalMs\"3\n" +
 	"\x06Lagged\x12)\n" +
-	"\x10transient_missed\x18\x01 \x01(\x04R\x0ftransientMissed*\xd6\x01\n" +
+	"\x10transient_missed\x18\x01 \x01(\x04R\x0ftransientMissed*\xdd\x01\n" +
+	"\rNoticeOutcome\x12\x1e\n" +
+	"\x1aNOTICE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16NOTICE_OUTCOME_CLAIMED\x10\x01\x12\x1c\n" +
+	"\x18NOTICE_OUTCOME_DUPLICATE\x10\x02\x12\x18\n" +
+	"\x14NOTICE_OUTCOME_STALE\x10\x03\x12\x1d\n" +
+	"\x19NOTICE_OUTCOME_TERMINATED\x10\x04\x12\x1d\n" +
+	"\x19NOTICE_OUTCOME_TOMBSTONED\x10\x05\x12\x1a\n" +
+	"\x16NOTICE_OUTCOME_IGNORED\x10\x06*\xd6\x01\n" +
 	"\tCallPhase\x12\x1a\n" +
 	"\x16CALL_PHASE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12CALL_PHASE_PLACING\x10\x01\x12\x1c\n" +
@@ -1737,102 +1814,104 @@ func file_voicebridge_control_v1_call_proto_rawDescGZIP() []byte {
 	return file_voicebridge_control_v1_call_proto_rawDescData
 }
 
-var file_voicebridge_control_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_voicebridge_control_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_voicebridge_control_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_voicebridge_control_v1_call_proto_goTypes = []any{
-	(CallPhase)(0),                 // 0: voicebridge.control.v1.CallPhase
-	(StreamStart)(0),               // 1: voicebridge.control.v1.StreamStart
-	(*HandleWebhookRequest)(nil),   // 2: voicebridge.control.v1.HandleWebhookRequest
-	(*HandleWebhookResponse)(nil),  // 3: voicebridge.control.v1.HandleWebhookResponse
-	(*WebhookOutcome)(nil),         // 4: voicebridge.control.v1.WebhookOutcome
-	(*StartSessionRequest)(nil),    // 5: voicebridge.control.v1.StartSessionRequest
-	(*StartSessionResponse)(nil),   // 6: voicebridge.control.v1.StartSessionResponse
-	(*AdvanceSessionRequest)(nil),  // 7: voicebridge.control.v1.AdvanceSessionRequest
-	(*AdvanceSessionResponse)(nil), // 8: voicebridge.control.v1.AdvanceSessionResponse
-	(*EndCallRequest)(nil),         // 9: voicebridge.control.v1.EndCallRequest
-	(*EndCallResponse)(nil),        // 10: voicebridge.control.v1.EndCallResponse
-	(*Call)(nil),                   // 11: voicebridge.control.v1.Call
-	(*TimelineEntry)(nil),          // 12: voicebridge.control.v1.TimelineEntry
-	(*GetCallRequest)(nil),         // 13: voicebridge.control.v1.GetCallRequest
-	(*GetCallResponse)(nil),        // 14: voicebridge.control.v1.GetCallResponse
-	(*LookupCallRequest)(nil),      // 15: voicebridge.control.v1.LookupCallRequest
-	(*LookupCallResponse)(nil),     // 16: voicebridge.control.v1.LookupCallResponse
-	(*ListCallsRequest)(nil),       // 17: voicebridge.control.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),      // 18: voicebridge.control.v1.ListCallsResponse
-	(*SendCommandRequest)(nil),     // 19: voicebridge.control.v1.SendCommandRequest
-	(*SendCommandResponse)(nil),    // 20: voicebridge.control.v1.SendCommandResponse
-	(*StreamEventsRequest)(nil),    // 21: voicebridge.control.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),   // 22: voicebridge.control.v1.StreamEventsResponse
-	(*Lagged)(nil),                 // 23: voicebridge.control.v1.Lagged
-	(*v1.Agent)(nil),               // 24: voicebridge.types.v1.Agent
-	(*v1.Caller)(nil),              // 25: voicebridge.types.v1.Caller
-	(v1.SignallingMode)(0),         // 26: voicebridge.types.v1.SignallingMode
-	(v1.SignallingStage)(0),        // 27: voicebridge.types.v1.SignallingStage
-	(*v1.Termination)(nil),         // 28: voicebridge.types.v1.Termination
-	(v1.Direction)(0),              // 29: voicebridge.types.v1.Direction
-	(*timestamppb.Timestamp)(nil),  // 30: google.protobuf.Timestamp
-	(*v1.Transcript)(nil),          // 31: voicebridge.types.v1.Transcript
-	(*v1.Usage)(nil),               // 32: voicebridge.types.v1.Usage
-	(*v1.MediaStatistics)(nil),     // 33: voicebridge.types.v1.MediaStatistics
-	(*v1.Quality)(nil),             // 34: voicebridge.types.v1.Quality
-	(v1.Stage)(0),                  // 35: voicebridge.types.v1.Stage
-	(*v11.Command)(nil),            // 36: voicebridge.media.v1.Command
-	(v1.EventKind)(0),              // 37: voicebridge.types.v1.EventKind
-	(*v1.Event)(nil),               // 38: voicebridge.types.v1.Event
+	(NoticeOutcome)(0),             // 0: voicebridge.control.v1.NoticeOutcome
+	(CallPhase)(0),                 // 1: voicebridge.control.v1.CallPhase
+	(StreamStart)(0),               // 2: voicebridge.control.v1.StreamStart
+	(*HandleWebhookRequest)(nil),   // 3: voicebridge.control.v1.HandleWebhookRequest
+	(*HandleWebhookResponse)(nil),  // 4: voicebridge.control.v1.HandleWebhookResponse
+	(*WebhookOutcome)(nil),         // 5: voicebridge.control.v1.WebhookOutcome
+	(*StartSessionRequest)(nil),    // 6: voicebridge.control.v1.StartSessionRequest
+	(*StartSessionResponse)(nil),   // 7: voicebridge.control.v1.StartSessionResponse
+	(*AdvanceSessionRequest)(nil),  // 8: voicebridge.control.v1.AdvanceSessionRequest
+	(*AdvanceSessionResponse)(nil), // 9: voicebridge.control.v1.AdvanceSessionResponse
+	(*EndCallRequest)(nil),         // 10: voicebridge.control.v1.EndCallRequest
+	(*EndCallResponse)(nil),        // 11: voicebridge.control.v1.EndCallResponse
+	(*Call)(nil),                   // 12: voicebridge.control.v1.Call
+	(*TimelineEntry)(nil),          // 13: voicebridge.control.v1.TimelineEntry
+	(*GetCallRequest)(nil),         // 14: voicebridge.control.v1.GetCallRequest
+	(*GetCallResponse)(nil),        // 15: voicebridge.control.v1.GetCallResponse
+	(*LookupCallRequest)(nil),      // 16: voicebridge.control.v1.LookupCallRequest
+	(*LookupCallResponse)(nil),     // 17: voicebridge.control.v1.LookupCallResponse
+	(*ListCallsRequest)(nil),       // 18: voicebridge.control.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),      // 19: voicebridge.control.v1.ListCallsResponse
+	(*SendCommandRequest)(nil),     // 20: voicebridge.control.v1.SendCommandRequest
+	(*SendCommandResponse)(nil),    // 21: voicebridge.control.v1.SendCommandResponse
+	(*StreamEventsRequest)(nil),    // 22: voicebridge.control.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),   // 23: voicebridge.control.v1.StreamEventsResponse
+	(*Lagged)(nil),                 // 24: voicebridge.control.v1.Lagged
+	(*v1.Agent)(nil),               // 25: voicebridge.types.v1.Agent
+	(*v1.Caller)(nil),              // 26: voicebridge.types.v1.Caller
+	(v1.SignallingMode)(0),         // 27: voicebridge.types.v1.SignallingMode
+	(v1.SignallingStage)(0),        // 28: voicebridge.types.v1.SignallingStage
+	(*v1.Termination)(nil),         // 29: voicebridge.types.v1.Termination
+	(v1.Direction)(0),              // 30: voicebridge.types.v1.Direction
+	(*timestamppb.Timestamp)(nil),  // 31: google.protobuf.Timestamp
+	(*v1.Transcript)(nil),          // 32: voicebridge.types.v1.Transcript
+	(*v1.Usage)(nil),               // 33: voicebridge.types.v1.Usage
+	(*v1.MediaStatistics)(nil),     // 34: voicebridge.types.v1.MediaStatistics
+	(*v1.Quality)(nil),             // 35: voicebridge.types.v1.Quality
+	(v1.Stage)(0),                  // 36: voicebridge.types.v1.Stage
+	(*v11.Command)(nil),            // 37: voicebridge.media.v1.Command
+	(v1.EventKind)(0),              // 38: voicebridge.types.v1.EventKind
+	(*v1.Event)(nil),               // 39: voicebridge.types.v1.Event
 }
 var file_voicebridge_control_v1_call_proto_depIdxs = []int32{
-	24, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
-	4,  // 1: voicebridge.control.v1.HandleWebhookResponse.outcomes:type_name -> voicebridge.control.v1.WebhookOutcome
-	25, // 2: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
-	24, // 3: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
-	26, // 4: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
-	27, // 5: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
-	27, // 6: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
-	28, // 7: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
-	29, // 8: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
-	0,  // 9: voicebridge.control.v1.Call.phase:type_name -> voicebridge.control.v1.CallPhase
-	25, // 10: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
-	30, // 11: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
-	30, // 12: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
-	30, // 13: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
-	28, // 14: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
-	12, // 15: voicebridge.control.v1.Call.timeline:type_name -> voicebridge.control.v1.TimelineEntry
-	31, // 16: voicebridge.control.v1.Call.transcripts:type_name -> voicebridge.types.v1.Transcript
-	32, // 17: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
-	33, // 18: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
-	34, // 19: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
-	35, // 20: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
-	11, // 21: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
-	11, // 22: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
-	11, // 23: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
-	36, // 24: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.media.v1.Command
-	1,  // 25: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
-	37, // 26: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
-	38, // 27: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
-	23, // 28: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
-	2,  // 29: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
-	5,  // 30: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
-	7,  // 31: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
-	9,  // 32: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
-	13, // 33: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
-	15, // 34: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
-	17, // 35: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
-	19, // 36: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
-	21, // 37: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
-	3,  // 38: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
-	6,  // 39: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
-	8,  // 40: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
-	10, // 41: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
-	14, // 42: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
-	16, // 43: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
-	18, // 44: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
-	20, // 45: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
-	22, // 46: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
-	38, // [38:47] is the sub-list for method output_type
-	29, // [29:38] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	25, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
+	5,  // 1: voicebridge.control.v1.HandleWebhookResponse.outcomes:type_name -> voicebridge.control.v1.WebhookOutcome
+	0,  // 2: voicebridge.control.v1.WebhookOutcome.outcome:type_name -> voicebridge.control.v1.NoticeOutcome
+	26, // 3: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
+	25, // 4: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
+	27, // 5: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
+	28, // 6: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
+	28, // 7: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
+	29, // 8: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
+	30, // 9: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
+	1,  // 10: voicebridge.control.v1.Call.phase:type_name -> voicebridge.control.v1.CallPhase
+	26, // 11: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
+	31, // 12: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
+	31, // 13: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
+	31, // 14: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
+	29, // 15: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
+	13, // 16: voicebridge.control.v1.Call.timeline:type_name -> voicebridge.control.v1.TimelineEntry
+	32, // 17: voicebridge.control.v1.Call.transcripts:type_name -> voicebridge.types.v1.Transcript
+	33, // 18: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
+	34, // 19: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
+	35, // 20: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
+	36, // 21: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
+	12, // 22: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
+	12, // 23: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
+	12, // 24: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
+	37, // 25: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.media.v1.Command
+	2,  // 26: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
+	38, // 27: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
+	39, // 28: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
+	24, // 29: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
+	3,  // 30: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
+	6,  // 31: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
+	8,  // 32: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
+	10, // 33: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
+	14, // 34: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
+	16, // 35: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
+	18, // 36: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
+	20, // 37: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
+	22, // 38: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
+	4,  // 39: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
+	7,  // 40: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
+	9,  // 41: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
+	11, // 42: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
+	15, // 43: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
+	17, // 44: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
+	19, // 45: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
+	21, // 46: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
+	23, // 47: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
+	39, // [39:48] is the sub-list for method output_type
+	30, // [30:39] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_voicebridge_control_v1_call_proto_init() }
@@ -1845,7 +1924,7 @@ func file_voicebridge_control_v1_call_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicebridge_control_v1_call_proto_rawDesc), len(file_voicebridge_control_v1_call_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -201,6 +201,128 @@ func (EventKind) EnumDescriptor() ([]byte, []int) {
 	return file_voicebridge_types_v1_event_proto_rawDescGZIP(), []int{1}
 }
 
+// How a reply ended.
+type ResponseStatus int32
+
+const (
+	// The provider said something else, or nothing.
+	ResponseStatus_RESPONSE_STATUS_UNSPECIFIED ResponseStatus = 0
+	// It was made to its end.
+	ResponseStatus_RESPONSE_STATUS_COMPLETED ResponseStatus = 1
+	// It was stopped: the caller interrupted, or a command did.
+	ResponseStatus_RESPONSE_STATUS_CANCELLED ResponseStatus = 2
+	// It broke off, e.g. at a limit of tokens.
+	ResponseStatus_RESPONSE_STATUS_INCOMPLETE ResponseStatus = 3
+	// The provider could not make it.
+	ResponseStatus_RESPONSE_STATUS_FAILED ResponseStatus = 4
+)
+
+// Enum value maps for ResponseStatus.
+var (
+	ResponseStatus_name = map[int32]string{
+		0: "RESPONSE_STATUS_UNSPECIFIED",
+		1: "RESPONSE_STATUS_COMPLETED",
+		2: "RESPONSE_STATUS_CANCELLED",
+		3: "RESPONSE_STATUS_INCOMPLETE",
+		4: "RESPONSE_STATUS_FAILED",
+	}
+	ResponseStatus_value = map[string]int32{
+		"RESPONSE_STATUS_UNSPECIFIED": 0,
+		"RESPONSE_STATUS_COMPLETED":   1,
+		"RESPONSE_STATUS_CANCELLED":   2,
+		"RESPONSE_STATUS_INCOMPLETE":  3,
+		"RESPONSE_STATUS_FAILED":      4,
+	}
+)
+
+func (x ResponseStatus) Enum() *ResponseStatus {
+	p := new(ResponseStatus)
+	*p = x
+	return p
+}
+
+func (x ResponseStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResponseStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicebridge_types_v1_event_proto_enumTypes[2].Descriptor()
+}
+
+func (ResponseStatus) Type() protoreflect.EnumType {
+	return &file_voicebridge_types_v1_event_proto_enumTypes[2]
+}
+
+func (x ResponseStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResponseStatus.Descriptor instead.
+func (ResponseStatus) EnumDescriptor() ([]byte, []int) {
+	return file_voicebridge_types_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
+// What Graph is asked to do about a call.
+type GraphAction int32
+
+const (
+	// Not said. Never sent by voicebridge.
+	GraphAction_GRAPH_ACTION_UNSPECIFIED GraphAction = 0
+	// Deliver our answer, so that media can connect before the call is accepted.
+	GraphAction_GRAPH_ACTION_PRE_ACCEPT GraphAction = 1
+	// Answer the call.
+	GraphAction_GRAPH_ACTION_ACCEPT GraphAction = 2
+	// Turn the call down before it is answered.
+	GraphAction_GRAPH_ACTION_REJECT GraphAction = 3
+	// End the call once it was answered.
+	GraphAction_GRAPH_ACTION_TERMINATE GraphAction = 4
+)
+
+// Enum value maps for GraphAction.
+var (
+	GraphAction_name = map[int32]string{
+		0: "GRAPH_ACTION_UNSPECIFIED",
+		1: "GRAPH_ACTION_PRE_ACCEPT",
+		2: "GRAPH_ACTION_ACCEPT",
+		3: "GRAPH_ACTION_REJECT",
+		4: "GRAPH_ACTION_TERMINATE",
+	}
+	GraphAction_value = map[string]int32{
+		"GRAPH_ACTION_UNSPECIFIED": 0,
+		"GRAPH_ACTION_PRE_ACCEPT":  1,
+		"GRAPH_ACTION_ACCEPT":      2,
+		"GRAPH_ACTION_REJECT":      3,
+		"GRAPH_ACTION_TERMINATE":   4,
+	}
+)
+
+func (x GraphAction) Enum() *GraphAction {
+	p := new(GraphAction)
+	*p = x
+	return p
+}
+
+func (x GraphAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GraphAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicebridge_types_v1_event_proto_enumTypes[3].Descriptor()
+}
+
+func (GraphAction) Type() protoreflect.EnumType {
+	return &file_voicebridge_types_v1_event_proto_enumTypes[3]
+}
+
+func (x GraphAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GraphAction.Descriptor instead.
+func (GraphAction) EnumDescriptor() ([]byte, []int) {
+	return file_voicebridge_types_v1_event_proto_rawDescGZIP(), []int{3}
+}
+
 // One thing that happened on a call. Durable kinds are stored and can be replayed after the call;
 // transient kinds reach live subscribers only, carry sequence 0 and say so below.
 type Event struct {
@@ -1168,9 +1290,9 @@ type ResponseFinished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The provider's id of the reply.
 	ResponseId string `protobuf:"bytes,1,opt,name=response_id,json=responseId,proto3" json:"response_id,omitempty"`
-	// As the provider names it: completed, cancelled, incomplete, failed.
-	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
-	// Why, when not completed, e.g. "turn_detected".
+	// How it ended.
+	Status ResponseStatus `protobuf:"varint,5,opt,name=status,proto3,enum=voicebridge.types.v1.ResponseStatus" json:"status,omitempty"`
+	// Why, when not completed, as the provider says it, e.g. "turn_detected".
 	StatusReason string `protobuf:"bytes,3,opt,name=status_reason,json=statusReason,proto3" json:"status_reason,omitempty"`
 	// What this reply cost; absent if the provider did not say.
 	Usage         *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
@@ -1215,11 +1337,11 @@ func (x *ResponseFinished) GetResponseId() string {
 	return ""
 }
 
-func (x *ResponseFinished) GetStatus() string {
+func (x *ResponseFinished) GetStatus() ResponseStatus {
 	if x != nil {
 		return x.Status
 	}
-	return ""
+	return ResponseStatus_RESPONSE_STATUS_UNSPECIFIED
 }
 
 func (x *ResponseFinished) GetStatusReason() string {
@@ -1724,8 +1846,8 @@ func (x *SessionEnded) GetQuality() *Quality {
 // A request to Meta's Graph API was answered, or given up.
 type GraphAnswered struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// pre_accept, accept, reject, terminate.
-	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	// What was asked of it.
+	Action GraphAction `protobuf:"varint,7,opt,name=action,proto3,enum=voicebridge.types.v1.GraphAction" json:"action,omitempty"`
 	// HTTP status; 0 when no answer came.
 	Status uint32 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
 	// From the request to the answer, milliseconds, a repeated request included.
@@ -1770,11 +1892,11 @@ func (*GraphAnswered) Descriptor() ([]byte, []int) {
 	return file_voicebridge_types_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *GraphAnswered) GetAction() string {
+func (x *GraphAnswered) GetAction() GraphAction {
 	if x != nil {
 		return x.Action
 	}
-	return ""
+	return GraphAction_GRAPH_ACTION_UNSPECIFIED
 }
 
 func (x *GraphAnswered) GetStatus() uint32 {
@@ -1940,13 +2062,13 @@ const file_voicebridge_types_v1_event_proto_rawDesc = "" +
 	"\x05delta\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x05delta\"2\n" +
 	"\x0fResponseStarted\x12\x1f\n" +
 	"\vresponse_id\x18\x01 \x01(\tR\n" +
-	"responseId\"\xa3\x01\n" +
+	"responseId\"\xcf\x01\n" +
 	"\x10ResponseFinished\x12\x1f\n" +
 	"\vresponse_id\x18\x01 \x01(\tR\n" +
-	"responseId\x12\x16\n" +
-	"\x06status\x18\x02 \x01(\tR\x06status\x12#\n" +
+	"responseId\x12<\n" +
+	"\x06status\x18\x05 \x01(\x0e2$.voicebridge.types.v1.ResponseStatusR\x06status\x12#\n" +
 	"\rstatus_reason\x18\x03 \x01(\tR\fstatusReason\x121\n" +
-	"\x05usage\x18\x04 \x01(\v2\x1b.voicebridge.types.v1.UsageR\x05usage\"_\n" +
+	"\x05usage\x18\x04 \x01(\v2\x1b.voicebridge.types.v1.UsageR\x05usageJ\x04\b\x02\x10\x03\"_\n" +
 	"\bBargedIn\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x12\x19\n" +
 	"\bheard_ms\x18\x02 \x01(\x04R\aheardMs\x12\x1f\n" +
@@ -1984,9 +2106,9 @@ const file_voicebridge_types_v1_event_proto_rawDesc = "" +
 	"\x05usage\x18\x03 \x01(\v2\x1b.voicebridge.types.v1.UsageR\x05usage\x12\x1f\n" +
 	"\vduration_ms\x18\x04 \x01(\x04R\n" +
 	"durationMs\x127\n" +
-	"\aquality\x18\x05 \x01(\v2\x1d.voicebridge.types.v1.QualityR\aquality\"\xc9\x01\n" +
-	"\rGraphAnswered\x12\x16\n" +
-	"\x06action\x18\x01 \x01(\tR\x06action\x12\x16\n" +
+	"\aquality\x18\x05 \x01(\v2\x1d.voicebridge.types.v1.QualityR\aquality\"\xf2\x01\n" +
+	"\rGraphAnswered\x129\n" +
+	"\x06action\x18\a \x01(\x0e2!.voicebridge.types.v1.GraphActionR\x06action\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\rR\x06status\x12\x1f\n" +
 	"\vduration_ms\x18\x03 \x01(\rR\n" +
 	"durationMs\x12\x1d\n" +
@@ -1994,7 +2116,7 @@ const file_voicebridge_types_v1_event_proto_rawDesc = "" +
 	"error_code\x18\x04 \x01(\x05R\terrorCode\x12)\n" +
 	"\rerror_details\x18\x05 \x01(\tB\x04\xc8\xda\x18\x01R\ferrorDetails\x12\x1d\n" +
 	"\n" +
-	"fbtrace_id\x18\x06 \x01(\tR\tfbtraceId\"q\n" +
+	"fbtrace_id\x18\x06 \x01(\tR\tfbtraceIdJ\x04\b\x01\x10\x02\"q\n" +
 	"\tCallEnded\x12C\n" +
 	"\vtermination\x18\x01 \x01(\v2!.voicebridge.types.v1.TerminationR\vtermination\x12\x1f\n" +
 	"\vduration_ms\x18\x02 \x01(\x04R\n" +
@@ -2024,7 +2146,19 @@ const file_voicebridge_types_v1_event_proto_rawDesc = "" +
 	"\x15EVENT_KIND_CALL_ENDED\x10$\x12 \n" +
 	"\x1cEVENT_KIND_BARGE_IN_REVERTED\x10%\x12\x1c\n" +
 	"\x18EVENT_KIND_DTMF_RECEIVED\x10&\x12\x1f\n" +
-	"\x1bEVENT_KIND_QUALITY_REPORTED\x10'B\xe8\x01\n" +
+	"\x1bEVENT_KIND_QUALITY_REPORTED\x10'*\xab\x01\n" +
+	"\x0eResponseStatus\x12\x1f\n" +
+	"\x1bRESPONSE_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19RESPONSE_STATUS_COMPLETED\x10\x01\x12\x1d\n" +
+	"\x19RESPONSE_STATUS_CANCELLED\x10\x02\x12\x1e\n" +
+	"\x1aRESPONSE_STATUS_INCOMPLETE\x10\x03\x12\x1a\n" +
+	"\x16RESPONSE_STATUS_FAILED\x10\x04*\x96\x01\n" +
+	"\vGraphAction\x12\x1c\n" +
+	"\x18GRAPH_ACTION_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17GRAPH_ACTION_PRE_ACCEPT\x10\x01\x12\x17\n" +
+	"\x13GRAPH_ACTION_ACCEPT\x10\x02\x12\x17\n" +
+	"\x13GRAPH_ACTION_REJECT\x10\x03\x12\x1a\n" +
+	"\x16GRAPH_ACTION_TERMINATE\x10\x04B\xe8\x01\n" +
 	"\x18com.voicebridge.types.v1B\n" +
 	"EventProtoP\x01ZNgithub.com/voicebridge/voicebridge/clients/go/gen/voicebridge/types/v1;typesv1\xa2\x02\x03VTX\xaa\x02\x14Voicebridge.Types.V1\xca\x02\x14Voicebridge\\Types\\V1\xe2\x02 Voicebridge\\Types\\V1\\GPBMetadata\xea\x02\x16Voicebridge::Types::V1b\x06proto3"
 
@@ -2040,77 +2174,81 @@ func file_voicebridge_types_v1_event_proto_rawDescGZIP() []byte {
 	return file_voicebridge_types_v1_event_proto_rawDescData
 }
 
-var file_voicebridge_types_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_voicebridge_types_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_voicebridge_types_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_voicebridge_types_v1_event_proto_goTypes = []any{
 	(Speaker)(0),                  // 0: voicebridge.types.v1.Speaker
 	(EventKind)(0),                // 1: voicebridge.types.v1.EventKind
-	(*Event)(nil),                 // 2: voicebridge.types.v1.Event
-	(*StageReached)(nil),          // 3: voicebridge.types.v1.StageReached
-	(*OfferAnswered)(nil),         // 4: voicebridge.types.v1.OfferAnswered
-	(*TransportConnected)(nil),    // 5: voicebridge.types.v1.TransportConnected
-	(*ProviderReady)(nil),         // 6: voicebridge.types.v1.ProviderReady
-	(*CallerSpeechStarted)(nil),   // 7: voicebridge.types.v1.CallerSpeechStarted
-	(*CallerSpeechStopped)(nil),   // 8: voicebridge.types.v1.CallerSpeechStopped
-	(*Transcript)(nil),            // 9: voicebridge.types.v1.Transcript
-	(*PartialTranscript)(nil),     // 10: voicebridge.types.v1.PartialTranscript
-	(*ResponseStarted)(nil),       // 11: voicebridge.types.v1.ResponseStarted
-	(*ResponseFinished)(nil),      // 12: voicebridge.types.v1.ResponseFinished
-	(*BargedIn)(nil),              // 13: voicebridge.types.v1.BargedIn
-	(*BargeInReverted)(nil),       // 14: voicebridge.types.v1.BargeInReverted
-	(*DtmfReceived)(nil),          // 15: voicebridge.types.v1.DtmfReceived
-	(*ToolCalled)(nil),            // 16: voicebridge.types.v1.ToolCalled
-	(*StatisticsReported)(nil),    // 17: voicebridge.types.v1.StatisticsReported
-	(*QualityReported)(nil),       // 18: voicebridge.types.v1.QualityReported
-	(*Incident)(nil),              // 19: voicebridge.types.v1.Incident
-	(*SessionEnded)(nil),          // 20: voicebridge.types.v1.SessionEnded
-	(*GraphAnswered)(nil),         // 21: voicebridge.types.v1.GraphAnswered
-	(*CallEnded)(nil),             // 22: voicebridge.types.v1.CallEnded
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(Stage)(0),                    // 24: voicebridge.types.v1.Stage
-	(*Usage)(nil),                 // 25: voicebridge.types.v1.Usage
-	(*MediaStatistics)(nil),       // 26: voicebridge.types.v1.MediaStatistics
-	(*Quality)(nil),               // 27: voicebridge.types.v1.Quality
-	(*Termination)(nil),           // 28: voicebridge.types.v1.Termination
+	(ResponseStatus)(0),           // 2: voicebridge.types.v1.ResponseStatus
+	(GraphAction)(0),              // 3: voicebridge.types.v1.GraphAction
+	(*Event)(nil),                 // 4: voicebridge.types.v1.Event
+	(*StageReached)(nil),          // 5: voicebridge.types.v1.StageReached
+	(*OfferAnswered)(nil),         // 6: voicebridge.types.v1.OfferAnswered
+	(*TransportConnected)(nil),    // 7: voicebridge.types.v1.TransportConnected
+	(*ProviderReady)(nil),         // 8: voicebridge.types.v1.ProviderReady
+	(*CallerSpeechStarted)(nil),   // 9: voicebridge.types.v1.CallerSpeechStarted
+	(*CallerSpeechStopped)(nil),   // 10: voicebridge.types.v1.CallerSpeechStopped
+	(*Transcript)(nil),            // 11: voicebridge.types.v1.Transcript
+	(*PartialTranscript)(nil),     // 12: voicebridge.types.v1.PartialTranscript
+	(*ResponseStarted)(nil),       // 13: voicebridge.types.v1.ResponseStarted
+	(*ResponseFinished)(nil),      // 14: voicebridge.types.v1.ResponseFinished
+	(*BargedIn)(nil),              // 15: voicebridge.types.v1.BargedIn
+	(*BargeInReverted)(nil),       // 16: voicebridge.types.v1.BargeInReverted
+	(*DtmfReceived)(nil),          // 17: voicebridge.types.v1.DtmfReceived
+	(*ToolCalled)(nil),            // 18: voicebridge.types.v1.ToolCalled
+	(*StatisticsReported)(nil),    // 19: voicebridge.types.v1.StatisticsReported
+	(*QualityReported)(nil),       // 20: voicebridge.types.v1.QualityReported
+	(*Incident)(nil),              // 21: voicebridge.types.v1.Incident
+	(*SessionEnded)(nil),          // 22: voicebridge.types.v1.SessionEnded
+	(*GraphAnswered)(nil),         // 23: voicebridge.types.v1.GraphAnswered
+	(*CallEnded)(nil),             // 24: voicebridge.types.v1.CallEnded
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(Stage)(0),                    // 26: voicebridge.types.v1.Stage
+	(*Usage)(nil),                 // 27: voicebridge.types.v1.Usage
+	(*MediaStatistics)(nil),       // 28: voicebridge.types.v1.MediaStatistics
+	(*Quality)(nil),               // 29: voicebridge.types.v1.Quality
+	(*Termination)(nil),           // 30: voicebridge.types.v1.Termination
 }
 var file_voicebridge_types_v1_event_proto_depIdxs = []int32{
-	23, // 0: voicebridge.types.v1.Event.occurred_at:type_name -> google.protobuf.Timestamp
-	3,  // 1: voicebridge.types.v1.Event.stage_reached:type_name -> voicebridge.types.v1.StageReached
-	4,  // 2: voicebridge.types.v1.Event.offer_answered:type_name -> voicebridge.types.v1.OfferAnswered
-	5,  // 3: voicebridge.types.v1.Event.transport_connected:type_name -> voicebridge.types.v1.TransportConnected
-	6,  // 4: voicebridge.types.v1.Event.provider_ready:type_name -> voicebridge.types.v1.ProviderReady
-	7,  // 5: voicebridge.types.v1.Event.caller_speech_started:type_name -> voicebridge.types.v1.CallerSpeechStarted
-	8,  // 6: voicebridge.types.v1.Event.caller_speech_stopped:type_name -> voicebridge.types.v1.CallerSpeechStopped
-	9,  // 7: voicebridge.types.v1.Event.transcript:type_name -> voicebridge.types.v1.Transcript
-	10, // 8: voicebridge.types.v1.Event.partial_transcript:type_name -> voicebridge.types.v1.PartialTranscript
-	11, // 9: voicebridge.types.v1.Event.response_started:type_name -> voicebridge.types.v1.ResponseStarted
-	12, // 10: voicebridge.types.v1.Event.response_finished:type_name -> voicebridge.types.v1.ResponseFinished
-	13, // 11: voicebridge.types.v1.Event.barged_in:type_name -> voicebridge.types.v1.BargedIn
-	16, // 12: voicebridge.types.v1.Event.tool_called:type_name -> voicebridge.types.v1.ToolCalled
-	17, // 13: voicebridge.types.v1.Event.statistics_reported:type_name -> voicebridge.types.v1.StatisticsReported
-	19, // 14: voicebridge.types.v1.Event.incident:type_name -> voicebridge.types.v1.Incident
-	20, // 15: voicebridge.types.v1.Event.session_ended:type_name -> voicebridge.types.v1.SessionEnded
-	21, // 16: voicebridge.types.v1.Event.graph_answered:type_name -> voicebridge.types.v1.GraphAnswered
-	22, // 17: voicebridge.types.v1.Event.call_ended:type_name -> voicebridge.types.v1.CallEnded
-	14, // 18: voicebridge.types.v1.Event.barge_in_reverted:type_name -> voicebridge.types.v1.BargeInReverted
-	15, // 19: voicebridge.types.v1.Event.dtmf_received:type_name -> voicebridge.types.v1.DtmfReceived
-	18, // 20: voicebridge.types.v1.Event.quality_reported:type_name -> voicebridge.types.v1.QualityReported
-	24, // 21: voicebridge.types.v1.StageReached.stage:type_name -> voicebridge.types.v1.Stage
+	25, // 0: voicebridge.types.v1.Event.occurred_at:type_name -> google.protobuf.Timestamp
+	5,  // 1: voicebridge.types.v1.Event.stage_reached:type_name -> voicebridge.types.v1.StageReached
+	6,  // 2: voicebridge.types.v1.Event.offer_answered:type_name -> voicebridge.types.v1.OfferAnswered
+	7,  // 3: voicebridge.types.v1.Event.transport_connected:type_name -> voicebridge.types.v1.TransportConnected
+	8,  // 4: voicebridge.types.v1.Event.provider_ready:type_name -> voicebridge.types.v1.ProviderReady
+	9,  // 5: voicebridge.types.v1.Event.caller_speech_started:type_name -> voicebridge.types.v1.CallerSpeechStarted
+	10, // 6: voicebridge.types.v1.Event.caller_speech_stopped:type_name -> voicebridge.types.v1.CallerSpeechStopped
+	11, // 7: voicebridge.types.v1.Event.transcript:type_name -> voicebridge.types.v1.Transcript
+	12, // 8: voicebridge.types.v1.Event.partial_transcript:type_name -> voicebridge.types.v1.PartialTranscript
+	13, // 9: voicebridge.types.v1.Event.response_started:type_name -> voicebridge.types.v1.ResponseStarted
+	14, // 10: voicebridge.types.v1.Event.response_finished:type_name -> voicebridge.types.v1.ResponseFinished
+	15, // 11: voicebridge.types.v1.Event.barged_in:type_name -> voicebridge.types.v1.BargedIn
+	18, // 12: voicebridge.types.v1.Event.tool_called:type_name -> voicebridge.types.v1.ToolCalled
+	19, // 13: voicebridge.types.v1.Event.statistics_reported:type_name -> voicebridge.types.v1.StatisticsReported
+	21, // 14: voicebridge.types.v1.Event.incident:type_name -> voicebridge.types.v1.Incident
+	22, // 15: voicebridge.types.v1.Event.session_ended:type_name -> voicebridge.types.v1.SessionEnded
+	23, // 16: voicebridge.types.v1.Event.graph_answered:type_name -> voicebridge.types.v1.GraphAnswered
+	24, // 17: voicebridge.types.v1.Event.call_ended:type_name -> voicebridge.types.v1.CallEnded
+	16, // 18: voicebridge.types.v1.Event.barge_in_reverted:type_name -> voicebridge.types.v1.BargeInReverted
+	17, // 19: voicebridge.types.v1.Event.dtmf_received:type_name -> voicebridge.types.v1.DtmfReceived
+	20, // 20: voicebridge.types.v1.Event.quality_reported:type_name -> voicebridge.types.v1.QualityReported
+	26, // 21: voicebridge.types.v1.StageReached.stage:type_name -> voicebridge.types.v1.Stage
 	0,  // 22: voicebridge.types.v1.Transcript.speaker:type_name -> voicebridge.types.v1.Speaker
 	0,  // 23: voicebridge.types.v1.PartialTranscript.speaker:type_name -> voicebridge.types.v1.Speaker
-	25, // 24: voicebridge.types.v1.ResponseFinished.usage:type_name -> voicebridge.types.v1.Usage
-	26, // 25: voicebridge.types.v1.StatisticsReported.statistics:type_name -> voicebridge.types.v1.MediaStatistics
-	27, // 26: voicebridge.types.v1.QualityReported.quality:type_name -> voicebridge.types.v1.Quality
-	28, // 27: voicebridge.types.v1.SessionEnded.termination:type_name -> voicebridge.types.v1.Termination
-	26, // 28: voicebridge.types.v1.SessionEnded.statistics:type_name -> voicebridge.types.v1.MediaStatistics
-	25, // 29: voicebridge.types.v1.SessionEnded.usage:type_name -> voicebridge.types.v1.Usage
-	27, // 30: voicebridge.types.v1.SessionEnded.quality:type_name -> voicebridge.types.v1.Quality
-	28, // 31: voicebridge.types.v1.CallEnded.termination:type_name -> voicebridge.types.v1.Termination
-	32, // [32:32] is the sub-list for method output_type
-	32, // [32:32] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	2,  // 24: voicebridge.types.v1.ResponseFinished.status:type_name -> voicebridge.types.v1.ResponseStatus
+	27, // 25: voicebridge.types.v1.ResponseFinished.usage:type_name -> voicebridge.types.v1.Usage
+	28, // 26: voicebridge.types.v1.StatisticsReported.statistics:type_name -> voicebridge.types.v1.MediaStatistics
+	29, // 27: voicebridge.types.v1.QualityReported.quality:type_name -> voicebridge.types.v1.Quality
+	30, // 28: voicebridge.types.v1.SessionEnded.termination:type_name -> voicebridge.types.v1.Termination
+	28, // 29: voicebridge.types.v1.SessionEnded.statistics:type_name -> voicebridge.types.v1.MediaStatistics
+	27, // 30: voicebridge.types.v1.SessionEnded.usage:type_name -> voicebridge.types.v1.Usage
+	29, // 31: voicebridge.types.v1.SessionEnded.quality:type_name -> voicebridge.types.v1.Quality
+	3,  // 32: voicebridge.types.v1.GraphAnswered.action:type_name -> voicebridge.types.v1.GraphAction
+	30, // 33: voicebridge.types.v1.CallEnded.termination:type_name -> voicebridge.types.v1.Termination
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_voicebridge_types_v1_event_proto_init() }
@@ -2146,7 +2284,7 @@ func file_voicebridge_types_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicebridge_types_v1_event_proto_rawDesc), len(file_voicebridge_types_v1_event_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      4,
 			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,

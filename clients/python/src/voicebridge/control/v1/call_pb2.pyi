@@ -31,6 +31,46 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _NoticeOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NoticeOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NOTICE_OUTCOME_UNSPECIFIED: _NoticeOutcome.ValueType  # 0
+    """Not said. Never sent by voicebridge."""
+    NOTICE_OUTCOME_CLAIMED: _NoticeOutcome.ValueType  # 1
+    """The beginning of a call, which is being answered."""
+    NOTICE_OUTCOME_DUPLICATE: _NoticeOutcome.ValueType  # 2
+    """It was delivered before, and taken then."""
+    NOTICE_OUTCOME_STALE: _NoticeOutcome.ValueType  # 3
+    """The beginning of a call that has rung for too long to be answered."""
+    NOTICE_OUTCOME_TERMINATED: _NoticeOutcome.ValueType  # 4
+    """The end of a call that is known."""
+    NOTICE_OUTCOME_TOMBSTONED: _NoticeOutcome.ValueType  # 5
+    """The end of a call that is not known, which is remembered for its beginning; or that beginning."""
+    NOTICE_OUTCOME_IGNORED: _NoticeOutcome.ValueType  # 6
+    """Nothing that is acted on."""
+
+class NoticeOutcome(_NoticeOutcome, metaclass=_NoticeOutcomeEnumTypeWrapper):
+    """What became of one notice of a delivery."""
+
+NOTICE_OUTCOME_UNSPECIFIED: NoticeOutcome.ValueType  # 0
+"""Not said. Never sent by voicebridge."""
+NOTICE_OUTCOME_CLAIMED: NoticeOutcome.ValueType  # 1
+"""The beginning of a call, which is being answered."""
+NOTICE_OUTCOME_DUPLICATE: NoticeOutcome.ValueType  # 2
+"""It was delivered before, and taken then."""
+NOTICE_OUTCOME_STALE: NoticeOutcome.ValueType  # 3
+"""The beginning of a call that has rung for too long to be answered."""
+NOTICE_OUTCOME_TERMINATED: NoticeOutcome.ValueType  # 4
+"""The end of a call that is known."""
+NOTICE_OUTCOME_TOMBSTONED: NoticeOutcome.ValueType  # 5
+"""The end of a call that is not known, which is remembered for its beginning; or that beginning."""
+NOTICE_OUTCOME_IGNORED: NoticeOutcome.ValueType  # 6
+"""Nothing that is acted on."""
+Global___NoticeOutcome: _TypeAlias = NoticeOutcome  # noqa: Y015
+
 class _CallPhase:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -166,15 +206,15 @@ class WebhookOutcome(_message.Message):
     WACID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Of the call it is about; empty if there is none: stale, tombstoned, ignored."""
-    outcome: _builtins.str
-    """claimed, duplicate, stale, terminated, tombstoned, ignored."""
+    outcome: Global___NoticeOutcome.ValueType
+    """What was done about it."""
     wacid: _builtins.str
     """Meta's id, as the delivery has it; empty for a notice that names no call."""
     def __init__(
         self,
         *,
         call_id: _builtins.str = ...,
-        outcome: _builtins.str = ...,
+        outcome: Global___NoticeOutcome.ValueType = ...,
         wacid: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015

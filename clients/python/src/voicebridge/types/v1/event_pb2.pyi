@@ -141,6 +141,70 @@ EVENT_KIND_QUALITY_REPORTED: EventKind.ValueType  # 39
 """How good the call sounded."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
+class _ResponseStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResponseStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResponseStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESPONSE_STATUS_UNSPECIFIED: _ResponseStatus.ValueType  # 0
+    """The provider said something else, or nothing."""
+    RESPONSE_STATUS_COMPLETED: _ResponseStatus.ValueType  # 1
+    """It was made to its end."""
+    RESPONSE_STATUS_CANCELLED: _ResponseStatus.ValueType  # 2
+    """It was stopped: the caller interrupted, or a command did."""
+    RESPONSE_STATUS_INCOMPLETE: _ResponseStatus.ValueType  # 3
+    """It broke off, e.g. at a limit of tokens."""
+    RESPONSE_STATUS_FAILED: _ResponseStatus.ValueType  # 4
+    """The provider could not make it."""
+
+class ResponseStatus(_ResponseStatus, metaclass=_ResponseStatusEnumTypeWrapper):
+    """How a reply ended."""
+
+RESPONSE_STATUS_UNSPECIFIED: ResponseStatus.ValueType  # 0
+"""The provider said something else, or nothing."""
+RESPONSE_STATUS_COMPLETED: ResponseStatus.ValueType  # 1
+"""It was made to its end."""
+RESPONSE_STATUS_CANCELLED: ResponseStatus.ValueType  # 2
+"""It was stopped: the caller interrupted, or a command did."""
+RESPONSE_STATUS_INCOMPLETE: ResponseStatus.ValueType  # 3
+"""It broke off, e.g. at a limit of tokens."""
+RESPONSE_STATUS_FAILED: ResponseStatus.ValueType  # 4
+"""The provider could not make it."""
+Global___ResponseStatus: _TypeAlias = ResponseStatus  # noqa: Y015
+
+class _GraphAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GraphActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GraphAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GRAPH_ACTION_UNSPECIFIED: _GraphAction.ValueType  # 0
+    """Not said. Never sent by voicebridge."""
+    GRAPH_ACTION_PRE_ACCEPT: _GraphAction.ValueType  # 1
+    """Deliver our answer, so that media can connect before the call is accepted."""
+    GRAPH_ACTION_ACCEPT: _GraphAction.ValueType  # 2
+    """Answer the call."""
+    GRAPH_ACTION_REJECT: _GraphAction.ValueType  # 3
+    """Turn the call down before it is answered."""
+    GRAPH_ACTION_TERMINATE: _GraphAction.ValueType  # 4
+    """End the call once it was answered."""
+
+class GraphAction(_GraphAction, metaclass=_GraphActionEnumTypeWrapper):
+    """What Graph is asked to do about a call."""
+
+GRAPH_ACTION_UNSPECIFIED: GraphAction.ValueType  # 0
+"""Not said. Never sent by voicebridge."""
+GRAPH_ACTION_PRE_ACCEPT: GraphAction.ValueType  # 1
+"""Deliver our answer, so that media can connect before the call is accepted."""
+GRAPH_ACTION_ACCEPT: GraphAction.ValueType  # 2
+"""Answer the call."""
+GRAPH_ACTION_REJECT: GraphAction.ValueType  # 3
+"""Turn the call down before it is answered."""
+GRAPH_ACTION_TERMINATE: GraphAction.ValueType  # 4
+"""End the call once it was answered."""
+Global___GraphAction: _TypeAlias = GraphAction  # noqa: Y015
+
 @_typing.final
 class Event(_message.Message):
     """One thing that happened on a call. Durable kinds are stored and can be replayed after the call;
@@ -567,10 +631,10 @@ class ResponseFinished(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     response_id: _builtins.str
     """The provider's id of the reply."""
-    status: _builtins.str
-    """As the provider names it: completed, cancelled, incomplete, failed."""
+    status: Global___ResponseStatus.ValueType
+    """How it ended."""
     status_reason: _builtins.str
-    """Why, when not completed, e.g. "turn_detected"."""
+    """Why, when not completed, as the provider says it, e.g. "turn_detected"."""
     @_builtins.property
     def usage(self) -> _call_pb2.Usage:
         """What this reply cost; absent if the provider did not say."""
@@ -579,7 +643,7 @@ class ResponseFinished(_message.Message):
         self,
         *,
         response_id: _builtins.str = ...,
-        status: _builtins.str = ...,
+        status: Global___ResponseStatus.ValueType = ...,
         status_reason: _builtins.str = ...,
         usage: _call_pb2.Usage | None = ...,
     ) -> None: ...
@@ -843,8 +907,8 @@ class GraphAnswered(_message.Message):
     ERROR_CODE_FIELD_NUMBER: _builtins.int
     ERROR_DETAILS_FIELD_NUMBER: _builtins.int
     FBTRACE_ID_FIELD_NUMBER: _builtins.int
-    action: _builtins.str
-    """pre_accept, accept, reject, terminate."""
+    action: Global___GraphAction.ValueType
+    """What was asked of it."""
     status: _builtins.int
     """HTTP status; 0 when no answer came."""
     duration_ms: _builtins.int
@@ -858,7 +922,7 @@ class GraphAnswered(_message.Message):
     def __init__(
         self,
         *,
-        action: _builtins.str = ...,
+        action: Global___GraphAction.ValueType = ...,
         status: _builtins.int = ...,
         duration_ms: _builtins.int = ...,
         error_code: _builtins.int = ...,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::super::{config::Effective, lenient};
-use crate::event::Usage;
+use crate::event::{ResponseStatus, Usage};
 
 /// What a session begins with.
 #[derive(Debug, Default, Deserialize)]
@@ -55,7 +55,7 @@ pub(in super::super) struct Response {
     #[serde(deserialize_with = "lenient::or_default")]
     pub(in super::super) id: String,
     #[serde(deserialize_with = "lenient::or_default")]
-    pub(in super::super) status: String,
+    status: String,
     #[serde(deserialize_with = "lenient::or_default")]
     status_details: StatusDetails,
     #[serde(deserialize_with = "lenient::or_default")]
@@ -139,6 +139,17 @@ impl Response {
     /// The event id of ours that asked for it.
     pub(in super::super) fn tag(&self) -> Option<&str> {
         self.metadata.voicebridge_event_id.as_deref()
+    }
+
+    /// How it ended, once it has.
+    pub(in super::super) fn status(&self) -> ResponseStatus {
+        match &*self.status {
+            "completed" => ResponseStatus::Completed,
+            "cancelled" => ResponseStatus::Cancelled,
+            "incomplete" => ResponseStatus::Incomplete,
+            "failed" => ResponseStatus::Failed,
+            _ => ResponseStatus::Other,
+        }
     }
 
     /// Why it did not complete: the error's code, else the reason.
