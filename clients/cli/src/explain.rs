@@ -107,7 +107,7 @@ fn ending(call: &Call) -> Vec<String> {
     if !termination.message.is_empty() {
         lines.push(clean(&termination.message));
     }
-    // A reason of a caller of the API has no page.
+    // One that a caller of the API made up, as was possible before, has no page.
     let known =
         |reason: &str| reason.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') && !reason.is_empty();
     if known(&termination.reason) {

@@ -270,8 +270,8 @@ pub enum Event {
     },
     /// An API caller ends it; the reason is recorded.
     ApiEnd {
-        /// Stable, upper-case.
-        reason: String,
+        /// Which.
+        reason: EndReason,
     },
     /// Who holds the signalling reports how far it has come.
     Advance(SignallingStage),
@@ -279,6 +279,25 @@ pub enum Event {
     Deadline(DeadlineKind),
     /// The node is gone, or knows nothing of the session.
     NodeLost,
+}
+
+/// Why an API caller ends a call. Who holds the signalling may speak for Meta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The business wants it over.
+    ApiHangup,
+    /// The caller hung up, as Meta says.
+    UserHangup,
+    /// Meta ended it with an error.
+    MetaFailed,
+    /// Meta ended it because audio did not arrive.
+    MediaTimeout,
+    /// Graph refused what answering needs.
+    GraphRefused,
+    /// Graph did not answer.
+    GraphUnreachable,
+    /// It could not be answered while it rang.
+    RingTimeout,
 }
 
 /// What to do, in this order.

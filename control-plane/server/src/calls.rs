@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use voicebridge_core::{
-    call_life::SignallingStage,
+    call_life::{EndReason, SignallingStage},
     identity::{CallId, CallName, Wacid},
     termination::Termination,
     webhook::{Connect, Terminate},
@@ -149,7 +149,7 @@ impl Calls {
     }
 
     /// Ends a call and returns the termination that stands.
-    pub(crate) async fn end(&self, name: &CallName, reason: String) -> Result<Termination, CallError> {
+    pub(crate) async fn end(&self, name: &CallName, reason: EndReason) -> Result<Termination, CallError> {
         self.hang_ups.by_api(name, reason).await
     }
 

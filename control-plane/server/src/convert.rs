@@ -195,6 +195,19 @@ pub(crate) fn event_from_row(call_id: &CallId, row: &StoredEvent) -> Result<type
     Ok(event)
 }
 
+/// `None` if it is unknown.
+pub(crate) fn end_reason_from_wire(reason: i32) -> Option<call_life::EndReason> {
+    Some(match control::EndReason::try_from(reason).ok()? {
+        control::EndReason::Unspecified | control::EndReason::ApiHangup => call_life::EndReason::ApiHangup,
+        control::EndReason::UserHangup => call_life::EndReason::UserHangup,
+        control::EndReason::MetaFailed => call_life::EndReason::MetaFailed,
+        control::EndReason::MediaTimeout => call_life::EndReason::MediaTimeout,
+        control::EndReason::GraphRefused => call_life::EndReason::GraphRefused,
+        control::EndReason::GraphUnreachable => call_life::EndReason::GraphUnreachable,
+        control::EndReason::RingTimeout => call_life::EndReason::RingTimeout,
+    })
+}
+
 fn graph_action(action: call_life::GraphAction) -> types::GraphAction {
     match action {
         call_life::GraphAction::PreAccept => types::GraphAction::PreAccept,

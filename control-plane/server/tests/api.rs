@@ -10,7 +10,7 @@ use support::{Behaviour, Graph, Node, PATIENCE, Plane, connect, plane, system, t
 use tonic::{Code, Request, Status};
 use voicebridge_proto::{
     control::v1::{
-        self as control, AdvanceSessionRequest, CallPhase, EndCallRequest, GetCallRequest, ListCallsRequest,
+        self as control, AdvanceSessionRequest, CallPhase, EndCallRequest, EndReason, GetCallRequest, ListCallsRequest,
         SendCommandRequest, StartSessionRequest, StreamEventsRequest,
     },
     media::v1 as media,
@@ -59,18 +59,20 @@ async fn a_caller_that_holds_the_signalling() {
         assert_eq!(client.advance_session(request).await.unwrap().into_inner().stage(), expect);
     }
     plane.phase("self", CallPhase::Active).await;
-    let request = EndCallRequest { call_id: "self".to_owned(), reason: "SHIFT_OVER".to_owned() };
-    for _ in 0..2 {
-        let ended = client.end_call(request.clone()).await.unwrap().into_inner().termination.unwrap();
-        assert_eq!((ended.result(), ended.reason.as_str()), (TerminationResult::Completed, "SHIFT_OVER"));
+    let request = EndCallRequest { call_id: "self".to_owned(), reason: EndReason::UserHangup.into() };
+    let later = EndCallRequest { reason: EndReason::MetaFailed.into(), ..request.clone() };
+    for request in [request, later] {
+        let ended = client.end_call(request).await.unwrap().into_inner().termination.unwrap();
+        let first = (TerminationResult::Completed, "USER_HANGUP");
+        assert_eq!((ended.result(), ended.reason.as_str()), first, "the first stands");
     }
-    assert_eq!(node.session("self", "ended", |s| s.ended.is_some()).await.ended.unwrap().reason, "SHIFT_OVER");
+    assert_eq!(node.session("self", "ended", |s| s.ended.is_some()).await.ended.unwrap().reason, "USER_HANGUP");
     assert!(graph.actions("self").is_empty(), "somebody else talks to Meta");
     let call = plane.call("self").await.unwrap();
     let stages: Vec<_> = call.timeline.iter().map(|entry| entry.stage().as_str_name()).collect();
     assert!(stages.contains(&"STAGE_WA_CALL_PRE_ACCEPTED") && stages.contains(&"STAGE_WA_CALL_ACCEPTED"), "{stages:?}");
     let status = check(client.start_session(start("self")).await, Code::FailedPrecondition, "SESSION_ENDED");
-    assert_eq!(metadata(&status, "termination").as_deref(), Some("SHIFT_OVER"));
+    assert_eq!(metadata(&status, "termination").as_deref(), Some("USER_HANGUP"));
 }
 
 #[tokio::test]
@@ -79,7 +81,7 @@ async fn what_cannot_be_done_has_a_reason() {
     let mut client = plane.client().await;
     let id = |text: &str| text.to_owned();
     check(client.get_call(GetCallRequest { call_id: id("nobody") }).await, Code::NotFound, "CALL_NOT_FOUND");
-    let end = EndCallRequest { call_id: id("nobody"), reason: String::new() };
+    let end = EndCallRequest { call_id: id("nobody"), reason: EndReason::Unspecified.into() };
     check(client.end_call(end).await, Code::NotFound, "CALL_NOT_FOUND");
     let status = check(client.start_session(start("nobody")).await, Code::FailedPrecondition, "SESSION_ENDED");
     assert_eq!(metadata(&status, "termination").as_deref(), Some("CALLER_ABANDONED"), "its end overtook its beginning");
@@ -97,8 +99,9 @@ async fn what_cannot_be_done_has_a_reason() {
         let status = check(client.start_session(request).await, Code::InvalidArgument, "INVALID_ARGUMENT");
         assert_eq!(metadata(&status, "field").as_deref(), Some(field));
     }
-    let odd = EndCallRequest { call_id: id("x"), reason: "because I say so".to_owned() };
-    check(client.end_call(odd).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+    let odd = EndCallRequest { call_id: id("x"), reason: 99 };
+    let status = check(client.end_call(odd).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+    assert_eq!(metadata(&status, "field").as_deref(), Some("reason"));
     let large = ListCallsRequest { page_size: 1_001, ..Default::default() };
     check(client.list_calls(large).await, Code::InvalidArgument, "INVALID_ARGUMENT");
     let token = ListCallsRequest { page_token: "x".to_owned(), ..Default::default() };
@@ -249,7 +252,7 @@ async fn a_call_is_found_by_either_id() {
         };
         let mut by_wacid = client.stream_events(stream(wacid, "")).await.unwrap().into_inner();
         let cursor = by_wacid.message().await.unwrap().unwrap().cursor;
-        let end = EndCallRequest { call_id: call_id.clone(), reason: String::new() };
+        let end = EndCallRequest { call_id: call_id.clone(), reason: EndReason::Unspecified.into() };
         client.end_call(end.clone()).await.unwrap();
         let mut by_ours = client.stream_events(stream(&call_id, &cursor)).await.unwrap().into_inner();
         let mut told = Vec::new();
@@ -269,7 +272,7 @@ async fn lists_have_pages() {
     for n in 0..5 {
         client.start_session(start(&format!("call-{n}"))).await.unwrap();
     }
-    let end = EndCallRequest { call_id: "call-4".to_owned(), reason: String::new() };
+    let end = EndCallRequest { call_id: "call-4".to_owned(), reason: EndReason::Unspecified.into() };
     client.end_call(end).await.unwrap();
     let mut page = ListCallsRequest { page_size: 2, ..Default::default() };
     let mut names = Vec::new();

@@ -21,7 +21,7 @@ use sha2::Sha256;
 use support::{ACCESS_TOKEN, Graph, Node, Plane, connect, plane, wait};
 use tokio::sync::watch;
 use voicebridge_proto::{
-    control::v1::{AdvanceSessionRequest, CallPhase, EndCallRequest, StartSessionRequest},
+    control::v1::{AdvanceSessionRequest, CallPhase, EndCallRequest, EndReason, StartSessionRequest},
     types::v1::{self as types, SignallingStage, TerminationResult, event::Kind},
 };
 use voicebridge_server::{
@@ -204,7 +204,7 @@ async fn who_knows_is_not_told() {
     let holder = Holder::start().await;
     let (plane, node) = system(config(Some(&holder.url))).await;
     answered(&plane, "ended by its holder", "106").await;
-    let end = EndCallRequest { call_id: "ended by its holder".to_owned(), reason: "USER_HANGUP".to_owned() };
+    let end = EndCallRequest { call_id: "ended by its holder".to_owned(), reason: EndReason::UserHangup.into() };
     plane.client().await.end_call(end).await.unwrap();
     node.behave(support::Behaviour::Full);
     plane.client().await.start_session(start("refused", "106")).await.unwrap_err();
@@ -221,7 +221,7 @@ async fn a_holder_may_end_the_call_before_it_answers() {
     let session = answered(&plane, "a", "106").await;
     node.end(&session, TerminationResult::Completed, "AGENT_HANGUP", "");
     holder.told(1).await;
-    let end = EndCallRequest { call_id: "a".to_owned(), reason: String::new() };
+    let end = EndCallRequest { call_id: "a".to_owned(), ..Default::default() };
     let ended = plane.client().await.end_call(end).await.unwrap().into_inner().termination.unwrap();
     assert_eq!(ended.reason, "AGENT_HANGUP", "the first stands");
     assert!(incidents(&plane, "a").await.is_empty());

@@ -90,7 +90,7 @@ async fn an_end_acts_at_once_and_is_written_when_it_can_be() {
     break_writes(&mut database).await;
     node.emit(&session, said("bye"));
     let mut client = plane.client().await;
-    let request = EndCallRequest { call_id: "ends".to_owned(), reason: "API_HANGUP".to_owned() };
+    let request = EndCallRequest { call_id: "ends".to_owned(), ..Default::default() };
     let ending = tokio::spawn(async move { client.end_call(request).await });
     graph.wait("ends", "terminate").await;
     assert_eq!(node.session("ends", "ended", |s| s.ended.is_some()).await.ended.unwrap().reason, "API_HANGUP");

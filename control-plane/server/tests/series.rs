@@ -23,11 +23,11 @@ async fn series(plane: &Plane) -> BTreeSet<String> {
 /// All that anybody can say, with `word` wherever a word may stand.
 async fn say(plane: &Plane, node: &support::Node, word: &str) {
     let mut client = plane.client().await;
-    // An API client's reason.
+    // An API client's id of a call.
     let call_id = format!("api-{word}");
     let start = StartSessionRequest { call_id: call_id.clone(), sdp_offer: "v=0\r\n".to_owned(), ..Default::default() };
     client.start_session(start).await.unwrap();
-    client.end_call(EndCallRequest { call_id: call_id.clone(), reason: word.to_owned() }).await.unwrap();
+    client.end_call(EndCallRequest { call_id: call_id.clone(), ..Default::default() }).await.unwrap();
     plane.ended(&call_id).await;
     // A node's.
     let call_id = format!("node-{word}");

@@ -134,7 +134,7 @@ async fn an_operator_ends_the_call() {
     let world = sensible_world().await;
     let handle = world.meta.call(stays()).await.unwrap();
     world.calls.active(handle.id()).await;
-    let end = EndCallRequest { call_id: handle.id().to_owned(), reason: String::new() };
+    let end = EndCallRequest { call_id: handle.id().to_owned(), ..Default::default() };
     let first = world.calls.client().end_call(end.clone()).await.unwrap().into_inner().termination.unwrap();
     let record = handle.finish().await;
     world.calls.ended(&record.call_id).await;

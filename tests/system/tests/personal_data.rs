@@ -67,7 +67,7 @@ async fn traffic(meta: &Meta, calls: &Calls, http: &Http) {
     assert_eq!(http.get(&format!("/sessions/{path}")).await.unwrap().status, 200);
     assert_eq!(http.post(&format!("/sessions/{path}/stop"), json!({})).await.unwrap().status, 200);
     assert_eq!(http.get(&format!("/sessions/{path}x")).await.unwrap().status, 404);
-    let end = EndCallRequest { call_id: handle.id().to_owned(), reason: String::new() };
+    let end = EndCallRequest { call_id: handle.id().to_owned(), ..Default::default() };
     calls.client().end_call(end).await.unwrap();
     handle.hang_up().await;
 }

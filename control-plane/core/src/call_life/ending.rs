@@ -1,6 +1,8 @@
 //! How a call ends: who is told, what is waited for, and what the record says.
 
-use super::{DeadlineKind, Effect, Ending, GraphAction, GraphOutcome, HangUpState, Phase, Signalling, Slot, Step};
+use super::{
+    DeadlineKind, Effect, EndReason, Ending, GraphAction, GraphOutcome, HangUpState, Phase, Signalling, Slot, Step,
+};
 use crate::termination::{Termination, TerminationResult as Outcome, reason};
 
 /// The phase-independent part of an ending: how Meta is told.
@@ -108,36 +110,32 @@ pub(super) fn by_webhook(answered: bool, failed: bool, code: Option<i64>) -> Ter
     }
 }
 
-/// What the record says when somebody ends a call through the API. Who holds the signalling may speak for Meta.
-pub(super) fn by_api(answered: bool, given: String) -> Termination {
-    match given.as_str() {
-        reason::USER_HANGUP | reason::CALLER_ABANDONED => return by_webhook(answered, false, None),
-        reason::META_FAILED => {
-            return Termination::new(Outcome::Failed, reason::META_FAILED, "Meta ended the call with an error.");
+/// What the record says when somebody ends a call through the API.
+pub(super) fn by_api(answered: bool, given: EndReason) -> Termination {
+    let at_graph = |reason| {
+        Termination::new(
+            Outcome::Failed,
+            reason,
+            "Graph would not do what answering the call needs; whoever holds the signalling has its words.",
+        )
+    };
+    match given {
+        EndReason::ApiHangup => {
+            let result = if answered { Outcome::Completed } else { Outcome::Rejected };
+            Termination::new(result, reason::API_HANGUP, "The call was ended through the API.")
         }
-        reason::MEDIA_TIMEOUT => {
-            return Termination::new(
-                Outcome::Failed,
-                reason::MEDIA_TIMEOUT,
-                "The caller's app ended the call because audio did not arrive; check the media node's UDP reachability.",
-            );
+        EndReason::UserHangup => by_webhook(answered, false, None),
+        EndReason::MetaFailed => {
+            Termination::new(Outcome::Failed, reason::META_FAILED, "Meta ended the call with an error.")
         }
-        reason::GRAPH_REFUSED | reason::GRAPH_UNREACHABLE => {
-            return Termination {
-                reason: given.into(),
-                ..Termination::new(
-                    Outcome::Failed,
-                    reason::GRAPH_REFUSED,
-                    "Graph would not do what answering the call needs; whoever holds the signalling has its words.",
-                )
-            };
-        }
-        _ => {}
-    }
-    let result = if answered { Outcome::Completed } else { Outcome::Rejected };
-    Termination {
-        reason: given.into(),
-        ..Termination::new(result, reason::API_HANGUP, "The call was ended through the API.")
+        EndReason::MediaTimeout => Termination::new(
+            Outcome::Failed,
+            reason::MEDIA_TIMEOUT,
+            "The caller's app ended the call because audio did not arrive; check the media node's UDP reachability.",
+        ),
+        EndReason::GraphRefused => at_graph(reason::GRAPH_REFUSED),
+        EndReason::GraphUnreachable => at_graph(reason::GRAPH_UNREACHABLE),
+        EndReason::RingTimeout => rang_too_long(),
     }
 }
 

@@ -28,7 +28,7 @@ fn events() -> impl Strategy<Value = Event> {
         Just(Event::BridgeActive),
         Just(Event::SessionEnded(Termination::new(TerminationResult::Completed, "AGENT_HANGUP", ""))),
         any::<bool>().prop_map(|failed| Event::WebhookTerminate { failed, code: None }),
-        Just(Event::ApiEnd { reason: "API_HANGUP".to_owned() }),
+        Just(Event::ApiEnd { reason: EndReason::ApiHangup }),
         prop::sample::select(vec![SignallingStage::AnswerDelivered, SignallingStage::Accepted])
             .prop_map(Event::Advance),
         prop::sample::select(vec![DeadlineKind::Ring, DeadlineKind::Patience, DeadlineKind::Ending])
@@ -130,7 +130,7 @@ fn check_life(signalling: Signalling, sequence: Vec<Event>) {
     }
     // An active call may go on for ever; somebody ends it. Before that, and after, only deadlines are needed.
     if call.phase == Phase::Active {
-        call.feed(Event::ApiEnd { reason: "API_HANGUP".to_owned() });
+        call.feed(Event::ApiEnd { reason: EndReason::ApiHangup });
     }
     for _ in 0..3 {
         if call.phase != Phase::Ended {

@@ -70,7 +70,7 @@ fn hangup() -> Event {
     Event::WebhookTerminate { failed: false, code: None }
 }
 fn api() -> Event {
-    Event::ApiEnd { reason: "API_HANGUP".to_owned() }
+    Event::ApiEnd { reason: EndReason::ApiHangup }
 }
 
 use DeadlineKind as D;
@@ -371,16 +371,16 @@ fn what_the_record_says() {
     check(connecting(""), Event::Deadline(D::Ring), "failed", "RING_TIMEOUT", "");
     check(connecting(""), api(), "rejected", "API_HANGUP", "");
     check(Phase::Active, api(), "completed", "API_HANGUP", "");
-    let by_api = |reason: &str| Event::ApiEnd { reason: reason.to_owned() };
-    check(Phase::Active, by_api("SHIFT_OVER"), "completed", "SHIFT_OVER", "");
+    let by_api = |reason| Event::ApiEnd { reason };
     // Who holds the signalling speaks for Meta.
-    check(Phase::Active, by_api("USER_HANGUP"), "completed", "USER_HANGUP", "");
-    check(connecting(""), by_api("USER_HANGUP"), "abandoned", "CALLER_ABANDONED", "");
-    check(placing(), by_api("USER_HANGUP"), "abandoned", "CALLER_ABANDONED", "");
-    check(Phase::Active, by_api("META_FAILED"), "failed", "META_FAILED", "");
-    check(Phase::Active, by_api("MEDIA_TIMEOUT"), "failed", "MEDIA_TIMEOUT", "");
-    check(connecting(""), by_api("GRAPH_REFUSED"), "failed", "GRAPH_REFUSED", "");
-    check(connecting(""), by_api("GRAPH_UNREACHABLE"), "failed", "GRAPH_UNREACHABLE", "");
+    check(Phase::Active, by_api(EndReason::UserHangup), "completed", "USER_HANGUP", "");
+    check(connecting(""), by_api(EndReason::UserHangup), "abandoned", "CALLER_ABANDONED", "");
+    check(placing(), by_api(EndReason::UserHangup), "abandoned", "CALLER_ABANDONED", "");
+    check(Phase::Active, by_api(EndReason::MetaFailed), "failed", "META_FAILED", "");
+    check(Phase::Active, by_api(EndReason::MediaTimeout), "failed", "MEDIA_TIMEOUT", "");
+    check(connecting(""), by_api(EndReason::GraphRefused), "failed", "GRAPH_REFUSED", "");
+    check(connecting(""), by_api(EndReason::GraphUnreachable), "failed", "GRAPH_UNREACHABLE", "");
+    check(connecting(""), by_api(EndReason::RingTimeout), "failed", "RING_TIMEOUT", "");
     check(Phase::Active, Event::SessionEnded(died()), "failed", "PROVIDER_LOST", "");
 }
 

@@ -1,13 +1,12 @@
 //! Arguments that several methods have, checked once.
 
-use voicebridge_core::{identity::CallName, termination::reason};
+use voicebridge_core::{call_life::EndReason, identity::CallName};
 
 use super::Fault;
+use crate::convert;
 
 /// Longest id of a business number, bytes; by contract.
 pub(super) const MAX_NUMBER_ID_BYTES: usize = 64;
-/// Longest reason an API caller may record.
-const MAX_REASON_BYTES: usize = 64;
 
 /// A call by whichever id.
 pub(super) fn call_name(text: &str) -> Result<CallName, Fault> {
@@ -22,16 +21,7 @@ pub(super) fn number_id(field: &str, text: String) -> Result<String, Fault> {
     }
 }
 
-/// Reasons are stable words, also those of API callers.
-pub(super) fn end_reason(text: String) -> Result<String, Fault> {
-    let word = |text: &str| {
-        text.len() <= MAX_REASON_BYTES
-            && text.starts_with(|c: char| c.is_ascii_uppercase())
-            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-    };
-    match text.as_str() {
-        "" => Ok(reason::API_HANGUP.to_owned()),
-        given if word(given) => Ok(text),
-        _ => Err(Fault::invalid("reason", "must be upper-case letters, digits and _, at most 64")),
-    }
+/// `reason`: of the contract's `EndReason`.
+pub(super) fn end_reason(reason: i32) -> Result<EndReason, Fault> {
+    convert::end_reason_from_wire(reason).ok_or_else(|| Fault::invalid("reason", "must be one of EndReason"))
 }

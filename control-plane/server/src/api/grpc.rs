@@ -76,9 +76,10 @@ impl Api {
         Ok(self.calls.advance(&call_id, stage).await?)
     }
 
-    pub(super) async fn end(&self, name: &str, given: String) -> Result<types::Termination, Fault> {
-        let (name, given) = (call_name(name)?, end_reason(given)?);
-        Ok(convert::termination_to_wire(&self.calls.end(&name, given).await?))
+    /// `reason`: of the contract's `EndReason`.
+    pub(super) async fn end(&self, name: &str, reason: i32) -> Result<types::Termination, Fault> {
+        let (name, reason) = (call_name(name)?, end_reason(reason)?);
+        Ok(convert::termination_to_wire(&self.calls.end(&name, reason).await?))
     }
 
     /// The call somebody wants to read, if they may. Whoever may read one call only is not told which others there are.

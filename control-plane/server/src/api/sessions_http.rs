@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use voicebridge_proto::{
-    control::v1::StartSessionRequest,
+    control::v1::{EndReason, StartSessionRequest},
     types::v1::{Caller, SignallingStage},
 };
 
@@ -134,7 +134,7 @@ async fn advance(State(api): State<Api>, CallPath(call_id): CallPath, body: Body
 }
 
 async fn stop(State(api): State<Api>, CallPath(call_id): CallPath) -> Result<Response, Fault> {
-    let termination = api.end(&call_id, String::new()).await?;
+    let termination = api.end(&call_id, EndReason::ApiHangup.into()).await?;
     Ok(Json(serde_json::json!({ "success": true, "callId": call_id, "reason": termination.reason })).into_response())
 }
 

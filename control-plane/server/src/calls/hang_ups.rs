@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use voicebridge_core::{
-    call_life::Event,
+    call_life::{EndReason, Event},
     identity::{CallName, Wacid},
     termination::Termination,
     webhook::Terminate,
@@ -78,7 +78,7 @@ impl HangUps {
 
     /// Ends a call for an API caller. Returns the termination that stands: once the record is closed or, if Meta, the node
     /// or the store take longer than [`END_ANSWER`], before that.
-    pub(super) async fn by_api(&self, name: &CallName, reason: String) -> Result<Termination, CallError> {
+    pub(super) async fn by_api(&self, name: &CallName, reason: EndReason) -> Result<Termination, CallError> {
         if let Some((_, handle)) = self.live.find(name) {
             handle.send(Message::Life(Event::ApiEnd { reason })).await;
             let closed = tokio::time::timeout(END_ANSWER, handle.wait(|view| view.closed)).await;

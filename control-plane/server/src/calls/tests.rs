@@ -83,7 +83,7 @@ async fn drive(calls: &Calls, store: &Faulty, outside: &Outside, done: &Mutex<(b
                     calls.terminate(terminate).await.is_ok()
                 }
                 End::ApiEnds => !matches!(
-                    calls.end(&CallName::parse("wacid.A").unwrap(), "API_HANGUP".to_owned()).await,
+                    calls.end(&CallName::parse("wacid.A").unwrap(), EndReason::ApiHangup).await,
                     Err(CallError::Store(_))
                 ),
                 _ => {

@@ -2,6 +2,7 @@
 
 import {
   type Call,
+  EndReason,
   type Event,
   EventKind,
   NoticeOutcome,
@@ -22,6 +23,7 @@ import type { Connect } from "./webhook.ts";
 
 export {
   type Call,
+  EndReason,
   type Event,
   EventKind,
   Milestone,
@@ -116,7 +118,7 @@ export class Bridge {
   }
 
   /** The termination that stands, `reason` unless there was one before; `undefined` when the call is not known, which the control plane then remembers. */
-  async end(callId: string, reason: string, receivedAt?: number): Promise<Termination | undefined> {
+  async end(callId: string, reason: EndReason, receivedAt?: number): Promise<Termination | undefined> {
     try {
       const response = await this.#again(
         () => this.#client.calls.endCall({ callId, reason }, { timeoutMs: END_TIMEOUT_MS }),

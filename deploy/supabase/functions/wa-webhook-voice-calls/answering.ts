@@ -8,6 +8,7 @@
 
 import {
   agentFor,
+  EndReason,
   type Event,
   EventKind,
   Milestone,
@@ -103,10 +104,10 @@ export class Answering {
 
   async #failedAtGraph(error: GraphError): Promise<void> {
     const { bridge, log } = this.context;
-    const reason = error instanceof GraphRefusedError ? "GRAPH_REFUSED" : "GRAPH_UNREACHABLE";
-    log.error(reason, { elapsedMs: this.#elapsed(), ...graphFields(error, log) });
+    const refused = error instanceof GraphRefusedError;
+    log.error(refused ? "GRAPH_REFUSED" : "GRAPH_UNREACHABLE", { elapsedMs: this.#elapsed(), ...graphFields(error, log) });
     try {
-      await bridge.end(this.connect.callId, reason);
+      await bridge.end(this.connect.callId, refused ? EndReason.GRAPH_REFUSED : EndReason.GRAPH_UNREACHABLE);
     } catch (error) {
       log.error("CALL_NOT_ENDED", { reason: reasonOf(error), ...log.failure(error) });
     }
@@ -162,7 +163,7 @@ export class Answering {
     } catch (error) {
       log.error("CALL_NOT_READY", { elapsedMs: this.#elapsed(), reason: reasonOf(error), ...log.failure(error) });
       await Promise.all([
-        bridge.end(this.connect.callId, limit.aborted ? "RING_TIMEOUT" : "").catch((error) =>
+        bridge.end(this.connect.callId, limit.aborted ? EndReason.RING_TIMEOUT : EndReason.API_HANGUP).catch((error) =>
           log.warn("CALL_NOT_ENDED", log.failure(error))
         ),
         this.#hangUp("reject"),

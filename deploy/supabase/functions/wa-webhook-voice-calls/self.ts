@@ -9,7 +9,7 @@
 // it at `/callback`.
 
 import { isMediaTimeout } from "../_shared/summaries.ts";
-import { reasonOf } from "../_shared/bridge.ts";
+import { EndReason, reasonOf } from "../_shared/bridge.ts";
 import { since } from "../_shared/log.ts";
 import type { Connect, Terminate } from "../_shared/webhook.ts";
 import { Answering } from "./answering.ts";
@@ -44,7 +44,11 @@ async function terminate(end: Terminate, receivedAt: number, context: SelfContex
   const { bridge, log, background } = context;
   log.info("WA_CALL_TERMINATE", { failed: end.failed, code: end.errorCode });
   const failed = end.errorCode !== undefined || (end.failed && end.startTime !== undefined);
-  const reason = isMediaTimeout(end.errorCode) ? "MEDIA_TIMEOUT" : failed ? "META_FAILED" : "USER_HANGUP";
+  const reason = isMediaTimeout(end.errorCode)
+    ? EndReason.MEDIA_TIMEOUT
+    : failed
+    ? EndReason.META_FAILED
+    : EndReason.USER_HANGUP;
   let taken = true;
   try {
     const stands = await bridge.end(end.callId, reason, receivedAt);

@@ -103,6 +103,80 @@ func (NoticeOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{0}
 }
 
+// Why a caller of the API ends a call. Each becomes the `Termination.reason` of the same name, except that a caller who hung up
+// before the answer is CALLER_ABANDONED there.
+type EndReason int32
+
+const (
+	// Same as API_HANGUP.
+	EndReason_END_REASON_UNSPECIFIED EndReason = 0
+	// The business ends it: completed, or rejected before the answer.
+	EndReason_END_REASON_API_HANGUP EndReason = 1
+	// For whoever passes on Meta's `terminate`: the caller hung up. Completed, or abandoned before the answer.
+	EndReason_END_REASON_USER_HANGUP EndReason = 2
+	// For whoever passes on Meta's `terminate`: it names an error, none of those below. Failed.
+	EndReason_END_REASON_META_FAILED EndReason = 3
+	// For whoever passes on Meta's `terminate`: it names one of the codes 138021 to 138023. Failed.
+	EndReason_END_REASON_MEDIA_TIMEOUT EndReason = 4
+	// For whoever holds the signalling: Graph refused what answering needs. Failed.
+	EndReason_END_REASON_GRAPH_REFUSED EndReason = 5
+	// For whoever holds the signalling: Graph gave no answer. Failed.
+	EndReason_END_REASON_GRAPH_UNREACHABLE EndReason = 6
+	// For whoever holds the signalling: the call could not be answered while it rang. Failed.
+	EndReason_END_REASON_RING_TIMEOUT EndReason = 7
+)
+
+// Enum value maps for EndReason.
+var (
+	EndReason_name = map[int32]string{
+		0: "END_REASON_UNSPECIFIED",
+		1: "END_REASON_API_HANGUP",
+		2: "END_REASON_USER_HANGUP",
+		3: "END_REASON_META_FAILED",
+		4: "END_REASON_MEDIA_TIMEOUT",
+		5: "END_REASON_GRAPH_REFUSED",
+		6: "END_REASON_GRAPH_UNREACHABLE",
+		7: "END_REASON_RING_TIMEOUT",
+	}
+	EndReason_value = map[string]int32{
+		"END_REASON_UNSPECIFIED":       0,
+		"END_REASON_API_HANGUP":        1,
+		"END_REASON_USER_HANGUP":       2,
+		"END_REASON_META_FAILED":       3,
+		"END_REASON_MEDIA_TIMEOUT":     4,
+		"END_REASON_GRAPH_REFUSED":     5,
+		"END_REASON_GRAPH_UNREACHABLE": 6,
+		"END_REASON_RING_TIMEOUT":      7,
+	}
+)
+
+func (x EndReason) Enum() *EndReason {
+	p := new(EndReason)
+	*p = x
+	return p
+}
+
+func (x EndReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EndReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicebridge_control_v1_call_proto_enumTypes[1].Descriptor()
+}
+
+func (EndReason) Type() protoreflect.EnumType {
+	return &file_voicebridge_control_v1_call_proto_enumTypes[1]
+}
+
+func (x EndReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EndReason.Descriptor instead.
+func (EndReason) EnumDescriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{1}
+}
+
 // Where a call stands in the control plane.
 type CallPhase int32
 
@@ -160,11 +234,11 @@ func (x CallPhase) String() string {
 }
 
 func (CallPhase) Descriptor() protoreflect.EnumDescriptor {
-	return file_voicebridge_control_v1_call_proto_enumTypes[1].Descriptor()
+	return file_voicebridge_control_v1_call_proto_enumTypes[2].Descriptor()
 }
 
 func (CallPhase) Type() protoreflect.EnumType {
-	return &file_voicebridge_control_v1_call_proto_enumTypes[1]
+	return &file_voicebridge_control_v1_call_proto_enumTypes[2]
 }
 
 func (x CallPhase) Number() protoreflect.EnumNumber {
@@ -173,7 +247,7 @@ func (x CallPhase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallPhase.Descriptor instead.
 func (CallPhase) EnumDescriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{1}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{2}
 }
 
 // Where a stream without a cursor begins.
@@ -213,11 +287,11 @@ func (x StreamStart) String() string {
 }
 
 func (StreamStart) Descriptor() protoreflect.EnumDescriptor {
-	return file_voicebridge_control_v1_call_proto_enumTypes[2].Descriptor()
+	return file_voicebridge_control_v1_call_proto_enumTypes[3].Descriptor()
 }
 
 func (StreamStart) Type() protoreflect.EnumType {
-	return &file_voicebridge_control_v1_call_proto_enumTypes[2]
+	return &file_voicebridge_control_v1_call_proto_enumTypes[3]
 }
 
 func (x StreamStart) Number() protoreflect.EnumNumber {
@@ -226,7 +300,7 @@ func (x StreamStart) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StreamStart.Descriptor instead.
 func (StreamStart) EnumDescriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{2}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{3}
 }
 
 // A delivery of Meta, as it came.
@@ -693,9 +767,8 @@ type EndCallRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Ours or Meta's. Required.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// Stable reason to record; default API_HANGUP. Whoever passes on Meta's `terminate` gives USER_HANGUP, META_FAILED or
-	// MEDIA_TIMEOUT (codes 138021 to 138023): then the call counts as abandoned, completed or failed as Meta's word has it.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why. Of an ended call the first reason stands.
+	Reason        EndReason `protobuf:"varint,2,opt,name=reason,proto3,enum=voicebridge.control.v1.EndReason" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,11 +810,11 @@ func (x *EndCallRequest) GetCallId() string {
 	return ""
 }
 
-func (x *EndCallRequest) GetReason() string {
+func (x *EndCallRequest) GetReason() EndReason {
 	if x != nil {
 		return x.Reason
 	}
-	return ""
+	return EndReason_END_REASON_UNSPECIFIED
 }
 
 // How the call ended.
@@ -1698,10 +1771,10 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12;\n" +
 	"\x05stage\x18\x02 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"U\n" +
 	"\x16AdvanceSessionResponse\x12;\n" +
-	"\x05stage\x18\x01 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"G\n" +
+	"\x05stage\x18\x01 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"j\n" +
 	"\x0eEndCallRequest\x12\x1d\n" +
-	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"V\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x129\n" +
+	"\x06reason\x18\x02 \x01(\x0e2!.voicebridge.control.v1.EndReasonR\x06reason\"V\n" +
 	"\x0fEndCallResponse\x12C\n" +
 	"\vtermination\x18\x01 \x01(\v2!.voicebridge.types.v1.TerminationR\vtermination\"\xb6\a\n" +
 	"\x04Call\x12\x17\n" +
@@ -1775,7 +1848,16 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x14NOTICE_OUTCOME_STALE\x10\x03\x12\x1d\n" +
 	"\x19NOTICE_OUTCOME_TERMINATED\x10\x04\x12\x1d\n" +
 	"\x19NOTICE_OUTCOME_TOMBSTONED\x10\x05\x12\x1a\n" +
-	"\x16NOTICE_OUTCOME_IGNORED\x10\x06*\xd6\x01\n" +
+	"\x16NOTICE_OUTCOME_IGNORED\x10\x06*\xf5\x01\n" +
+	"\tEndReason\x12\x1a\n" +
+	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15END_REASON_API_HANGUP\x10\x01\x12\x1a\n" +
+	"\x16END_REASON_USER_HANGUP\x10\x02\x12\x1a\n" +
+	"\x16END_REASON_META_FAILED\x10\x03\x12\x1c\n" +
+	"\x18END_REASON_MEDIA_TIMEOUT\x10\x04\x12\x1c\n" +
+	"\x18END_REASON_GRAPH_REFUSED\x10\x05\x12 \n" +
+	"\x1cEND_REASON_GRAPH_UNREACHABLE\x10\x06\x12\x1b\n" +
+	"\x17END_REASON_RING_TIMEOUT\x10\a*\xd6\x01\n" +
 	"\tCallPhase\x12\x1a\n" +
 	"\x16CALL_PHASE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12CALL_PHASE_PLACING\x10\x01\x12\x1c\n" +
@@ -1814,104 +1896,106 @@ func file_voicebridge_control_v1_call_proto_rawDescGZIP() []byte {
 	return file_voicebridge_control_v1_call_proto_rawDescData
 }
 
-var file_voicebridge_control_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_voicebridge_control_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_voicebridge_control_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_voicebridge_control_v1_call_proto_goTypes = []any{
 	(NoticeOutcome)(0),             // 0: voicebridge.control.v1.NoticeOutcome
-	(CallPhase)(0),                 // 1: voicebridge.control.v1.CallPhase
-	(StreamStart)(0),               // 2: voicebridge.control.v1.StreamStart
-	(*HandleWebhookRequest)(nil),   // 3: voicebridge.control.v1.HandleWebhookRequest
-	(*HandleWebhookResponse)(nil),  // 4: voicebridge.control.v1.HandleWebhookResponse
-	(*WebhookOutcome)(nil),         // 5: voicebridge.control.v1.WebhookOutcome
-	(*StartSessionRequest)(nil),    // 6: voicebridge.control.v1.StartSessionRequest
-	(*StartSessionResponse)(nil),   // 7: voicebridge.control.v1.StartSessionResponse
-	(*AdvanceSessionRequest)(nil),  // 8: voicebridge.control.v1.AdvanceSessionRequest
-	(*AdvanceSessionResponse)(nil), // 9: voicebridge.control.v1.AdvanceSessionResponse
-	(*EndCallRequest)(nil),         // 10: voicebridge.control.v1.EndCallRequest
-	(*EndCallResponse)(nil),        // 11: voicebridge.control.v1.EndCallResponse
-	(*Call)(nil),                   // 12: voicebridge.control.v1.Call
-	(*TimelineEntry)(nil),          // 13: voicebridge.control.v1.TimelineEntry
-	(*GetCallRequest)(nil),         // 14: voicebridge.control.v1.GetCallRequest
-	(*GetCallResponse)(nil),        // 15: voicebridge.control.v1.GetCallResponse
-	(*LookupCallRequest)(nil),      // 16: voicebridge.control.v1.LookupCallRequest
-	(*LookupCallResponse)(nil),     // 17: voicebridge.control.v1.LookupCallResponse
-	(*ListCallsRequest)(nil),       // 18: voicebridge.control.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),      // 19: voicebridge.control.v1.ListCallsResponse
-	(*SendCommandRequest)(nil),     // 20: voicebridge.control.v1.SendCommandRequest
-	(*SendCommandResponse)(nil),    // 21: voicebridge.control.v1.SendCommandResponse
-	(*StreamEventsRequest)(nil),    // 22: voicebridge.control.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),   // 23: voicebridge.control.v1.StreamEventsResponse
-	(*Lagged)(nil),                 // 24: voicebridge.control.v1.Lagged
-	(*v1.Agent)(nil),               // 25: voicebridge.types.v1.Agent
-	(*v1.Caller)(nil),              // 26: voicebridge.types.v1.Caller
-	(v1.SignallingMode)(0),         // 27: voicebridge.types.v1.SignallingMode
-	(v1.SignallingStage)(0),        // 28: voicebridge.types.v1.SignallingStage
-	(*v1.Termination)(nil),         // 29: voicebridge.types.v1.Termination
-	(v1.Direction)(0),              // 30: voicebridge.types.v1.Direction
-	(*timestamppb.Timestamp)(nil),  // 31: google.protobuf.Timestamp
-	(*v1.Transcript)(nil),          // 32: voicebridge.types.v1.Transcript
-	(*v1.Usage)(nil),               // 33: voicebridge.types.v1.Usage
-	(*v1.MediaStatistics)(nil),     // 34: voicebridge.types.v1.MediaStatistics
-	(*v1.Quality)(nil),             // 35: voicebridge.types.v1.Quality
-	(v1.Stage)(0),                  // 36: voicebridge.types.v1.Stage
-	(*v11.Command)(nil),            // 37: voicebridge.media.v1.Command
-	(v1.EventKind)(0),              // 38: voicebridge.types.v1.EventKind
-	(*v1.Event)(nil),               // 39: voicebridge.types.v1.Event
+	(EndReason)(0),                 // 1: voicebridge.control.v1.EndReason
+	(CallPhase)(0),                 // 2: voicebridge.control.v1.CallPhase
+	(StreamStart)(0),               // 3: voicebridge.control.v1.StreamStart
+	(*HandleWebhookRequest)(nil),   // 4: voicebridge.control.v1.HandleWebhookRequest
+	(*HandleWebhookResponse)(nil),  // 5: voicebridge.control.v1.HandleWebhookResponse
+	(*WebhookOutcome)(nil),         // 6: voicebridge.control.v1.WebhookOutcome
+	(*StartSessionRequest)(nil),    // 7: voicebridge.control.v1.StartSessionRequest
+	(*StartSessionResponse)(nil),   // 8: voicebridge.control.v1.StartSessionResponse
+	(*AdvanceSessionRequest)(nil),  // 9: voicebridge.control.v1.AdvanceSessionRequest
+	(*AdvanceSessionResponse)(nil), // 10: voicebridge.control.v1.AdvanceSessionResponse
+	(*EndCallRequest)(nil),         // 11: voicebridge.control.v1.EndCallRequest
+	(*EndCallResponse)(nil),        // 12: voicebridge.control.v1.EndCallResponse
+	(*Call)(nil),                   // 13: voicebridge.control.v1.Call
+	(*TimelineEntry)(nil),          // 14: voicebridge.control.v1.TimelineEntry
+	(*GetCallRequest)(nil),         // 15: voicebridge.control.v1.GetCallRequest
+	(*GetCallResponse)(nil),        // 16: voicebridge.control.v1.GetCallResponse
+	(*LookupCallRequest)(nil),      // 17: voicebridge.control.v1.LookupCallRequest
+	(*LookupCallResponse)(nil),     // 18: voicebridge.control.v1.LookupCallResponse
+	(*ListCallsRequest)(nil),       // 19: voicebridge.control.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),      // 20: voicebridge.control.v1.ListCallsResponse
+	(*SendCommandRequest)(nil),     // 21: voicebridge.control.v1.SendCommandRequest
+	(*SendCommandResponse)(nil),    // 22: voicebridge.control.v1.SendCommandResponse
+	(*StreamEventsRequest)(nil),    // 23: voicebridge.control.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),   // 24: voicebridge.control.v1.StreamEventsResponse
+	(*Lagged)(nil),                 // 25: voicebridge.control.v1.Lagged
+	(*v1.Agent)(nil),               // 26: voicebridge.types.v1.Agent
+	(*v1.Caller)(nil),              // 27: voicebridge.types.v1.Caller
+	(v1.SignallingMode)(0),         // 28: voicebridge.types.v1.SignallingMode
+	(v1.SignallingStage)(0),        // 29: voicebridge.types.v1.SignallingStage
+	(*v1.Termination)(nil),         // 30: voicebridge.types.v1.Termination
+	(v1.Direction)(0),              // 31: voicebridge.types.v1.Direction
+	(*timestamppb.Timestamp)(nil),  // 32: google.protobuf.Timestamp
+	(*v1.Transcript)(nil),          // 33: voicebridge.types.v1.Transcript
+	(*v1.Usage)(nil),               // 34: voicebridge.types.v1.Usage
+	(*v1.MediaStatistics)(nil),     // 35: voicebridge.types.v1.MediaStatistics
+	(*v1.Quality)(nil),             // 36: voicebridge.types.v1.Quality
+	(v1.Stage)(0),                  // 37: voicebridge.types.v1.Stage
+	(*v11.Command)(nil),            // 38: voicebridge.media.v1.Command
+	(v1.EventKind)(0),              // 39: voicebridge.types.v1.EventKind
+	(*v1.Event)(nil),               // 40: voicebridge.types.v1.Event
 }
 var file_voicebridge_control_v1_call_proto_depIdxs = []int32{
-	25, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
-	5,  // 1: voicebridge.control.v1.HandleWebhookResponse.outcomes:type_name -> voicebridge.control.v1.WebhookOutcome
+	26, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
+	6,  // 1: voicebridge.control.v1.HandleWebhookResponse.outcomes:type_name -> voicebridge.control.v1.WebhookOutcome
 	0,  // 2: voicebridge.control.v1.WebhookOutcome.outcome:type_name -> voicebridge.control.v1.NoticeOutcome
-	26, // 3: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
-	25, // 4: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
-	27, // 5: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
-	28, // 6: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
-	28, // 7: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
-	29, // 8: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
-	30, // 9: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
-	1,  // 10: voicebridge.control.v1.Call.phase:type_name -> voicebridge.control.v1.CallPhase
-	26, // 11: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
-	31, // 12: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
-	31, // 13: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
-	31, // 14: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
-	29, // 15: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
-	13, // 16: voicebridge.control.v1.Call.timeline:type_name -> voicebridge.control.v1.TimelineEntry
-	32, // 17: voicebridge.control.v1.Call.transcripts:type_name -> voicebridge.types.v1.Transcript
-	33, // 18: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
-	34, // 19: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
-	35, // 20: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
-	36, // 21: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
-	12, // 22: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
-	12, // 23: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
-	12, // 24: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
-	37, // 25: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.media.v1.Command
-	2,  // 26: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
-	38, // 27: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
-	39, // 28: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
-	24, // 29: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
-	3,  // 30: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
-	6,  // 31: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
-	8,  // 32: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
-	10, // 33: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
-	14, // 34: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
-	16, // 35: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
-	18, // 36: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
-	20, // 37: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
-	22, // 38: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
-	4,  // 39: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
-	7,  // 40: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
-	9,  // 41: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
-	11, // 42: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
-	15, // 43: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
-	17, // 44: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
-	19, // 45: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
-	21, // 46: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
-	23, // 47: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
-	39, // [39:48] is the sub-list for method output_type
-	30, // [30:39] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	27, // 3: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
+	26, // 4: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
+	28, // 5: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
+	29, // 6: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
+	29, // 7: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
+	1,  // 8: voicebridge.control.v1.EndCallRequest.reason:type_name -> voicebridge.control.v1.EndReason
+	30, // 9: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
+	31, // 10: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
+	2,  // 11: voicebridge.control.v1.Call.phase:type_name -> voicebridge.control.v1.CallPhase
+	27, // 12: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
+	32, // 13: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
+	32, // 14: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
+	32, // 15: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
+	30, // 16: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
+	14, // 17: voicebridge.control.v1.Call.timeline:type_name -> voicebridge.control.v1.TimelineEntry
+	33, // 18: voicebridge.control.v1.Call.transcripts:type_name -> voicebridge.types.v1.Transcript
+	34, // 19: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
+	35, // 20: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
+	36, // 21: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
+	37, // 22: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
+	13, // 23: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
+	13, // 24: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
+	13, // 25: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
+	38, // 26: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.media.v1.Command
+	3,  // 27: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
+	39, // 28: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
+	40, // 29: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
+	25, // 30: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
+	4,  // 31: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
+	7,  // 32: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
+	9,  // 33: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
+	11, // 34: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
+	15, // 35: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
+	17, // 36: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
+	19, // 37: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
+	21, // 38: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
+	23, // 39: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
+	5,  // 40: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
+	8,  // 41: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
+	10, // 42: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
+	12, // 43: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
+	16, // 44: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
+	18, // 45: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
+	20, // 46: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
+	22, // 47: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
+	24, // 48: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
+	40, // [40:49] is the sub-list for method output_type
+	31, // [31:40] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_voicebridge_control_v1_call_proto_init() }
@@ -1924,7 +2008,7 @@ func file_voicebridge_control_v1_call_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicebridge_control_v1_call_proto_rawDesc), len(file_voicebridge_control_v1_call_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,

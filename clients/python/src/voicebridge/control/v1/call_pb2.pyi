@@ -71,6 +71,52 @@ NOTICE_OUTCOME_IGNORED: NoticeOutcome.ValueType  # 6
 """Nothing that is acted on."""
 Global___NoticeOutcome: _TypeAlias = NoticeOutcome  # noqa: Y015
 
+class _EndReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EndReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EndReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    END_REASON_UNSPECIFIED: _EndReason.ValueType  # 0
+    """Same as API_HANGUP."""
+    END_REASON_API_HANGUP: _EndReason.ValueType  # 1
+    """The business ends it: completed, or rejected before the answer."""
+    END_REASON_USER_HANGUP: _EndReason.ValueType  # 2
+    """For whoever passes on Meta's `terminate`: the caller hung up. Completed, or abandoned before the answer."""
+    END_REASON_META_FAILED: _EndReason.ValueType  # 3
+    """For whoever passes on Meta's `terminate`: it names an error, none of those below. Failed."""
+    END_REASON_MEDIA_TIMEOUT: _EndReason.ValueType  # 4
+    """For whoever passes on Meta's `terminate`: it names one of the codes 138021 to 138023. Failed."""
+    END_REASON_GRAPH_REFUSED: _EndReason.ValueType  # 5
+    """For whoever holds the signalling: Graph refused what answering needs. Failed."""
+    END_REASON_GRAPH_UNREACHABLE: _EndReason.ValueType  # 6
+    """For whoever holds the signalling: Graph gave no answer. Failed."""
+    END_REASON_RING_TIMEOUT: _EndReason.ValueType  # 7
+    """For whoever holds the signalling: the call could not be answered while it rang. Failed."""
+
+class EndReason(_EndReason, metaclass=_EndReasonEnumTypeWrapper):
+    """Why a caller of the API ends a call. Each becomes the `Termination.reason` of the same name, except that a caller who hung up
+    before the answer is CALLER_ABANDONED there.
+    """
+
+END_REASON_UNSPECIFIED: EndReason.ValueType  # 0
+"""Same as API_HANGUP."""
+END_REASON_API_HANGUP: EndReason.ValueType  # 1
+"""The business ends it: completed, or rejected before the answer."""
+END_REASON_USER_HANGUP: EndReason.ValueType  # 2
+"""For whoever passes on Meta's `terminate`: the caller hung up. Completed, or abandoned before the answer."""
+END_REASON_META_FAILED: EndReason.ValueType  # 3
+"""For whoever passes on Meta's `terminate`: it names an error, none of those below. Failed."""
+END_REASON_MEDIA_TIMEOUT: EndReason.ValueType  # 4
+"""For whoever passes on Meta's `terminate`: it names one of the codes 138021 to 138023. Failed."""
+END_REASON_GRAPH_REFUSED: EndReason.ValueType  # 5
+"""For whoever holds the signalling: Graph refused what answering needs. Failed."""
+END_REASON_GRAPH_UNREACHABLE: EndReason.ValueType  # 6
+"""For whoever holds the signalling: Graph gave no answer. Failed."""
+END_REASON_RING_TIMEOUT: EndReason.ValueType  # 7
+"""For whoever holds the signalling: the call could not be answered while it rang. Failed."""
+Global___EndReason: _TypeAlias = EndReason  # noqa: Y015
+
 class _CallPhase:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -377,15 +423,13 @@ class EndCallRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Ours or Meta's. Required."""
-    reason: _builtins.str
-    """Stable reason to record; default API_HANGUP. Whoever passes on Meta's `terminate` gives USER_HANGUP, META_FAILED or
-    MEDIA_TIMEOUT (codes 138021 to 138023): then the call counts as abandoned, completed or failed as Meta's word has it.
-    """
+    reason: Global___EndReason.ValueType
+    """Why. Of an ended call the first reason stands."""
     def __init__(
         self,
         *,
         call_id: _builtins.str = ...,
-        reason: _builtins.str = ...,
+        reason: Global___EndReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
