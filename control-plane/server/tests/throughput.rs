@@ -39,9 +39,9 @@ struct Talkers(Arc<Mutex<HashMap<String, Talker>>>);
 
 struct Talker {
     sequence: u64,
-    events: mpsc::UnboundedSender<types::Event>,
+    events: mpsc::UnboundedSender<media::StreamEventsResponse>,
     /// Until the control plane asks for it.
-    waiting: Option<mpsc::UnboundedReceiver<types::Event>>,
+    waiting: Option<mpsc::UnboundedReceiver<media::StreamEventsResponse>>,
 }
 
 impl Talkers {
@@ -51,11 +51,11 @@ impl Talkers {
         talker.sequence += 1;
         let event = types::Event {
             session_id: session_id.to_owned(),
-            sequence: talker.sequence,
             kind: Some(Kind::Transcript(types::Transcript { text, ..types::Transcript::default() })),
             ..types::Event::default()
         };
-        talker.events.send(event).unwrap();
+        let response = media::StreamEventsResponse { event: Some(event), session_sequence: talker.sequence };
+        talker.events.send(response).unwrap();
     }
 
     fn sessions(&self) -> Vec<String> {
@@ -90,7 +90,7 @@ impl MediaPlaneService for Talkers {
         let waiting = self.0.lock().unwrap().get_mut(&request.into_inner().session_id).and_then(|t| t.waiting.take());
         let waiting = waiting.ok_or_else(|| Status::unavailable("asked for once only"))?;
         let events = UnboundedReceiverStream::new(waiting);
-        Ok(Response::new(Box::pin(events.map(|event| Ok(media::StreamEventsResponse { event: Some(event) })))))
+        Ok(Response::new(Box::pin(events.map(Ok))))
     }
 
     async fn advance_session(

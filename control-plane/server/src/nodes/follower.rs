@@ -29,7 +29,11 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum NodeNews {
     /// Something happened on the call.
-    Event(Box<types::Event>),
+    Event {
+        /// Its number in the session; 0 for transient kinds.
+        session_sequence: u64,
+        event: Box<types::Event>,
+    },
     /// Events after this one and up to the other are gone from the node's buffer.
     EventsGone {
         /// Last one we have.
@@ -137,9 +141,11 @@ async fn one_stream(clients: &Clients, followed: &mut Followed, news: &mpsc::Sen
     let mut stream = clients.client(&followed.node_url)?.stream_events(request).await?.into_inner();
     while let Some(response) = stream.message().await? {
         let Some(event) = response.event else { continue };
-        followed.after = followed.after.max(event.sequence);
+        let session_sequence = response.session_sequence;
+        followed.after = followed.after.max(session_sequence);
         let is_last = matches!(event.kind, Some(Kind::SessionEnded(_)));
-        if news.send(NodeNews::Event(Box::new(event))).await.is_err() || is_last {
+        let told = NodeNews::Event { session_sequence, event: Box::new(event) };
+        if news.send(told).await.is_err() || is_last {
             return Ok(());
         }
     }

@@ -438,7 +438,7 @@ impl MediaPlaneService for Service {
                 over = matches!(event.kind, Some(Kind::SessionEnded(_)));
                 !was
             })
-            .map(|event| Ok(media::StreamEventsResponse { event: Some(event) }));
+            .map(|event| Ok(numbered(event)));
         Ok(Response::new(Box::pin(flat)))
     }
 
@@ -459,6 +459,12 @@ impl MediaPlaneService for Service {
         let node_secret_sha256 = Sha256::digest(self.0.secret).to_vec();
         Ok(Response::new(media::GetNodeResponse { node: Some(node), node_secret_sha256 }))
     }
+}
+
+/// The session's number stands beside the event on the wire.
+fn numbered(event: types::Event) -> media::StreamEventsResponse {
+    let session_sequence = event.sequence;
+    media::StreamEventsResponse { event: Some(types::Event { sequence: 0, ..event }), session_sequence }
 }
 
 fn wire(session: FakeSession) -> media::Session {

@@ -218,11 +218,16 @@ pub(crate) fn node_report(report: NodeReport) -> media::Node {
 }
 
 /// An event as this node's subscribers get it.
-pub(super) fn event(entry: &Entry, record: &Record, node: &NodeReport) -> types::Event {
+pub(super) fn event_response(entry: &Entry, record: &Record, node: &NodeReport) -> media::StreamEventsResponse {
+    media::StreamEventsResponse { event: Some(event(entry, record, node)), session_sequence: record.event.sequence }
+}
+
+fn event(entry: &Entry, record: &Record, node: &NodeReport) -> types::Event {
     types::Event {
         call_id: entry.call_id.clone(),
         session_id: entry.session_id.clone(),
-        sequence: record.event.sequence,
+        // Counted per call, which this node knows nothing of.
+        sequence: 0,
         occurred_at: Some(timestamp(record.wall)),
         node: node.node_id.clone(),
         region: node.region.clone(),

@@ -111,9 +111,8 @@ impl MediaPlaneService for Service {
             let (entry, report) = (held.entry.clone(), report.clone());
             async move {
                 let next = reader.next().await?;
-                let response = next
-                    .map(|record| StreamEventsResponse { event: Some(convert::event(&entry, &record, &report)) })
-                    .map_err(status::of_gone);
+                let response =
+                    next.map(|record| convert::event_response(&entry, &record, &report)).map_err(status::of_gone);
                 Some((response, reader))
             }
         });

@@ -120,6 +120,12 @@ pub fn start_request(session_id: &str, offer: &str) -> StartSessionRequest {
     }
 }
 
+/// The number in its session that the next event has.
+pub async fn next_sequence(stream: &mut tonic::Streaming<EventResponse>) -> Option<u64> {
+    let next = tokio::time::timeout(PATIENCE, stream.message()).await.expect("an event in time");
+    next.unwrap().map(|response| response.session_sequence)
+}
+
 pub async fn next_event(stream: &mut tonic::Streaming<EventResponse>) -> Option<types::Event> {
     let next = tokio::time::timeout(PATIENCE, stream.message()).await.expect("an event in time");
     next.unwrap().map(|response| response.event.unwrap())

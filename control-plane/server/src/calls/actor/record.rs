@@ -106,7 +106,7 @@ impl Record {
 
     pub(super) fn hear(&mut self, news: NodeNews) -> Heard {
         match news {
-            NodeNews::Event(event) => self.hear_event(*event),
+            NodeNews::Event { session_sequence, event } => self.hear_event(session_sequence, *event),
             NodeNews::EventsGone { after, through } => {
                 let incident = types::Incident {
                     reason: "EVENTS_GONE".to_owned(),
@@ -120,7 +120,7 @@ impl Record {
         }
     }
 
-    fn hear_event(&mut self, mut event: types::Event) -> Heard {
+    fn hear_event(&mut self, session_sequence: u64, mut event: types::Event) -> Heard {
         let ours = self.row.session.as_ref().map(|session| session.session_id.as_str());
         if ours != Some(event.session_id.as_str()) {
             tracing::warn!(session = event.session_id, "an event of another session was dropped");
@@ -128,14 +128,14 @@ impl Record {
         }
         event.call_id = self.row.call_id.as_str().to_owned();
         let Some(kind) = event.kind.clone() else { return Heard::Nothing };
-        let (sequence, elapsed_ms) = (event.sequence, event.elapsed_ms);
-        let Some(row) = convert::event_to_row(event.clone(), now_ms(), Some(sequence)) else {
+        let elapsed_ms = event.elapsed_ms;
+        let Some(row) = convert::event_to_row(event.clone(), now_ms(), Some(session_sequence)) else {
             return Heard::Transient(types::Event { sequence: 0, ..event });
         };
-        if sequence <= self.row.node_sequence {
+        if session_sequence <= self.row.node_sequence {
             return Heard::Nothing;
         }
-        self.row.node_sequence = sequence;
+        self.row.node_sequence = session_sequence;
         if let Kind::StageReached(reached) = &kind {
             tracing::debug!(stage = reached.stage().as_str_name(), elapsed_ms, "stage reached at the node");
         }

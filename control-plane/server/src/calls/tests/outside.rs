@@ -52,6 +52,7 @@ struct State {
     session_id: String,
     sessions: Vec<String>,
     ended: Vec<String>,
+    /// The n-th has number n in its session.
     events: Vec<types::Event>,
     is_lost: bool,
     /// What Graph was asked, when in the life of its process, and whether it did so.
@@ -68,9 +69,8 @@ pub(super) struct Outside {
 
 impl State {
     fn push(&mut self, kind: Kind) {
-        let sequence = self.events.len() as u64 + 1;
         let session_id = self.session_id.clone();
-        self.events.push(types::Event { session_id, sequence, kind: Some(kind), ..types::Event::default() });
+        self.events.push(types::Event { session_id, kind: Some(kind), ..types::Event::default() });
     }
 
     fn is_ended(&self) -> bool {
@@ -287,9 +287,10 @@ impl Ports for Outside {
                 tokio::time::sleep(Duration::from_millis(3)).await;
                 continue;
             };
-            after = event.sequence;
+            after += 1;
             let is_last = matches!(event.kind, Some(Kind::SessionEnded(_)));
-            if news.send(NodeNews::Event(Box::new(event))).await.is_err() || is_last {
+            if news.send(NodeNews::Event { session_sequence: after, event: Box::new(event) }).await.is_err() || is_last
+            {
                 return Following::Ended;
             }
         }

@@ -1133,10 +1133,13 @@ func (x *StreamEventsRequest) GetAfterSequence() uint64 {
 // One event.
 type StreamEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Always set.
-	Event         *v1.Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Always set. Its `sequence` is the control plane's to give, and 0 here.
+	Event *v1.Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	// Its number in the session: gapless from 1, 0 for transient kinds. What `StreamEventsRequest.after_sequence` and
+	// `Session.last_sequence` count.
+	SessionSequence uint64 `protobuf:"varint,2,opt,name=session_sequence,json=sessionSequence,proto3" json:"session_sequence,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *StreamEventsResponse) Reset() {
@@ -1174,6 +1177,13 @@ func (x *StreamEventsResponse) GetEvent() *v1.Event {
 		return x.Event
 	}
 	return nil
+}
+
+func (x *StreamEventsResponse) GetSessionSequence() uint64 {
+	if x != nil {
+		return x.SessionSequence
+	}
+	return 0
 }
 
 // Asks the node to take no more sessions.
@@ -1566,9 +1576,10 @@ const file_voicebridge_media_v1_media_proto_rawDesc = "" +
 	"\x13StreamEventsRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12%\n" +
-	"\x0eafter_sequence\x18\x02 \x01(\x04R\rafterSequence\"I\n" +
+	"\x0eafter_sequence\x18\x02 \x01(\x04R\rafterSequence\"t\n" +
 	"\x14StreamEventsResponse\x121\n" +
-	"\x05event\x18\x01 \x01(\v2\x1b.voicebridge.types.v1.EventR\x05event\"\x0e\n" +
+	"\x05event\x18\x01 \x01(\v2\x1b.voicebridge.types.v1.EventR\x05event\x12)\n" +
+	"\x10session_sequence\x18\x02 \x01(\x04R\x0fsessionSequence\"\x0e\n" +
 	"\fDrainRequest\"4\n" +
 	"\rDrainResponse\x12#\n" +
 	"\rlive_sessions\x18\x01 \x01(\rR\fliveSessions\"\x10\n" +

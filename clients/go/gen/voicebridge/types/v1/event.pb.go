@@ -331,8 +331,8 @@ type Event struct {
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// The session it happened in; empty when there is none.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// Gapless from 1. From a media node: per session. From CallService: per call, renumbered by the control
-	// plane because its own events stand among the node's. 0 for transient kinds.
+	// Gapless from 1 per call, in the order in which the control plane stored them. 0 for transient kinds, and for all that is
+	// not stored yet.
 	Sequence uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// When it happened, by the clock of whoever saw it.
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`

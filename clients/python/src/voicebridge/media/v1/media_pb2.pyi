@@ -559,18 +559,24 @@ class StreamEventsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: _builtins.int
+    SESSION_SEQUENCE_FIELD_NUMBER: _builtins.int
+    session_sequence: _builtins.int
+    """Its number in the session: gapless from 1, 0 for transient kinds. What `StreamEventsRequest.after_sequence` and
+    `Session.last_sequence` count.
+    """
     @_builtins.property
     def event(self) -> _event_pb2.Event:
-        """Always set."""
+        """Always set. Its `sequence` is the control plane's to give, and 0 here."""
 
     def __init__(
         self,
         *,
         event: _event_pb2.Event | None = ...,
+        session_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "session_sequence", b"session_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -245,8 +245,8 @@ class Event(_message.Message):
     session_id: _builtins.str
     """The session it happened in; empty when there is none."""
     sequence: _builtins.int
-    """Gapless from 1. From a media node: per session. From CallService: per call, renumbered by the control
-    plane because its own events stand among the node's. 0 for transient kinds.
+    """Gapless from 1 per call, in the order in which the control plane stored them. 0 for transient kinds, and for all that is
+    not stored yet.
     """
     node: _builtins.str
     """The node that saw it; empty for events of the control plane."""

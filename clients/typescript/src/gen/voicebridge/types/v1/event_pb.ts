@@ -39,8 +39,8 @@ export type Event = Message<"voicebridge.types.v1.Event"> & {
   sessionId: string;
 
   /**
-   * Gapless from 1. From a media node: per session. From CallService: per call, renumbered by the control
-   * plane because its own events stand among the node's. 0 for transient kinds.
+   * Gapless from 1 per call, in the order in which the control plane stored them. 0 for transient kinds, and for all that is
+   * not stored yet.
    *
    * @generated from field: uint64 sequence = 3;
    */
