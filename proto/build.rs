@@ -8,12 +8,14 @@ use std::{env, fs, path::PathBuf};
 
 use protox::prost_reflect::DescriptorPool;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "voicebridge/options/v1/options.proto",
     "voicebridge/types/v1/call.proto",
     "voicebridge/types/v1/event.proto",
     "voicebridge/media/v1/media.proto",
+    "voicebridge/media/v1/registration.proto",
     "voicebridge/control/v1/call.proto",
+    "voicebridge/control/v1/command.proto",
     "voicebridge/control/v1/keys.proto",
     "voicebridge/control/v1/node.proto",
 ];

@@ -23,7 +23,7 @@ pub mod types {
     }
 }
 
-/// What a media-plane node offers to the control plane.
+/// What the two planes say to each other. Internal: nobody else is meant to speak it.
 pub mod media {
     /// Version 1.
     pub mod v1 {
@@ -32,7 +32,7 @@ pub mod media {
     }
 }
 
-/// What the control plane offers to everyone else, and to nodes.
+/// What the control plane offers to everyone else.
 pub mod control {
     /// Version 1.
     pub mod v1 {

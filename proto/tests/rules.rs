@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use prost_reflect::{DescriptorPool, FieldDescriptor, FileDescriptor, Kind};
 
 fn files() -> Vec<FileDescriptor> {
@@ -32,4 +34,30 @@ fn every_duration_is_a_whole_number_of_milliseconds() {
         .filter_map(|field| Some(format!("{} {}", field.full_name(), other_unit(&field)?)))
         .collect();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Files that a file imports, and those that they import.
+fn imported(file: &FileDescriptor, into: &mut BTreeSet<String>) {
+    for dependency in file.dependencies() {
+        if into.insert(dependency.name().to_owned()) {
+            imported(&dependency, into);
+        }
+    }
+}
+
+/// Whoever uses the API would otherwise have the planes' own types to build against, and to be broken by.
+#[test]
+fn the_public_packages_import_nothing_of_the_internal_one() {
+    const PUBLIC: [&str; 3] = ["voicebridge.control.v1", "voicebridge.types.v1", "voicebridge.options.v1"];
+    let mut found = Vec::new();
+    for file in files().iter().filter(|file| PUBLIC.contains(&file.package_name())) {
+        let mut imports = BTreeSet::new();
+        imported(file, &mut imports);
+        let internal = imports.into_iter().filter(|name| name.starts_with("voicebridge/media/"));
+        found.extend(internal.map(|name| format!("{} imports {name}", file.name())));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    let packages: BTreeSet<_> = files().iter().map(|file| file.package_name().to_owned()).collect();
+    let known = PUBLIC.into_iter().chain(["voicebridge.media.v1"]).map(str::to_owned).collect();
+    assert_eq!(packages, known, "a package more is public or internal: say which");
 }

@@ -1,8 +1,7 @@
 //! `voicebridge nodes`: the media nodes, and draining one.
 
-use voicebridge_proto::{
-    control::v1::{DrainNodeRequest, ListNodesRequest, fleet_service_client::FleetServiceClient},
-    media::v1::Node,
+use voicebridge_proto::control::v1::{
+    DrainNodeRequest, ListNodesRequest, Node, fleet_service_client::FleetServiceClient,
 };
 use voicebridge_server::json;
 

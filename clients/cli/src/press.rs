@@ -1,9 +1,6 @@
 //! `voicebridge press`: keys towards the caller.
 
-use voicebridge_proto::{
-    control::v1::SendCommandRequest,
-    media::v1::{Command, SendDtmf, command::Kind},
-};
+use voicebridge_proto::control::v1::{Command, SendCommandRequest, SendDtmf, command::Kind};
 
 use crate::{args::Press, client::connect, failure::refused};
 

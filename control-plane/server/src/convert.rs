@@ -13,6 +13,7 @@ use voicebridge_core::{
 };
 use voicebridge_proto::{
     control::v1 as control,
+    media::v1 as media,
     types::v1::{self as types, EventKind, event::Kind},
 };
 use voicebridge_text::name;
@@ -193,6 +194,18 @@ pub(crate) fn event_from_row(call_id: &CallId, row: &StoredEvent) -> Result<type
     call_id.as_str().clone_into(&mut event.call_id);
     event.sequence = row.sequence;
     Ok(event)
+}
+
+/// What is asked of a call, as its node is told.
+pub(crate) fn command_to_node(command: control::Command) -> media::Command {
+    use control::command::Kind;
+    let kind = command.kind.map(|kind| match kind {
+        Kind::Say(control::Say { text }) => media::command::Kind::Say(media::Say { text }),
+        Kind::Interrupt(control::Interrupt {}) => media::command::Kind::Interrupt(media::Interrupt {}),
+        Kind::InjectText(control::InjectText { text }) => media::command::Kind::InjectText(media::InjectText { text }),
+        Kind::SendDtmf(control::SendDtmf { digits }) => media::command::Kind::SendDtmf(media::SendDtmf { digits }),
+    });
+    media::Command { kind }
 }
 
 /// `None` if it is unknown.

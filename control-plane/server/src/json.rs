@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
-use voicebridge_proto::{FILE_DESCRIPTOR_SET, control, media, types};
+use voicebridge_proto::{FILE_DESCRIPTOR_SET, control, types};
 
 static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the descriptors were compiled with the code"));
@@ -35,8 +35,8 @@ impl Named for control::v1::CreateReadTokenResponse {
     const NAME: &'static str = "voicebridge.control.v1.CreateReadTokenResponse";
 }
 
-impl Named for media::v1::Node {
-    const NAME: &'static str = "voicebridge.media.v1.Node";
+impl Named for control::v1::Node {
+    const NAME: &'static str = "voicebridge.control.v1.Node";
 }
 
 /// The message as one line of JSON.

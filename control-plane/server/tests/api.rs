@@ -131,13 +131,15 @@ async fn commands_reach_the_node() {
     let mut client = plane.client().await;
     plane.deliver(&[connect("cmd")]).await;
     plane.phase("cmd", CallPhase::Active).await;
-    let say =
-        |text: &str| media::Command { kind: Some(media::command::Kind::Say(media::Say { text: text.to_owned() })) };
+    let say = |text: &str| control::Command {
+        kind: Some(control::command::Kind::Say(control::Say { text: text.to_owned() })),
+    };
     let send = |command| SendCommandRequest { call_id: "cmd".to_owned(), command };
     client.send_command(send(Some(say("hello")))).await.unwrap();
     let session = node.session("cmd", "command", |s| !s.commands.is_empty()).await;
-    assert_eq!(session.commands, [say("hello")]);
-    for bad in [None, Some(media::Command { kind: None }), Some(say("")), Some(say(&"x".repeat(17_000)))] {
+    let said = media::command::Kind::Say(media::Say { text: "hello".to_owned() });
+    assert_eq!(session.commands, [media::Command { kind: Some(said) }]);
+    for bad in [None, Some(control::Command { kind: None }), Some(say("")), Some(say(&"x".repeat(17_000)))] {
         check(client.send_command(send(bad)).await, Code::InvalidArgument, "INVALID_ARGUMENT");
     }
     plane.deliver(&[terminate("cmd")]).await;
@@ -399,8 +401,8 @@ async fn keys_and_their_absence() {
     let node = Node::start("node-1").await;
     node.register(&plane.url, "local", 1);
     let channel = plane::channel(&plane.url).await.unwrap();
-    let mut nodes = control::node_service_client::NodeServiceClient::new(channel);
-    let beats = tokio_stream::iter([control::ConnectRequest::default()]);
+    let mut nodes = media::node_service_client::NodeServiceClient::new(channel);
+    let beats = tokio_stream::iter([media::ConnectRequest::default()]);
     check(nodes.connect(beats).await.map(|_| ()), Code::Unauthenticated, "UNAUTHENTICATED");
     assert_eq!(plane.get("/health").await.1["nodes"], 0);
 }
@@ -517,7 +519,7 @@ async fn health_and_metrics() {
     let (_, plane, _node) = system().await;
     let channel = plane::channel(&plane.url).await.unwrap();
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
-    for service in ["", "voicebridge.control.v1.CallService", "voicebridge.control.v1.NodeService"] {
+    for service in ["", "voicebridge.control.v1.CallService", "voicebridge.media.v1.NodeService"] {
         let request = tonic_health::pb::HealthCheckRequest { service: service.to_owned() };
         let status = health.check(request).await.unwrap().into_inner().status();
         assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving, "{service}");

@@ -18,8 +18,8 @@ use support::{
 };
 use tonic::Status;
 use voicebridge_proto::{
-    control::v1::{CallPhase, ConnectRequest, node_service_client::NodeServiceClient},
-    media::v1 as media,
+    control::v1::CallPhase,
+    media::v1::{self as media, ConnectRequest, node_service_client::NodeServiceClient},
 };
 use voicebridge_server::{Config, access::Access};
 use voicebridge_telemetry::{auth::Bearer, local::LocalSecret, status::reason};

@@ -9,11 +9,8 @@ use std::time::{Duration, Instant};
 use support::{Graph, NODE_TOKEN, Node, Plane, connect, plane, system, until};
 use tonic::{Code, Request, Status};
 use voicebridge_proto::{
-    control::v1::{
-        CallPhase, ConnectRequest, ListNodesRequest, fleet_service_client::FleetServiceClient,
-        node_service_client::NodeServiceClient,
-    },
-    media::v1 as media,
+    control::v1::{CallPhase, ListNodesRequest, fleet_service_client::FleetServiceClient},
+    media::v1::{self as media, ConnectRequest, node_service_client::NodeServiceClient},
     types::v1::{StatisticsReported, TerminationResult, event::Kind},
 };
 use voicebridge_server::nodes::NodeAddresses;

@@ -177,8 +177,8 @@ async fn a_page_rebound_to_this_machine_is_refused_under_every_name() {
         // The key's owner may call the control plane what they like.
         let owner = plane.http.get(format!("{}/sessions", plane.url)).header("host", host);
         assert_eq!(owner.send().await.unwrap().status(), 200, "{host}");
-        for method in ["CallService/ListCalls", "NodeService/Connect"] {
-            let url = format!("{}/voicebridge.control.v1.{method}", plane.url);
+        for method in ["control.v1.CallService/ListCalls", "media.v1.NodeService/Connect"] {
+            let url = format!("{}/voicebridge.{method}", plane.url);
             let web = page.post(url).header("content-type", "application/grpc-web").header("host", host);
             assert_eq!(web.body(vec![0; 5]).send().await.unwrap().headers()["grpc-status"], "16");
         }

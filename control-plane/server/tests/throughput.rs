@@ -19,10 +19,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{IntervalStream, TcpListenerStream, UnboundedReceiverStream};
 use tonic::{Request, Response, Status};
 use voicebridge_proto::{
-    control::v1::{ConnectRequest, StartSessionRequest, StreamEventsRequest, node_service_client::NodeServiceClient},
+    control::v1::{StartSessionRequest, StreamEventsRequest},
     media::v1::{
-        self as media,
+        self as media, ConnectRequest,
         media_plane_service_server::{MediaPlaneService, MediaPlaneServiceServer},
+        node_service_client::NodeServiceClient,
     },
     types::v1::{self as types, EventKind, event::Kind},
 };

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{ClientTlsConfig, Endpoint};
-use voicebridge_proto::control::v1::{ConnectRequest, node_service_client::NodeServiceClient};
+use voicebridge_proto::media::v1::{ConnectRequest, node_service_client::NodeServiceClient};
 use voicebridge_telemetry::{auth::Bearer, status::reason};
 
 use crate::{

@@ -17,11 +17,11 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use voicebridge_proto::{
-    control::v1::{
-        ConnectRequest, ConnectResponse,
+    media::v1::{
+        ConnectRequest, ConnectResponse, DrainRequest, GetNodeRequest,
+        media_plane_service_client::MediaPlaneServiceClient,
         node_service_server::{NodeService, NodeServiceServer},
     },
-    media::v1::{DrainRequest, GetNodeRequest, media_plane_service_client::MediaPlaneServiceClient},
     options::v1::Access,
     types::v1::event::Kind as Event,
 };

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use reqwest::StatusCode;
 use secrecy::ExposeSecret as _;
 use voicebridge_proto::{
-    control::v1::{SendCommandRequest, StreamEventsRequest},
-    media::v1::{Command, InjectText, Interrupt, Say, command::Kind},
+    control::v1::{Command, InjectText, Interrupt, Say, SendCommandRequest, StreamEventsRequest, command::Kind},
     types::v1::{Event, event},
 };
 use voicebridge_simulator::{

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde_json::json;
 use voicebridge_proto::{
-    control::v1::SendCommandRequest,
-    media::v1::{Command, SendDtmf, command},
+    control::v1::{Command, SendCommandRequest, SendDtmf, command},
     types::v1::{Event, TerminationResult, event::Kind},
 };
 use voicebridge_simulator::{

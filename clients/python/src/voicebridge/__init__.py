@@ -1,7 +1,7 @@
 """Client of voicebridge: follow and steer WhatsApp calls that an AI answers.
 
 ``Client`` is where to begin. Messages are the generated ones: those of most use are here by name, all others in
-``voicebridge.control.v1``, ``voicebridge.types.v1`` and ``voicebridge.media.v1``, documented field by field.
+``voicebridge.control.v1`` and ``voicebridge.types.v1``, documented field by field.
 """
 
 from voicebridge.client import TIMEOUT_S, Client
@@ -17,6 +17,7 @@ from voicebridge.control.v1.call_pb2 import (
     StartSessionRequest,
     StreamStart,
 )
+from voicebridge.control.v1.command_pb2 import Command, InjectText, Interrupt, Say, SendDtmf
 from voicebridge.errors import VoiceBridgeError
 from voicebridge.follow import EventStream
 from voicebridge.types.v1.call_pb2 import Agent, Caller, SignallingStage, Stage, Termination
@@ -29,6 +30,7 @@ __all__ = [
     "Call",
     "Caller",
     "Client",
+    "Command",
     "EndCallRequest",
     "EndReason",
     "Event",
@@ -36,8 +38,12 @@ __all__ = [
     "EventStream",
     "GetCallRequest",
     "HandleWebhookRequest",
+    "InjectText",
+    "Interrupt",
     "ListCallsRequest",
+    "Say",
     "SendCommandRequest",
+    "SendDtmf",
     "SignallingStage",
     "Speaker",
     "Stage",

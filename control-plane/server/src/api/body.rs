@@ -10,7 +10,7 @@ use voicebridge_telemetry::listener::{
 };
 
 /// Methods to which messages are sent as long as both sides live.
-const STREAMS_OF_REQUESTS: [&str; 1] = ["/voicebridge.control.v1.NodeService/Connect"];
+const STREAMS_OF_REQUESTS: [&str; 1] = ["/voicebridge.media.v1.NodeService/Connect"];
 /// Reflection is a stream of questions, in all its versions.
 const REFLECTION: &str = "/grpc.reflection.";
 
@@ -42,7 +42,8 @@ mod tests {
     #[test]
     fn whoever_streams_requests_is_known() {
         let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
-        let methods = pool.services().filter(|service| service.package_name() == "voicebridge.control.v1");
+        let served = |package: &str, name: &str| package == "voicebridge.control.v1" || name == "NodeService";
+        let methods = pool.services().filter(|service| served(service.package_name(), service.name()));
         let methods = methods.flat_map(|service| service.methods().collect::<Vec<_>>());
         let streamed = methods.filter(|method| method.is_client_streaming());
         let paths: Vec<_> =

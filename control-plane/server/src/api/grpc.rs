@@ -159,7 +159,7 @@ impl Api {
     }
 
     async fn command(&self, request: control::SendCommandRequest) -> Result<(), Fault> {
-        use media::command::Kind;
+        use control::command::Kind;
         let name = call_name(&request.call_id)?;
         let command = request.command.ok_or_else(|| Fault::invalid("command", "must be given"))?;
         let text = match &command.kind {
@@ -174,7 +174,10 @@ impl Api {
         }
         let session = self.calls.session(&self.calls.find(&name).await?).await?;
         let mut client = self.clients.client(&session.node_url).map_err(CallError::Node)?;
-        let request = media::SendCommandRequest { session_id: session.session_id, command: Some(command) };
+        let request = media::SendCommandRequest {
+            session_id: session.session_id,
+            command: Some(convert::command_to_node(command)),
+        };
         let send = async {
             self.lease.held().await;
             client.send_command(request).await

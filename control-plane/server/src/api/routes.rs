@@ -17,8 +17,9 @@ use voicebridge_proto::{
     FILE_DESCRIPTOR_SET,
     control::v1::{
         call_service_server::CallServiceServer, fleet_service_server::FleetServiceServer,
-        key_service_server::KeyServiceServer, node_service_server::NodeServiceServer,
+        key_service_server::KeyServiceServer,
     },
+    media::v1::node_service_server::NodeServiceServer,
 };
 
 use super::{

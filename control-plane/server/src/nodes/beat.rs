@@ -100,6 +100,7 @@ mod tests {
 
     use std::time::{Duration, Instant};
 
+    use prost::Message as _;
     use voicebridge_telemetry::status::reason;
 
     use super::{
@@ -138,8 +139,23 @@ mod tests {
             media_threads: 4,
             media_threads_lost: 1,
         };
-        let read = read(fleet::to_wire(beat.clone()), false, &OF_PEER, from("10.0.0.7"));
-        assert_eq!(read.ok().as_ref(), Some(&beat));
+        let said = media::Node {
+            node_id: "n".to_owned(),
+            region: "sa".to_owned(),
+            advertise_url: "http://10.0.0.7:3200".to_owned(),
+            live_sessions: 3,
+            max_sessions: 80,
+            draining: true,
+            media_load: 0.5,
+            version: "0.1.0".to_owned(),
+            provider: "openai".to_owned(),
+            media_threads: 4,
+            media_threads_lost: 1,
+        };
+        // The public message has the same fields under the same numbers.
+        let shown = fleet::to_wire(beat.clone()).encode_to_vec();
+        assert_eq!(media::Node::decode(shown.as_slice()).unwrap(), said);
+        assert_eq!(read(said, false, &OF_PEER, from("10.0.0.7")).ok().as_ref(), Some(&beat));
         let registry = Registry::new(Duration::from_secs(1), Duration::from_secs(10));
         registry.beat(1, beat, &SecretHash::of(b"secret"), Instant::now()).unwrap();
         let view = registry.views().remove(0);

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tonic::{Code, Request, Response, Status};
 use voicebridge_proto::{
     control::v1::{
-        DrainNodeRequest, DrainNodeResponse, ListNodesRequest, ListNodesResponse, fleet_service_server::FleetService,
+        DrainNodeRequest, DrainNodeResponse, ListNodesRequest, ListNodesResponse, Node,
+        fleet_service_server::FleetService,
     },
     media::v1 as media,
 };
@@ -36,8 +37,9 @@ impl Fleet {
     }
 }
 
-pub(super) fn to_wire(beat: Beat) -> media::Node {
-    media::Node {
+/// As operators see it.
+pub(super) fn to_wire(beat: Beat) -> Node {
+    Node {
         node_id: beat.node_id,
         region: beat.region,
         advertise_url: beat.url,
@@ -55,7 +57,7 @@ pub(super) fn to_wire(beat: Beat) -> media::Node {
 #[tonic::async_trait]
 impl FleetService for Fleet {
     async fn list_nodes(&self, _request: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
-        let mut nodes: Vec<media::Node> = self.registry.beats().into_iter().map(to_wire).collect();
+        let mut nodes: Vec<Node> = self.registry.beats().into_iter().map(to_wire).collect();
         nodes.sort_by(|one, other| (&one.region, &one.node_id).cmp(&(&other.region, &other.node_id)));
         Ok(Response::new(ListNodesResponse { nodes }))
     }

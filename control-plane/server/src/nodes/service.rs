@@ -16,10 +16,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
-use voicebridge_proto::{
-    control::v1::{ConnectRequest, ConnectResponse, node_service_server::NodeService},
-    media::v1 as media,
-};
+use voicebridge_proto::media::v1::{self as media, ConnectRequest, ConnectResponse, node_service_server::NodeService};
 use voicebridge_telemetry::{
     auth,
     status::{invalid_argument, status},

@@ -10,10 +10,10 @@ use super::PATIENCE;
 /// Every gRPC method on the listener, with what it wants.
 pub fn methods() -> Vec<(String, Access)> {
     let policy = Policy::of_the_contract();
-    let served = ["CallService", "KeyService", "FleetService", "NodeService"];
+    let served = ["control.v1.CallService", "control.v1.KeyService", "control.v1.FleetService", "media.v1.NodeService"];
     let of_ours = policy
         .methods()
-        .filter(|(path, _)| served.iter().any(|name| path.starts_with(&format!("/voicebridge.control.v1.{name}/"))))
+        .filter(|(path, _)| served.iter().any(|name| path.starts_with(&format!("/voicebridge.{name}/"))))
         .map(|(path, access)| (path.to_owned(), access.unwrap()));
     let others = HTTP.iter().filter(|(route, _)| route.ends_with("{*method}")).map(|(route, access)| {
         let method = if route.contains("Health") { "Check" } else { "ServerReflectionInfo" };

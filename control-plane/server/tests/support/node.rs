@@ -20,10 +20,10 @@ use tokio_stream::{
 };
 use tonic::{Code, Request, Response, Status};
 use voicebridge_proto::{
-    control::v1::{ConnectRequest, node_service_client::NodeServiceClient},
     media::v1::{
-        self as media,
+        self as media, ConnectRequest,
         media_plane_service_server::{MediaPlaneService, MediaPlaneServiceServer},
+        node_service_client::NodeServiceClient,
     },
     types::v1::{self as types, event::Kind},
 };

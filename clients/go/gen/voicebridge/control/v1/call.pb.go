@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: voicebridge/control/v1/call.proto
 
-// What the control plane offers: to services and edge functions that follow or steer calls, and to media nodes.
+// What the control plane offers to services and edge functions that follow or steer calls.
 // Served as gRPC and gRPC-web on the control plane's one port.
 // Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
 //
@@ -16,7 +16,6 @@
 package controlv1
 
 import (
-	v11 "github.com/voicebridge/voicebridge/clients/go/gen/voicebridge/media/v1"
 	_ "github.com/voicebridge/voicebridge/clients/go/gen/voicebridge/options/v1"
 	v1 "github.com/voicebridge/voicebridge/clients/go/gen/voicebridge/types/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -1435,7 +1434,7 @@ type SendCommandRequest struct {
 	// Ours or Meta's. Required.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Required, with one of its kinds set.
-	Command       *v11.Command `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
+	Command       *Command `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1477,7 +1476,7 @@ func (x *SendCommandRequest) GetCallId() string {
 	return ""
 }
 
-func (x *SendCommandRequest) GetCommand() *v11.Command {
+func (x *SendCommandRequest) GetCommand() *Command {
 	if x != nil {
 		return x.Command
 	}
@@ -1739,7 +1738,7 @@ var File_voicebridge_control_v1_call_proto protoreflect.FileDescriptor
 
 const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\n" +
-	"!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a voicebridge/media/v1/media.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"\x87\x01\n" +
+	"!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/control/v1/command.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"\x87\x01\n" +
 	"\x14HandleWebhookRequest\x12\x18\n" +
 	"\x04body\x18\x01 \x01(\fB\x04\xc8\xda\x18\x01R\x04body\x12\"\n" +
 	"\tsignature\x18\x02 \x01(\tB\x04\xd0\xda\x18\x01R\tsignature\x121\n" +
@@ -1822,10 +1821,10 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\tlive_only\x18\x03 \x01(\bR\bliveOnly\"o\n" +
 	"\x11ListCallsResponse\x122\n" +
 	"\x05calls\x18\x01 \x03(\v2\x1c.voicebridge.control.v1.CallR\x05calls\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"l\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"n\n" +
 	"\x12SendCommandRequest\x12\x1d\n" +
-	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x127\n" +
-	"\acommand\x18\x02 \x01(\v2\x1d.voicebridge.media.v1.CommandR\acommand\"\x15\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x129\n" +
+	"\acommand\x18\x02 \x01(\v2\x1f.voicebridge.control.v1.CommandR\acommand\"\x15\n" +
 	"\x13SendCommandResponse\"\xb6\x02\n" +
 	"\x13StreamEventsRequest\x12\x1d\n" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12\x16\n" +
@@ -1937,7 +1936,7 @@ var file_voicebridge_control_v1_call_proto_goTypes = []any{
 	(*v1.MediaStatistics)(nil),     // 35: voicebridge.types.v1.MediaStatistics
 	(*v1.Quality)(nil),             // 36: voicebridge.types.v1.Quality
 	(v1.Stage)(0),                  // 37: voicebridge.types.v1.Stage
-	(*v11.Command)(nil),            // 38: voicebridge.media.v1.Command
+	(*Command)(nil),                // 38: voicebridge.control.v1.Command
 	(v1.EventKind)(0),              // 39: voicebridge.types.v1.EventKind
 	(*v1.Event)(nil),               // 40: voicebridge.types.v1.Event
 }
@@ -1968,7 +1967,7 @@ var file_voicebridge_control_v1_call_proto_depIdxs = []int32{
 	13, // 23: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
 	13, // 24: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
 	13, // 25: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
-	38, // 26: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.media.v1.Command
+	38, // 26: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.control.v1.Command
 	3,  // 27: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
 	39, // 28: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
 	40, // 29: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
@@ -2003,6 +2002,7 @@ func file_voicebridge_control_v1_call_proto_init() {
 	if File_voicebridge_control_v1_call_proto != nil {
 		return
 	}
+	file_voicebridge_control_v1_command_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

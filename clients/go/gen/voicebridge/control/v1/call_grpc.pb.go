@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: voicebridge/control/v1/call.proto
 
-// What the control plane offers: to services and edge functions that follow or steer calls, and to media nodes.
+// What the control plane offers to services and edge functions that follow or steer calls.
 // Served as gRPC and gRPC-web on the control plane's one port.
 // Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
 //

@@ -4,10 +4,11 @@
 // 	protoc        (unknown)
 // source: voicebridge/control/v1/node.proto
 
+// The media nodes, as operators see them.
+
 package controlv1
 
 import (
-	v1 "github.com/voicebridge/voicebridge/clients/go/gen/voicebridge/media/v1"
 	_ "github.com/voicebridge/voicebridge/clients/go/gen/voicebridge/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -23,109 +24,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// One beat of a node.
-type ConnectRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required; the same `node_id` in every message of a stream.
-	Node *v1.Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// 16 to 64 bytes that the node made at random when it started and says nowhere else. Required in the first message of a
-	// stream, not read in later ones. Whoever registers an id first has it until its process is gone, or ten minutes after it
-	// fell silent: another secret is refused.
-	NodeSecret    []byte `protobuf:"bytes,2,opt,name=node_secret,json=nodeSecret,proto3" json:"node_secret,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ConnectRequest) Reset() {
-	*x = ConnectRequest{}
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ConnectRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ConnectRequest) ProtoMessage() {}
-
-func (x *ConnectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ConnectRequest.ProtoReflect.Descriptor instead.
-func (*ConnectRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *ConnectRequest) GetNode() *v1.Node {
-	if x != nil {
-		return x.Node
-	}
-	return nil
-}
-
-func (x *ConnectRequest) GetNodeSecret() []byte {
-	if x != nil {
-		return x.NodeSecret
-	}
-	return nil
-}
-
-// Takes note of a beat.
-type ConnectResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Acknowledges the latest beat.
-	Beats         uint64 `protobuf:"varint,1,opt,name=beats,proto3" json:"beats,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ConnectResponse) Reset() {
-	*x = ConnectResponse{}
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ConnectResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ConnectResponse) ProtoMessage() {}
-
-func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ConnectResponse.ProtoReflect.Descriptor instead.
-func (*ConnectResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *ConnectResponse) GetBeats() uint64 {
-	if x != nil {
-		return x.Beats
-	}
-	return 0
-}
-
 // Asks for all nodes.
 type ListNodesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -135,7 +33,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[2]
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -147,7 +45,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[2]
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -160,21 +58,21 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{0}
 }
 
 // The nodes that are registered now.
 type ListNodesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// By region, then by id; each as its last beat said.
-	Nodes         []*v1.Node `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Nodes         []*Node `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[3]
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -186,7 +84,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[3]
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -199,10 +97,10 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *ListNodesResponse) GetNodes() []*v1.Node {
+func (x *ListNodesResponse) GetNodes() []*Node {
 	if x != nil {
 		return x.Nodes
 	}
@@ -220,7 +118,7 @@ type DrainNodeRequest struct {
 
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[4]
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +130,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[4]
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +143,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *DrainNodeRequest) GetNodeId() string {
@@ -259,14 +157,14 @@ func (x *DrainNodeRequest) GetNodeId() string {
 type DrainNodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As it stands now: draining, and how many sessions are left on it.
-	Node          *v1.Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Node          *Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DrainNodeResponse) Reset() {
 	*x = DrainNodeResponse{}
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[5]
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -278,7 +176,7 @@ func (x *DrainNodeResponse) String() string {
 func (*DrainNodeResponse) ProtoMessage() {}
 
 func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_node_proto_msgTypes[5]
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -291,36 +189,179 @@ func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
 func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *DrainNodeResponse) GetNode() *v1.Node {
+func (x *DrainNodeResponse) GetNode() *Node {
 	if x != nil {
 		return x.Node
 	}
 	return nil
 }
 
+// A media node, as its last beat said.
+type Node struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique per process start.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Where it is, as the placement rules call it.
+	Region string `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	// Where the control plane reaches it, e.g. "http://10.0.0.7:3200".
+	AdvertiseUrl string `protobuf:"bytes,3,opt,name=advertise_url,json=advertiseUrl,proto3" json:"advertise_url,omitempty"`
+	// Sessions that have not ended.
+	LiveSessions uint32 `protobuf:"varint,4,opt,name=live_sessions,json=liveSessions,proto3" json:"live_sessions,omitempty"`
+	// At this many it refuses more (NODE_FULL).
+	MaxSessions uint32 `protobuf:"varint,5,opt,name=max_sessions,json=maxSessions,proto3" json:"max_sessions,omitempty"`
+	// It takes no more sessions.
+	Draining bool `protobuf:"varint,6,opt,name=draining,proto3" json:"draining,omitempty"`
+	// Busiest media thread, 0 to 1.
+	MediaLoad float32 `protobuf:"fixed32,7,opt,name=media_load,json=mediaLoad,proto3" json:"media_load,omitempty"`
+	// Of its program, e.g. "0.1.0".
+	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	// "openai" or "embedded".
+	Provider string `protobuf:"bytes,9,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Threads that carry media.
+	MediaThreads uint32 `protobuf:"varint,10,opt,name=media_threads,json=mediaThreads,proto3" json:"media_threads,omitempty"`
+	// Of these, how many have died or have made no progress for 5 s. They get no calls; with all of them lost the node refuses
+	// sessions (MEDIA_THREAD_LOST). While there is one, grpc.health.v1 says NOT_SERVING.
+	MediaThreadsLost uint32 `protobuf:"varint,11,opt,name=media_threads_lost,json=mediaThreadsLost,proto3" json:"media_threads_lost,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Node) Reset() {
+	*x = Node{}
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Node) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Node) ProtoMessage() {}
+
+func (x *Node) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_node_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Node.ProtoReflect.Descriptor instead.
+func (*Node) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_node_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Node) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *Node) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *Node) GetAdvertiseUrl() string {
+	if x != nil {
+		return x.AdvertiseUrl
+	}
+	return ""
+}
+
+func (x *Node) GetLiveSessions() uint32 {
+	if x != nil {
+		return x.LiveSessions
+	}
+	return 0
+}
+
+func (x *Node) GetMaxSessions() uint32 {
+	if x != nil {
+		return x.MaxSessions
+	}
+	return 0
+}
+
+func (x *Node) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *Node) GetMediaLoad() float32 {
+	if x != nil {
+		return x.MediaLoad
+	}
+	return 0
+}
+
+func (x *Node) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Node) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *Node) GetMediaThreads() uint32 {
+	if x != nil {
+		return x.MediaThreads
+	}
+	return 0
+}
+
+func (x *Node) GetMediaThreadsLost() uint32 {
+	if x != nil {
+		return x.MediaThreadsLost
+	}
+	return 0
+}
+
 var File_voicebridge_control_v1_node_proto protoreflect.FileDescriptor
 
 const file_voicebridge_control_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"!voicebridge/control/v1/node.proto\x12\x16voicebridge.control.v1\x1a voicebridge/media/v1/media.proto\x1a$voicebridge/options/v1/options.proto\"g\n" +
-	"\x0eConnectRequest\x12.\n" +
-	"\x04node\x18\x01 \x01(\v2\x1a.voicebridge.media.v1.NodeR\x04node\x12%\n" +
-	"\vnode_secret\x18\x02 \x01(\fB\x04\xd0\xda\x18\x01R\n" +
-	"nodeSecret\"'\n" +
-	"\x0fConnectResponse\x12\x14\n" +
-	"\x05beats\x18\x01 \x01(\x04R\x05beats\"\x12\n" +
-	"\x10ListNodesRequest\"E\n" +
-	"\x11ListNodesResponse\x120\n" +
-	"\x05nodes\x18\x01 \x03(\v2\x1a.voicebridge.media.v1.NodeR\x05nodes\"+\n" +
+	"!voicebridge/control/v1/node.proto\x12\x16voicebridge.control.v1\x1a$voicebridge/options/v1/options.proto\"\x12\n" +
+	"\x10ListNodesRequest\"G\n" +
+	"\x11ListNodesResponse\x122\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x1c.voicebridge.control.v1.NodeR\x05nodes\"+\n" +
 	"\x10DrainNodeRequest\x12\x17\n" +
-	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"C\n" +
-	"\x11DrainNodeResponse\x12.\n" +
-	"\x04node\x18\x01 \x01(\v2\x1a.voicebridge.media.v1.NodeR\x04node2s\n" +
-	"\vNodeService\x12d\n" +
-	"\aConnect\x12&.voicebridge.control.v1.ConnectRequest\x1a'.voicebridge.control.v1.ConnectResponse\"\x04\xc8\xda\x18\x06(\x010\x012\xde\x01\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"E\n" +
+	"\x11DrainNodeResponse\x120\n" +
+	"\x04node\x18\x01 \x01(\v2\x1c.voicebridge.control.v1.NodeR\x04node\"\xe8\x02\n" +
+	"\x04Node\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12#\n" +
+	"\radvertise_url\x18\x03 \x01(\tR\fadvertiseUrl\x12#\n" +
+	"\rlive_sessions\x18\x04 \x01(\rR\fliveSessions\x12!\n" +
+	"\fmax_sessions\x18\x05 \x01(\rR\vmaxSessions\x12\x1a\n" +
+	"\bdraining\x18\x06 \x01(\bR\bdraining\x12\x1d\n" +
+	"\n" +
+	"media_load\x18\a \x01(\x02R\tmediaLoad\x12\x18\n" +
+	"\aversion\x18\b \x01(\tR\aversion\x12\x1a\n" +
+	"\bprovider\x18\t \x01(\tR\bprovider\x12#\n" +
+	"\rmedia_threads\x18\n" +
+	" \x01(\rR\fmediaThreads\x12,\n" +
+	"\x12media_threads_lost\x18\v \x01(\rR\x10mediaThreadsLost2\xde\x01\n" +
 	"\fFleetService\x12f\n" +
 	"\tListNodes\x12(.voicebridge.control.v1.ListNodesRequest\x1a).voicebridge.control.v1.ListNodesResponse\"\x04\xc8\xda\x18\x04\x12f\n" +
 	"\tDrainNode\x12(.voicebridge.control.v1.DrainNodeRequest\x1a).voicebridge.control.v1.DrainNodeResponse\"\x04\xc8\xda\x18\x04B\xf5\x01\n" +
@@ -338,31 +379,26 @@ func file_voicebridge_control_v1_node_proto_rawDescGZIP() []byte {
 	return file_voicebridge_control_v1_node_proto_rawDescData
 }
 
-var file_voicebridge_control_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_voicebridge_control_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_voicebridge_control_v1_node_proto_goTypes = []any{
-	(*ConnectRequest)(nil),    // 0: voicebridge.control.v1.ConnectRequest
-	(*ConnectResponse)(nil),   // 1: voicebridge.control.v1.ConnectResponse
-	(*ListNodesRequest)(nil),  // 2: voicebridge.control.v1.ListNodesRequest
-	(*ListNodesResponse)(nil), // 3: voicebridge.control.v1.ListNodesResponse
-	(*DrainNodeRequest)(nil),  // 4: voicebridge.control.v1.DrainNodeRequest
-	(*DrainNodeResponse)(nil), // 5: voicebridge.control.v1.DrainNodeResponse
-	(*v1.Node)(nil),           // 6: voicebridge.media.v1.Node
+	(*ListNodesRequest)(nil),  // 0: voicebridge.control.v1.ListNodesRequest
+	(*ListNodesResponse)(nil), // 1: voicebridge.control.v1.ListNodesResponse
+	(*DrainNodeRequest)(nil),  // 2: voicebridge.control.v1.DrainNodeRequest
+	(*DrainNodeResponse)(nil), // 3: voicebridge.control.v1.DrainNodeResponse
+	(*Node)(nil),              // 4: voicebridge.control.v1.Node
 }
 var file_voicebridge_control_v1_node_proto_depIdxs = []int32{
-	6, // 0: voicebridge.control.v1.ConnectRequest.node:type_name -> voicebridge.media.v1.Node
-	6, // 1: voicebridge.control.v1.ListNodesResponse.nodes:type_name -> voicebridge.media.v1.Node
-	6, // 2: voicebridge.control.v1.DrainNodeResponse.node:type_name -> voicebridge.media.v1.Node
-	0, // 3: voicebridge.control.v1.NodeService.Connect:input_type -> voicebridge.control.v1.ConnectRequest
-	2, // 4: voicebridge.control.v1.FleetService.ListNodes:input_type -> voicebridge.control.v1.ListNodesRequest
-	4, // 5: voicebridge.control.v1.FleetService.DrainNode:input_type -> voicebridge.control.v1.DrainNodeRequest
-	1, // 6: voicebridge.control.v1.NodeService.Connect:output_type -> voicebridge.control.v1.ConnectResponse
-	3, // 7: voicebridge.control.v1.FleetService.ListNodes:output_type -> voicebridge.control.v1.ListNodesResponse
-	5, // 8: voicebridge.control.v1.FleetService.DrainNode:output_type -> voicebridge.control.v1.DrainNodeResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 0: voicebridge.control.v1.ListNodesResponse.nodes:type_name -> voicebridge.control.v1.Node
+	4, // 1: voicebridge.control.v1.DrainNodeResponse.node:type_name -> voicebridge.control.v1.Node
+	0, // 2: voicebridge.control.v1.FleetService.ListNodes:input_type -> voicebridge.control.v1.ListNodesRequest
+	2, // 3: voicebridge.control.v1.FleetService.DrainNode:input_type -> voicebridge.control.v1.DrainNodeRequest
+	1, // 4: voicebridge.control.v1.FleetService.ListNodes:output_type -> voicebridge.control.v1.ListNodesResponse
+	3, // 5: voicebridge.control.v1.FleetService.DrainNode:output_type -> voicebridge.control.v1.DrainNodeResponse
+	4, // [4:6] is the sub-list for method output_type
+	2, // [2:4] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_voicebridge_control_v1_node_proto_init() }
@@ -376,9 +412,9 @@ func file_voicebridge_control_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicebridge_control_v1_node_proto_rawDesc), len(file_voicebridge_control_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   5,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   1,
 		},
 		GoTypes:           file_voicebridge_control_v1_node_proto_goTypes,
 		DependencyIndexes: file_voicebridge_control_v1_node_proto_depIdxs,

@@ -4,6 +4,8 @@
 // - protoc             (unknown)
 // source: voicebridge/control/v1/node.proto
 
+// The media nodes, as operators see them.
+
 package controlv1
 
 import (
@@ -17,118 +19,6 @@ import (
 // is compatible with the grpc package it is being compiled against.
 // Requires gRPC-Go v1.64.0 or later.
 const _ = grpc.SupportPackageIsVersion9
-
-const (
-	NodeService_Connect_FullMethodName = "/voicebridge.control.v1.NodeService/Connect"
-)
-
-// NodeServiceClient is the client API for NodeService service.
-//
-// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
-//
-// How media nodes make themselves known. Wants the shared node token.
-type NodeServiceClient interface {
-	// A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-	// ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
-	// stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
-	// its process gone its calls are ended at once, without any answer after ten missed beats.
-	// ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
-	// announce this address.
-	Connect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConnectRequest, ConnectResponse], error)
-}
-
-type nodeServiceClient struct {
-	cc grpc.ClientConnInterface
-}
-
-func NewNodeServiceClient(cc grpc.ClientConnInterface) NodeServiceClient {
-	return &nodeServiceClient{cc}
-}
-
-func (c *nodeServiceClient) Connect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConnectRequest, ConnectResponse], error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &NodeService_ServiceDesc.Streams[0], NodeService_Connect_FullMethodName, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	x := &grpc.GenericClientStream[ConnectRequest, ConnectResponse]{ClientStream: stream}
-	return x, nil
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type NodeService_ConnectClient = grpc.BidiStreamingClient[ConnectRequest, ConnectResponse]
-
-// NodeServiceServer is the server API for NodeService service.
-// All implementations must embed UnimplementedNodeServiceServer
-// for forward compatibility.
-//
-// How media nodes make themselves known. Wants the shared node token.
-type NodeServiceServer interface {
-	// A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-	// ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
-	// stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
-	// its process gone its calls are ended at once, without any answer after ten missed beats.
-	// ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
-	// announce this address.
-	Connect(grpc.BidiStreamingServer[ConnectRequest, ConnectResponse]) error
-	mustEmbedUnimplementedNodeServiceServer()
-}
-
-// UnimplementedNodeServiceServer must be embedded to have
-// forward compatible implementations.
-//
-// NOTE: this should be embedded by value instead of pointer to avoid a nil
-// pointer dereference when methods are called.
-type UnimplementedNodeServiceServer struct{}
-
-func (UnimplementedNodeServiceServer) Connect(grpc.BidiStreamingServer[ConnectRequest, ConnectResponse]) error {
-	return status.Error(codes.Unimplemented, "method Connect not implemented")
-}
-func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
-func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
-
-// UnsafeNodeServiceServer may be embedded to opt out of forward compatibility for this service.
-// Use of this interface is not recommended, as added methods to NodeServiceServer will
-// result in compilation errors.
-type UnsafeNodeServiceServer interface {
-	mustEmbedUnimplementedNodeServiceServer()
-}
-
-func RegisterNodeServiceServer(s grpc.ServiceRegistrar, srv NodeServiceServer) {
-	// If the following call panics, it indicates UnimplementedNodeServiceServer was
-	// embedded by pointer and is nil.  This will cause panics if an
-	// unimplemented method is ever invoked, so we test this at initialization
-	// time to prevent it from happening at runtime later due to I/O.
-	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
-		t.testEmbeddedByValue()
-	}
-	s.RegisterService(&NodeService_ServiceDesc, srv)
-}
-
-func _NodeService_Connect_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(NodeServiceServer).Connect(&grpc.GenericServerStream[ConnectRequest, ConnectResponse]{ServerStream: stream})
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type NodeService_ConnectServer = grpc.BidiStreamingServer[ConnectRequest, ConnectResponse]
-
-// NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
-// It's only intended for direct use with grpc.RegisterService,
-// and not to be introspected or modified (even as a copy)
-var NodeService_ServiceDesc = grpc.ServiceDesc{
-	ServiceName: "voicebridge.control.v1.NodeService",
-	HandlerType: (*NodeServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
-	Streams: []grpc.StreamDesc{
-		{
-			StreamName:    "Connect",
-			Handler:       _NodeService_Connect_Handler,
-			ServerStreams: true,
-			ClientStreams: true,
-		},
-	},
-	Metadata: "voicebridge/control/v1/node.proto",
-}
 
 const (
 	FleetService_ListNodes_FullMethodName = "/voicebridge.control.v1.FleetService/ListNodes"

@@ -23,13 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from voicebridge.media.v1 import media_pb2 as voicebridge_dot_media_dot_v1_dot_media__pb2
+from voicebridge.control.v1 import command_pb2 as voicebridge_dot_control_dot_v1_dot_command__pb2
 from voicebridge.options.v1 import options_pb2 as voicebridge_dot_options_dot_v1_dot_options__pb2
 from voicebridge.types.v1 import call_pb2 as voicebridge_dot_types_dot_v1_dot_call__pb2
 from voicebridge.types.v1 import event_pb2 as voicebridge_dot_types_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a voicebridge/media/v1/media.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"o\n\x14HandleWebhookRequest\x12\x12\n\x04\x62ody\x18\x01 \x01(\x0c\x42\x04\xc8\xda\x18\x01\x12\x17\n\tsignature\x18\x02 \x01(\tB\x04\xd0\xda\x18\x01\x12*\n\x05\x61gent\x18\x03 \x01(\x0b\x32\x1b.voicebridge.types.v1.Agent\"Q\n\x15HandleWebhookResponse\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32&.voicebridge.control.v1.WebhookOutcome\"n\n\x0eWebhookOutcome\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x36\n\x07outcome\x18\x02 \x01(\x0e\x32%.voicebridge.control.v1.NoticeOutcome\x12\x13\n\x05wacid\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01\"\x8b\x02\n\x13StartSessionRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x17\n\tsdp_offer\x18\x02 \x01(\tB\x04\xc8\xda\x18\x01\x12,\n\x06\x63\x61ller\x18\x03 \x01(\x0b\x32\x1c.voicebridge.types.v1.Caller\x12*\n\x05\x61gent\x18\x04 \x01(\x0b\x32\x1b.voicebridge.types.v1.Agent\x12=\n\x0fsignalling_mode\x18\x05 \x01(\x0e\x32$.voicebridge.types.v1.SignallingMode\x12\x12\n\nelapsed_ms\x18\x06 \x01(\x04\x12\x17\n\x0fphone_number_id\x18\x07 \x01(\t\"\x80\x01\n\x14StartSessionResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x18\n\nsdp_answer\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01\x12\x10\n\x08warnings\x18\x04 \x03(\t\x12\x17\n\x0f\x61lready_started\x18\x05 \x01(\x08\"d\n\x15\x41\x64vanceSessionRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x34\n\x05stage\x18\x02 \x01(\x0e\x32%.voicebridge.types.v1.SignallingStage\"N\n\x16\x41\x64vanceSessionResponse\x12\x34\n\x05stage\x18\x01 \x01(\x0e\x32%.voicebridge.types.v1.SignallingStage\"Z\n\x0e\x45ndCallRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x31\n\x06reason\x18\x02 \x01(\x0e\x32!.voicebridge.control.v1.EndReason\"I\n\x0f\x45ndCallResponse\x12\x36\n\x0btermination\x18\x01 \x01(\x0b\x32!.voicebridge.types.v1.Termination\"\xf4\x05\n\x04\x43\x61ll\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x32\n\tdirection\x18\x03 \x01(\x0e\x32\x1f.voicebridge.types.v1.Direction\x12\x30\n\x05phase\x18\x04 \x01(\x0e\x32!.voicebridge.control.v1.CallPhase\x12,\n\x06\x63\x61ller\x18\x05 \x01(\x0b\x32\x1c.voicebridge.types.v1.Caller\x12\x17\n\x0fphone_number_id\x18\x06 \x01(\t\x12\x0f\n\x07node_id\x18\x07 \x01(\t\x12\x0e\n\x06region\x18\x08 \x01(\t\x12/\n\x0breceived_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0btermination\x18\x0c \x01(\x0b\x32!.voicebridge.types.v1.Termination\x12\x37\n\x08timeline\x18\r \x03(\x0b\x32%.voicebridge.control.v1.TimelineEntry\x12\x35\n\x0btranscripts\x18\x0e \x03(\x0b\x32 .voicebridge.types.v1.Transcript\x12*\n\x05usage\x18\x0f \x01(\x0b\x32\x1b.voicebridge.types.v1.Usage\x12\x39\n\nstatistics\x18\x10 \x01(\x0b\x32%.voicebridge.types.v1.MediaStatistics\x12\x15\n\rlast_sequence\x18\x11 \x01(\x04\x12.\n\x07quality\x18\x12 \x01(\x0b\x32\x1d.voicebridge.types.v1.Quality\x12\x13\n\x05wacid\x18\x13 \x01(\tB\x04\xc8\xda\x18\x01\"O\n\rTimelineEntry\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.voicebridge.types.v1.Stage\x12\x12\n\nelapsed_ms\x18\x02 \x01(\x04\"\'\n\x0eGetCallRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\"=\n\x0fGetCallResponse\x12*\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1c.voicebridge.control.v1.Call\"(\n\x11LookupCallRequest\x12\x13\n\x05wacid\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\"@\n\x12LookupCallResponse\x12*\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1c.voicebridge.control.v1.Call\"L\n\x10ListCallsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tlive_only\x18\x03 \x01(\x08\"Y\n\x11ListCallsResponse\x12+\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1c.voicebridge.control.v1.Call\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"[\n\x12SendCommandRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12.\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x1d.voicebridge.media.v1.Command\"\x15\n\x13SendCommandResponse\"\xf4\x01\n\x13StreamEventsRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x32\n\x05start\x18\x04 \x01(\x0e\x32#.voicebridge.control.v1.StreamStart\x12.\n\x05kinds\x18\x05 \x03(\x0e\x32\x1f.voicebridge.types.v1.EventKind\x12\x18\n\x10phone_number_ids\x18\x06 \x03(\t\x12\"\n\x14\x63\x61ller_phone_numbers\x18\x07 \x03(\tB\x04\xc8\xda\x18\x01J\x04\x08\x02\x10\x03R\x0e\x61\x66ter_sequence\"\xa1\x01\n\x14StreamEventsResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1b.voicebridge.types.v1.Event\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12.\n\x06lagged\x18\x03 \x01(\x0b\x32\x1e.voicebridge.control.v1.Lagged\x12\x1d\n\x15keepalive_interval_ms\x18\x04 \x01(\r\"\"\n\x06Lagged\x12\x18\n\x10transient_missed\x18\x01 \x01(\x04*\xdd\x01\n\rNoticeOutcome\x12\x1e\n\x1aNOTICE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16NOTICE_OUTCOME_CLAIMED\x10\x01\x12\x1c\n\x18NOTICE_OUTCOME_DUPLICATE\x10\x02\x12\x18\n\x14NOTICE_OUTCOME_STALE\x10\x03\x12\x1d\n\x19NOTICE_OUTCOME_TERMINATED\x10\x04\x12\x1d\n\x19NOTICE_OUTCOME_TOMBSTONED\x10\x05\x12\x1a\n\x16NOTICE_OUTCOME_IGNORED\x10\x06*\xf5\x01\n\tEndReason\x12\x1a\n\x16\x45ND_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45ND_REASON_API_HANGUP\x10\x01\x12\x1a\n\x16\x45ND_REASON_USER_HANGUP\x10\x02\x12\x1a\n\x16\x45ND_REASON_META_FAILED\x10\x03\x12\x1c\n\x18\x45ND_REASON_MEDIA_TIMEOUT\x10\x04\x12\x1c\n\x18\x45ND_REASON_GRAPH_REFUSED\x10\x05\x12 \n\x1c\x45ND_REASON_GRAPH_UNREACHABLE\x10\x06\x12\x1b\n\x17\x45ND_REASON_RING_TIMEOUT\x10\x07*\xd6\x01\n\tCallPhase\x12\x1a\n\x16\x43\x41LL_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41LL_PHASE_PLACING\x10\x01\x12\x1c\n\x18\x43\x41LL_PHASE_PRE_ACCEPTING\x10\x02\x12\x19\n\x15\x43\x41LL_PHASE_CONNECTING\x10\x03\x12\x18\n\x14\x43\x41LL_PHASE_ACCEPTING\x10\x04\x12\x15\n\x11\x43\x41LL_PHASE_ACTIVE\x10\x05\x12\x15\n\x11\x43\x41LL_PHASE_ENDING\x10\x06\x12\x14\n\x10\x43\x41LL_PHASE_ENDED\x10\x07*Z\n\x0bStreamStart\x12\x1c\n\x18STREAM_START_UNSPECIFIED\x10\x00\x12\x17\n\x13STREAM_START_OLDEST\x10\x01\x12\x14\n\x10STREAM_START_NOW\x10\x02\x32\xe1\x07\n\x0b\x43\x61llService\x12r\n\rHandleWebhook\x12,.voicebridge.control.v1.HandleWebhookRequest\x1a-.voicebridge.control.v1.HandleWebhookResponse\"\x04\xc8\xda\x18\x01\x12o\n\x0cStartSession\x12+.voicebridge.control.v1.StartSessionRequest\x1a,.voicebridge.control.v1.StartSessionResponse\"\x04\xc8\xda\x18\x03\x12u\n\x0e\x41\x64vanceSession\x12-.voicebridge.control.v1.AdvanceSessionRequest\x1a..voicebridge.control.v1.AdvanceSessionResponse\"\x04\xc8\xda\x18\x03\x12`\n\x07\x45ndCall\x12&.voicebridge.control.v1.EndCallRequest\x1a\'.voicebridge.control.v1.EndCallResponse\"\x04\xc8\xda\x18\x03\x12`\n\x07GetCall\x12&.voicebridge.control.v1.GetCallRequest\x1a\'.voicebridge.control.v1.GetCallResponse\"\x04\xc8\xda\x18\x02\x12i\n\nLookupCall\x12).voicebridge.control.v1.LookupCallRequest\x1a*.voicebridge.control.v1.LookupCallResponse\"\x04\xc8\xda\x18\x02\x12\x66\n\tListCalls\x12(.voicebridge.control.v1.ListCallsRequest\x1a).voicebridge.control.v1.ListCallsResponse\"\x04\xc8\xda\x18\x02\x12l\n\x0bSendCommand\x12*.voicebridge.control.v1.SendCommandRequest\x1a+.voicebridge.control.v1.SendCommandResponse\"\x04\xc8\xda\x18\x03\x12q\n\x0cStreamEvents\x12+.voicebridge.control.v1.StreamEventsRequest\x1a,.voicebridge.control.v1.StreamEventsResponse\"\x04\xc8\xda\x18\x02\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/control/v1/command.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"o\n\x14HandleWebhookRequest\x12\x12\n\x04\x62ody\x18\x01 \x01(\x0c\x42\x04\xc8\xda\x18\x01\x12\x17\n\tsignature\x18\x02 \x01(\tB\x04\xd0\xda\x18\x01\x12*\n\x05\x61gent\x18\x03 \x01(\x0b\x32\x1b.voicebridge.types.v1.Agent\"Q\n\x15HandleWebhookResponse\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32&.voicebridge.control.v1.WebhookOutcome\"n\n\x0eWebhookOutcome\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x36\n\x07outcome\x18\x02 \x01(\x0e\x32%.voicebridge.control.v1.NoticeOutcome\x12\x13\n\x05wacid\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01\"\x8b\x02\n\x13StartSessionRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x17\n\tsdp_offer\x18\x02 \x01(\tB\x04\xc8\xda\x18\x01\x12,\n\x06\x63\x61ller\x18\x03 \x01(\x0b\x32\x1c.voicebridge.types.v1.Caller\x12*\n\x05\x61gent\x18\x04 \x01(\x0b\x32\x1b.voicebridge.types.v1.Agent\x12=\n\x0fsignalling_mode\x18\x05 \x01(\x0e\x32$.voicebridge.types.v1.SignallingMode\x12\x12\n\nelapsed_ms\x18\x06 \x01(\x04\x12\x17\n\x0fphone_number_id\x18\x07 \x01(\t\"\x80\x01\n\x14StartSessionResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x18\n\nsdp_answer\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01\x12\x10\n\x08warnings\x18\x04 \x03(\t\x12\x17\n\x0f\x61lready_started\x18\x05 \x01(\x08\"d\n\x15\x41\x64vanceSessionRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x34\n\x05stage\x18\x02 \x01(\x0e\x32%.voicebridge.types.v1.SignallingStage\"N\n\x16\x41\x64vanceSessionResponse\x12\x34\n\x05stage\x18\x01 \x01(\x0e\x32%.voicebridge.types.v1.SignallingStage\"Z\n\x0e\x45ndCallRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x31\n\x06reason\x18\x02 \x01(\x0e\x32!.voicebridge.control.v1.EndReason\"I\n\x0f\x45ndCallResponse\x12\x36\n\x0btermination\x18\x01 \x01(\x0b\x32!.voicebridge.types.v1.Termination\"\xf4\x05\n\x04\x43\x61ll\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x32\n\tdirection\x18\x03 \x01(\x0e\x32\x1f.voicebridge.types.v1.Direction\x12\x30\n\x05phase\x18\x04 \x01(\x0e\x32!.voicebridge.control.v1.CallPhase\x12,\n\x06\x63\x61ller\x18\x05 \x01(\x0b\x32\x1c.voicebridge.types.v1.Caller\x12\x17\n\x0fphone_number_id\x18\x06 \x01(\t\x12\x0f\n\x07node_id\x18\x07 \x01(\t\x12\x0e\n\x06region\x18\x08 \x01(\t\x12/\n\x0breceived_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x0btermination\x18\x0c \x01(\x0b\x32!.voicebridge.types.v1.Termination\x12\x37\n\x08timeline\x18\r \x03(\x0b\x32%.voicebridge.control.v1.TimelineEntry\x12\x35\n\x0btranscripts\x18\x0e \x03(\x0b\x32 .voicebridge.types.v1.Transcript\x12*\n\x05usage\x18\x0f \x01(\x0b\x32\x1b.voicebridge.types.v1.Usage\x12\x39\n\nstatistics\x18\x10 \x01(\x0b\x32%.voicebridge.types.v1.MediaStatistics\x12\x15\n\rlast_sequence\x18\x11 \x01(\x04\x12.\n\x07quality\x18\x12 \x01(\x0b\x32\x1d.voicebridge.types.v1.Quality\x12\x13\n\x05wacid\x18\x13 \x01(\tB\x04\xc8\xda\x18\x01\"O\n\rTimelineEntry\x12*\n\x05stage\x18\x01 \x01(\x0e\x32\x1b.voicebridge.types.v1.Stage\x12\x12\n\nelapsed_ms\x18\x02 \x01(\x04\"\'\n\x0eGetCallRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\"=\n\x0fGetCallResponse\x12*\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1c.voicebridge.control.v1.Call\"(\n\x11LookupCallRequest\x12\x13\n\x05wacid\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\"@\n\x12LookupCallResponse\x12*\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1c.voicebridge.control.v1.Call\"L\n\x10ListCallsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tlive_only\x18\x03 \x01(\x08\"Y\n\x11ListCallsResponse\x12+\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1c.voicebridge.control.v1.Call\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"]\n\x12SendCommandRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x30\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x1f.voicebridge.control.v1.Command\"\x15\n\x13SendCommandResponse\"\xf4\x01\n\x13StreamEventsRequest\x12\x15\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x32\n\x05start\x18\x04 \x01(\x0e\x32#.voicebridge.control.v1.StreamStart\x12.\n\x05kinds\x18\x05 \x03(\x0e\x32\x1f.voicebridge.types.v1.EventKind\x12\x18\n\x10phone_number_ids\x18\x06 \x03(\t\x12\"\n\x14\x63\x61ller_phone_numbers\x18\x07 \x03(\tB\x04\xc8\xda\x18\x01J\x04\x08\x02\x10\x03R\x0e\x61\x66ter_sequence\"\xa1\x01\n\x14StreamEventsResponse\x12*\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x1b.voicebridge.types.v1.Event\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12.\n\x06lagged\x18\x03 \x01(\x0b\x32\x1e.voicebridge.control.v1.Lagged\x12\x1d\n\x15keepalive_interval_ms\x18\x04 \x01(\r\"\"\n\x06Lagged\x12\x18\n\x10transient_missed\x18\x01 \x01(\x04*\xdd\x01\n\rNoticeOutcome\x12\x1e\n\x1aNOTICE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16NOTICE_OUTCOME_CLAIMED\x10\x01\x12\x1c\n\x18NOTICE_OUTCOME_DUPLICATE\x10\x02\x12\x18\n\x14NOTICE_OUTCOME_STALE\x10\x03\x12\x1d\n\x19NOTICE_OUTCOME_TERMINATED\x10\x04\x12\x1d\n\x19NOTICE_OUTCOME_TOMBSTONED\x10\x05\x12\x1a\n\x16NOTICE_OUTCOME_IGNORED\x10\x06*\xf5\x01\n\tEndReason\x12\x1a\n\x16\x45ND_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45ND_REASON_API_HANGUP\x10\x01\x12\x1a\n\x16\x45ND_REASON_USER_HANGUP\x10\x02\x12\x1a\n\x16\x45ND_REASON_META_FAILED\x10\x03\x12\x1c\n\x18\x45ND_REASON_MEDIA_TIMEOUT\x10\x04\x12\x1c\n\x18\x45ND_REASON_GRAPH_REFUSED\x10\x05\x12 \n\x1c\x45ND_REASON_GRAPH_UNREACHABLE\x10\x06\x12\x1b\n\x17\x45ND_REASON_RING_TIMEOUT\x10\x07*\xd6\x01\n\tCallPhase\x12\x1a\n\x16\x43\x41LL_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41LL_PHASE_PLACING\x10\x01\x12\x1c\n\x18\x43\x41LL_PHASE_PRE_ACCEPTING\x10\x02\x12\x19\n\x15\x43\x41LL_PHASE_CONNECTING\x10\x03\x12\x18\n\x14\x43\x41LL_PHASE_ACCEPTING\x10\x04\x12\x15\n\x11\x43\x41LL_PHASE_ACTIVE\x10\x05\x12\x15\n\x11\x43\x41LL_PHASE_ENDING\x10\x06\x12\x14\n\x10\x43\x41LL_PHASE_ENDED\x10\x07*Z\n\x0bStreamStart\x12\x1c\n\x18STREAM_START_UNSPECIFIED\x10\x00\x12\x17\n\x13STREAM_START_OLDEST\x10\x01\x12\x14\n\x10STREAM_START_NOW\x10\x02\x32\xe1\x07\n\x0b\x43\x61llService\x12r\n\rHandleWebhook\x12,.voicebridge.control.v1.HandleWebhookRequest\x1a-.voicebridge.control.v1.HandleWebhookResponse\"\x04\xc8\xda\x18\x01\x12o\n\x0cStartSession\x12+.voicebridge.control.v1.StartSessionRequest\x1a,.voicebridge.control.v1.StartSessionResponse\"\x04\xc8\xda\x18\x03\x12u\n\x0e\x41\x64vanceSession\x12-.voicebridge.control.v1.AdvanceSessionRequest\x1a..voicebridge.control.v1.AdvanceSessionResponse\"\x04\xc8\xda\x18\x03\x12`\n\x07\x45ndCall\x12&.voicebridge.control.v1.EndCallRequest\x1a\'.voicebridge.control.v1.EndCallResponse\"\x04\xc8\xda\x18\x03\x12`\n\x07GetCall\x12&.voicebridge.control.v1.GetCallRequest\x1a\'.voicebridge.control.v1.GetCallResponse\"\x04\xc8\xda\x18\x02\x12i\n\nLookupCall\x12).voicebridge.control.v1.LookupCallRequest\x1a*.voicebridge.control.v1.LookupCallResponse\"\x04\xc8\xda\x18\x02\x12\x66\n\tListCalls\x12(.voicebridge.control.v1.ListCallsRequest\x1a).voicebridge.control.v1.ListCallsResponse\"\x04\xc8\xda\x18\x02\x12l\n\x0bSendCommand\x12*.voicebridge.control.v1.SendCommandRequest\x1a+.voicebridge.control.v1.SendCommandResponse\"\x04\xc8\xda\x18\x03\x12q\n\x0cStreamEvents\x12+.voicebridge.control.v1.StreamEventsRequest\x1a,.voicebridge.control.v1.StreamEventsResponse\"\x04\xc8\xda\x18\x02\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -82,58 +82,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALLSERVICE'].methods_by_name['SendCommand']._serialized_options = b'\310\332\030\003'
   _globals['_CALLSERVICE'].methods_by_name['StreamEvents']._loaded_options = None
   _globals['_CALLSERVICE'].methods_by_name['StreamEvents']._serialized_options = b'\310\332\030\002'
-  _globals['_NOTICEOUTCOME']._serialized_start=3076
-  _globals['_NOTICEOUTCOME']._serialized_end=3297
-  _globals['_ENDREASON']._serialized_start=3300
-  _globals['_ENDREASON']._serialized_end=3545
-  _globals['_CALLPHASE']._serialized_start=3548
-  _globals['_CALLPHASE']._serialized_end=3762
-  _globals['_STREAMSTART']._serialized_start=3764
-  _globals['_STREAMSTART']._serialized_end=3854
-  _globals['_HANDLEWEBHOOKREQUEST']._serialized_start=233
-  _globals['_HANDLEWEBHOOKREQUEST']._serialized_end=344
-  _globals['_HANDLEWEBHOOKRESPONSE']._serialized_start=346
-  _globals['_HANDLEWEBHOOKRESPONSE']._serialized_end=427
-  _globals['_WEBHOOKOUTCOME']._serialized_start=429
-  _globals['_WEBHOOKOUTCOME']._serialized_end=539
-  _globals['_STARTSESSIONREQUEST']._serialized_start=542
-  _globals['_STARTSESSIONREQUEST']._serialized_end=809
-  _globals['_STARTSESSIONRESPONSE']._serialized_start=812
-  _globals['_STARTSESSIONRESPONSE']._serialized_end=940
-  _globals['_ADVANCESESSIONREQUEST']._serialized_start=942
-  _globals['_ADVANCESESSIONREQUEST']._serialized_end=1042
-  _globals['_ADVANCESESSIONRESPONSE']._serialized_start=1044
-  _globals['_ADVANCESESSIONRESPONSE']._serialized_end=1122
-  _globals['_ENDCALLREQUEST']._serialized_start=1124
-  _globals['_ENDCALLREQUEST']._serialized_end=1214
-  _globals['_ENDCALLRESPONSE']._serialized_start=1216
-  _globals['_ENDCALLRESPONSE']._serialized_end=1289
-  _globals['_CALL']._serialized_start=1292
-  _globals['_CALL']._serialized_end=2048
-  _globals['_TIMELINEENTRY']._serialized_start=2050
-  _globals['_TIMELINEENTRY']._serialized_end=2129
-  _globals['_GETCALLREQUEST']._serialized_start=2131
-  _globals['_GETCALLREQUEST']._serialized_end=2170
-  _globals['_GETCALLRESPONSE']._serialized_start=2172
-  _globals['_GETCALLRESPONSE']._serialized_end=2233
-  _globals['_LOOKUPCALLREQUEST']._serialized_start=2235
-  _globals['_LOOKUPCALLREQUEST']._serialized_end=2275
-  _globals['_LOOKUPCALLRESPONSE']._serialized_start=2277
-  _globals['_LOOKUPCALLRESPONSE']._serialized_end=2341
-  _globals['_LISTCALLSREQUEST']._serialized_start=2343
-  _globals['_LISTCALLSREQUEST']._serialized_end=2419
-  _globals['_LISTCALLSRESPONSE']._serialized_start=2421
-  _globals['_LISTCALLSRESPONSE']._serialized_end=2510
-  _globals['_SENDCOMMANDREQUEST']._serialized_start=2512
-  _globals['_SENDCOMMANDREQUEST']._serialized_end=2603
-  _globals['_SENDCOMMANDRESPONSE']._serialized_start=2605
-  _globals['_SENDCOMMANDRESPONSE']._serialized_end=2626
-  _globals['_STREAMEVENTSREQUEST']._serialized_start=2629
-  _globals['_STREAMEVENTSREQUEST']._serialized_end=2873
-  _globals['_STREAMEVENTSRESPONSE']._serialized_start=2876
-  _globals['_STREAMEVENTSRESPONSE']._serialized_end=3037
-  _globals['_LAGGED']._serialized_start=3039
-  _globals['_LAGGED']._serialized_end=3073
-  _globals['_CALLSERVICE']._serialized_start=3857
-  _globals['_CALLSERVICE']._serialized_end=4850
+  _globals['_NOTICEOUTCOME']._serialized_start=3082
+  _globals['_NOTICEOUTCOME']._serialized_end=3303
+  _globals['_ENDREASON']._serialized_start=3306
+  _globals['_ENDREASON']._serialized_end=3551
+  _globals['_CALLPHASE']._serialized_start=3554
+  _globals['_CALLPHASE']._serialized_end=3768
+  _globals['_STREAMSTART']._serialized_start=3770
+  _globals['_STREAMSTART']._serialized_end=3860
+  _globals['_HANDLEWEBHOOKREQUEST']._serialized_start=237
+  _globals['_HANDLEWEBHOOKREQUEST']._serialized_end=348
+  _globals['_HANDLEWEBHOOKRESPONSE']._serialized_start=350
+  _globals['_HANDLEWEBHOOKRESPONSE']._serialized_end=431
+  _globals['_WEBHOOKOUTCOME']._serialized_start=433
+  _globals['_WEBHOOKOUTCOME']._serialized_end=543
+  _globals['_STARTSESSIONREQUEST']._serialized_start=546
+  _globals['_STARTSESSIONREQUEST']._serialized_end=813
+  _globals['_STARTSESSIONRESPONSE']._serialized_start=816
+  _globals['_STARTSESSIONRESPONSE']._serialized_end=944
+  _globals['_ADVANCESESSIONREQUEST']._serialized_start=946
+  _globals['_ADVANCESESSIONREQUEST']._serialized_end=1046
+  _globals['_ADVANCESESSIONRESPONSE']._serialized_start=1048
+  _globals['_ADVANCESESSIONRESPONSE']._serialized_end=1126
+  _globals['_ENDCALLREQUEST']._serialized_start=1128
+  _globals['_ENDCALLREQUEST']._serialized_end=1218
+  _globals['_ENDCALLRESPONSE']._serialized_start=1220
+  _globals['_ENDCALLRESPONSE']._serialized_end=1293
+  _globals['_CALL']._serialized_start=1296
+  _globals['_CALL']._serialized_end=2052
+  _globals['_TIMELINEENTRY']._serialized_start=2054
+  _globals['_TIMELINEENTRY']._serialized_end=2133
+  _globals['_GETCALLREQUEST']._serialized_start=2135
+  _globals['_GETCALLREQUEST']._serialized_end=2174
+  _globals['_GETCALLRESPONSE']._serialized_start=2176
+  _globals['_GETCALLRESPONSE']._serialized_end=2237
+  _globals['_LOOKUPCALLREQUEST']._serialized_start=2239
+  _globals['_LOOKUPCALLREQUEST']._serialized_end=2279
+  _globals['_LOOKUPCALLRESPONSE']._serialized_start=2281
+  _globals['_LOOKUPCALLRESPONSE']._serialized_end=2345
+  _globals['_LISTCALLSREQUEST']._serialized_start=2347
+  _globals['_LISTCALLSREQUEST']._serialized_end=2423
+  _globals['_LISTCALLSRESPONSE']._serialized_start=2425
+  _globals['_LISTCALLSRESPONSE']._serialized_end=2514
+  _globals['_SENDCOMMANDREQUEST']._serialized_start=2516
+  _globals['_SENDCOMMANDREQUEST']._serialized_end=2609
+  _globals['_SENDCOMMANDRESPONSE']._serialized_start=2611
+  _globals['_SENDCOMMANDRESPONSE']._serialized_end=2632
+  _globals['_STREAMEVENTSREQUEST']._serialized_start=2635
+  _globals['_STREAMEVENTSREQUEST']._serialized_end=2879
+  _globals['_STREAMEVENTSRESPONSE']._serialized_start=2882
+  _globals['_STREAMEVENTSRESPONSE']._serialized_end=3043
+  _globals['_LAGGED']._serialized_start=3045
+  _globals['_LAGGED']._serialized_end=3079
+  _globals['_CALLSERVICE']._serialized_start=3863
+  _globals['_CALLSERVICE']._serialized_end=4856
 # @@protoc_insertion_point(module_scope)

@@ -22,39 +22,30 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from voicebridge.media.v1 import media_pb2 as voicebridge_dot_media_dot_v1_dot_media__pb2
 from voicebridge.options.v1 import options_pb2 as voicebridge_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!voicebridge/control/v1/node.proto\x12\x16voicebridge.control.v1\x1a voicebridge/media/v1/media.proto\x1a$voicebridge/options/v1/options.proto\"U\n\x0e\x43onnectRequest\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x1a.voicebridge.media.v1.Node\x12\x19\n\x0bnode_secret\x18\x02 \x01(\x0c\x42\x04\xd0\xda\x18\x01\" \n\x0f\x43onnectResponse\x12\r\n\x05\x62\x65\x61ts\x18\x01 \x01(\x04\"\x12\n\x10ListNodesRequest\">\n\x11ListNodesResponse\x12)\n\x05nodes\x18\x01 \x03(\x0b\x32\x1a.voicebridge.media.v1.Node\"#\n\x10\x44rainNodeRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"=\n\x11\x44rainNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x1a.voicebridge.media.v1.Node2s\n\x0bNodeService\x12\x64\n\x07\x43onnect\x12&.voicebridge.control.v1.ConnectRequest\x1a\'.voicebridge.control.v1.ConnectResponse\"\x04\xc8\xda\x18\x06(\x01\x30\x01\x32\xde\x01\n\x0c\x46leetService\x12\x66\n\tListNodes\x12(.voicebridge.control.v1.ListNodesRequest\x1a).voicebridge.control.v1.ListNodesResponse\"\x04\xc8\xda\x18\x04\x12\x66\n\tDrainNode\x12(.voicebridge.control.v1.DrainNodeRequest\x1a).voicebridge.control.v1.DrainNodeResponse\"\x04\xc8\xda\x18\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!voicebridge/control/v1/node.proto\x12\x16voicebridge.control.v1\x1a$voicebridge/options/v1/options.proto\"\x12\n\x10ListNodesRequest\"@\n\x11ListNodesResponse\x12+\n\x05nodes\x18\x01 \x03(\x0b\x32\x1c.voicebridge.control.v1.Node\"#\n\x10\x44rainNodeRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"?\n\x11\x44rainNodeResponse\x12*\n\x04node\x18\x01 \x01(\x0b\x32\x1c.voicebridge.control.v1.Node\"\xe7\x01\n\x04Node\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x15\n\radvertise_url\x18\x03 \x01(\t\x12\x15\n\rlive_sessions\x18\x04 \x01(\r\x12\x14\n\x0cmax_sessions\x18\x05 \x01(\r\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12\x12\n\nmedia_load\x18\x07 \x01(\x02\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x10\n\x08provider\x18\t \x01(\t\x12\x15\n\rmedia_threads\x18\n \x01(\r\x12\x1a\n\x12media_threads_lost\x18\x0b \x01(\r2\xde\x01\n\x0c\x46leetService\x12\x66\n\tListNodes\x12(.voicebridge.control.v1.ListNodesRequest\x1a).voicebridge.control.v1.ListNodesResponse\"\x04\xc8\xda\x18\x04\x12\x66\n\tDrainNode\x12(.voicebridge.control.v1.DrainNodeRequest\x1a).voicebridge.control.v1.DrainNodeResponse\"\x04\xc8\xda\x18\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'voicebridge.control.v1.node_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONNECTREQUEST'].fields_by_name['node_secret']._loaded_options = None
-  _globals['_CONNECTREQUEST'].fields_by_name['node_secret']._serialized_options = b'\320\332\030\001'
-  _globals['_NODESERVICE'].methods_by_name['Connect']._loaded_options = None
-  _globals['_NODESERVICE'].methods_by_name['Connect']._serialized_options = b'\310\332\030\006'
   _globals['_FLEETSERVICE'].methods_by_name['ListNodes']._loaded_options = None
   _globals['_FLEETSERVICE'].methods_by_name['ListNodes']._serialized_options = b'\310\332\030\004'
   _globals['_FLEETSERVICE'].methods_by_name['DrainNode']._loaded_options = None
   _globals['_FLEETSERVICE'].methods_by_name['DrainNode']._serialized_options = b'\310\332\030\004'
-  _globals['_CONNECTREQUEST']._serialized_start=133
-  _globals['_CONNECTREQUEST']._serialized_end=218
-  _globals['_CONNECTRESPONSE']._serialized_start=220
-  _globals['_CONNECTRESPONSE']._serialized_end=252
-  _globals['_LISTNODESREQUEST']._serialized_start=254
-  _globals['_LISTNODESREQUEST']._serialized_end=272
-  _globals['_LISTNODESRESPONSE']._serialized_start=274
-  _globals['_LISTNODESRESPONSE']._serialized_end=336
-  _globals['_DRAINNODEREQUEST']._serialized_start=338
-  _globals['_DRAINNODEREQUEST']._serialized_end=373
-  _globals['_DRAINNODERESPONSE']._serialized_start=375
-  _globals['_DRAINNODERESPONSE']._serialized_end=436
-  _globals['_NODESERVICE']._serialized_start=438
-  _globals['_NODESERVICE']._serialized_end=553
-  _globals['_FLEETSERVICE']._serialized_start=556
-  _globals['_FLEETSERVICE']._serialized_end=778
+  _globals['_LISTNODESREQUEST']._serialized_start=99
+  _globals['_LISTNODESREQUEST']._serialized_end=117
+  _globals['_LISTNODESRESPONSE']._serialized_start=119
+  _globals['_LISTNODESRESPONSE']._serialized_end=183
+  _globals['_DRAINNODEREQUEST']._serialized_start=185
+  _globals['_DRAINNODEREQUEST']._serialized_end=220
+  _globals['_DRAINNODERESPONSE']._serialized_start=222
+  _globals['_DRAINNODERESPONSE']._serialized_end=285
+  _globals['_NODE']._serialized_start=288
+  _globals['_NODE']._serialized_end=519
+  _globals['_FLEETSERVICE']._serialized_start=522
+  _globals['_FLEETSERVICE']._serialized_end=744
 # @@protoc_insertion_point(module_scope)

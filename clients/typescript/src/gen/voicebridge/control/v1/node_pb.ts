@@ -2,10 +2,10 @@
 // @generated from file voicebridge/control/v1/node.proto (package voicebridge.control.v1, syntax proto3)
 /* eslint-disable */
 
+// The media nodes, as operators see them.
+
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Node } from "../../media/v1/media_pb.ts";
-import { file_voicebridge_media_v1_media } from "../../media/v1/media_pb.ts";
 import { file_voicebridge_options_v1_options } from "../../options/v1/options_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -13,58 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file voicebridge/control/v1/node.proto.
  */
 export const file_voicebridge_control_v1_node: GenFile = /*@__PURE__*/
-  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL25vZGUucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEiVQoOQ29ubmVjdFJlcXVlc3QSKAoEbm9kZRgBIAEoCzIaLnZvaWNlYnJpZGdlLm1lZGlhLnYxLk5vZGUSGQoLbm9kZV9zZWNyZXQYAiABKAxCBNDaGAEiIAoPQ29ubmVjdFJlc3BvbnNlEg0KBWJlYXRzGAEgASgEIhIKEExpc3ROb2Rlc1JlcXVlc3QiPgoRTGlzdE5vZGVzUmVzcG9uc2USKQoFbm9kZXMYASADKAsyGi52b2ljZWJyaWRnZS5tZWRpYS52MS5Ob2RlIiMKEERyYWluTm9kZVJlcXVlc3QSDwoHbm9kZV9pZBgBIAEoCSI9ChFEcmFpbk5vZGVSZXNwb25zZRIoCgRub2RlGAEgASgLMhoudm9pY2VicmlkZ2UubWVkaWEudjEuTm9kZTJzCgtOb2RlU2VydmljZRJkCgdDb25uZWN0EiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5Db25uZWN0UmVxdWVzdBonLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ29ubmVjdFJlc3BvbnNlIgTI2hgGKAEwATLeAQoMRmxlZXRTZXJ2aWNlEmYKCUxpc3ROb2RlcxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVzcG9uc2UiBMjaGAQSZgoJRHJhaW5Ob2RlEigudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXF1ZXN0Gikudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXNwb25zZSIEyNoYBGIGcHJvdG8z", [file_voicebridge_media_v1_media, file_voicebridge_options_v1_options]);
-
-/**
- * One beat of a node.
- *
- * @generated from message voicebridge.control.v1.ConnectRequest
- */
-export type ConnectRequest = Message<"voicebridge.control.v1.ConnectRequest"> & {
-  /**
-   * Required; the same `node_id` in every message of a stream.
-   *
-   * @generated from field: voicebridge.media.v1.Node node = 1;
-   */
-  node?: Node | undefined;
-
-  /**
-   * 16 to 64 bytes that the node made at random when it started and says nowhere else. Required in the first message of a
-   * stream, not read in later ones. Whoever registers an id first has it until its process is gone, or ten minutes after it
-   * fell silent: another secret is refused.
-   *
-   * @generated from field: bytes node_secret = 2;
-   */
-  nodeSecret: Uint8Array;
-};
-
-/**
- * Describes the message voicebridge.control.v1.ConnectRequest.
- * Use `create(ConnectRequestSchema)` to create a new message.
- */
-export const ConnectRequestSchema: GenMessage<ConnectRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_node, 0);
-
-/**
- * Takes note of a beat.
- *
- * @generated from message voicebridge.control.v1.ConnectResponse
- */
-export type ConnectResponse = Message<"voicebridge.control.v1.ConnectResponse"> & {
-  /**
-   * Acknowledges the latest beat.
-   *
-   * @generated from field: uint64 beats = 1;
-   */
-  beats: bigint;
-};
-
-/**
- * Describes the message voicebridge.control.v1.ConnectResponse.
- * Use `create(ConnectResponseSchema)` to create a new message.
- */
-export const ConnectResponseSchema: GenMessage<ConnectResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_node, 1);
+  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL25vZGUucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEiEgoQTGlzdE5vZGVzUmVxdWVzdCJAChFMaXN0Tm9kZXNSZXNwb25zZRIrCgVub2RlcxgBIAMoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTm9kZSIjChBEcmFpbk5vZGVSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkiPwoRRHJhaW5Ob2RlUmVzcG9uc2USKgoEbm9kZRgBIAEoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTm9kZSLnAQoETm9kZRIPCgdub2RlX2lkGAEgASgJEg4KBnJlZ2lvbhgCIAEoCRIVCg1hZHZlcnRpc2VfdXJsGAMgASgJEhUKDWxpdmVfc2Vzc2lvbnMYBCABKA0SFAoMbWF4X3Nlc3Npb25zGAUgASgNEhAKCGRyYWluaW5nGAYgASgIEhIKCm1lZGlhX2xvYWQYByABKAISDwoHdmVyc2lvbhgIIAEoCRIQCghwcm92aWRlchgJIAEoCRIVCg1tZWRpYV90aHJlYWRzGAogASgNEhoKEm1lZGlhX3RocmVhZHNfbG9zdBgLIAEoDTLeAQoMRmxlZXRTZXJ2aWNlEmYKCUxpc3ROb2RlcxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdE5vZGVzUmVzcG9uc2UiBMjaGAQSZgoJRHJhaW5Ob2RlEigudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXF1ZXN0Gikudm9pY2VicmlkZ2UuY29udHJvbC52MS5EcmFpbk5vZGVSZXNwb25zZSIEyNoYBGIGcHJvdG8z", [file_voicebridge_options_v1_options]);
 
 /**
  * Asks for all nodes.
@@ -79,7 +28,7 @@ export type ListNodesRequest = Message<"voicebridge.control.v1.ListNodesRequest"
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_node, 2);
+  messageDesc(file_voicebridge_control_v1_node, 0);
 
 /**
  * The nodes that are registered now.
@@ -90,7 +39,7 @@ export type ListNodesResponse = Message<"voicebridge.control.v1.ListNodesRespons
   /**
    * By region, then by id; each as its last beat said.
    *
-   * @generated from field: repeated voicebridge.media.v1.Node nodes = 1;
+   * @generated from field: repeated voicebridge.control.v1.Node nodes = 1;
    */
   nodes: Node[];
 };
@@ -100,7 +49,7 @@ export type ListNodesResponse = Message<"voicebridge.control.v1.ListNodesRespons
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_node, 3);
+  messageDesc(file_voicebridge_control_v1_node, 1);
 
 /**
  * A node to be drained.
@@ -121,7 +70,7 @@ export type DrainNodeRequest = Message<"voicebridge.control.v1.DrainNodeRequest"
  * Use `create(DrainNodeRequestSchema)` to create a new message.
  */
 export const DrainNodeRequestSchema: GenMessage<DrainNodeRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_node, 4);
+  messageDesc(file_voicebridge_control_v1_node, 2);
 
 /**
  * The node that drains.
@@ -132,7 +81,7 @@ export type DrainNodeResponse = Message<"voicebridge.control.v1.DrainNodeRespons
   /**
    * As it stands now: draining, and how many sessions are left on it.
    *
-   * @generated from field: voicebridge.media.v1.Node node = 1;
+   * @generated from field: voicebridge.control.v1.Node node = 1;
    */
   node?: Node | undefined;
 };
@@ -142,31 +91,99 @@ export type DrainNodeResponse = Message<"voicebridge.control.v1.DrainNodeRespons
  * Use `create(DrainNodeResponseSchema)` to create a new message.
  */
 export const DrainNodeResponseSchema: GenMessage<DrainNodeResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_node, 5);
+  messageDesc(file_voicebridge_control_v1_node, 3);
 
 /**
- * How media nodes make themselves known. Wants the shared node token.
+ * A media node, as its last beat said.
  *
- * @generated from service voicebridge.control.v1.NodeService
+ * @generated from message voicebridge.control.v1.Node
  */
-export const NodeService: GenService<{
+export type Node = Message<"voicebridge.control.v1.Node"> & {
   /**
-   * A node opens this stream, says who it is and repeats it every second. The stream is the registration: when it
-   * ends the node gets no new calls. Its own it keeps as long as it gives any sign of life: a beat on this or another
-   * stream, an event, an answer. When a beat is overdue or the stream ends it is asked (MediaPlaneService.GetNode): with
-   * its process gone its calls are ended at once, without any answer after ten missed beats.
-   * ALREADY_EXISTS NODE_ID_TAKEN: the id is another node's. PERMISSION_DENIED NODE_ADDRESS_REFUSED: the node must not
-   * announce this address.
+   * Unique per process start.
    *
-   * @generated from rpc voicebridge.control.v1.NodeService.Connect
+   * @generated from field: string node_id = 1;
    */
-  connect: {
-    methodKind: "bidi_streaming";
-    input: typeof ConnectRequestSchema;
-    output: typeof ConnectResponseSchema;
-  },
-}> = /*@__PURE__*/
-  serviceDesc(file_voicebridge_control_v1_node, 0);
+  nodeId: string;
+
+  /**
+   * Where it is, as the placement rules call it.
+   *
+   * @generated from field: string region = 2;
+   */
+  region: string;
+
+  /**
+   * Where the control plane reaches it, e.g. "http://10.0.0.7:3200".
+   *
+   * @generated from field: string advertise_url = 3;
+   */
+  advertiseUrl: string;
+
+  /**
+   * Sessions that have not ended.
+   *
+   * @generated from field: uint32 live_sessions = 4;
+   */
+  liveSessions: number;
+
+  /**
+   * At this many it refuses more (NODE_FULL).
+   *
+   * @generated from field: uint32 max_sessions = 5;
+   */
+  maxSessions: number;
+
+  /**
+   * It takes no more sessions.
+   *
+   * @generated from field: bool draining = 6;
+   */
+  draining: boolean;
+
+  /**
+   * Busiest media thread, 0 to 1.
+   *
+   * @generated from field: float media_load = 7;
+   */
+  mediaLoad: number;
+
+  /**
+   * Of its program, e.g. "0.1.0".
+   *
+   * @generated from field: string version = 8;
+   */
+  version: string;
+
+  /**
+   * "openai" or "embedded".
+   *
+   * @generated from field: string provider = 9;
+   */
+  provider: string;
+
+  /**
+   * Threads that carry media.
+   *
+   * @generated from field: uint32 media_threads = 10;
+   */
+  mediaThreads: number;
+
+  /**
+   * Of these, how many have died or have made no progress for 5 s. They get no calls; with all of them lost the node refuses
+   * sessions (MEDIA_THREAD_LOST). While there is one, grpc.health.v1 says NOT_SERVING.
+   *
+   * @generated from field: uint32 media_threads_lost = 11;
+   */
+  mediaThreadsLost: number;
+};
+
+/**
+ * Describes the message voicebridge.control.v1.Node.
+ * Use `create(NodeSchema)` to create a new message.
+ */
+export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_node, 4);
 
 /**
  * What operators see of the media nodes and ask of them.
@@ -196,5 +213,5 @@ export const FleetService: GenService<{
     output: typeof DrainNodeResponseSchema;
   },
 }> = /*@__PURE__*/
-  serviceDesc(file_voicebridge_control_v1_node, 1);
+  serviceDesc(file_voicebridge_control_v1_node, 0);
 
