@@ -16,7 +16,8 @@ const DefaultTimeout = 10 * time.Second
 
 // Client is a control plane, seen from outside. Safe for concurrent use. Every request returns an [*Error] if it fails.
 type Client struct {
-	// Calls starts, steers, ends and looks up calls. To follow events use [Client.Follow] rather than Calls.StreamEvents,
+	// Calls starts, steers, ends and looks up calls. A command without a CommandId is given one, and is sent again within its
+	// deadline when it is not answered: the call takes it once. To follow events use [Client.Follow] rather than Calls.StreamEvents,
 	// which is the bare stream of one connection.
 	Calls controlv1.CallServiceClient
 	// Keys makes and revokes API keys; wants scope admin.
@@ -95,7 +96,14 @@ func (c *Client) unary(timeout time.Duration) grpc.UnaryClientInterceptor {
 			limited, cancel = context.WithTimeout(limited, timeout)
 			defer cancel()
 		}
-		return fromRPC(ctx, invoke(limited, method, request, answer, connection, options...))
+		send := func(request any) error {
+			return fromRPC(ctx, invoke(limited, method, request, answer, connection, options...))
+		}
+		if command, is := request.(*controlv1.SendCommandRequest); is {
+			command = identified(command)
+			return sendUntilAnswered(limited, func() error { return send(command) })
+		}
+		return send(request)
 	}
 }
 

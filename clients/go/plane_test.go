@@ -21,9 +21,10 @@ const patience = 15 * time.Second
 // plane is a control plane in this process that answers as a test tells it to.
 type plane struct {
 	controlv1.UnimplementedCallServiceServer
-	url    string
-	get    func(context.Context, *controlv1.GetCallRequest) (*controlv1.GetCallResponse, error)
-	stream func(grpc.ServerStreamingServer[controlv1.StreamEventsResponse]) error
+	url     string
+	get     func(context.Context, *controlv1.GetCallRequest) (*controlv1.GetCallResponse, error)
+	command func(*controlv1.SendCommandRequest) (*controlv1.SendCommandResponse, error)
+	stream  func(grpc.ServerStreamingServer[controlv1.StreamEventsResponse]) error
 
 	mutex sync.Mutex
 	asked []metadata.MD
@@ -64,6 +65,12 @@ func (p *plane) requests() []metadata.MD {
 func (p *plane) GetCall(ctx context.Context, request *controlv1.GetCallRequest) (*controlv1.GetCallResponse, error) {
 	p.note(ctx)
 	return p.get(ctx, request)
+}
+
+func (p *plane) SendCommand(
+	_ context.Context, request *controlv1.SendCommandRequest,
+) (*controlv1.SendCommandResponse, error) {
+	return p.command(request)
 }
 
 func (p *plane) StreamEvents(

@@ -199,7 +199,7 @@ pub(crate) struct Explain {
 /// Press keys on a live call, as the business: the caller's side gets them as telephone-events (RFC 4733).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  voicebridge press 01978f3c-... 1        one key\n  voicebridge press 01978f3c-... '159#'   several; # and * want quotes in most shells\n\nA key takes 200 ms, in place of what the AI is saying meanwhile. Whether the keys were sent, and which the caller\npresses, is among the call's events: voicebridge watch."
+    after_help = "Examples:\n  voicebridge press 01978f3c-... 1        one key\n  voicebridge press 01978f3c-... '159#'   several; # and * want quotes in most shells\n  voicebridge press 01978f3c-... 1 --command-id menu-1   pressed once, however often this is run\n\nA key takes 200 ms, in place of what the AI is saying meanwhile. Whether the keys were sent, and which the caller\npresses, is among the call's events: voicebridge watch."
 )]
 pub(crate) struct Press {
     /// The call's id; Meta's will do as well.
@@ -208,6 +208,9 @@ pub(crate) struct Press {
     /// 1 to 64 of 0 to 9, *, #, A to D.
     #[arg(value_name = "KEYS", value_parser = parse_keypad)]
     pub(crate) keys: String,
+    /// Names this command: sent again with it, the keys are not pressed again [default: a new one].
+    #[arg(long, value_name = "ID", value_parser = parse_command_id)]
+    pub(crate) command_id: Option<String>,
     #[command(flatten)]
     pub(crate) access: Access,
 }
@@ -221,6 +224,18 @@ fn parse_keypad(text: &str) -> Result<String, String> {
         Ok(text.to_ascii_uppercase())
     } else {
         Err(format!("must be 1 to {MAX_KEYS} of 0 to 9, *, #, A to D"))
+    }
+}
+
+/// Longest id of a command.
+const MAX_COMMAND_ID: usize = 64;
+
+fn parse_command_id(text: &str) -> Result<String, String> {
+    let is_word = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if is_word && (1..=MAX_COMMAND_ID).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be 1 to {MAX_COMMAND_ID} of A-Z, a-z, 0-9, - and _"))
     }
 }
 
@@ -393,6 +408,13 @@ mod tests {
         let keys = |text: &str| Args::try_parse_from(["voicebridge", "press", "wacid.1", text]).is_ok();
         assert!(keys("1") && keys("0123456789*#abcD") && keys(&"5".repeat(64)));
         assert!(!keys("") && !keys("1 2") && !keys("E") && !keys("１") && !keys(&"5".repeat(65)));
+    }
+
+    #[test]
+    fn the_id_of_a_command_is_checked_before_anybody_is_asked() {
+        let id = |text: &str| Args::try_parse_from(["voicebridge", "press", "x", "1", "--command-id", text]).is_ok();
+        assert!(id("A-z_0") && id(&"x".repeat(64)));
+        assert!(!id("") && !id("a b") && !id("h\u{e4}") && !id(&"x".repeat(65)));
     }
 
     #[test]

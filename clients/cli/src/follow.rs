@@ -104,14 +104,14 @@ impl Follow {
 }
 
 /// Before the n-th connection in a row: drawn evenly from half of the delay to all of it.
-fn delay(failures: u32, draw: f64) -> Duration {
+pub(crate) fn delay(failures: u32, draw: f64) -> Duration {
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     let whole = FIRST_DELAY.checked_mul(doubled).unwrap_or(LAST_DELAY).min(LAST_DELAY);
     whole.mul_f64(0.5 + draw / 2.0)
 }
 
 /// Connections, restarts and bugs pass; a wrong key, an unknown call or a foreign cursor does not.
-fn heals(code: Code) -> bool {
+pub(crate) fn heals(code: Code) -> bool {
     match code {
         Code::Unavailable
         | Code::Unknown

@@ -5,6 +5,7 @@
 mod args;
 mod calls;
 mod client;
+mod command;
 mod demo;
 mod describe;
 mod explain;

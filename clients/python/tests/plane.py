@@ -12,16 +12,18 @@ from voicebridge.control.v1 import call_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Get = Callable[[call_pb2.GetCallRequest, Context], Awaitable[call_pb2.GetCallResponse]]
+Command = Callable[[call_pb2.SendCommandRequest, Context], Awaitable[call_pb2.SendCommandResponse]]
 Stream = Callable[[call_pb2.StreamEventsRequest, Context], AsyncIterator[call_pb2.StreamEventsResponse]]
 
 
 @dataclass
 class Control:
-    """What it is asked is in ``metadata``; what it answers, ``get`` and ``stream``. All other methods are not there."""
+    """What it is asked is in ``metadata``; what it answers, ``get``, ``command``, ``stream``. Others are not there."""
 
     url: str = ""
     get: Get | None = None
     stream: Stream | None = None
+    command: Command | None = None
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
 
     async def start(self, credentials: grpc.ServerCredentials | None = None) -> grpc.aio.Server:
@@ -29,6 +31,11 @@ class Control:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "GetCall": grpc.unary_unary_rpc_method_handler(
                 self._get, call_pb2.GetCallRequest.FromString, call_pb2.GetCallResponse.SerializeToString
+            ),
+            "SendCommand": grpc.unary_unary_rpc_method_handler(
+                self._command,
+                call_pb2.SendCommandRequest.FromString,
+                call_pb2.SendCommandResponse.SerializeToString,
             ),
             "StreamEvents": grpc.unary_stream_rpc_method_handler(
                 self._stream, call_pb2.StreamEventsRequest.FromString, call_pb2.StreamEventsResponse.SerializeToString
@@ -47,6 +54,10 @@ class Control:
         self.metadata.append(dict(context.invocation_metadata() or ()))
         assert self.get is not None
         return await self.get(request, context)
+
+    async def _command(self, request: call_pb2.SendCommandRequest, context: Context) -> call_pb2.SendCommandResponse:
+        assert self.command is not None
+        return await self.command(request, context)
 
     async def _stream(
         self, request: call_pb2.StreamEventsRequest, context: Context

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from plane import Context, Control
 
-from voicebridge import Client, GetCallRequest, VoiceBridgeError
+from voicebridge import Client, Command, GetCallRequest, Interrupt, SendCommandRequest, VoiceBridgeError
 from voicebridge.control.v1 import call_pb2
 
 
@@ -100,6 +100,47 @@ async def test_cancelling_a_request_cancels_it_at_the_control_plane(control: Con
 
 async def _get(client: Client) -> None:
     await client.calls.GetCall(GetCallRequest())
+
+
+async def test_a_command_is_sent_until_it_is_answered_and_always_with_the_same_id(control: Control) -> None:
+    sent: list[str] = []
+
+    async def refuse_twice(request: call_pb2.SendCommandRequest, context: Context) -> call_pb2.SendCommandResponse:
+        sent.append(request.command_id)
+        if len(sent) < 3:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        return call_pb2.SendCommandResponse(command_id=request.command_id)
+
+    control.command = refuse_twice
+    interrupt = SendCommandRequest(call_id="a", command=Command(interrupt=Interrupt()))
+    async with Client(control.url) as client:
+        answer = await client.calls.SendCommand(interrupt)
+        assert sent == [answer.command_id] * 3 and len(answer.command_id) == 32
+        assert interrupt.command_id == "", "the message is the caller's"
+        named = SendCommandRequest(call_id="a", command=Command(interrupt=Interrupt()), command_id="mine")
+        assert (await client.calls.SendCommand(named)).command_id == "mine"
+
+
+async def test_a_command_that_is_refused_or_never_answered_is_not_sent_for_ever(control: Control) -> None:
+    sent: list[grpc.StatusCode] = []
+
+    async def refuse(_: call_pb2.SendCommandRequest, context: Context) -> call_pb2.SendCommandResponse:
+        sent.append(refusal)
+        await context.abort(refusal, "no")
+        raise AssertionError("not reached")
+
+    control.command = refuse
+    async with Client(control.url) as client:
+        for refusal, times in ((grpc.StatusCode.ALREADY_EXISTS, 1), (grpc.StatusCode.UNAVAILABLE, 3)):
+            sent.clear()
+            with pytest.raises(VoiceBridgeError) as error:
+                await client.calls.SendCommand(SendCommandRequest(call_id="a"))
+            assert (error.value.code, len(sent)) == (refusal, times)
+        # No time for a second one.
+        sent.clear()
+        with pytest.raises(VoiceBridgeError):
+            await client.calls.SendCommand(SendCommandRequest(call_id="a"), timeout=0.09)
+        assert len(sent) == 1
 
 
 async def test_tls_by_the_url_with_authorities_of_ones_own(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
 import { UserEnd } from "./attempt.ts";
+import { sendOnce } from "./command.ts";
 import { VoiceBridgeError } from "./error.ts";
 import { EventStream, type FollowOptions, type FollowRequest } from "./follow.ts";
 import { CallService } from "./gen/voicebridge/control/v1/call_pb.ts";
@@ -32,7 +33,10 @@ export interface TransportSettings {
 
 /** A client of a control plane. Holds no connection of its own: make as many as you like. */
 export class BaseClient {
-  /** Every method of `CallService`. `streamEvents` is one stream as it comes; `follow` is the one that resumes. */
+  /**
+   * Every method of `CallService`. A command without a `commandId` is given one, and is sent again within its deadline when it
+   * is not answered: the call takes it once. `streamEvents` is one stream as it comes; `follow` is the one that resumes.
+   */
   readonly calls: Client<typeof CallService>;
   readonly #transport: Transport;
 
@@ -44,7 +48,8 @@ export class BaseClient {
       // To Connect 0 is a deadline that has passed.
       ...(timeoutMs > 0 && { defaultTimeoutMs: timeoutMs }),
     });
-    this.calls = this.service(CallService);
+    const calls = this.service(CallService);
+    this.calls = { ...calls, sendCommand: sendOnce(calls.sendCommand, timeoutMs) };
   }
 
   /** A client of another service, e.g. `KeyService` from `@voicebridge/client/gen/control/v1/keys`. */

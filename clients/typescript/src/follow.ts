@@ -16,7 +16,7 @@ const SILENT_INTERVALS = 3;
 const ASSUMED_KEEPALIVE_MS = 15_000;
 
 /** Connecting again cannot help. */
-const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+export const FINAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "UNAUTHENTICATED",
   "PERMISSION_DENIED",
   "NOT_FOUND",
@@ -134,11 +134,11 @@ export class EventStream implements AsyncIterable<Followed> {
 }
 
 /** The n-th delay in a row, drawn evenly from half of to all of its ceiling. */
-function delayMs(n: number, random: number): number {
+export function delayMs(n: number, random: number): number {
   return Math.min(LAST_DELAY_MS, FIRST_DELAY_MS * 2 ** (n - 1)) * (0.5 + 0.5 * random);
 }
 
-function sleepFor(ms: number, signal: AbortSignal): Promise<void> {
+export function sleepFor(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const end = () => {
       clearTimeout(timer);

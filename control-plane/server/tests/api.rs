@@ -134,14 +134,29 @@ async fn commands_reach_the_node() {
     let say = |text: &str| control::Command {
         kind: Some(control::command::Kind::Say(control::Say { text: text.to_owned() })),
     };
-    let send = |command| SendCommandRequest { call_id: "cmd".to_owned(), command };
-    client.send_command(send(Some(say("hello")))).await.unwrap();
+    let send = |command| SendCommandRequest { call_id: "cmd".to_owned(), command, ..Default::default() };
+    let chosen = client.send_command(send(Some(say("hello")))).await.unwrap().into_inner().command_id;
+    assert_eq!(chosen.len(), 36, "where none is given it is one of ours");
     let session = node.session("cmd", "command", |s| !s.commands.is_empty()).await;
+    assert_eq!(session.command_ids, [chosen.as_str()]);
     let said = media::command::Kind::Say(media::Say { text: "hello".to_owned() });
     assert_eq!(session.commands, [media::Command { kind: Some(said) }]);
     for bad in [None, Some(control::Command { kind: None }), Some(say("")), Some(say(&"x".repeat(17_000)))] {
         check(client.send_command(send(bad)).await, Code::InvalidArgument, "INVALID_ARGUMENT");
     }
+    let with_id = |id: &str| SendCommandRequest { command_id: id.to_owned(), ..send(Some(say("hello"))) };
+    for bad in ["two words", "caf\u{e9}", &"x".repeat(65)] {
+        let status = check(client.send_command(with_id(bad)).await, Code::InvalidArgument, "INVALID_ARGUMENT");
+        assert_eq!(metadata(&status, "field").as_deref(), Some("command_id"));
+    }
+    let id = "A-z_0".repeat(12);
+    assert_eq!(client.send_command(with_id(&id)).await.unwrap().into_inner().command_id, id);
+    let session = node.session("cmd", "second command", |s| s.commands.len() == 2).await;
+    assert_eq!(session.command_ids, [chosen, id.clone()], "the node is told, for it is what remembers");
+    client.send_command(with_id(&id)).await.unwrap();
+    assert_eq!(node.session("cmd", "commands", |_| true).await.commands.len(), 2, "said once");
+    let other = SendCommandRequest { command: Some(say("other")), ..with_id(&id) };
+    check(client.send_command(other).await, Code::AlreadyExists, "COMMAND_ID_REUSED");
     plane.deliver(&[terminate("cmd")]).await;
     plane.ended("cmd").await;
     check(client.send_command(send(Some(say("late")))).await, Code::FailedPrecondition, "SESSION_ENDED");

@@ -32,7 +32,7 @@ pub(crate) fn write(entry: &Entry, record: &Record) {
         EventKind::BargedIn { heard_ms, received_ms, .. } => {
             info!(call_id, elapsed_ms, heard_ms, received_ms, "caller barged in");
         }
-        EventKind::Incident { reason, message, upstream_code } => {
+        EventKind::Incident { reason, message, upstream_code, .. } => {
             metrics::counter!("voicebridge_media_incidents_total", "reason" => labels::reason(reason)).increment(1);
             // What a provider says may quote the caller: the event has it, the log has the code.
             let message = upstream_code.is_empty().then_some(message.as_str());

@@ -290,8 +290,8 @@ mod tests {
     #[tokio::test]
     async fn events_are_forgotten_by_their_bytes_too_and_never_the_last() {
         let incident = |sequence, bytes: usize| {
-            let (message, upstream_code) = ("x".repeat(bytes), String::new());
-            record(sequence, EventKind::Incident { reason: "PROVIDER_ERROR", message, upstream_code })
+            let (message, upstream_code, command_id) = ("x".repeat(bytes), String::new(), String::new());
+            record(sequence, EventKind::Incident { reason: "PROVIDER_ERROR", message, upstream_code, command_id })
         };
         let journal = Arc::new(Journal::with_limits(100, 1_000, 4));
         (1..=3).for_each(|sequence| assert!(journal.push(incident(sequence, 400))));

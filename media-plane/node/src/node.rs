@@ -16,7 +16,8 @@ use secrecy::ExposeSecret as _;
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 use voicebridge_session::{
-    Command, Limits, Session, Setup, SetupError, SignallingMode, Stage, Termination, TerminationResult,
+    Command, CommandIdReused, Limits, Session, Setup, SetupError, SignallingMode, Stage, Termination,
+    TerminationResult,
     agent::{AgentErrors, AgentOverlay},
     provider::{
         Endpoint, Provider,
@@ -117,6 +118,9 @@ pub enum RequestError {
     /// It has ended.
     #[error("the session has ended")]
     Ended,
+    /// Another command had its id.
+    #[error(transparent)]
+    CommandIdReused(#[from] CommandIdReused),
     /// A media thread is broken.
     #[error(transparent)]
     Busy(#[from] Busy),
@@ -302,13 +306,14 @@ impl Node {
         held.entry.termination().ok_or(RequestError::Busy(Busy))
     }
 
-    /// Acts on a live session.
+    /// Acts on a live session, once for each id of a command.
     ///
     /// # Errors
     /// [`RequestError`]
-    pub async fn act(&self, session_id: &str, command: Command) -> Result<(), RequestError> {
+    pub async fn act(&self, session_id: &str, command_id: String, command: Command) -> Result<(), RequestError> {
         let held = self.live(session_id)?;
-        self.shards.act(held.shard, session_id.to_owned(), command).await?.ok_or(RequestError::Ended)
+        let taken = self.shards.act(held.shard, session_id.to_owned(), command_id, command).await?;
+        Ok(taken.ok_or(RequestError::Ended)??)
     }
 
     /// A session, live or held.

@@ -40,7 +40,7 @@ use tokio::{
     time::timeout,
 };
 use voicebridge_audio::governor::Governor;
-use voicebridge_session::{Command, Stage, Termination};
+use voicebridge_session::{Command, CommandIdReused, Stage, Termination};
 
 pub use call::{Call, SessionPorts};
 pub use datagrams::Datagrams;
@@ -106,8 +106,9 @@ pub(crate) enum Order {
     },
     Act {
         session_id: String,
+        command_id: String,
         command: Command,
-        reply: oneshot::Sender<Option<()>>,
+        reply: oneshot::Sender<Option<Result<(), CommandIdReused>>>,
     },
     /// Ends every session.
     EndAll {
@@ -253,12 +254,18 @@ impl Shards {
         self.order(at, |reply| Order::End { session_id, termination, reply }).await
     }
 
-    /// Acts on a session; `None` if it has ended.
+    /// Acts on a session, once for each id; `None` if it has ended.
     ///
     /// # Errors
     /// [`Busy`]
-    pub async fn act(&self, at: ShardIndex, session_id: String, command: Command) -> Result<Option<()>, Busy> {
-        self.order(at, |reply| Order::Act { session_id, command, reply }).await
+    pub async fn act(
+        &self,
+        at: ShardIndex,
+        session_id: String,
+        command_id: String,
+        command: Command,
+    ) -> Result<Option<Result<(), CommandIdReused>>, Busy> {
+        self.order(at, |reply| Order::Act { session_id, command_id, command, reply }).await
     }
 
     /// Ends every session of the node. Threads that do not take the order keep theirs.

@@ -15,7 +15,7 @@ use tonic::Code;
 use voicebridge_proto::{
     media::v1::{
         AdvanceSessionRequest, Command, EndSessionRequest, GetNodeRequest, GetSessionRequest, Interrupt,
-        ListSessionsRequest, SendCommandRequest, StartSessionRequest, StreamEventsRequest, command,
+        ListSessionsRequest, SendCommandRequest, SendDtmf, StartSessionRequest, StreamEventsRequest, command,
     },
     types::v1::{
         Caller, MediaStatistics, SessionState, SignallingMode, SignallingStage, Stage, Termination, TerminationResult,
@@ -195,10 +195,24 @@ async fn requests_that_make_no_sense_are_told_why() {
     assert_eq!(reason(&error).as_deref(), Some("SESSION_NOT_FOUND"));
 
     node.client.start_session(start_request("s1", &phone.offer)).await.unwrap();
-    let command = |kind| SendCommandRequest { session_id: "s1".into(), command: Some(Command { kind }) };
-    let error = node.client.send_command(command(None)).await.unwrap_err();
+    let command = |id: &str, kind| SendCommandRequest {
+        session_id: "s1".into(),
+        command: Some(Command { kind }),
+        command_id: id.into(),
+    };
+    let interrupt = Some(command::Kind::Interrupt(Interrupt {}));
+    let error = node.client.send_command(command("c1", None)).await.unwrap_err();
     assert_eq!(metadata(&error, "field").as_deref(), Some("command"));
-    node.client.send_command(command(Some(command::Kind::Interrupt(Interrupt {})))).await.unwrap();
+    for id in ["", "with space", "h\u{e4}", &"x".repeat(65)] {
+        let error = node.client.send_command(command(id, interrupt.clone())).await.unwrap_err();
+        assert_eq!(metadata(&error, "field").as_deref(), Some("command_id"), "{id}");
+    }
+    for id in ["c1", "c1", "C-2_", &"x".repeat(64)] {
+        node.client.send_command(command(id, interrupt.clone())).await.unwrap();
+    }
+    let keys = Some(command::Kind::SendDtmf(SendDtmf { digits: "1".into() }));
+    let error = node.client.send_command(command("c1", keys)).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_deref()), (Code::AlreadyExists, Some("COMMAND_ID_REUSED")));
     node.client.end_session(hangup("s1")).await.unwrap();
     let error = node.client.advance_session(advance("s1", SignallingStage::Accepted)).await.unwrap_err();
     assert_eq!((error.code(), reason(&error).as_deref()), (Code::FailedPrecondition, Some("SESSION_ENDED")));

@@ -135,6 +135,8 @@ pub enum EventKind {
         message: String,
         /// The provider's own code.
         upstream_code: String,
+        /// Of the command that was refused; empty when it is about something else.
+        command_id: String,
     },
     /// The end; the last event.
     Ended {
@@ -164,7 +166,7 @@ impl EventKind {
             Self::ResponseFinished { response_id, status_reason, .. } => &[response_id, status_reason],
             Self::BargedIn { item_id, .. } | Self::BargeInReverted { item_id, .. } => &[item_id],
             Self::ToolCalled { tool_call_id, name, arguments } => &[tool_call_id, name, arguments],
-            Self::Incident { message, upstream_code, .. } => &[message, upstream_code],
+            Self::Incident { message, upstream_code, command_id, .. } => &[message, upstream_code, command_id],
             Self::Ended { termination, .. } => &[&termination.reason, &termination.message, &termination.upstream_code],
             Self::Milestone(_)
             | Self::TransportConnected { .. }

@@ -25,8 +25,8 @@ pub use event::{
 };
 pub use limits::Limits;
 pub use ports::{
-    AudioDelta, Command, ConnectionId, ConnectionInput, Frame, Input, Ports, ProviderClosed, ReceiverReport, RtpIn,
-    RtpOut, Stage, Watch,
+    AudioDelta, Command, CommandIdReused, ConnectionId, ConnectionInput, Frame, Input, Ports, ProviderClosed,
+    ReceiverReport, RtpIn, RtpOut, Stage, Watch,
 };
 pub use session::{
     CALLER, Gain, LegId, LegPacket, MAX_ROWS, PacketSink, Party, Routing, Row, RowError, RowId, Session, Setup,

@@ -59,6 +59,9 @@ pub struct Limits {
     pub statistics_ms: u64,
     /// Incidents reported per session. Further ones are dropped, so that a provider that reports error after error cannot fill the event log.
     pub incidents: u32,
+    /// Commands remembered by their ids, with their texts. At the limit the oldest is forgotten: sent again, it is carried
+    /// out again.
+    pub commands: usize,
     /// Agent items whose words are kept until they were heard. At the limit the oldest is reported as heard so far.
     pub pending_transcripts: usize,
     /// Text kept of one item, bytes. At the limit the rest of its words is dropped.
@@ -91,6 +94,7 @@ impl Default for Limits {
             keypad_ms: 1_500,
             statistics_ms: 5_000,
             incidents: 50,
+            commands: 64,
             pending_transcripts: 32,
             transcript_bytes: 32 * 1024,
         }

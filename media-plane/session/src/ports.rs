@@ -107,6 +107,11 @@ pub enum Command {
     SendDtmf(String),
 }
 
+/// The id of a command is that of another one, which the session took before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another command was sent with this id before")]
+pub struct CommandIdReused;
+
 /// What can happen to a session.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -132,8 +137,6 @@ pub enum Input<'a> {
     Complexity(u8),
     /// Something came from a connection to a provider; one the session knows nothing of is ignored.
     Connection(ConnectionId, ConnectionInput<'a>),
-    /// Act on the call.
-    Command(Command),
     /// End the call; the first termination stands.
     End(Termination),
 }

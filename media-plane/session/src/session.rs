@@ -30,7 +30,7 @@ use voicebridge_audio::{Time, uplink::UplinkFrame};
 
 use crate::{
     event::{EventKind, Milestone, Statistics, Termination, Usage},
-    ports::{ConnectionId, ConnectionInput, Input, Ports, RtpIn, Stage},
+    ports::{Command, CommandIdReused, ConnectionId, ConnectionInput, Input, Ports, RtpIn, Stage},
     provider::Provider,
 };
 use connections::{ConnectionEvent, Connections};
@@ -118,6 +118,30 @@ impl Session {
             return;
         }
         self.apply(now, input, ports);
+        self.taken(now);
+    }
+
+    /// Acts on the call as an operator wants, once for each id, and leaves what is due as [`Session::take`] does. A command
+    /// that was taken before changes nothing.
+    ///
+    /// # Errors
+    /// [`CommandIdReused`]; nothing was done then.
+    pub fn command(
+        &mut self,
+        now: Time,
+        id: &str,
+        command: &Command,
+        ports: &mut dyn Ports,
+    ) -> Result<(), CommandIdReused> {
+        if self.conversation.is_over() {
+            return Ok(());
+        }
+        let taken = self.converse(now, ports, |conversation, on| conversation.on_command(id, command, on));
+        self.taken(now);
+        taken
+    }
+
+    fn taken(&mut self, now: Time) {
         self.has_taken = true;
         if self.conversation.is_over() {
             self.due = None;
@@ -144,9 +168,6 @@ impl Session {
             Input::Complexity(complexity) => self.leg.set_complexity(complexity),
             Input::Connection(id, input) => {
                 self.connections.input(now, id, input, self.conversation.agent(), ports);
-            }
-            Input::Command(command) => {
-                self.converse(now, ports, |conversation, on| conversation.on_command(&command, on));
             }
             Input::End(termination) => self.converse(now, ports, |conversation, on| conversation.end(termination, on)),
         }
@@ -350,9 +371,14 @@ impl Session {
     }
 
     /// Has the conversation act on the other parts.
-    fn converse(&mut self, now: Time, ports: &mut dyn Ports, act: impl FnOnce(&mut Conversation, &mut Parts<'_>)) {
+    fn converse<R>(
+        &mut self,
+        now: Time,
+        ports: &mut dyn Ports,
+        act: impl FnOnce(&mut Conversation, &mut Parts<'_>) -> R,
+    ) -> R {
         let Self { leg, conversation, connections, routing, log, due: _, has_taken: _ } = self;
-        act(conversation, &mut Parts { leg, connections, routing, context: Context::new(now, ports, log) });
+        act(conversation, &mut Parts { leg, connections, routing, context: Context::new(now, ports, log) })
     }
 }
 

@@ -66,7 +66,7 @@ async fn commands_act_on_a_live_call() {
     let handle = world.meta.call(stays()).await.unwrap();
     let command = async |kind: Kind| {
         let command = Some(Command { kind: Some(kind) });
-        let request = SendCommandRequest { call_id: handle.id().to_owned(), command };
+        let request = SendCommandRequest { call_id: handle.id().to_owned(), command, ..Default::default() };
         world.calls.client().send_command(request).await.unwrap();
     };
     let transcripts = async |count: usize| {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use voicebridge_proto::control::v1::CallPhase;
+use tonic::Code;
+use voicebridge_proto::control::v1::{CallPhase, Command, Say, SendCommandRequest, command::Kind};
 use voicebridge_simulator::meta::{EndedBy, Step};
-use voicebridge_system_tests::{SOON, Setup};
+use voicebridge_system_tests::{SOON, Setup, World};
+use voicebridge_telemetry::status::reason;
 
 use crate::talk::{
     assert_ended, assert_heard, assert_no_violations, assert_understood, caller, hangs_up_at_once, heard, say,
@@ -43,6 +45,41 @@ async fn calls_go_on_without_the_control_plane_and_are_known_again_after_its_res
 
     let record = world.meta.call(hangs_up_at_once()).await.unwrap().finish().await;
     assert_eq!(record.ended_by, EndedBy::Caller, "and new calls are answered");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_repeated_after_a_kill_is_said_once() {
+    let mut world = Setup { ai: Some(sensible_ai()), ..Setup::default() }.start().await;
+    let live = world.meta.call(stays()).await.unwrap();
+    let transcripts = async |world: &World, count: usize| {
+        let what = format!("transcript {count}");
+        world.calls.until(live.id(), &what, |call| call.transcripts.len() >= count).await
+    };
+    transcripts(&world, 1).await;
+    let announce = |text: &str| SendCommandRequest {
+        call_id: live.id().to_owned(),
+        command: Some(Command { kind: Some(Kind::Say(Say { text: text.to_owned() })) }),
+        command_id: "announcement-1".to_owned(),
+    };
+    world.calls.client().send_command(announce("Please hold the line.")).await.unwrap();
+    transcripts(&world, 2).await;
+    world.control.kill();
+    world.control.end(SOON).await;
+    world.restart_control().await;
+
+    // As by somebody whose first answer got lost.
+    let again = world.calls.client().send_command(announce("Please hold the line.")).await.unwrap();
+    assert_eq!(again.into_inner().command_id, "announcement-1");
+    let other = world.calls.client().send_command(announce("Good-bye.")).await.unwrap_err();
+    assert_eq!((other.code(), reason(&other).as_deref()), (Code::AlreadyExists, Some("COMMAND_ID_REUSED")));
+    let fresh = SendCommandRequest { command_id: "announcement-2".to_owned(), ..announce("Still there?") };
+    world.calls.client().send_command(fresh).await.unwrap();
+    transcripts(&world, 3).await;
+    live.hang_up().await;
+    live.finish().await;
+    let replies = world.ai().sessions()[0].replies.len();
+    assert_eq!(replies, 3, "the greeting and two announcements");
     world.stop().await;
 }
 

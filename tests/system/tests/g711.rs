@@ -139,7 +139,11 @@ async fn keys_are_sent_on_the_clock_of_the_codec() {
         let handle = world.meta.call(CallerSettings { codec, ..caller(script) }).await.unwrap();
         world.calls.active(handle.id()).await;
         let kind = Some(command::Kind::SendDtmf(SendDtmf { digits: "15#".to_owned() }));
-        let request = SendCommandRequest { call_id: handle.id().to_owned(), command: Some(Command { kind }) };
+        let request = SendCommandRequest {
+            call_id: handle.id().to_owned(),
+            command: Some(Command { kind }),
+            ..Default::default()
+        };
         world.calls.client().send_command(request).await.unwrap();
         let record = handle.finish().await;
         let reports: Vec<_> = record.packets.iter().filter(|packet| packet.payload_type == 126).collect();

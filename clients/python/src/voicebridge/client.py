@@ -39,7 +39,8 @@ class Client:
     """
 
     calls: call_pb2_grpc.CallServiceAsyncStub
-    """Start, steer, end and look up calls: ``await client.calls.GetCall(GetCallRequest(call_id=...))``."""
+    """Start, steer, end and look up calls: ``await client.calls.GetCall(GetCallRequest(call_id=...))``. A command without a
+    ``command_id`` is given one, and is sent again within its deadline when it is not answered: the call takes it once."""
     keys: keys_pb2_grpc.KeyServiceAsyncStub
     """Make and revoke API keys; wants scope ``admin``."""
     fleet: node_pb2_grpc.FleetServiceAsyncStub

@@ -7,13 +7,16 @@ from typing import Any
 
 import grpc
 
+from voicebridge import command
+from voicebridge.control.v1 import call_pb2
 from voicebridge.errors import from_rpc
 
 Metadata = tuple[tuple[str, str], ...]
 
 
 class Unary(grpc.aio.UnaryUnaryClientInterceptor):
-    """For methods with one answer. The deadline is for requests that have none of their own."""
+    """For methods with one answer. The deadline is for requests that have none of their own. A command is given an id, and sent
+    again within its deadline."""
 
     def __init__(self, metadata: Metadata, timeout: float) -> None:
         self._metadata = metadata
@@ -25,13 +28,19 @@ class Unary(grpc.aio.UnaryUnaryClientInterceptor):
         client_call_details: grpc.aio.ClientCallDetails,
         request: Any,
     ) -> Any:
-        timeout = client_call_details.timeout
-        details = _with(client_call_details, self._metadata, self._timeout if timeout is None else timeout)
-        call = await continuation(details, request)
-        try:
-            return await call
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error) from error
+        timeout = self._timeout if client_call_details.timeout is None else client_call_details.timeout
+
+        async def send(request: Any, limit_s: float | None) -> Any:
+            call = await continuation(_with(client_call_details, self._metadata, limit_s), request)
+            try:
+                return await call
+            except grpc.aio.AioRpcError as error:
+                raise from_rpc(error) from error
+
+        if isinstance(request, call_pb2.SendCommandRequest):
+            named = command.identified(request)
+            return await command.send_until_answered(lambda left: send(named, left), timeout)
+        return await send(request, timeout)
 
 
 class Streams(grpc.aio.UnaryStreamClientInterceptor):

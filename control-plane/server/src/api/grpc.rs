@@ -12,7 +12,7 @@ use voicebridge_proto::{
 
 use super::{
     Api, Fault, agent,
-    arguments::{call_name, end_reason, number_id},
+    arguments::{call_name, command_id, end_reason, number_id},
     session_info, stream,
 };
 use crate::{
@@ -158,9 +158,11 @@ impl Api {
         Ok(self.whole(&row.call_id).await?.1)
     }
 
-    async fn command(&self, request: control::SendCommandRequest) -> Result<(), Fault> {
+    /// The id it was sent with.
+    async fn command(&self, request: control::SendCommandRequest) -> Result<String, Fault> {
         use control::command::Kind;
         let name = call_name(&request.call_id)?;
+        let command_id = command_id(request.command_id)?;
         let command = request.command.ok_or_else(|| Fault::invalid("command", "must be given"))?;
         let text = match &command.kind {
             None => return Err(Fault::invalid("command", "must be say, interrupt, inject_text or send_dtmf")),
@@ -177,6 +179,7 @@ impl Api {
         let request = media::SendCommandRequest {
             session_id: session.session_id,
             command: Some(convert::command_to_node(command)),
+            command_id: command_id.clone(),
         };
         let send = async {
             self.lease.held().await;
@@ -186,7 +189,7 @@ impl Api {
             .await
             .map_err(|_| CallError::Node(Status::deadline_exceeded("the node did not answer")))?
             .map_err(CallError::Node)?;
-        Ok(())
+        Ok(command_id)
     }
 }
 
@@ -305,8 +308,8 @@ impl CallService for Api {
         &self,
         request: Request<control::SendCommandRequest>,
     ) -> Result<Response<control::SendCommandResponse>, Status> {
-        self.command(request.into_inner()).await.map_err(Fault::status)?;
-        Ok(Response::new(control::SendCommandResponse {}))
+        let command_id = self.command(request.into_inner()).await.map_err(Fault::status)?;
+        Ok(Response::new(control::SendCommandResponse { command_id }))
     }
 
     async fn stream_events(

@@ -60,6 +60,7 @@ pub struct FakeSession {
     pub events: Vec<types::Event>,
     pub ended: Option<types::Termination>,
     pub commands: Vec<media::Command>,
+    pub command_ids: Vec<String>,
 }
 
 /// The task that registers, and whether its streams go on.
@@ -335,6 +336,7 @@ impl MediaPlaneService for Service {
             events: Vec::new(),
             ended: None,
             commands: Vec::new(),
+            command_ids: Vec::new(),
         };
         self.0.sessions.send_modify(|sessions| {
             sessions.insert(id.clone(), session);
@@ -405,10 +407,17 @@ impl MediaPlaneService for Service {
         request: Request<media::SendCommandRequest>,
     ) -> Result<Response<media::SendCommandResponse>, Status> {
         let request = request.into_inner();
-        self.0.find(&request.session_id)?;
-        self.0.sessions.send_modify(|sessions| {
-            sessions.get_mut(&request.session_id).unwrap().commands.push(request.command.unwrap());
-        });
+        let session = self.0.find(&request.session_id)?;
+        let command = request.command.unwrap();
+        match session.command_ids.iter().position(|id| *id == request.command_id) {
+            Some(at) if session.commands[at] == command => {}
+            Some(_) => return Err(status(Code::AlreadyExists, "COMMAND_ID_REUSED", "another had it", &[])),
+            None => self.0.sessions.send_modify(|sessions| {
+                let session = sessions.get_mut(&request.session_id).unwrap();
+                session.commands.push(command);
+                session.command_ids.push(request.command_id);
+            }),
+        }
         Ok(Response::new(media::SendCommandResponse {}))
     }
 

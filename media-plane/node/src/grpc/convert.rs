@@ -27,6 +27,7 @@ use crate::{
 /// Bounds of request fields, bytes.
 const MAX_SESSION_ID: usize = 128;
 const MAX_CALL_ID: usize = 512;
+const MAX_COMMAND_ID: usize = 64;
 const MAX_COMMAND_TEXT: usize = 16 * 1024;
 const MAX_TERMINATION_TEXT: usize = 1_024;
 /// The variable with the caller's profile name.
@@ -105,6 +106,15 @@ pub(super) fn stage(stage: i32) -> Result<Stage, Status> {
         Ok(types::SignallingStage::Unspecified) | Err(_) => {
             Err(of_argument("stage", "must be SIGNALLING_STAGE_ANSWER_DELIVERED or SIGNALLING_STAGE_ACCEPTED"))
         }
+    }
+}
+
+pub(super) fn command_id(id: String) -> Result<String, Status> {
+    let is_word = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if is_word && (1..=MAX_COMMAND_ID).contains(&id.len()) {
+        Ok(id)
+    } else {
+        Err(of_argument("command_id", &format!("must be 1 to {MAX_COMMAND_ID} of A-Z, a-z, 0-9, - and _")))
     }
 }
 
@@ -296,8 +306,8 @@ fn kind(kind: &EventKind) -> types::event::Kind {
             Kind::StatisticsReported(types::StatisticsReported { statistics: Some(statistics(&counters)) })
         }
         EventKind::Quality(period) => Kind::QualityReported(types::QualityReported { quality: Some(quality(period)) }),
-        EventKind::Incident { reason, message, upstream_code } => {
-            Kind::Incident(types::Incident { reason: reason.to_owned(), message, upstream_code })
+        EventKind::Incident { reason, message, upstream_code, command_id } => {
+            Kind::Incident(types::Incident { reason: reason.to_owned(), message, upstream_code, command_id })
         }
         EventKind::Ended { termination: ended, statistics: counters, usage, quality: whole, duration_ms } => {
             Kind::SessionEnded(types::SessionEnded {

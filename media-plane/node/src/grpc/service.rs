@@ -91,8 +91,12 @@ impl MediaPlaneService for Service {
     ) -> Result<Response<SendCommandResponse>, Status> {
         let request = request.into_inner();
         let session_id = convert::session_id(request.session_id)?;
+        let command_id = convert::command_id(request.command_id)?;
         let command = convert::command(request.command)?;
-        self.node.act(&session_id, command).await.map_err(|error| status::of_request(error, &session_id))?;
+        self.node
+            .act(&session_id, command_id, command)
+            .await
+            .map_err(|error| status::of_request(error, &session_id))?;
         Ok(Response::new(SendCommandResponse {}))
     }
 

@@ -47,6 +47,9 @@ pub(super) fn of_request(error: RequestError, session_id: &str) -> Status {
     match error {
         RequestError::NotFound => status(Code::NotFound, "SESSION_NOT_FOUND", error.to_string(), &session),
         RequestError::Ended => status(Code::FailedPrecondition, "SESSION_ENDED", error.to_string(), &session),
+        RequestError::CommandIdReused(_) => {
+            status(Code::AlreadyExists, "COMMAND_ID_REUSED", error.to_string(), &session)
+        }
         RequestError::Busy(_) => internal(&error),
     }
 }

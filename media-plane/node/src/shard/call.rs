@@ -16,8 +16,8 @@ use std::{
 
 use voicebridge_audio::Time;
 use voicebridge_session::{
-    AudioDelta, ConnectionId, ConnectionInput, Event, EventKind, Frame, Input, Ports, RtpIn, RtpOut, Session,
-    SignallingMode, Stage, State, Termination, TerminationResult, Watch,
+    AudioDelta, Command, CommandIdReused, ConnectionId, ConnectionInput, Event, EventKind, Frame, Input, Ports, RtpIn,
+    RtpOut, Session, SignallingMode, Stage, State, Termination, TerminationResult, Watch,
 };
 
 use super::{calls::Next, datagrams::Datagrams, ticks::Ticks};
@@ -194,6 +194,12 @@ impl Call {
     pub(super) fn input(&mut self, now: Instant, input: Input<'_>) {
         self.ports.now = now;
         self.session.take(self.clock.time(now), input, &mut self.ports);
+    }
+
+    /// Has the session core act as an operator wants; the next step does what is due.
+    pub(super) fn command(&mut self, now: Instant, id: &str, command: &Command) -> Result<(), CommandIdReused> {
+        self.ports.now = now;
+        self.session.command(self.clock.time(now), id, command, &mut self.ports)
     }
 
     /// Tells the session core something and has it do what is due.

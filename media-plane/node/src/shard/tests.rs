@@ -204,7 +204,7 @@ async fn a_panic_ends_its_own_session_only() {
     assert_eq!(bench.sessions.taken(), 2);
     let before = fragile.journal.last_sequence();
 
-    let said = bench.shards.act(shard, "fragile".into(), Command::Say("boom".into())).await;
+    let said = bench.shards.act(shard, "fragile".into(), "c".into(), Command::Say("boom".into())).await;
     assert_eq!(said, Ok(None));
     let end = fragile.journal.end().expect("it has ended");
     assert_eq!(end.event.sequence, before + 1, "gapless");

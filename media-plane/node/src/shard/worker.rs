@@ -172,8 +172,8 @@ impl Worker {
                 });
                 let _ = reply.send(standing.flatten());
             }
-            Order::Act { session_id, command, reply } => {
-                let done = self.with(&session_id, |call| call.input(now, Input::Command(command)));
+            Order::Act { session_id, command_id, command, reply } => {
+                let done = self.with(&session_id, |call| call.command(now, &command_id, &command));
                 let _ = reply.send(done);
             }
             Order::EndAll { termination } => self.end_all(now, &termination),

@@ -4,7 +4,7 @@
 use voicebridge_audio::Time;
 
 use super::log::Log;
-use crate::{event::EventKind, ports::Ports};
+use crate::{event::EventKind, ports::Ports, reason};
 
 /// See the module.
 pub(crate) struct Context<'a> {
@@ -33,6 +33,12 @@ impl<'a> Context<'a> {
 
     /// Reports what went wrong without ending the call.
     pub(crate) fn incident(&mut self, reason: &'static str, message: String, upstream_code: String) {
-        self.emit(EventKind::Incident { reason, message, upstream_code });
+        self.emit(EventKind::Incident { reason, message, upstream_code, command_id: String::new() });
+    }
+
+    /// Reports that a command was not carried out.
+    pub(crate) fn refused(&mut self, command_id: &str, message: String) {
+        let (reason, command_id) = (reason::COMMAND_REFUSED, command_id.to_owned());
+        self.emit(EventKind::Incident { reason, message, upstream_code: String::new(), command_id });
     }
 }

@@ -19,6 +19,7 @@ mod last_turn;
 mod parts;
 mod reporting;
 mod sound;
+mod taken_commands;
 mod transcripts;
 
 pub(crate) use parts::Parts;
@@ -39,6 +40,7 @@ use closing::CallState;
 use hold::Hold;
 use keypad::Keypad;
 use sound::Sound;
+use taken_commands::TakenCommands;
 use transcripts::Transcripts;
 
 /// See the module.
@@ -53,6 +55,7 @@ pub(crate) struct Conversation {
     transcripts: Transcripts,
     answer: AnswerWatch,
     keypad: Keypad,
+    commands: TakenCommands,
     reply: Reply,
     usage: Usage,
     /// A cue is queued or being played.
@@ -91,6 +94,7 @@ impl Conversation {
             transcripts: Transcripts::new(&limits),
             answer: AnswerWatch::new(&limits),
             keypad: Keypad::new(limits.keypad_ms),
+            commands: TakenCommands::new(limits.commands),
             reply: Reply::default(),
             usage: Usage::default(),
             cueing: false,

@@ -1,6 +1,6 @@
 //! The caller interrupts: silence at once, and the provider's conversation ends where the caller stopped listening.
 
-use voicebridge_session::{Command, Input, Speaker};
+use voicebridge_session::{Command, Speaker};
 
 use crate::harness::{World, audio_delta, response_created, response_done, speech_started, text_delta};
 
@@ -119,7 +119,7 @@ fn an_operator_interrupts_like_a_caller() {
     let mut world = speaking();
     world.run_ms(600);
     let before = world.ports.requests.len();
-    world.input(Input::Command(Command::Interrupt));
+    world.command(Command::Interrupt);
     assert_eq!(world.request_kinds(before), ["response.cancel", "conversation.item.truncate"]);
     assert_eq!(world.barge_ins().len(), 1);
 }

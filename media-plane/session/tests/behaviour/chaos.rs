@@ -129,9 +129,9 @@ fn happen(world: &mut World, kind: Kind, dice: &mut Dice) {
             let event = server_event(kind, dice);
             world.server(&event);
         }
-        51 => world.input(Input::Command(Command::Say("Hello".into()))),
-        52 => world.input(Input::Command(Command::Interrupt)),
-        53 => world.input(Input::Command(Command::InjectText("goodbye".into()))),
+        51 => world.command(Command::Say("Hello".into())),
+        52 => world.command(Command::Interrupt),
+        53 => world.command(Command::InjectText("goodbye".into())),
         54..=56 => {
             let payload: Vec<u8> = (0..dice.roll(60)).map(|_| dice.roll(256) as u8).collect();
             world.input(Input::Rtp(RtpIn {
@@ -144,7 +144,7 @@ fn happen(world: &mut World, kind: Kind, dice: &mut Dice) {
             }));
         }
         100 => world.caller_presses(dice.roll(16) as u8),
-        101 => world.input(Input::Command(Command::SendDtmf("1#".into()))),
+        101 => world.command(Command::SendDtmf("1#".into())),
         102 => world.input(Input::TransportAlive),
         103..=105 => succeed(world, kind, dice),
         57..=90 => world.caller_speaks_ms(20 * dice.roll(20)),

@@ -1,7 +1,7 @@
 //! One response at a time: ours waits for the server's own, is asked for again after a refusal, and is not waited for
 //! for ever.
 
-use voicebridge_session::{Command, Input};
+use voicebridge_session::Command;
 
 use crate::harness::{
     World, audio_delta, response_created, response_created_for, response_done, response_failed, server_error,
@@ -9,7 +9,7 @@ use crate::harness::{
 };
 
 fn say(world: &mut World, text: &str) {
-    world.input(Input::Command(Command::Say(text.into())));
+    world.command(Command::Say(text.into()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use voicebridge_audio::Time;
 use voicebridge_session::{
-    Agent, BargeIn, Command, EventKind, Input, Reversible, Speaker, Watch,
+    Agent, BargeIn, Command, EventKind, Reversible, Speaker, Watch,
     provider::{
         AudioFormat, Capabilities, Failure, Outbox, Provider, ProviderCommand, ProviderEvent, embedded::Embedded,
     },
@@ -170,7 +170,7 @@ fn a_reply_that_failed_is_still_owed() {
 fn a_text_given_while_the_ai_speaks_is_waited_for_from_the_end_of_its_words() {
     let mut world = World::active();
     world.reply("R1", "A1", "a long one", 6_000);
-    world.input(Input::Command(Command::InjectText("and then?".into())));
+    world.command(Command::InjectText("and then?".into()));
     world.caller_is_quiet_ms(9_900);
     assert!(silences(&world).is_empty(), "3.9 s of silence");
     world.caller_is_quiet_ms(300);
@@ -263,7 +263,7 @@ impl Provider for Silent {
 #[test]
 fn an_ai_that_owes_no_answer_may_be_silent() {
     let mut world = World::active_with(Start { provider: Box::new(Silent(Embedded::new())), ..Start::default() });
-    world.input(Input::Command(Command::InjectText("anything".into())));
+    world.command(Command::InjectText("anything".into()));
     assert!(world.kinds().any(|kind| matches!(kind, EventKind::CallerSpeechStopped { .. })));
     world.caller_speaks_ms(15_000);
     assert!(world.incidents().is_empty() && world.ports.watched.is_empty());

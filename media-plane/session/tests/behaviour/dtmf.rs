@@ -1,6 +1,6 @@
 //! Keys, both ways.
 
-use voicebridge_session::{Agent, Command, EventKind, Input};
+use voicebridge_session::{Agent, Command, EventKind};
 
 use crate::harness::{DTMF, OPUS, Start, World, audio_delta, response_created, tool_call};
 
@@ -113,7 +113,7 @@ fn keys_are_sent_in_the_slots_of_the_audio() {
     let mut world = World::active();
     world.run_ms(100);
     let sent = world.ports.rtp.len();
-    world.input(Input::Command(Command::SendDtmf("1#".into())));
+    world.command(Command::SendDtmf("1#".into()));
     world.run_ms(1_000);
     let packets = &world.ports.rtp[sent - 1..];
     for pair in packets.windows(2) {
@@ -157,7 +157,7 @@ fn a_stall_in_the_midst_of_a_key_neither_stretches_it_nor_shifts_the_clock() {
     for key_ms in [20, 60, 100, 160] {
         let mut world = World::active();
         world.run_ms(100);
-        world.input(Input::Command(Command::SendDtmf("5#".into())));
+        world.command(Command::SendDtmf("5#".into()));
         world.run_ms(key_ms);
         world.stall_ms(1_000);
         world.run_ms(1_000);
@@ -185,7 +185,7 @@ fn a_reply_waits_while_keys_are_sent() {
     let mut world = World::active();
     world.reply("R1", "A1", "Fine.", 1_000);
     world.run_ms(300);
-    world.input(Input::Command(Command::SendDtmf("12".into())));
+    world.command(Command::SendDtmf("12".into()));
     world.run_ms(2_000);
     assert_eq!(world.session.statistics().played_ms, 1_000);
     assert_eq!(world.session.statistics().underruns, 0);
@@ -194,10 +194,10 @@ fn a_reply_waits_while_keys_are_sent() {
 #[test]
 fn keys_that_cannot_be_sent_are_refused() {
     let mut world = World::ready();
-    world.input(Input::Command(Command::SendDtmf("1".into())));
+    world.command(Command::SendDtmf("1".into()));
     world.accept();
-    world.input(Input::Command(Command::SendDtmf("1x".into())));
-    world.input(Input::Command(Command::SendDtmf("1".repeat(65))));
+    world.command(Command::SendDtmf("1x".into()));
+    world.command(Command::SendDtmf("1".repeat(65)));
     world.run_ms(1_000);
     assert_eq!(world.incidents(), vec![("COMMAND_REFUSED", String::new()); 3]);
     assert!(world.ports.rtp.iter().all(|packet| packet.payload_type == OPUS));

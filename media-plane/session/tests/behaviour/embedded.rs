@@ -1,6 +1,6 @@
 //! A whole call with the AI in this process.
 
-use voicebridge_session::{Agent, Command, EventKind, Input, Speaker, TerminationResult, provider::embedded::Embedded};
+use voicebridge_session::{Agent, Command, EventKind, Speaker, TerminationResult, provider::embedded::Embedded};
 
 use crate::harness::{Start, World};
 
@@ -59,7 +59,7 @@ fn it_hangs_up_when_asked_and_is_heard_to_the_end() {
     let mut world = call(Agent::default());
     world.accept();
     world.run_ms(4_000);
-    world.input(Input::Command(Command::InjectText("Say goodbye now.".into())));
+    world.command(Command::InjectText("Say goodbye now.".into()));
     world.run_ms(6_000);
     assert_eq!(world.ending(), (TerminationResult::Completed, "AGENT_HANGUP".into(), String::new()));
     assert_eq!(world.transcripts().last().unwrap().1, "Thank you for calling. Goodbye.");

@@ -1,7 +1,7 @@
 //! A call in G.711: agreed to when there is no Opus, on its own clock, and with all that a call in Opus can do.
 
 use voicebridge_audio::g711::Law;
-use voicebridge_session::{Command, EventKind, Input};
+use voicebridge_session::{Command, EventKind};
 
 use crate::harness::{DTMF, OFFER, Start, World, speech_started};
 
@@ -82,7 +82,7 @@ fn keys_go_both_ways_on_the_one_clock() {
         .collect();
     assert_eq!(pressed, [('1', 100), ('2', 100)]);
     let sent = world.ports.rtp.len();
-    world.input(Input::Command(Command::SendDtmf("1#".into())));
+    world.command(Command::SendDtmf("1#".into()));
     world.run_ms(1_000);
     let events: Vec<_> = world.ports.rtp[sent..].iter().filter(|packet| packet.payload_type == DTMF).collect();
     assert_eq!(events.len(), 14);

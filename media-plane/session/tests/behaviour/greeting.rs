@@ -1,6 +1,6 @@
 //! The greeting is prepared while the call is being answered and played from its first word after ACCEPTED.
 
-use voicebridge_session::{Agent, Command, Input, Speaker, TerminationResult};
+use voicebridge_session::{Agent, Command, Speaker, TerminationResult};
 
 use crate::harness::{
     Start, World, audio_delta, audio_done, response_created_for, response_done, server_error, session_created,
@@ -119,7 +119,7 @@ fn a_greeting_that_waits_for_the_call_to_be_answered_is_not_missed_for_what_came
     world.server(&response_created_for("R1", &create));
     world.server(&audio_delta("R1", "A1", 1_000));
     world.finish_reply("R1", "A1", "Hello, how can I help you?");
-    world.input(Input::Command(Command::Say("One moment.".into())));
+    world.command(Command::Say("One moment.".into()));
     let create = (*world.requests("response.create").last().unwrap()).clone();
     world.server(&response_created_for("R2", &create));
     world.accept();

@@ -11,8 +11,9 @@ use voicebridge_audio::{
     opus::{Decoder, EncoderSettings},
 };
 use voicebridge_session::{
-    Agent, AudioDelta, ConnectionId, ConnectionInput, Event, EventKind, Frame, Input, Limits, Ports, ProviderClosed,
-    RtpIn, RtpOut, Session, Setup, SignallingMode, Speaker, Stage, Termination, TerminationResult, Watch,
+    Agent, AudioDelta, Command, CommandIdReused, ConnectionId, ConnectionInput, Event, EventKind, Frame, Input, Limits,
+    Ports, ProviderClosed, RtpIn, RtpOut, Session, Setup, SignallingMode, Speaker, Stage, Termination,
+    TerminationResult, Watch,
     provider::{Decode, Decoded, Provider, openai::OpenAi, openai::OpenAiSettings},
     sdp,
 };
@@ -118,6 +119,8 @@ pub(crate) struct World {
     caller: Encoder,
     caller_sequence: u16,
     caller_timestamp: u32,
+    /// Given so far.
+    commands: u32,
 }
 
 /// What a call begins with.
@@ -172,7 +175,7 @@ impl World {
         let caller = Encoder::new(codec, EncoderSettings::default()).unwrap();
         let payload_type = negotiated.audio.payload_type();
         let (caller_sequence, caller_timestamp) = (65_530, 4_294_960_000);
-        Self { session, ports, decode, codec, payload_type, caller, caller_sequence, caller_timestamp }
+        Self { session, ports, decode, codec, payload_type, caller, caller_sequence, caller_timestamp, commands: 0 }
     }
 
     /// A call with the defaults.
@@ -223,6 +226,20 @@ impl World {
         let now = self.now();
         self.session.handle(now, input, &mut self.ports);
         assert!(self.session.deadline().is_none_or(|due| due > now), "nothing due is left undone");
+    }
+
+    /// An operator's command under an id of its own.
+    pub(crate) fn command(&mut self, command: Command) {
+        self.commands += 1;
+        let id = format!("command-{}", self.commands);
+        self.command_as(&id, command).unwrap();
+    }
+
+    pub(crate) fn command_as(&mut self, id: &str, command: Command) -> Result<(), CommandIdReused> {
+        let now = self.now();
+        let taken = self.session.command(now, id, &command, &mut self.ports);
+        self.input(Input::Tick);
+        taken
     }
 
     pub(crate) fn connection(&mut self, input: ConnectionInput<'_>) {

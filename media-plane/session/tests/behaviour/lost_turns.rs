@@ -40,7 +40,7 @@ fn speech_whose_end_is_never_reported_is_told_and_answered_after_a_minute() {
 #[test]
 fn what_an_operator_wants_said_goes_out_with_the_cause_told() {
     let mut world = speaking(Agent::default());
-    world.input(Input::Command(Command::Say("Your taxi is here.".into())));
+    world.command(Command::Say("Your taxi is here.".into()));
     quiet_s(&mut world, 60);
     assert_eq!(world.incidents(), [("PROVIDER_ERROR", "speech_not_ended".to_owned())]);
     let creates = world.requests("response.create");

@@ -1,7 +1,7 @@
 //! The caller makes a sound while the AI speaks: the reply pauses, and whether it is over is decided by what follows.
 
 use voicebridge_audio::FRAME_SAMPLES;
-use voicebridge_session::{Agent, BargeIn, Command, EventKind, Input, Reversible, Speaker};
+use voicebridge_session::{Agent, BargeIn, Command, EventKind, Reversible, Speaker};
 
 use crate::harness::{
     Start, World, audio_delta, committed, response_created, response_created_for, response_done, speech_started,
@@ -271,7 +271,7 @@ fn an_operator_interrupts_a_held_reply_for_good() {
     let mut world = speaking();
     world.server(&speech_started(1_000));
     world.run_ms(100);
-    world.input(Input::Command(Command::Interrupt));
+    world.command(Command::Interrupt);
     assert_eq!(world.barge_ins().len(), 1);
     let sent = world.ports.rtp.len();
     world.run_ms(1_000);

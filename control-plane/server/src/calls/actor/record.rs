@@ -112,6 +112,7 @@ impl Record {
                     reason: "EVENTS_GONE".to_owned(),
                     message: format!("The node no longer had its events after {after} up to {through}."),
                     upstream_code: String::new(),
+                    command_id: String::new(),
                 };
                 self.row.node_sequence = through;
                 let event = self.own(Kind::Incident(incident), now_ms());

@@ -102,5 +102,6 @@ pub(super) fn holder_told(call_id: &CallId, action: GraphAction, told: &Result<(
         reason: reason.to_owned(),
         message: format!("Meta may not have been told to {} the call: {error}.", action.word()),
         upstream_code: error.code(),
+        command_id: String::new(),
     }))
 }

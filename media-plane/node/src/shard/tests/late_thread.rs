@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use voicebridge_session::{Command, Input, Statistics};
+use voicebridge_session::{Command, Statistics};
 
 use super::*;
 use crate::peer::Peer as _;
@@ -149,7 +149,7 @@ fn what_waits_in_the_socket_of_a_late_thread_is_not_filled() {
             late.speak(20);
             match first {
                 First::Nothing => {}
-                First::Command => late.call.input(late.now, Input::Command(Command::Interrupt)),
+                First::Command => late.call.command(late.now, "c", &Command::Interrupt).unwrap(),
                 // One more than may be open: it is told so.
                 First::Arrival => late.call.open_connection(),
             }

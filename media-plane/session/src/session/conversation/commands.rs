@@ -2,12 +2,28 @@
 
 use voicebridge_audio::dtmf::Pressed;
 
-use super::{Conversation, Parts};
-use crate::{event::EventKind, ports::Command, provider::ProviderCommand, reason};
+use super::{Conversation, Parts, taken_commands::Taken};
+use crate::{
+    event::EventKind,
+    ports::{Command, CommandIdReused},
+    provider::ProviderCommand,
+};
 
 impl Conversation {
-    /// Carries a command out, or tells why not.
-    pub(crate) fn on_command(&mut self, command: &Command, on: &mut Parts<'_>) {
+    /// Carries a command out, or tells why not; once for each id.
+    pub(crate) fn on_command(
+        &mut self,
+        id: &str,
+        command: &Command,
+        on: &mut Parts<'_>,
+    ) -> Result<(), CommandIdReused> {
+        if self.commands.take(id, command)? == Taken::Now {
+            self.carry_out(id, command, on);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, id: &str, command: &Command, on: &mut Parts<'_>) {
         let done = match command {
             Command::Interrupt => {
                 self.interrupt(on);
@@ -20,7 +36,7 @@ impl Conversation {
             Command::InjectText(text) => self.may_speak(on).map(|()| self.ask(ProviderCommand::InjectText(text), on)),
         };
         if let Err(message) = done {
-            on.incident(reason::COMMAND_REFUSED, message, String::new());
+            on.refused(id, message);
         }
     }
 

@@ -32,6 +32,11 @@ impl Parts<'_> {
         self.context.incident(reason, message, upstream_code);
     }
 
+    /// Reports that a command was not carried out.
+    pub(crate) fn refused(&mut self, command_id: &str, message: String) {
+        self.context.refused(command_id, message);
+    }
+
     /// Has the AI do this.
     pub(crate) fn command(&mut self, command: ProviderCommand<'_>) {
         self.connections.command(self.context.now(), command, self.context.ports());

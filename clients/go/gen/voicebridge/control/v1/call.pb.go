@@ -1434,7 +1434,10 @@ type SendCommandRequest struct {
 	// Ours or Meta's. Required.
 	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Required, with one of its kinds set.
-	Command       *Command `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
+	Command *Command `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
+	// Chosen by whoever sends it, another one for each command of the call: 1 to 64 of A-Z, a-z, 0-9, - and _. Empty: the control
+	// plane chooses, and what is sent again is carried out again.
+	CommandId     string `protobuf:"bytes,3,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1483,9 +1486,18 @@ func (x *SendCommandRequest) GetCommand() *Command {
 	return nil
 }
 
+func (x *SendCommandRequest) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
+}
+
 // The node has taken the command; what comes of it is told by events.
 type SendCommandResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in the request, or as chosen.
+	CommandId     string `protobuf:"bytes,1,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1518,6 +1530,13 @@ func (x *SendCommandResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use SendCommandResponse.ProtoReflect.Descriptor instead.
 func (*SendCommandResponse) Descriptor() ([]byte, []int) {
 	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SendCommandResponse) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
+	}
+	return ""
 }
 
 // Which events of which calls, and from where.
@@ -1821,11 +1840,15 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\tlive_only\x18\x03 \x01(\bR\bliveOnly\"o\n" +
 	"\x11ListCallsResponse\x122\n" +
 	"\x05calls\x18\x01 \x03(\v2\x1c.voicebridge.control.v1.CallR\x05calls\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"n\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8d\x01\n" +
 	"\x12SendCommandRequest\x12\x1d\n" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x129\n" +
-	"\acommand\x18\x02 \x01(\v2\x1f.voicebridge.control.v1.CommandR\acommand\"\x15\n" +
-	"\x13SendCommandResponse\"\xb6\x02\n" +
+	"\acommand\x18\x02 \x01(\v2\x1f.voicebridge.control.v1.CommandR\acommand\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x03 \x01(\tR\tcommandId\"4\n" +
+	"\x13SendCommandResponse\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x01 \x01(\tR\tcommandId\"\xb6\x02\n" +
 	"\x13StreamEventsRequest\x12\x1d\n" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12\x16\n" +
 	"\x06cursor\x18\x03 \x01(\tR\x06cursor\x129\n" +

@@ -65,8 +65,15 @@ type CallServiceClient interface {
 	LookupCall(ctx context.Context, in *LookupCallRequest, opts ...grpc.CallOption) (*LookupCallResponse, error)
 	// Newest first.
 	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
-	// Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
-	// did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+	// Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
+	// out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
+	// 64 commands of a call for that, until the call ends; an older one, sent again, is a new one. NOT_FOUND CALL_NOT_FOUND;
+	// FAILED_PRECONDITION SESSION_ENDED; ALREADY_EXISTS COMMAND_ID_REUSED: the id is another command's; UNAVAILABLE NODE_LOST:
+	// the node did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+	//
+	// The clients of ours choose an id where none is given, and after UNAVAILABLE, UNKNOWN, INTERNAL, ABORTED,
+	// DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and CANCELLED by the server ask again with it: three times in all, after the
+	// delays of StreamEvents, within the deadline of the request.
 	SendCommand(ctx context.Context, in *SendCommandRequest, opts ...grpc.CallOption) (*SendCommandResponse, error)
 	// Events of one call, or of all calls: those stored after a point, then live ones.
 	//
@@ -240,8 +247,15 @@ type CallServiceServer interface {
 	LookupCall(context.Context, *LookupCallRequest) (*LookupCallResponse, error)
 	// Newest first.
 	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)
-	// Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
-	// did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+	// Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
+	// out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
+	// 64 commands of a call for that, until the call ends; an older one, sent again, is a new one. NOT_FOUND CALL_NOT_FOUND;
+	// FAILED_PRECONDITION SESSION_ENDED; ALREADY_EXISTS COMMAND_ID_REUSED: the id is another command's; UNAVAILABLE NODE_LOST:
+	// the node did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+	//
+	// The clients of ours choose an id where none is given, and after UNAVAILABLE, UNKNOWN, INTERNAL, ABORTED,
+	// DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and CANCELLED by the server ask again with it: three times in all, after the
+	// delays of StreamEvents, within the deadline of the request.
 	SendCommand(context.Context, *SendCommandRequest) (*SendCommandResponse, error)
 	// Events of one call, or of all calls: those stored after a point, then live ones.
 	//

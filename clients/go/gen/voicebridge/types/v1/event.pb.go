@@ -1705,7 +1705,9 @@ type Incident struct {
 	// One sentence for a person. No personal data.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// Meta's or the provider's own code, if there is one.
-	UpstreamCode  string `protobuf:"bytes,3,opt,name=upstream_code,json=upstreamCode,proto3" json:"upstream_code,omitempty"`
+	UpstreamCode string `protobuf:"bytes,3,opt,name=upstream_code,json=upstreamCode,proto3" json:"upstream_code,omitempty"`
+	// With COMMAND_REFUSED: which command. Else empty.
+	CommandId     string `protobuf:"bytes,4,opt,name=command_id,json=commandId,proto3" json:"command_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1757,6 +1759,13 @@ func (x *Incident) GetMessage() string {
 func (x *Incident) GetUpstreamCode() string {
 	if x != nil {
 		return x.UpstreamCode
+	}
+	return ""
+}
+
+func (x *Incident) GetCommandId() string {
+	if x != nil {
+		return x.CommandId
 	}
 	return ""
 }
@@ -2093,11 +2102,13 @@ const file_voicebridge_types_v1_event_proto_rawDesc = "" +
 	"statistics\x18\x01 \x01(\v2%.voicebridge.types.v1.MediaStatisticsR\n" +
 	"statistics\"J\n" +
 	"\x0fQualityReported\x127\n" +
-	"\aquality\x18\x01 \x01(\v2\x1d.voicebridge.types.v1.QualityR\aquality\"a\n" +
+	"\aquality\x18\x01 \x01(\v2\x1d.voicebridge.types.v1.QualityR\aquality\"\x80\x01\n" +
 	"\bIncident\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12#\n" +
-	"\rupstream_code\x18\x03 \x01(\tR\fupstreamCode\"\xa7\x02\n" +
+	"\rupstream_code\x18\x03 \x01(\tR\fupstreamCode\x12\x1d\n" +
+	"\n" +
+	"command_id\x18\x04 \x01(\tR\tcommandId\"\xa7\x02\n" +
 	"\fSessionEnded\x12C\n" +
 	"\vtermination\x18\x01 \x01(\v2!.voicebridge.types.v1.TerminationR\vtermination\x12E\n" +
 	"\n" +

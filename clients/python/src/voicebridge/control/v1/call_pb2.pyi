@@ -761,8 +761,13 @@ class SendCommandRequest(_message.Message):
 
     CALL_ID_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
+    COMMAND_ID_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Ours or Meta's. Required."""
+    command_id: _builtins.str
+    """Chosen by whoever sends it, another one for each command of the call: 1 to 64 of A-Z, a-z, 0-9, - and _. Empty: the control
+    plane chooses, and what is sent again is carried out again.
+    """
     @_builtins.property
     def command(self) -> _command_pb2.Command:
         """Required, with one of its kinds set."""
@@ -772,10 +777,11 @@ class SendCommandRequest(_message.Message):
         *,
         call_id: _builtins.str = ...,
         command: _command_pb2.Command | None = ...,
+        command_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "command", b"command"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "command", b"command", "command_id", b"command_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -787,12 +793,17 @@ class SendCommandResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    COMMAND_ID_FIELD_NUMBER: _builtins.int
+    command_id: _builtins.str
+    """As in the request, or as chosen."""
     def __init__(
         self,
+        *,
+        command_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -142,8 +142,15 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SendCommand(self, request, context):
-        """Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
-        did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+        """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
+        out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
+        64 commands of a call for that, until the call ends; an older one, sent again, is a new one. NOT_FOUND CALL_NOT_FOUND;
+        FAILED_PRECONDITION SESSION_ENDED; ALREADY_EXISTS COMMAND_ID_REUSED: the id is another command's; UNAVAILABLE NODE_LOST:
+        the node did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+
+        The clients of ours choose an id where none is given, and after UNAVAILABLE, UNKNOWN, INTERNAL, ABORTED,
+        DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and CANCELLED by the server ask again with it: three times in all, after the
+        delays of StreamEvents, within the deadline of the request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

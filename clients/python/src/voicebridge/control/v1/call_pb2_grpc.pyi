@@ -66,8 +66,15 @@ class CallServiceStub:
     ListCalls: _grpc.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]
     """Newest first."""
     SendCommand: _grpc.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]
-    """Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
-    did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+    """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
+    out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
+    64 commands of a call for that, until the call ends; an older one, sent again, is a new one. NOT_FOUND CALL_NOT_FOUND;
+    FAILED_PRECONDITION SESSION_ENDED; ALREADY_EXISTS COMMAND_ID_REUSED: the id is another command's; UNAVAILABLE NODE_LOST:
+    the node did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+
+    The clients of ours choose an id where none is given, and after UNAVAILABLE, UNKNOWN, INTERNAL, ABORTED,
+    DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and CANCELLED by the server ask again with it: three times in all, after the
+    delays of StreamEvents, within the deadline of the request.
     """
     StreamEvents: _grpc.UnaryStreamMultiCallable[_call_pb2.StreamEventsRequest, _call_pb2.StreamEventsResponse]
     """Events of one call, or of all calls: those stored after a point, then live ones.
@@ -138,8 +145,15 @@ class CallServiceAsyncStub(CallServiceStub):
     ListCalls: _aio.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]  # type: ignore[assignment]
     """Newest first."""
     SendCommand: _aio.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]  # type: ignore[assignment]
-    """Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
-    did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+    """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
+    out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
+    64 commands of a call for that, until the call ends; an older one, sent again, is a new one. NOT_FOUND CALL_NOT_FOUND;
+    FAILED_PRECONDITION SESSION_ENDED; ALREADY_EXISTS COMMAND_ID_REUSED: the id is another command's; UNAVAILABLE NODE_LOST:
+    the node did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+
+    The clients of ours choose an id where none is given, and after UNAVAILABLE, UNKNOWN, INTERNAL, ABORTED,
+    DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and CANCELLED by the server ask again with it: three times in all, after the
+    delays of StreamEvents, within the deadline of the request.
     """
     StreamEvents: _aio.UnaryStreamMultiCallable[_call_pb2.StreamEventsRequest, _call_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """Events of one call, or of all calls: those stored after a point, then live ones.
@@ -255,8 +269,15 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _call_pb2.SendCommandRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.SendCommandResponse, _abc.Awaitable[_call_pb2.SendCommandResponse]]:
-        """Has a live call do something. NOT_FOUND CALL_NOT_FOUND; FAILED_PRECONDITION SESSION_ENDED; UNAVAILABLE NODE_LOST: the node
-        did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+        """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
+        out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
+        64 commands of a call for that, until the call ends; an older one, sent again, is a new one. NOT_FOUND CALL_NOT_FOUND;
+        FAILED_PRECONDITION SESSION_ENDED; ALREADY_EXISTS COMMAND_ID_REUSED: the id is another command's; UNAVAILABLE NODE_LOST:
+        the node did not answer. One that cannot be carried out at this time is told of by an Incident COMMAND_REFUSED.
+
+        The clients of ours choose an id where none is given, and after UNAVAILABLE, UNKNOWN, INTERNAL, ABORTED,
+        DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and CANCELLED by the server ask again with it: three times in all, after the
+        delays of StreamEvents, within the deadline of the request.
         """
 
     @_abc_1.abstractmethod

@@ -828,22 +828,26 @@ class Incident(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     UPSTREAM_CODE_FIELD_NUMBER: _builtins.int
+    COMMAND_ID_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Stable reason, see docs/errors."""
     message: _builtins.str
     """One sentence for a person. No personal data."""
     upstream_code: _builtins.str
     """Meta's or the provider's own code, if there is one."""
+    command_id: _builtins.str
+    """With COMMAND_REFUSED: which command. Else empty."""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
         upstream_code: _builtins.str = ...,
+        command_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "upstream_code", b"upstream_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command_id", b"command_id", "message", b"message", "reason", b"reason", "upstream_code", b"upstream_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
