@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         fs::write(out.join(format!("{package}.redacted.rs")), source)?;
     }
     fs::write(out.join("registry.rs"), redacted::registry(&pool))?;
-    tonic_prost_build::configure().skip_debug(hidden).compile_fds(compiler.file_descriptor_set())?;
+    // Ordered, so that the same message has the same bytes.
+    tonic_prost_build::configure().btree_map(".").skip_debug(hidden).compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 // A command is carried out once by its id, so it may be sent until it is answered.
 
 import type { Client } from "@connectrpc/connect";
-import type { VoiceBridgeError } from "./error.ts";
+import { VoiceBridgeError } from "./error.ts";
 import { delayMs, FINAL, sleepFor } from "./follow.ts";
 import type { CallService } from "./gen/voicebridge/control/v1/call_pb.ts";
 
@@ -9,6 +9,15 @@ import type { CallService } from "./gen/voicebridge/control/v1/call_pb.ts";
 const ATTEMPTS = 3;
 
 type SendCommand = Client<typeof CallService>["sendCommand"];
+
+/** Waits, and throws as a request does if its caller gives up meanwhile. */
+async function pauseFor(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleepFor(ms, signal ?? new AbortController().signal);
+  } catch (cause) {
+    throw new VoiceBridgeError("CANCELLED", "cancelled by the caller", { cause });
+  }
+}
 
 /** `sendCommand` that gives a command an id if it has none, and within the deadline of the request asks again with it. */
 export function sendOnce(send: SendCommand, defaultTimeoutMs: number): SendCommand {
@@ -25,7 +34,7 @@ export function sendOnce(send: SendCommand, defaultTimeoutMs: number): SendComma
         const pause = delayMs(sent, Math.random());
         const { code } = error as VoiceBridgeError;
         if (sent === ATTEMPTS || FINAL.has(code) || signal?.aborted || Date.now() + pause >= until) throw error;
-        await sleepFor(pause, signal ?? new AbortController().signal);
+        await pauseFor(pause, signal);
       }
     }
   };

@@ -21,6 +21,7 @@ mod real_ports;
 mod reconcile;
 mod recovery;
 mod self_held;
+mod start_arguments;
 mod taken;
 mod tasks;
 

@@ -76,6 +76,36 @@ async fn a_caller_that_holds_the_signalling() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_repeated_otherwise_is_refused_by_name() {
+    let (_, plane, node) = system().await;
+    let mut client = plane.client().await;
+    let agent = |name: &str| types::Agent {
+        variables: (0..9).map(|n| (format!("v{n}"), name.to_owned())).collect(),
+        ..types::Agent::default()
+    };
+    let first = StartSessionRequest { agent: Some(agent("Ana")), phone_number_id: "106".to_owned(), ..start("twice") };
+    let started = client.start_session(first.clone()).await.unwrap().into_inner();
+    let later = StartSessionRequest { elapsed_ms: 9_000, ..first.clone() };
+    assert_eq!(client.start_session(later).await.unwrap().into_inner().sdp_answer, started.sdp_answer);
+    for (other, field) in [
+        (StartSessionRequest { sdp_offer: "v=0\r\ns=other\r\n".to_owned(), ..first.clone() }, "sdp_offer"),
+        (StartSessionRequest { phone_number_id: "107".to_owned(), ..first.clone() }, "phone_number_id"),
+        (StartSessionRequest { agent: None, ..first.clone() }, "agent"),
+        (StartSessionRequest { agent: Some(agent("Bia")), ..first.clone() }, "agent"),
+        (StartSessionRequest { caller: None, ..first.clone() }, "caller"),
+        (StartSessionRequest { signalling_mode: SignallingMode::Immediate.into(), ..first.clone() }, "signalling_mode"),
+    ] {
+        let status = check(client.start_session(other).await, Code::AlreadyExists, "START_ARGUMENTS_DIFFER");
+        assert_eq!(metadata(&status, "field").as_deref(), Some(field));
+    }
+    let body = json!({"callId": "twice", "sdpOffer": "v=0\r\n"}).to_string();
+    let answer = plane.http.post(format!("{}/sessions/start", plane.url)).body(body).send().await.unwrap();
+    assert_eq!(answer.status(), 409);
+    assert_eq!(node.sessions().len(), 1);
+    client.start_session(first).await.expect("it goes on as it was started");
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_has_a_reason() {
     let (_, plane, node) = system().await;
     let mut client = plane.client().await;
@@ -246,7 +276,8 @@ async fn a_call_is_found_by_either_id() {
         let call_id = client.start_session(start(wacid)).await.unwrap().into_inner().call_id;
         assert!(call_id != wacid && call_id.len() == 36 && &call_id[14..15] == "7", "{call_id}");
         // Who repeats it with the id that the answer gave means the same call.
-        let again = client.start_session(start(&call_id)).await.unwrap().into_inner();
+        let named = StartSessionRequest { call_id: call_id.clone(), ..start(wacid) };
+        let again = client.start_session(named).await.unwrap().into_inner();
         assert_eq!((again.call_id.as_str(), again.already_started), (call_id.as_str(), true));
         let lookup = |wacid: &str| control::LookupCallRequest { wacid: wacid.to_owned() };
         let call = client.lookup_call(lookup(wacid)).await.unwrap().into_inner().call.unwrap();

@@ -10,8 +10,9 @@ use support::{Graph, Node, Plane, connect, plane, system, terminate, terminate_f
 use tonic::Code;
 use voicebridge_proto::{
     control::v1::{AdvanceSessionRequest, CallPhase, StartSessionRequest, StartSessionResponse},
-    types::v1::{SignallingStage, TerminationResult, event::Kind},
+    types::v1::{Agent, SignallingStage, TerminationResult, event::Kind},
 };
+use voicebridge_telemetry::status::{metadata, reason};
 
 fn ending(result: TerminationResult, reason: &str, code: &str) -> (TerminationResult, String, String) {
     (result, reason.to_owned(), code.to_owned())
@@ -188,6 +189,23 @@ async fn a_self_held_call_goes_on_where_it_was() {
         StartSessionResponse { already_started: true, ..started.clone() },
         "the same answer, from the node"
     );
+    let other = |field: &str, other: StartSessionRequest| {
+        let (plane, field) = (&plane, field.to_owned());
+        async move {
+            let status = plane.client().await.start_session(other).await.unwrap_err();
+            assert_eq!(
+                (status.code(), reason(&status).as_deref()),
+                (Code::AlreadyExists, Some("START_ARGUMENTS_DIFFER"))
+            );
+            assert_eq!(metadata(&status, "field"), Some(field));
+        }
+    };
+    other(
+        "agent",
+        StartSessionRequest { agent: Some(Agent { voice: "cedar".into(), ..Agent::default() }), ..start.clone() },
+    )
+    .await;
+    other("phone_number_id", StartSessionRequest { phone_number_id: "107".to_owned(), ..start.clone() }).await;
     assert_eq!(node.sessions().len(), 1);
     for stage in [SignallingStage::AnswerDelivered, SignallingStage::Accepted] {
         let request = AdvanceSessionRequest { call_id: "self".to_owned(), stage: stage.into() };

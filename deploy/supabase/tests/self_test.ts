@@ -31,3 +31,17 @@ scenario("self: the same connect at two instances is one call", async (world) =>
   assertEquals(told.length, 1);
   assertEquals(await another.process.stop(), 143);
 });
+
+scenario("self: the same connect with another profile leaves the call to whoever has it", async (world) => {
+  await world.sql`insert into profiles (phone_number, name, language) values ('5511900000046', 'Ana', 'pt')`;
+  const { callId, connect } = await world.simulator.call({ script: ["listen"], from: "5511900000046" });
+  await world.logged("MEDIA_BRIDGE_ACTIVE", callId);
+  await world.sql`update profiles set name = 'Bia' where phone_number = '5511900000046'`;
+  assertEquals((await world.simulator.deliver([connect])).status, 200);
+  await world.logged("WA_CALL_DUPLICATE", callId);
+  await world.simulator.hangUp(callId);
+  const record = await world.simulator.finish(callId);
+  assertEquals([record.endedBy, granted(record)], ["Caller", ["pre_accept", "accept"]]);
+  assertEquals(record.graph.length, 2, "and nobody turned it down");
+  assertEquals((await world.row(callId)).reason, "USER_HANGUP");
+});

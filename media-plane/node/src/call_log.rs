@@ -153,6 +153,7 @@ mod tests {
                     elapsed_ms: 0,
                     sdp_answer: String::new(),
                     warnings: Vec::new(),
+                    arguments: Default::default(),
                 });
                 entry.record(ended(1, duration_ms));
             }

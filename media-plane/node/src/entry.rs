@@ -10,7 +10,10 @@ use std::{
 use voicebridge_audio::Time;
 use voicebridge_session::{Event, EventKind, Stage, State, Statistics, Termination};
 
-use crate::journal::{Journal, Record};
+use crate::{
+    journal::{Journal, Record},
+    start_arguments::StartArguments,
+};
 
 /// One session, live or ended.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Entry {
     pub sdp_answer: String,
     /// Findings of the lint that did not stop the call.
     pub warnings: Vec<&'static str>,
+    /// What a repeated request must have.
+    pub arguments: StartArguments,
     /// Its events.
     pub journal: Arc<Journal>,
     snapshot: Mutex<Snapshot>,
@@ -60,6 +65,8 @@ pub struct Opening {
     pub sdp_answer: String,
     /// As in [`Entry`].
     pub warnings: Vec<&'static str>,
+    /// As in [`Entry`].
+    pub arguments: StartArguments,
 }
 
 impl Entry {
@@ -74,6 +81,7 @@ impl Entry {
             elapsed_ms: opening.elapsed_ms,
             sdp_answer: opening.sdp_answer,
             warnings: opening.warnings,
+            arguments: opening.arguments,
             journal: Arc::default(),
             snapshot: Mutex::new(Snapshot { state: State::Answered, stage: None, statistics: Statistics::default() }),
         }

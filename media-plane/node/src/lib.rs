@@ -28,6 +28,7 @@ mod secret;
 mod server;
 pub mod sessions;
 pub mod shard;
+pub mod start_arguments;
 pub mod udp;
 mod waker;
 

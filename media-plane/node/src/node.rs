@@ -36,6 +36,7 @@ use crate::{
     secret::NodeSecret,
     sessions::{Claim, Ended, Held, Reservation, Sessions, SlotRefused},
     shard::{Busy, Call, Datagrams, NoThread, SessionPorts, Shards, ThreadHealth},
+    start_arguments::StartArguments,
     udp::{PortError, PortPool},
 };
 
@@ -76,6 +77,8 @@ pub struct Start {
     pub agent: AgentOverlay,
     /// Number or user id of the caller; only its keyed hash leaves the node. May be empty.
     pub caller_id: String,
+    /// All of it that a repeated request must have.
+    pub arguments: StartArguments,
     /// Parent of everything the session logs.
     pub span: tracing::Span,
 }
@@ -89,6 +92,9 @@ pub enum StartError {
     /// No node will do.
     #[error(transparent)]
     Offer(#[from] SdpError),
+    /// A session of this id was started with another one of this.
+    #[error("the session was started with another {0}")]
+    ArgumentsDiffer(&'static str),
     /// The request's agent breaks a rule.
     #[error(transparent)]
     Agent(#[from] AgentErrors),
@@ -190,7 +196,12 @@ impl Node {
     pub async fn start(&self, start: Start) -> Result<Arc<Entry>, StartError> {
         loop {
             match self.sessions.reserve(&start.session_id, self.clock.time(Instant::now()))? {
-                Claim::Held(held) => return Ok(held.entry),
+                Claim::Held(held) => {
+                    return match held.entry.arguments.difference(&start.arguments) {
+                        None => Ok(held.entry),
+                        Some(field) => Err(StartError::ArgumentsDiffer(field)),
+                    };
+                }
                 Claim::Wait(built) => built.cancelled().await,
                 Claim::Reserved(reservation) => return self.build(reservation, start),
             }
@@ -248,6 +259,7 @@ impl Node {
             elapsed_ms: start.elapsed_ms,
             sdp_answer,
             warnings: offer.negotiated.warnings.clone(),
+            arguments: start.arguments,
         }));
         let mut ports = SessionPorts {
             peer,

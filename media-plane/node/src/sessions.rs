@@ -288,6 +288,7 @@ mod tests {
             elapsed_ms: 0,
             sdp_answer: String::new(),
             warnings: Vec::new(),
+            arguments: Default::default(),
         });
         claim(sessions, session_id, now).fill(Arc::new(entry), ShardIndex::default());
     }

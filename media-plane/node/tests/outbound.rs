@@ -80,6 +80,7 @@ async fn call(meta: &Meta, settings: CallerSettings, role: AnsweredRole) -> (Leg
         elapsed_ms: 0,
         sdp_answer: answer,
         warnings: negotiated.warnings.clone(),
+        arguments: Default::default(),
     }));
     let mut ports = SessionPorts {
         peer,

@@ -18,8 +18,8 @@ use voicebridge_proto::{
         ListSessionsRequest, SendCommandRequest, SendDtmf, StartSessionRequest, StreamEventsRequest, command,
     },
     types::v1::{
-        Caller, MediaStatistics, SessionState, SignallingMode, SignallingStage, Stage, Termination, TerminationResult,
-        event::Kind as Event,
+        Agent, Caller, MediaStatistics, SessionState, SignallingMode, SignallingStage, Stage, Termination,
+        TerminationResult, event::Kind as Event,
     },
 };
 use voicebridge_telemetry::status::{metadata, reason};
@@ -140,6 +140,39 @@ async fn starting_is_idempotent_also_at_the_same_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_started_otherwise_is_refused_by_name() {
+    let mut node = TestNode::start(|_| {}).await;
+    let phone = Phone::ring(Kind::Relay);
+    let caller = Caller { phone_number: "5511900000001".into(), ..Caller::default() };
+    let agent = |name: &str| Agent {
+        variables: (0..9).map(|n| (format!("v{n}"), name.to_owned())).collect(),
+        ..Agent::default()
+    };
+    let first =
+        StartSessionRequest { caller: Some(caller), agent: Some(agent("Ana")), ..start_request("s1", &phone.offer) };
+    let answer = node.client.start_session(first.clone()).await.unwrap().into_inner().sdp_answer;
+    let later = StartSessionRequest { elapsed_ms: 5_000, ..first.clone() };
+    assert_eq!(node.client.start_session(later).await.unwrap().into_inner().sdp_answer, answer);
+    for (other, field) in [
+        (StartSessionRequest { sdp_offer: Phone::ring(Kind::Relay).offer, ..first.clone() }, "sdp_offer"),
+        (StartSessionRequest { agent: Some(agent("Bia")), ..first.clone() }, "agent"),
+        (StartSessionRequest { caller: None, ..first.clone() }, "caller"),
+        (StartSessionRequest { call_id: "wacid.other".into(), ..first.clone() }, "call_id"),
+        (StartSessionRequest { signalling_mode: SignallingMode::Immediate.into(), ..first.clone() }, "signalling_mode"),
+    ] {
+        let error = node.client.start_session(other).await.unwrap_err();
+        assert_eq!((error.code(), reason(&error).as_deref()), (Code::AlreadyExists, Some("START_ARGUMENTS_DIFFER")));
+        assert_eq!(metadata(&error, "field").as_deref(), Some(field));
+    }
+    node.client.end_session(hangup("s1")).await.unwrap();
+    assert_eq!(
+        node.client.start_session(first).await.unwrap().into_inner().sdp_answer,
+        answer,
+        "as long as it is held"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_resume_after_a_sequence() {
     let mut node = TestNode::start(|_| {}).await;
     let phone = Phone::ring(Kind::Relay);
@@ -216,7 +249,7 @@ async fn requests_that_make_no_sense_are_told_why() {
     node.client.end_session(hangup("s1")).await.unwrap();
     let error = node.client.advance_session(advance("s1", SignallingStage::Accepted)).await.unwrap_err();
     assert_eq!((error.code(), reason(&error).as_deref()), (Code::FailedPrecondition, Some("SESSION_ENDED")));
-    let error = node.client.send_command(command(Some(command::Kind::Interrupt(Interrupt {})))).await.unwrap_err();
+    let error = node.client.send_command(command("c1", interrupt)).await.unwrap_err();
     assert_eq!(reason(&error).as_deref(), Some("SESSION_ENDED"));
 }
 

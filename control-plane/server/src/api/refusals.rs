@@ -21,6 +21,9 @@ impl From<CallError> for Fault {
             CallError::Ended(termination) => ended(&termination),
             CallError::NotPlaced => Self::new(Code::FailedPrecondition, "SESSION_NOT_FOUND", message),
             CallError::Managed => Self::new(Code::FailedPrecondition, "SIGNALLING_MANAGED", message),
+            CallError::ArgumentsDiffer(field) => {
+                Self::new(Code::AlreadyExists, "START_ARGUMENTS_DIFFER", message).with("field", field)
+            }
             CallError::Draining => Self::new(Code::Unavailable, "CONTROL_DRAINING", message),
             CallError::Node(status) => match status::reason(&status) {
                 Some(reason) => Self::new(status.code(), &reason, status.message()),

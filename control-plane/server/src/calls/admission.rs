@@ -11,6 +11,7 @@ use voicebridge_proto::types::v1::Agent;
 use super::{
     live::Live,
     offer::Offer,
+    start_arguments::StartArguments,
     taken::{Outcome, Taken},
     tasks::Tasks,
 };
@@ -65,7 +66,7 @@ impl Admission {
             ring_until_ms: now - age_ms as i64 + convert::duration_ms(self.limits.ring_budget) as i64,
         };
         let offer = Offer { sdp: connect.sdp_offer, agent };
-        Ok(match self.claim(new, offer).await? {
+        Ok(match self.claim(new, offer, None).await? {
             Claim::Claimed => Taken { outcome: Outcome::Claimed, call_id: Some(call_id) },
             Claim::Duplicate(known) => Taken { outcome: Outcome::Duplicate, call_id: Some(known) },
             Claim::Tombstoned => Taken { outcome: Outcome::Tombstoned, call_id: None },
@@ -76,10 +77,16 @@ impl Admission {
     /// moment is not lost between the two.
     ///
     /// Whoever comes second is told so once the first claim is committed; if that fails, theirs is as good.
-    pub(super) async fn claim(&self, new: NewCall, offer: Offer) -> Result<Claim, StoreError> {
+    /// `arguments`: of a self-held call, for [`Handle::arguments`](super::handle::Handle::arguments).
+    pub(super) async fn claim(
+        &self,
+        new: NewCall,
+        offer: Offer,
+        arguments: Option<Arc<StartArguments>>,
+    ) -> Result<Claim, StoreError> {
         let call_id = new.call_id.clone();
         let mailbox = loop {
-            if let Some(mailbox) = self.live.reserve(&call_id, &new.wacid) {
+            if let Some(mailbox) = self.live.reserve(&call_id, &new.wacid, arguments.clone()) {
                 break mailbox;
             }
             let Some((known, handle)) = self.live.by_wacid(&new.wacid) else { continue };
@@ -91,7 +98,7 @@ impl Admission {
         if !matches!(claim, Ok(Claim::Claimed)) {
             self.live.release(&call_id);
             if let Ok(Claim::Duplicate(known)) = &claim {
-                self.adopt(known, &new.wacid, offer).await?;
+                self.adopt(known, &new.wacid, offer, arguments).await?;
             }
             return claim;
         }
@@ -101,11 +108,17 @@ impl Admission {
     }
 
     /// A call that was claimed by a request which never heard so has no task: it gets one, with this delivery's offer.
-    async fn adopt(&self, call_id: &CallId, wacid: &Wacid, offer: Offer) -> Result<(), StoreError> {
+    async fn adopt(
+        &self,
+        call_id: &CallId,
+        wacid: &Wacid,
+        offer: Offer,
+        arguments: Option<Arc<StartArguments>>,
+    ) -> Result<(), StoreError> {
         if self.lifetime.is_draining() {
             return Ok(());
         }
-        let Some(mailbox) = self.live.reserve(call_id, wacid) else { return Ok(()) };
+        let Some(mailbox) = self.live.reserve(call_id, wacid, arguments) else { return Ok(()) };
         let row = match self.store.call(call_id).await {
             Ok(Some(row)) if is_just_claimed(&row) => row,
             other => {

@@ -15,6 +15,8 @@ pub(crate) enum CallError {
     NotPlaced,
     #[error("the control plane talks to Meta about this call itself")]
     Managed,
+    #[error("the call was started with another {0}")]
+    ArgumentsDiffer(String),
     #[error("the control plane is shutting down")]
     Draining,
     #[error("the media node did not do it")]

@@ -1,5 +1,7 @@
 //! The cheap end of a call's task: a bounded mailbox in, the latest state out.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot, watch};
 use voicebridge_core::{
     call_life::{Event, SignallingStage},
@@ -7,7 +9,7 @@ use voicebridge_core::{
 };
 use voicebridge_proto::types::v1 as types;
 
-use super::{CallError, offer::OfferAnswer};
+use super::{CallError, offer::OfferAnswer, start_arguments::StartArguments};
 use crate::store::SessionPlace;
 
 /// Messages a call may be behind. Full: the sender waits; the task itself never does for long.
@@ -69,18 +71,24 @@ impl Mailbox {
 pub(super) struct Handle {
     messages: mpsc::Sender<Message>,
     view: watch::Receiver<View>,
+    arguments: Option<Arc<StartArguments>>,
 }
 
-pub(super) fn channel() -> (Handle, Mailbox) {
+pub(super) fn channel(arguments: Option<Arc<StartArguments>>) -> (Handle, Mailbox) {
     let (sender, messages) = mpsc::channel(MAILBOX);
     let (view, watched) = watch::channel(View::default());
-    (Handle { messages: sender, view: watched }, Mailbox { messages, view })
+    (Handle { messages: sender, view: watched, arguments }, Mailbox { messages, view })
 }
 
 impl Handle {
     pub(super) async fn send(&self, message: Message) {
         // Err: the call has ended in the meantime. Whoever waits for a reply sees its sender dropped.
         let _ = self.messages.send(message).await;
+    }
+
+    /// What it was started with; of a self-held call that was started in this process.
+    pub(super) fn arguments(&self) -> Option<&StartArguments> {
+        self.arguments.as_deref()
     }
 
     pub(super) fn view(&self) -> View {

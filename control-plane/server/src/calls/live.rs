@@ -4,12 +4,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use voicebridge_core::identity::{CallId, CallName, Wacid};
 
-use super::handle::{self, Handle, Mailbox};
+use super::{
+    handle::{self, Handle, Mailbox},
+    start_arguments::StartArguments,
+};
 
 #[derive(Default)]
 struct Entries {
@@ -32,12 +35,18 @@ impl Live {
     }
 
     /// A mailbox for a call that has none; `None` when one of its ids leads to a call already.
-    pub(super) fn reserve(&self, call_id: &CallId, wacid: &Wacid) -> Option<Mailbox> {
+    /// `arguments`: of a self-held call that is being started.
+    pub(super) fn reserve(
+        &self,
+        call_id: &CallId,
+        wacid: &Wacid,
+        arguments: Option<Arc<StartArguments>>,
+    ) -> Option<Mailbox> {
         let mut entries = self.lock();
         if entries.by_id.contains_key(call_id) || entries.by_wacid.contains_key(wacid) {
             return None;
         }
-        let (handle, mailbox) = handle::channel();
+        let (handle, mailbox) = handle::channel(arguments);
         entries.by_id.insert(call_id.clone(), (wacid.clone(), handle));
         entries.by_wacid.insert(wacid.clone(), call_id.clone());
         show(&entries);

@@ -8,7 +8,9 @@ use voicebridge_core::{
     identity::{CallId, Caller, Wacid},
     termination::{Termination, TerminationResult, reason},
 };
+use tonic::Status;
 use voicebridge_proto::types::v1 as types;
+use voicebridge_telemetry::status;
 
 use super::{
     CallError,
@@ -18,6 +20,7 @@ use super::{
     live::Live,
     lookup::Lookup,
     offer::{Offer, OfferAnswer},
+    start_arguments::{self, StartArguments},
 };
 use crate::{
     clock::now_ms,
@@ -48,6 +51,9 @@ pub(crate) struct Started {
     pub(crate) already: bool,
 }
 
+/// A node's reason when a session was started with other arguments.
+const ARGUMENTS_DIFFER: &str = "START_ARGUMENTS_DIFFER";
+
 /// See the module. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct SelfHeld {
@@ -67,6 +73,7 @@ impl SelfHeld {
         if self.environment.lifetime.is_draining() {
             return Err(CallError::Draining);
         }
+        let arguments = Arc::new(StartArguments::of(&start));
         let limits = &self.environment.limits;
         let now = now_ms();
         let received_at_ms = now - convert::duration_ms(start.elapsed.min(limits.stale)) as i64;
@@ -81,7 +88,7 @@ impl SelfHeld {
             ring_until_ms: received_at_ms + convert::duration_ms(limits.ring_budget) as i64,
         };
         let offer = Offer { sdp: start.sdp_offer, agent: start.agent };
-        let (call_id, already) = match self.claim(new.clone(), offer.clone()).await? {
+        let (call_id, already) = match self.claim(new.clone(), offer.clone(), Arc::clone(&arguments)).await? {
             Claim::Tombstoned => {
                 return Err(CallError::Ended(Termination::new(
                     TerminationResult::Abandoned,
@@ -89,10 +96,11 @@ impl SelfHeld {
                     "The call's end was reported before its beginning.",
                 )));
             }
-            // Ours with Meta: its answer is nobody else's business.
-            Claim::Duplicate(known) if self.is_managed(&known).await? => return Err(CallError::Managed),
             Claim::Claimed => (new.call_id.clone(), false),
-            Claim::Duplicate(known) => (known, true),
+            Claim::Duplicate(known) => {
+                self.is_the_same(&known, &new, &arguments).await?;
+                (known, true)
+            }
         };
         let Some(handle) = self.live.get(&call_id) else { return Err(self.lookup.ended(&call_id).await?) };
         let view =
@@ -107,19 +115,19 @@ impl SelfHeld {
             None => {
                 let call = CallRow::claimed(NewCall { call_id: call_id.clone(), ..new }, 0);
                 let request = offer.request(&call, &session.session_id);
-                self.environment.ports.given_answer(&session, request).await.map_err(CallError::Node)?
+                self.environment.ports.given_answer(&session, request).await.map_err(node_refusal)?
             }
         };
         Ok(Started { call_id, session_id: session.session_id, answer, already })
     }
 
-    async fn claim(&self, new: NewCall, offer: Offer) -> Result<Claim, CallError> {
+    async fn claim(&self, new: NewCall, offer: Offer, arguments: Arc<StartArguments>) -> Result<Claim, CallError> {
         if let Some(known) = self.known_by_our_id(&new.wacid).await? {
             return Ok(Claim::Duplicate(known));
         }
         // Not to be cut off between claim and task when the caller goes away.
         let admission = self.admission.clone();
-        let claim = tokio::spawn(async move { admission.claim(new, offer).await }).await;
+        let claim = tokio::spawn(async move { admission.claim(new, offer, Some(arguments)).await }).await;
         Ok(claim.map_err(|_| CallError::Internal)??)
     }
 
@@ -129,8 +137,21 @@ impl SelfHeld {
         Ok(self.environment.store.call(&call_id).await?.map(|row| row.call_id))
     }
 
-    async fn is_managed(&self, call_id: &CallId) -> Result<bool, StoreError> {
-        Ok(self.environment.store.call(call_id).await?.is_some_and(|row| row.holder == Holder::Managed))
+    /// Whether a call that was begun before is the one that is asked for. After a restart of ours the row says the most of it,
+    /// and the node the rest when it is asked for its answer.
+    async fn is_the_same(&self, known: &CallId, new: &NewCall, arguments: &StartArguments) -> Result<(), CallError> {
+        let Some(row) = self.environment.store.call(known).await? else { return Ok(()) };
+        // Ours with Meta: its answer is nobody else's business.
+        if row.holder == Holder::Managed {
+            return Err(CallError::Managed);
+        }
+        // What ended says how, to whoever asks.
+        let Some(handle) = self.live.get(known) else { return Ok(()) };
+        let difference = match handle.arguments() {
+            Some(first) => first.difference(arguments),
+            None => start_arguments::differs_from_row(new, &row),
+        };
+        difference.map_or(Ok(()), |field| Err(CallError::ArgumentsDiffer(field.to_owned())))
     }
 
     /// Its holder reports a stage. Returns the stage the session is at.
@@ -147,5 +168,13 @@ impl SelfHeld {
             // The call ended before it got to it.
             Err(_) => Err(self.lookup.ended(call_id).await?),
         }
+    }
+}
+
+/// Of a node that is asked again for the answer it gave.
+fn node_refusal(refusal: Status) -> CallError {
+    match status::reason(&refusal).as_deref() {
+        Some(ARGUMENTS_DIFFER) => CallError::ArgumentsDiffer(status::metadata(&refusal, "field").unwrap_or_default()),
+        _ => CallError::Node(refusal),
     }
 }

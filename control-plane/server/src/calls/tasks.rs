@@ -50,7 +50,7 @@ impl Tasks {
 
     /// To a call in the store, unless it has one. `events`: what is stored and may not have had its consequences.
     pub(super) fn restore(&self, row: CallRow, events: Vec<Event>) {
-        let Some(mailbox) = self.live.reserve(&row.call_id, &row.wacid) else { return };
+        let Some(mailbox) = self.live.reserve(&row.call_id, &row.wacid, None) else { return };
         let is_over = events.iter().any(|event| matches!(event, Event::SessionEnded(_)));
         let has_session = row.session.is_some() && !is_over;
         let step = restored(row.holder.signalling(), &row.phase, row.termination.clone(), has_session);

@@ -311,7 +311,11 @@ impl MediaPlaneService for Service {
             sdp_answer: format!("v=0\r\ns=answer to {name} of {}\r\n", self.0.id),
             warnings: vec!["no-ptime".to_owned()],
         };
-        if self.0.find(&id).is_ok() {
+        if let Ok(known) = self.0.find(&id) {
+            // One of the arguments stands for all.
+            if known.agent != request.agent {
+                return Err(status(Code::AlreadyExists, "START_ARGUMENTS_DIFFER", "another", &[("field", "agent")]));
+            }
             return Ok(Response::new(answer));
         }
         let behaviour = self.0.behaviour.lock().unwrap().clone();

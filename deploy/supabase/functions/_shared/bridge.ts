@@ -10,6 +10,7 @@ import {
   SignallingStage,
   Speaker,
   Stage as Milestone,
+  type StartSessionResponse,
   type Termination,
   TerminationResult,
   VoiceBridge,
@@ -87,13 +88,14 @@ export class Bridge {
     return new Map(response.outcomes.map(({ wacid, outcome }) => [wacid, outcome]));
   }
 
+  /** `undefined`: somebody else had begun the call otherwise, as with a profile that was not found this time; it is theirs. */
   async start(
     connect: Connect,
     agent: Agent | undefined,
     receivedAt: number,
-  ): Promise<Started> {
+  ): Promise<Started | undefined> {
     let asked = 0;
-    const response = await this.#again(() => {
+    const request = () => {
       asked += 1;
       return this.#client.calls.startSession({
         callId: connect.callId,
@@ -108,7 +110,14 @@ export class Bridge {
         elapsedMs: BigInt(since(receivedAt)),
         phoneNumberId: connect.phoneNumberId ?? "",
       });
-    }, lastTry(receivedAt, TIMEOUT_MS));
+    };
+    let response: StartSessionResponse;
+    try {
+      response = await this.#again(request, lastTry(receivedAt, TIMEOUT_MS));
+    } catch (error) {
+      if (reasonOf(error) === "START_ARGUMENTS_DIFFER") return undefined;
+      throw error;
+    }
     // The second try may find what the first, whose answer got lost, has begun.
     return { sdpAnswer: response.sdpAnswer, byAnother: response.alreadyStarted && asked === 1 };
   }

@@ -45,7 +45,7 @@ export class Answering {
   ) {}
 
   /** Has the control plane begin the call, or Graph told that nobody answers it; `nobody`: neither could be reached. */
-  async begin(): Promise<Started | "over" | "rejected" | "nobody"> {
+  async begin(): Promise<Started | "over" | "anothers" | "rejected" | "nobody"> {
     this.context.log.info("WA_CALL_CONNECT", { mode: "self", elapsedMs: this.#elapsed() });
     return await this.#start();
   }
@@ -68,12 +68,16 @@ export class Answering {
     return since(this.receivedAt);
   }
 
-  async #start(): Promise<Started | "over" | "rejected" | "nobody"> {
+  async #start(): Promise<Started | "over" | "anothers" | "rejected" | "nobody"> {
     const { settings, bridge, sql, log } = this.context;
     const profile = await lookUp(settings.database, sql, this.connect.caller, log);
     const began = Date.now();
     try {
       const started = await bridge.start(this.connect, agentFor(profile), this.receivedAt);
+      if (started === undefined) {
+        log.info("WA_CALL_DUPLICATE", { elapsedMs: this.#elapsed() });
+        return "anothers";
+      }
       log.info("VOICE_BRIDGE_SESSION_CREATED", { elapsedMs: this.#elapsed(), tookMs: since(began) });
       return started;
     } catch (error) {
@@ -105,7 +109,10 @@ export class Answering {
   async #failedAtGraph(error: GraphError): Promise<void> {
     const { bridge, log } = this.context;
     const refused = error instanceof GraphRefusedError;
-    log.error(refused ? "GRAPH_REFUSED" : "GRAPH_UNREACHABLE", { elapsedMs: this.#elapsed(), ...graphFields(error, log) });
+    log.error(refused ? "GRAPH_REFUSED" : "GRAPH_UNREACHABLE", {
+      elapsedMs: this.#elapsed(),
+      ...graphFields(error, log),
+    });
     try {
       await bridge.end(this.connect.callId, refused ? EndReason.GRAPH_REFUSED : EndReason.GRAPH_UNREACHABLE);
     } catch (error) {

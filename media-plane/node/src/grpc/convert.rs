@@ -1,7 +1,8 @@
 //! Protobuf to ours and back. Requests are checked here: what gets past holds its documented bounds.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::{collections::BTreeMap, time::SystemTime};
 
+use prost::Message as _;
 use tonic::Status;
 use voicebridge_audio::dtmf::{Digit, MAX_DIGITS};
 use voicebridge_proto::{media::v1 as media, types::v1 as types};
@@ -22,6 +23,7 @@ use crate::{
     journal::Record,
     node::{NodeReport, Start},
     sessions::Held,
+    start_arguments::StartArguments,
 };
 
 /// Bounds of request fields, bytes.
@@ -48,7 +50,15 @@ pub(super) fn start(request: media::StartSessionRequest, span: tracing::Span) ->
     };
     let agent = request.agent.unwrap_or_default();
     let caller = request.caller.unwrap_or_default();
+    let arguments = StartArguments::new([
+        ("sdp_offer", request.sdp_offer.clone().into_bytes()),
+        ("signalling_mode", vec![u8::from(mode == SignallingMode::Immediate)]),
+        ("agent", agent.encode_to_vec()),
+        ("caller", caller.encode_to_vec()),
+        ("call_id", call_id.clone().into_bytes()),
+    ]);
     Ok(Start {
+        arguments,
         session_id,
         call_id,
         // Its length is the lint's to judge, by a rule with a name.
@@ -69,7 +79,7 @@ pub(super) fn start(request: media::StartSessionRequest, span: tracing::Span) ->
 }
 
 /// What the request carries, and the caller's name under its own unless the request says otherwise.
-fn variables(given: HashMap<String, String>, caller_name: &str) -> Result<Variables, Status> {
+fn variables(given: BTreeMap<String, String>, caller_name: &str) -> Result<Variables, Status> {
     const FIELD: &str = "agent.variables";
     if given.len() > MAX_VARIABLES {
         return Err(of_argument(FIELD, &format!("must be at most {MAX_VARIABLES}")));
@@ -400,7 +410,7 @@ mod tests {
 
     use super::*;
 
-    fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> HashMap<String, String> {
+    fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 

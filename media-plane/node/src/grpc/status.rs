@@ -24,6 +24,9 @@ pub(super) fn of_start(error: &StartError) -> Status {
         StartError::Offer(offer) => {
             status(Code::InvalidArgument, "SDP_INVALID", error.to_string(), &[("rule", offer.rule)])
         }
+        StartError::ArgumentsDiffer(field) => {
+            status(Code::AlreadyExists, "START_ARGUMENTS_DIFFER", error.to_string(), &[("field", field)])
+        }
         // The offer passed the lint, and still the engine does not take what it says.
         StartError::Peer(peer) => {
             tracing::warn!(error = %chain(peer), "offer not usable");

@@ -34,6 +34,8 @@ struct Bench {
     address: SocketAddr,
     channel: Channel,
     client: MediaPlaneServiceClient<InterceptedService<Channel, Bearer>>,
+    /// Of every call.
+    offer: String,
 }
 
 impl Bench {
@@ -55,15 +57,15 @@ impl Bench {
         tokio::spawn(server::serve(node.clone(), guard, listener, CancellationToken::new()));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let client = MediaPlaneServiceClient::with_interceptor(channel.clone(), bearer);
-        Self { node, address, channel, client }
+        let (_, offer) = Caller::new(Instant::now(), SocketAddr::from(([127, 0, 0, 1], 9)), caller::Kind::Relay);
+        Self { node, address, channel, client, offer }
     }
 
     async fn start(&self, session_id: &str) -> Result<media::StartSessionResponse, Status> {
-        let (_, sdp_offer) = Caller::new(Instant::now(), SocketAddr::from(([127, 0, 0, 1], 9)), caller::Kind::Relay);
         let request = media::StartSessionRequest {
             session_id: session_id.into(),
             call_id: format!("wacid.{session_id}"),
-            sdp_offer,
+            sdp_offer: self.offer.clone(),
             ..media::StartSessionRequest::default()
         };
         Ok(self.client.clone().start_session(request).await?.into_inner())

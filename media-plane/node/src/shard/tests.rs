@@ -125,6 +125,7 @@ impl Bench {
             elapsed_ms: 0,
             sdp_answer: String::new(),
             warnings: Vec::new(),
+            arguments: Default::default(),
         }));
         let mut ports = SessionPorts {
             peer,

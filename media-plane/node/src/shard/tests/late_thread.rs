@@ -64,6 +64,7 @@ impl LateCall {
             elapsed_ms: 0,
             sdp_answer: String::new(),
             warnings: Vec::new(),
+            arguments: Default::default(),
         }));
         let mut ports = SessionPorts {
             peer,

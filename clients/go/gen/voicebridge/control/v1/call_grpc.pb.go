@@ -50,12 +50,16 @@ type CallServiceClient interface {
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(ctx context.Context, in *HandleWebhookRequest, opts ...grpc.CallOption) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-	// Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
-	// SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
+	// Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
+	// START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
+	// whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+	// SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
+	// before it was started.
 	StartSession(ctx context.Context, in *StartSessionRequest, opts ...grpc.CallOption) (*StartSessionResponse, error)
-	// Tells how far the caller's own signalling has come. Idempotent and monotonic.
+	// Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing.
 	AdvanceSession(ctx context.Context, in *AdvanceSessionRequest, opts ...grpc.CallOption) (*AdvanceSessionResponse, error)
-	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
+	// and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
 	// id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
 	EndCall(ctx context.Context, in *EndCallRequest, opts ...grpc.CallOption) (*EndCallResponse, error)
 	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
@@ -232,12 +236,16 @@ type CallServiceServer interface {
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(context.Context, *HandleWebhookRequest) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-	// Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
-	// SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
+	// Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
+	// START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
+	// whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+	// SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
+	// before it was started.
 	StartSession(context.Context, *StartSessionRequest) (*StartSessionResponse, error)
-	// Tells how far the caller's own signalling has come. Idempotent and monotonic.
+	// Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing.
 	AdvanceSession(context.Context, *AdvanceSessionRequest) (*AdvanceSessionResponse, error)
-	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
+	// and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
 	// id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
 	EndCall(context.Context, *EndCallRequest) (*EndCallResponse, error)
 	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read

@@ -97,22 +97,26 @@ class CallServiceServicer:
 
     def StartSession(self, request, context):
         """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-        Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
-        SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
+        Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
+        START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
+        whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+        SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
+        before it was started.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AdvanceSession(self, request, context):
-        """Tells how far the caller's own signalling has come. Idempotent and monotonic.
+        """Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EndCall(self, request, context):
-        """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+        """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
+        and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
         id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -48,13 +48,17 @@ class CallServiceStub:
     """
     StartSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]
     """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-    Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
-    SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
+    Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
+    START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
+    whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+    SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
+    before it was started.
     """
     AdvanceSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.AdvanceSessionRequest, _call_pb2.AdvanceSessionResponse]
-    """Tells how far the caller's own signalling has come. Idempotent and monotonic."""
+    """Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing."""
     EndCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]
-    """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+    """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
+    and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
     id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
     """
     GetCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]
@@ -127,13 +131,17 @@ class CallServiceAsyncStub(CallServiceStub):
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]  # type: ignore[assignment]
     """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-    Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
-    SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
+    Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
+    START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
+    whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+    SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
+    before it was started.
     """
     AdvanceSession: _aio.UnaryUnaryMultiCallable[_call_pb2.AdvanceSessionRequest, _call_pb2.AdvanceSessionResponse]  # type: ignore[assignment]
-    """Tells how far the caller's own signalling has come. Idempotent and monotonic."""
+    """Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing."""
     EndCall: _aio.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]  # type: ignore[assignment]
-    """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+    """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
+    and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
     id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
     """
     GetCall: _aio.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]  # type: ignore[assignment]
@@ -215,8 +223,11 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.StartSessionResponse, _abc.Awaitable[_call_pb2.StartSessionResponse]]:
         """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-        Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
-        SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
+        Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
+        START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
+        whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+        SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
+        before it was started.
         """
 
     @_abc_1.abstractmethod
@@ -225,7 +236,7 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _call_pb2.AdvanceSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.AdvanceSessionResponse, _abc.Awaitable[_call_pb2.AdvanceSessionResponse]]:
-        """Tells how far the caller's own signalling has come. Idempotent and monotonic."""
+        """Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing."""
 
     @_abc_1.abstractmethod
     def EndCall(
@@ -233,7 +244,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _call_pb2.EndCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.EndCallResponse, _abc.Awaitable[_call_pb2.EndCallResponse]]:
-        """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+        """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
+        and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
         id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
         """
 

@@ -1090,8 +1090,11 @@ export const CallService: GenService<{
   },
   /**
    * For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
-   * Idempotent by Meta's id. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT SDP_INVALID; FAILED_PRECONDITION
-   * SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended before it was started.
+   * Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
+   * START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
+   * whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+   * SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
+   * before it was started.
    *
    * @generated from rpc voicebridge.control.v1.CallService.StartSession
    */
@@ -1101,7 +1104,7 @@ export const CallService: GenService<{
     output: typeof StartSessionResponseSchema;
   },
   /**
-   * Tells how far the caller's own signalling has come. Idempotent and monotonic.
+   * Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing.
    *
    * @generated from rpc voicebridge.control.v1.CallService.AdvanceSession
    */
@@ -1111,7 +1114,8 @@ export const CallService: GenService<{
     output: typeof AdvanceSessionResponseSchema;
   },
   /**
-   * Ends a call; towards Meta too when the control plane holds the signalling. Idempotent. NOT_FOUND CALL_NOT_FOUND: the
+   * Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
+   * and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
    * id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
    *
    * @generated from rpc voicebridge.control.v1.CallService.EndCall
