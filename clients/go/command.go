@@ -27,10 +27,14 @@ func identified(request *controlv1.SendCommandRequest) *controlv1.SendCommandReq
 func sendUntilAnswered(ctx context.Context, send func() error) error {
 	for sent := 1; ; sent++ {
 		err := send()
-		if err == nil || sent == commandAttempts || !heals(typed(err).Code) {
+		if err == nil {
+			return nil
+		}
+		failure := typed(err)
+		if sent == commandAttempts || !heals(failure.Code) {
 			return err
 		}
-		if sleep(ctx, delay(sent, mathrand.Float64())) != nil {
+		if sleep(ctx, delay(sent, mathrand.Float64(), failure.RetryDelay)) != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -11,7 +12,7 @@ import (
 )
 
 // Domain of google.rpc.ErrorInfo in everything voicebridge answers; reasons of other domains are not taken for ours.
-const errorDomain = "voicebridge"
+const errorDomain = "voicebridge.dev"
 
 // Error is what went wrong with a request or a stream. Every error of this package but those of [Dial] is one; get at it
 // with errors.As. What the caller's own context ended is besides context.Canceled or context.DeadlineExceeded for errors.Is.
@@ -25,8 +26,20 @@ type Error struct {
 	Message string
 	// Metadata is what came with the reason, e.g. "field" and "rule" with INVALID_ARGUMENT.
 	Metadata map[string]string
+	// Violations are the fields of the request that break a rule, with INVALID_ARGUMENT.
+	Violations []FieldViolation
+	// RetryDelay is how long to wait at least before asking again; 0 if nothing was said of it. [Client.Follow] keeps to it.
+	RetryDelay time.Duration
 
 	cause error
+}
+
+// FieldViolation is a field of a request that breaks a rule.
+type FieldViolation struct {
+	// Field is its path, e.g. "agent.instructions".
+	Field string
+	// Rule is what it must be, e.g. "must be at most 32768 bytes".
+	Rule string
 }
 
 // Error says what happened and what to do next.
@@ -101,9 +114,17 @@ func fromStatus(err error) *Error {
 	received := status.Convert(err)
 	e := &Error{Code: received.Code(), Message: received.Message(), cause: err}
 	for _, detail := range received.Details() {
-		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == errorDomain {
-			e.Reason, e.Metadata = info.GetReason(), info.GetMetadata()
-			break
+		switch detail := detail.(type) {
+		case *errdetails.ErrorInfo:
+			if detail.GetDomain() == errorDomain && e.Reason == "" {
+				e.Reason, e.Metadata = detail.GetReason(), detail.GetMetadata()
+			}
+		case *errdetails.BadRequest:
+			for _, violation := range detail.GetFieldViolations() {
+				e.Violations = append(e.Violations, FieldViolation{violation.GetField(), violation.GetDescription()})
+			}
+		case *errdetails.RetryInfo:
+			e.RetryDelay = max(0, detail.GetRetryDelay().AsDuration())
 		}
 	}
 	return e

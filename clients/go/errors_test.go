@@ -3,12 +3,15 @@ package voicebridge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 func withInfo(t *testing.T, domain string) error {
@@ -23,7 +26,7 @@ func withInfo(t *testing.T, domain string) error {
 
 func TestOurReasonComesWithItsMetadataAndItsPage(t *testing.T) {
 	var found *Error
-	if !errors.As(fmt.Errorf("wrapped: %w", fromStatus(withInfo(t, "voicebridge"))), &found) {
+	if !errors.As(fmt.Errorf("wrapped: %w", fromStatus(withInfo(t, errorDomain))), &found) {
 		t.Fatal("no *Error in it")
 	}
 	if found.Code != codes.InvalidArgument || found.Reason != "SDP_INVALID" || found.Metadata["rule"] != "no-fingerprint" {
@@ -35,6 +38,25 @@ func TestOurReasonComesWithItsMetadataAndItsPage(t *testing.T) {
 	}
 	if status.Code(found) != codes.InvalidArgument {
 		t.Errorf("status.Code is %v", status.Code(found))
+	}
+}
+
+func TestFieldsThatBreakARuleAndTheDelayComeWithTheError(t *testing.T) {
+	violation := &errdetails.BadRequest_FieldViolation{Field: "agent.greeting", Description: "must be at most 2000 characters"}
+	detailed, err := status.New(codes.InvalidArgument, "what happened").WithDetails(
+		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{violation}},
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(1500 * time.Millisecond)},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := fromStatus(detailed.Err())
+	expected := []FieldViolation{{"agent.greeting", "must be at most 2000 characters"}}
+	if !slices.Equal(found.Violations, expected) || found.RetryDelay != 1500*time.Millisecond {
+		t.Errorf("%#v", found)
+	}
+	if bare := fromStatus(status.Error(codes.Unavailable, "gone")); bare.Violations != nil || bare.RetryDelay != 0 {
+		t.Errorf("%#v", bare)
 	}
 }
 

@@ -133,7 +133,7 @@ func (s *EventStream) run(deliver func(*Event) bool) error {
 		if !heals(failure.Code) || s.options.maxAttempts > 0 && barren >= s.options.maxAttempts {
 			return failure
 		}
-		pause := delay(failures, s.options.random())
+		pause := delay(failures, s.options.random(), failure.RetryDelay)
 		if s.options.onRetry != nil {
 			s.options.onRetry(failure, pause)
 		}

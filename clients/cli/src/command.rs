@@ -2,6 +2,7 @@
 
 use tonic::Status;
 use voicebridge_proto::control::v1::SendCommandRequest;
+use voicebridge_telemetry::status;
 
 use crate::{
     client::Client,
@@ -24,7 +25,10 @@ pub(crate) async fn send(client: &mut Client, mut request: SendCommandRequest) -
         match client.send_command(request.clone()).await {
             Ok(answer) => return Ok(answer.into_inner().command_id),
             Err(status) if sent == ATTEMPTS || !heals(status.code()) => return Err(status),
-            Err(_) => tokio::time::sleep(delay(sent, rand::random())).await,
+            Err(status) => {
+                let asked = status::retry_delay(&status).unwrap_or_default();
+                tokio::time::sleep(delay(sent, rand::random(), asked)).await;
+            }
         }
         sent += 1;
     }

@@ -13,6 +13,8 @@ use crate::client::Client;
 /// Delays before a broken stream is taken up again.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LAST_DELAY: Duration = Duration::from_secs(10);
+/// The control plane may ask for longer delays than ours, up to this one.
+const MAX_ASKED_DELAY: Duration = Duration::from_secs(60);
 /// A stream on which nothing came for this many keepalive intervals is broken.
 const SILENT_INTERVALS: u32 = 3;
 /// Until the first response tells the interval.
@@ -34,13 +36,23 @@ pub(crate) struct Follow {
     silence: Duration,
     /// Failures since the last response that was not the first of its stream.
     failures: u32,
+    /// The delay that the last of them asked for.
+    asked: Duration,
     /// The next response is the first of its stream.
     is_first: bool,
 }
 
 impl Follow {
     pub(crate) fn new(client: Client, request: StreamEventsRequest) -> Self {
-        Self { client, request, stream: None, silence: FIRST_SILENCE, failures: 0, is_first: true }
+        Self {
+            client,
+            request,
+            stream: None,
+            silence: FIRST_SILENCE,
+            failures: 0,
+            asked: Duration::ZERO,
+            is_first: true,
+        }
     }
 
     /// What comes next. `None`: the call has ended and all was delivered.
@@ -58,7 +70,7 @@ impl Follow {
             }
             None => {
                 if self.failures > 0 {
-                    tokio::time::sleep(delay(self.failures, rand::random())).await;
+                    tokio::time::sleep(delay(self.failures, rand::random(), self.asked)).await;
                 }
                 self.is_first = true;
                 match self.client.stream_events(self.request.clone()).await {
@@ -99,15 +111,16 @@ impl Follow {
     fn broken(&mut self, status: Status) -> Next {
         self.stream = None;
         self.failures = self.failures.saturating_add(1);
+        self.asked = status::retry_delay(&status).unwrap_or_default();
         Next::Broken(status)
     }
 }
 
-/// Before the n-th connection in a row: drawn evenly from half of the delay to all of it.
-pub(crate) fn delay(failures: u32, draw: f64) -> Duration {
+/// Before the n-th connection in a row: drawn evenly from half of the delay to all of it, and no shorter than asked for.
+pub(crate) fn delay(failures: u32, draw: f64, asked: Duration) -> Duration {
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     let whole = FIRST_DELAY.checked_mul(doubled).unwrap_or(LAST_DELAY).min(LAST_DELAY);
-    whole.mul_f64(0.5 + draw / 2.0)
+    whole.mul_f64(0.5 + draw / 2.0).max(asked.min(MAX_ASKED_DELAY))
 }
 
 /// Connections, restarts and bugs pass; a wrong key, an unknown call or a foreign cursor does not.
@@ -139,12 +152,21 @@ mod tests {
 
     #[test]
     fn delays_double_from_half_of_200_ms_to_all_of_10_s() {
-        let bounds = |failures| (delay(failures, 0.0).as_millis(), delay(failures, 1.0).as_millis());
+        let bounds = |failures| {
+            let drawn = |draw| delay(failures, draw, Duration::ZERO).as_millis();
+            (drawn(0.0), drawn(1.0))
+        };
         assert_eq!(bounds(1), (100, 200));
         assert_eq!(bounds(2), (200, 400));
         assert_eq!(bounds(6), (3_200, 6_400));
         for failures in [7, 31, 32, 33, u32::MAX] {
             assert_eq!(bounds(failures), (5_000, 10_000), "{failures}");
         }
+    }
+
+    #[test]
+    fn the_control_plane_asks_for_the_least_delay() {
+        let asked = |failures, asked_s| delay(failures, 1.0, Duration::from_secs(asked_s)).as_secs();
+        assert_eq!((asked(1, 1), asked(7, 1), asked(1, 3_600)), (1, 10, 60));
     }
 }

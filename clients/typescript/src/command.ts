@@ -31,8 +31,8 @@ export function sendOnce(send: SendCommand, defaultTimeoutMs: number): SendComma
       try {
         return await send(named, { ...options, timeoutMs: left });
       } catch (error) {
-        const pause = delayMs(sent, Math.random());
-        const { code } = error as VoiceBridgeError;
+        const { code, retryDelayMs } = error as VoiceBridgeError;
+        const pause = delayMs(sent, Math.random(), retryDelayMs);
         if (sent === ATTEMPTS || FINAL.has(code) || signal?.aborted || Date.now() + pause >= until) throw error;
         await pauseFor(pause, signal);
       }

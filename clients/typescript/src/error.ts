@@ -62,11 +62,26 @@ const NEXT_STEPS: Record<ErrorCode, string> = {
 };
 
 /** `google.rpc.ErrorInfo.domain` of everything voicebridge answers. */
-const DOMAIN = "voicebridge";
-const ERROR_INFO = "google.rpc.ErrorInfo";
+const DOMAIN = "voicebridge.dev";
 
 /** What came with a reason, e.g. `{ rule: "no-fingerprint" }`. */
 export type ErrorMetadata = Readonly<Record<string, string>>;
+
+/** A field of a request that breaks a rule. */
+export interface FieldViolation {
+  /** Its path, e.g. `agent.instructions`. */
+  readonly field: string;
+  /** What it must be, e.g. `must be at most 32768 bytes`. */
+  readonly rule: string;
+}
+
+/** What may come with an error besides its code and message. */
+interface Details {
+  reason?: string;
+  metadata?: ErrorMetadata;
+  violations?: readonly FieldViolation[];
+  retryDelayMs?: number;
+}
 
 /** Every method of this package that fails throws this. */
 export class VoiceBridgeError extends Error {
@@ -77,16 +92,18 @@ export class VoiceBridgeError extends Error {
   readonly reason: string;
   /** For programs; empty if there is nothing. */
   readonly metadata: ErrorMetadata;
+  /** The fields of the request that break a rule, with `INVALID_ARGUMENT`. */
+  readonly violations: readonly FieldViolation[];
+  /** How long to wait at least before asking again; 0 if nothing was said of it. `follow` keeps to it. */
+  readonly retryDelayMs: number;
 
-  constructor(
-    code: ErrorCode,
-    message: string,
-    more: { reason?: string; metadata?: ErrorMetadata; cause?: unknown } = {},
-  ) {
+  constructor(code: ErrorCode, message: string, more: Details & { cause?: unknown } = {}) {
     super(message, more.cause === undefined ? undefined : { cause: more.cause });
     this.code = code;
     this.reason = more.reason ?? "";
     this.metadata = more.metadata ?? {};
+    this.violations = more.violations ?? [];
+    this.retryDelayMs = more.retryDelayMs ?? 0;
   }
 
   /** What a person can do about it, in a sentence or two. */
@@ -110,9 +127,9 @@ export class VoiceBridgeError extends Error {
     if (cause instanceof VoiceBridgeError) return cause;
     const error = ConnectError.from(cause);
     const answered = [...error.metadata.keys()].length > 0;
-    const info = answered ? errorInfo(error) : undefined;
+    const details = answered ? detailsOf(error) : {};
     return new VoiceBridgeError(answered ? NAMES[error.code] : broken(error), error.rawMessage || "no message", {
-      ...info,
+      ...details,
       cause,
     });
   }
@@ -134,44 +151,90 @@ function broken(error: ConnectError): ErrorCode {
   }
 }
 
-function errorInfo(error: ConnectError): { reason: string; metadata: ErrorMetadata } | undefined {
+function detailsOf(error: ConnectError): Details {
+  const found: Details = {};
   for (const detail of error.details) {
-    if (!("type" in detail) || detail.type !== ERROR_INFO) continue;
-    const info = parse(detail.value);
-    if (info !== undefined && info.domain === DOMAIN) return info;
-  }
-  return undefined;
-}
-
-/** google.rpc.ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; } */
-function parse(bytes: Uint8Array): { reason: string; domain: string; metadata: ErrorMetadata } | undefined {
-  const info = { reason: "", domain: "", metadata: {} as Record<string, string> };
-  try {
-    const reader = new BinaryReader(bytes);
-    while (reader.pos < reader.len) {
-      const [field, type] = reader.tag();
-      if (field === 1) info.reason = reader.string();
-      else if (field === 2) info.domain = reader.string();
-      else if (field === 3) {
-        const [key, value] = entry(reader.bytes());
-        info.metadata[key] = value;
-      } else reader.skip(type, field);
+    if (!("type" in detail)) continue;
+    try {
+      // Only what was read to its end counts.
+      Object.assign(found, READERS[detail.type]?.(detail.value));
+    } catch {
+      // Details that are no protobuf say nothing; code and message still do.
     }
-  } catch {
-    // Details that are no protobuf say nothing; code and message still do.
-    return undefined;
   }
-  return info;
+  return found;
 }
 
-function entry(bytes: Uint8Array): [key: string, value: string] {
-  const pair: [string, string] = ["", ""];
+/** The messages of google/rpc/error_details.proto that say something here. */
+const READERS: Record<string, (bytes: Uint8Array) => Details> = {
+  // ErrorInfo { string reason = 1; string domain = 2; map<string, string> metadata = 3; }
+  "google.rpc.ErrorInfo": (bytes) => {
+    let [reason, domain] = ["", ""];
+    const metadata: Record<string, string> = {};
+    read(bytes, {
+      1: (reader) => {
+        reason = reader.string();
+      },
+      2: (reader) => {
+        domain = reader.string();
+      },
+      3: (reader) => {
+        const [key, value] = pair(reader.bytes());
+        metadata[key] = value;
+      },
+    });
+    return domain === DOMAIN ? { reason, metadata } : {};
+  },
+  // BadRequest { repeated FieldViolation field_violations = 1 { string field = 1; string description = 2; } }
+  "google.rpc.BadRequest": (bytes) => {
+    const violations: FieldViolation[] = [];
+    read(bytes, {
+      1: (reader) => {
+        const [field, rule] = pair(reader.bytes());
+        violations.push({ field, rule });
+      },
+    });
+    return { violations };
+  },
+  // RetryInfo { google.protobuf.Duration retry_delay = 1 { int64 seconds = 1; int32 nanos = 2; } }
+  "google.rpc.RetryInfo": (bytes) => {
+    let retryDelayMs = 0;
+    const duration: Fields = {
+      1: (reader) => {
+        retryDelayMs += Number(reader.int64()) * 1000;
+      },
+      2: (reader) => {
+        retryDelayMs += reader.int32() / 1e6;
+      },
+    };
+    read(bytes, { 1: (reader) => read(reader.bytes(), duration) });
+    return { retryDelayMs: Math.max(0, retryDelayMs) };
+  },
+};
+
+/** What is done with a field of this number. */
+type Fields = Record<number, (reader: BinaryReader) => void>;
+
+function read(bytes: Uint8Array, fields: Fields): void {
   const reader = new BinaryReader(bytes);
   while (reader.pos < reader.len) {
     const [field, type] = reader.tag();
-    if (field === 1) pair[0] = reader.string();
-    else if (field === 2) pair[1] = reader.string();
-    else reader.skip(type, field);
+    const known = fields[field];
+    if (known === undefined) reader.skip(type, field);
+    else known(reader);
   }
-  return pair;
+}
+
+/** A message of two strings, numbers 1 and 2. */
+function pair(bytes: Uint8Array): [first: string, second: string] {
+  const found: [string, string] = ["", ""];
+  read(bytes, {
+    1: (reader) => {
+      found[0] = reader.string();
+    },
+    2: (reader) => {
+      found[1] = reader.string();
+    },
+  });
+  return found;
 }

@@ -1,7 +1,7 @@
 // What both entry points give besides their client.
 
 export type { ClientOptions } from "./client.ts";
-export { type ErrorCode, type ErrorMetadata, VoiceBridgeError } from "./error.ts";
+export { type ErrorCode, type ErrorMetadata, type FieldViolation, VoiceBridgeError } from "./error.ts";
 export { type Connect, EventStream, type Followed, type FollowOptions, type FollowRequest } from "./follow.ts";
 export * from "./gen/voicebridge/control/v1/call_pb.ts";
 export * from "./gen/voicebridge/control/v1/command_pb.ts";

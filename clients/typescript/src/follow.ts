@@ -10,6 +10,8 @@ import type { Event } from "./gen/voicebridge/types/v1/event_pb.ts";
 /** Delays between connections: the first ceiling, doubled each time, up to the last. */
 const FIRST_DELAY_MS = 200;
 const LAST_DELAY_MS = 10_000;
+/** The server may ask for longer delays than ours, up to this one. */
+const MAX_ASKED_DELAY_MS = 60_000;
 /** A stream that is silent for so many keepalive intervals is dead. */
 const SILENT_INTERVALS = 3;
 /** The interval to go by until the server tells its own. */
@@ -112,7 +114,7 @@ export class EventStream implements AsyncIterable<Followed> {
         if (responses < 2) fruitless += 1;
         if (user.signal.aborted || FINAL.has(error.code) || fruitless >= maxAttempts) throw error;
         delays += 1;
-        await sleep(delayMs(delays, random()), user.signal);
+        await sleep(delayMs(delays, random(), error.retryDelayMs), user.signal);
       }
     } finally {
       user.done();
@@ -133,9 +135,10 @@ export class EventStream implements AsyncIterable<Followed> {
   }
 }
 
-/** The n-th delay in a row, drawn evenly from half of to all of its ceiling. */
-export function delayMs(n: number, random: number): number {
-  return Math.min(LAST_DELAY_MS, FIRST_DELAY_MS * 2 ** (n - 1)) * (0.5 + 0.5 * random);
+/** The n-th delay in a row, drawn evenly from half of to all of its ceiling, and no shorter than the server asked for. */
+export function delayMs(n: number, random: number, askedMs: number): number {
+  const drawn = Math.min(LAST_DELAY_MS, FIRST_DELAY_MS * 2 ** (n - 1)) * (0.5 + 0.5 * random);
+  return Math.max(drawn, Math.min(askedMs, MAX_ASKED_DELAY_MS));
 }
 
 export function sleepFor(ms: number, signal: AbortSignal): Promise<void> {

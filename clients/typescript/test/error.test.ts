@@ -29,13 +29,28 @@ function check(thrown: unknown, expect: Partial<VoiceBridgeError>): void {
 
 describe("errors", () => {
   it("carry voicebridge's own reason and metadata", () => {
-    const details = [errorInfo("SDP_INVALID", "voicebridge", { rule: "no-fingerprint", field: "sdp_offer" })];
+    const details = [errorInfo("SDP_INVALID", "voicebridge.dev", { rule: "no-fingerprint", field: "sdp_offer" })];
     check(answered(Code.InvalidArgument, details), {
       code: "INVALID_ARGUMENT",
       reason: "SDP_INVALID",
       metadata: { rule: "no-fingerprint", field: "sdp_offer" },
       message: "no fingerprint",
     });
+  });
+
+  it("carry the fields that break a rule, and the delay", () => {
+    const violation = new BinaryWriter().tag(1, 2).string("agent.greeting").tag(2, 2).string("must be short").finish();
+    const delay = new BinaryWriter().tag(1, 0).int64(1).tag(2, 0).int32(500_000_000).finish();
+    const error = VoiceBridgeError.from(
+      answered(Code.InvalidArgument, [
+        { type: "google.rpc.BadRequest", value: new BinaryWriter().tag(1, 2).bytes(violation).finish() },
+        { type: "google.rpc.RetryInfo", value: new BinaryWriter().tag(1, 2).bytes(delay).finish() },
+      ]),
+    );
+    assert.deepEqual(error.violations, [{ field: "agent.greeting", rule: "must be short" }]);
+    assert.equal(error.retryDelayMs, 1500);
+    const bare = VoiceBridgeError.from(answered(Code.Unavailable));
+    assert.deepEqual([bare.violations, bare.retryDelayMs], [[], 0]);
   });
 
   it("have no reason if it is another's, or none", () => {

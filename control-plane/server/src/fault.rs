@@ -1,12 +1,13 @@
-//! Every error that leaves this process: a gRPC code, a stable reason with a page under docs/errors, and a sentence.
-//! Over HTTP the same as `{error, reason, message}`.
+//! Every error that leaves this process: a gRPC code, a stable reason with a page under docs/errors, and a sentence; the
+//! fields that break a rule, and how long to wait before asking again. Over HTTP the same as `{error, reason, message}`, with
+//! `violations` where there are any, and `Retry-After`.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use tonic::{Code, Status};
-use voicebridge_telemetry::status;
+use voicebridge_telemetry::status::{self, Details};
 
 /// An error on its way out.
 #[derive(Clone, Debug)]
@@ -16,16 +17,17 @@ pub(crate) struct Fault {
     http: Option<StatusCode>,
     reason: String,
     message: String,
-    metadata: Vec<(&'static str, String)>,
+    details: Details,
 }
 
 impl Fault {
     pub(crate) fn new(code: Code, reason: &str, message: impl Into<String>) -> Self {
-        Self { code, http: None, reason: reason.to_owned(), message: message.into(), metadata: Vec::new() }
+        let details = Details { retry_after: status::retry_after(reason), ..Details::default() };
+        Self { code, http: None, reason: reason.to_owned(), message: message.into(), details }
     }
 
-    pub(crate) fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.metadata.push((key, value.into()));
+    pub(crate) fn with(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.details.metadata.insert(key.to_owned(), value.into());
         self
     }
 
@@ -34,13 +36,24 @@ impl Fault {
         Self::new(Code::InvalidArgument, "INVALID_ARGUMENT", format!("{field} {rule}"))
             .with("field", field)
             .with("rule", rule)
+            .violating(field, rule)
+    }
+
+    /// What is broken where, for arguments with a reason of their own.
+    pub(crate) fn violating(mut self, field: &str, rule: &str) -> Self {
+        self.details.violations.push((field.to_owned(), rule.to_owned()));
+        self
+    }
+
+    /// With what whoever was asked first said besides.
+    pub(crate) fn detailed(self, details: Details) -> Self {
+        Self { details, ..self }
     }
 
     /// The same under the name a field has in this API's JSON.
     pub(crate) fn renamed(self, from: &str, to: &str) -> Self {
-        let value = |key| self.metadata.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str());
-        match (value("field"), value("rule")) {
-            (Some(field), Some(rule)) if field == from => Self::invalid(to, rule),
+        match self.details.violations.as_slice() {
+            [(field, rule)] if field == from => Self::invalid(to, rule),
             _ => self,
         }
     }
@@ -82,8 +95,7 @@ impl Fault {
     }
 
     pub(crate) fn status(self) -> Status {
-        let metadata: Vec<(&str, &str)> = self.metadata.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        status::status(self.code, &self.reason, self.message, &metadata)
+        status::detailed(self.code, &self.reason, self.message, self.details)
     }
 }
 
@@ -99,10 +111,20 @@ impl IntoResponse for Fault {
             Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         });
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "error": code.canonical_reason().unwrap_or("Error"), "reason": self.reason, "message": self.message,
         });
+        if !self.details.violations.is_empty() {
+            let violations = self.details.violations.iter();
+            let violations = violations.map(|(field, rule)| serde_json::json!({"field": field, "rule": rule}));
+            body["violations"] = violations.collect();
+        }
         let mut response = (code, axum::Json(body)).into_response();
+        if let Some(delay) = self.details.retry_after {
+            // RFC 9110, section 10.2.3: whole seconds.
+            let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if code == StatusCode::UNAUTHORIZED {
             // RFC 9110, section 11.6.1.
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

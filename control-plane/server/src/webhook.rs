@@ -78,6 +78,13 @@ impl Webhook {
         (*self.whatsapp).as_ref().map_err(|missing| WebhookError::NotConfigured(missing.clone()))
     }
 
+    /// What the store says is logged where it becomes an answer.
+    pub(crate) fn log_refusal(error: &WebhookError) {
+        if !matches!(error, WebhookError::Store(_)) {
+            tracing::warn!(%error, "webhook refused");
+        }
+    }
+
     /// The word agreed for verification is the right one.
     pub(crate) fn verifies(&self, token: &str) -> Result<bool, WebhookError> {
         Ok(signature::same_secret(self.whatsapp()?.verify_token.expose_secret(), token))

@@ -18,7 +18,7 @@ from voicebridge.control.v1.call_pb2 import (
     StreamStart,
 )
 from voicebridge.control.v1.command_pb2 import Command, InjectText, Interrupt, Say, SendDtmf
-from voicebridge.errors import VoiceBridgeError
+from voicebridge.errors import FieldViolation, VoiceBridgeError
 from voicebridge.follow import EventStream
 from voicebridge.types.v1.call_pb2 import Agent, Caller, SignallingStage, Stage, Termination
 from voicebridge.types.v1.event_pb2 import Event, EventKind, Speaker, Transcript
@@ -36,6 +36,7 @@ __all__ = [
     "Event",
     "EventKind",
     "EventStream",
+    "FieldViolation",
     "GetCallRequest",
     "HandleWebhookRequest",
     "InjectText",

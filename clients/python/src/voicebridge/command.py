@@ -35,7 +35,7 @@ async def send_until_answered(send: Callable[[float | None], Awaitable[T]], limi
         try:
             return await send(None if until is None else until - loop.time())
         except VoiceBridgeError as error:
-            pause = resume.delay_s(sent, random.random())
+            pause = resume.delay_s(sent, random.random(), error.retry_delay_s)
             late = until is not None and loop.time() + pause >= until
             if sent == ATTEMPTS or late or not resume.heals(error.code):
                 raise

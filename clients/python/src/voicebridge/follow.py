@@ -119,7 +119,7 @@ class EventStream:
                 limit = self._options.max_attempts
                 if not resume.heals(error.code) or (limit is not None and barren >= limit):
                     raise
-                delay = resume.delay_s(failures, self._options.random())
+                delay = resume.delay_s(failures, self._options.random(), error.retry_delay_s)
                 log.info("the event stream broke (%s), again in %.1f s", error.reason or error.code.name, delay)
                 if self._options.on_retry is not None:
                     self._options.on_retry(error, delay)

@@ -254,7 +254,8 @@ impl Keyring {
 
     fn check(&self, hash: Hash, held: &Held, now_ms: i64) -> Result<Principal, Fault> {
         if self.read_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() > STALE {
-            return Err(Fault::new(Code::Internal, "INTERNAL", "The API keys cannot be read; the log says why."));
+            let message = "The API keys cannot be read now; ask again. The log says why.";
+            return Err(Fault::new(Code::Unavailable, "STORE_UNAVAILABLE", message));
         }
         let spent = |reason, how| {
             let message = format!("the key {} {how}; ask for a new one", held.key_id);

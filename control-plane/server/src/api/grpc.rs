@@ -20,6 +20,7 @@ use crate::{
     calls::{CallError, SelfHeldStart},
     convert,
     store::{CallRow, Holder, Page, StoreError},
+    webhook::Webhook,
 };
 
 /// Longest offer, bytes; by contract.
@@ -215,7 +216,7 @@ impl CallService for Api {
         let signature = Some(request.signature).filter(|signature| !signature.is_empty());
         let taken = self.webhook.receive(&request.body, signature.as_deref(), agent).await;
         let outcomes = taken.map_err(|error| {
-            tracing::warn!(%error, "webhook refused");
+            Webhook::log_refusal(&error);
             Fault::from(error).status()
         })?;
         let outcomes = outcomes.into_iter().map(|notice| control::WebhookOutcome {

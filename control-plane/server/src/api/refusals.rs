@@ -9,7 +9,14 @@ use crate::{calls::CallError, fault::Fault, store::StoreError, webhook::WebhookE
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
-        Self::new(Code::Internal, "INTERNAL", "The store failed; the log says how.")
+        if error.is_of_what_is_stored() {
+            return Self::new(Code::Internal, "INTERNAL", "What is stored cannot be read; the log says what.");
+        }
+        Self::new(
+            Code::Unavailable,
+            "STORE_UNAVAILABLE",
+            "The database does not do as asked now; ask again. The log says more.",
+        )
     }
 }
 
@@ -26,13 +33,16 @@ impl From<CallError> for Fault {
             }
             CallError::Draining => Self::new(Code::Unavailable, "CONTROL_DRAINING", message),
             CallError::Node(status) => match status::reason(&status) {
-                Some(reason) => Self::new(status.code(), &reason, status.message()),
+                Some(reason) => {
+                    Self::new(status.code(), &reason, status.message()).detailed(status::details(&status))
+                }
                 None => {
                     tracing::warn!(code = ?status.code(), error = status.message(), "a node did not answer as it should");
                     Self::new(Code::Unavailable, reasons::NODE_LOST, "The media node of the call did not answer.")
                 }
             },
             CallError::Store(error) => error.into(),
+            CallError::Held => Self::new(Code::Unavailable, "STORE_UNAVAILABLE", message),
             CallError::Internal => Self::new(Code::Internal, "INTERNAL", message),
         }
     }
@@ -45,7 +55,8 @@ fn ended(termination: &Termination) -> Fault {
             Fault::new(Code::ResourceExhausted, reasons::NO_NODE_AVAILABLE, &termination.message)
         }
         reasons::SDP_INVALID => Fault::new(Code::InvalidArgument, reasons::SDP_INVALID, &termination.message)
-            .with("rule", &termination.upstream_code),
+            .with("rule", &termination.upstream_code)
+            .violating("sdp_offer", &termination.upstream_code),
         reason => Fault::new(
             Code::FailedPrecondition,
             "SESSION_ENDED",
@@ -63,10 +74,12 @@ impl From<WebhookError> for Fault {
             WebhookError::Draining => Self::new(Code::Unavailable, "CONTROL_DRAINING", message),
             WebhookError::Signature => Self::new(Code::Unauthenticated, "WEBHOOK_SIGNATURE_INVALID", message),
             WebhookError::Malformed(_) | WebhookError::Query(_) => {
-                Self::new(Code::InvalidArgument, "WEBHOOK_MALFORMED", message)
+                let field = if matches!(error, WebhookError::Query(_)) { "query" } else { "body" };
+                Self::new(Code::InvalidArgument, "WEBHOOK_MALFORMED", &message).violating(field, &message)
             }
-            WebhookError::Store(_) | WebhookError::Internal => {
-                Self::new(Code::Internal, "INTERNAL", "The delivery could not be stored; deliver it again.")
+            WebhookError::Store(error) => error.into(),
+            WebhookError::Internal => {
+                Self::new(Code::Internal, "INTERNAL", "The delivery could not be taken; deliver it again.")
             }
         }
     }

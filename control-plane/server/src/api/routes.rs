@@ -144,7 +144,8 @@ async fn grpc_only(request: axum::extract::Request, next: Next) -> Response {
 }
 
 fn cors(origins: Origins) -> CorsLayer {
-    let exposed = ["grpc-status", "grpc-message", "grpc-status-details-bin"].map(HeaderName::from_static);
+    let exposed =
+        ["grpc-status", "grpc-message", "grpc-status-details-bin", "retry-after"].map(HeaderName::from_static);
     let allowed =
         ["x-api-key", "x-grpc-web", "x-user-agent", "grpc-timeout", "last-event-id", "traceparent", "tracestate"];
     let allowed = allowed.map(HeaderName::from_static).into_iter().chain([header::AUTHORIZATION, header::CONTENT_TYPE]);

@@ -75,7 +75,7 @@ impl Api {
     }
 
     async fn position(&self, call_id: Option<&CallId>, cursor: &str) -> Result<u64, Fault> {
-        let refused = |message: &str| Err(Fault::new(Code::InvalidArgument, "CURSOR_INVALID", message));
+        let refused = |message| Err(cursor_invalid(message));
         let cursors = &self.cursors;
         let position = match (cursors.read(call_id.map(CallId::as_str), cursor), call_id) {
             // Written when calls were keyed by Meta's id.
@@ -99,13 +99,17 @@ impl Api {
     }
 }
 
+fn cursor_invalid(message: &str) -> Fault {
+    Fault::new(Code::InvalidArgument, "CURSOR_INVALID", message).violating("cursor", message)
+}
+
 fn parse(call_id: Option<CallId>, request: StreamEventsRequest) -> Result<(Filter, String), Fault> {
     let few = |field: &str, count: usize| match count {
         0..=MAX_FILTER => Ok(()),
         _ => Err(Fault::invalid(field, "must be at most 64")),
     };
     if request.cursor.len() > MAX_CURSOR_BYTES {
-        return Err(Fault::new(Code::InvalidArgument, "CURSOR_INVALID", "A cursor has at most 256 bytes."));
+        return Err(cursor_invalid("A cursor has at most 256 bytes."));
     }
     if StreamStart::try_from(request.start).is_err() {
         return Err(Fault::invalid("start", "must be OLDEST, NOW or unset"));

@@ -29,7 +29,6 @@ mod work;
 use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
-use tonic::Status;
 use tracing::Instrument as _;
 use voicebridge_core::call_life::{DeadlineKind, Event, Step};
 
@@ -137,7 +136,7 @@ impl Actor {
             // What is still to be written includes what the node has to say of the end: it gets its time after that.
             Input::Deadline(kind @ DeadlineKind::Ending) => self.call.set_deadline(kind),
             Input::Message(Message::Advance { reply, .. }) if self.held.len() >= MAX_HELD_INPUTS => {
-                let _ = reply.send(Err(CallError::Node(Status::unavailable("the store does not answer; try again"))));
+                let _ = reply.send(Err(CallError::Held));
             }
             input => self.held.push_back(input),
         }

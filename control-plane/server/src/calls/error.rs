@@ -23,6 +23,9 @@ pub(crate) enum CallError {
     Node(Status),
     #[error("the store failed")]
     Store(#[from] StoreError),
+    /// A call that cannot be written down takes no more.
+    #[error("the store does not answer; ask again")]
+    Held,
     #[error("the call's task is gone")]
     Internal,
 }

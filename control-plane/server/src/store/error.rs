@@ -35,11 +35,25 @@ pub enum StoreError {
     /// A row that we did not write so.
     #[error("the database holds an unusable value in {0}")]
     Corrupt(&'static str),
+    /// The same, as the driver says it.
+    #[error("the database holds a value that cannot be read")]
+    Unreadable(#[source] Cause),
+}
+
+impl StoreError {
+    /// Not the database's doing now, but what it was given once: asking again changes nothing.
+    #[must_use]
+    pub const fn is_of_what_is_stored(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::Unreadable(_))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.into())
+        match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Unreadable(error.into()),
+            error => Self::Database(error.into()),
+        }
     }
 }
 

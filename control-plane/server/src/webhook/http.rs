@@ -58,12 +58,7 @@ async fn delivery(State(webhook): State<Webhook>, headers: HeaderMap, body: Body
     match webhook.receive(&body, signature, None).await {
         Ok(_) => StatusCode::OK.into_response(),
         Err(error) => {
-            match &error {
-                WebhookError::Store(source) => {
-                    tracing::error!(error = source as &dyn std::error::Error, "a webhook could not be committed");
-                }
-                error => tracing::warn!(%error, "webhook refused"),
-            }
+            Webhook::log_refusal(&error);
             Fault::from(error).into_response()
         }
     }

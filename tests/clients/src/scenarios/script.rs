@@ -126,6 +126,9 @@ pub struct Failure {
     pub reason: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Of `RetryInfo`; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_delay_ms: Option<u64>,
 }
 
 impl Step {

@@ -1,15 +1,19 @@
 //! gRPC and gRPC-web by hand: how a message and a status stand in the body of a response.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail, ensure};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use http_body::Frame;
 use prost::Message as _;
 use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt as _};
 use voicebridge_proto::{
     control::v1::{Lagged, StreamEventsResponse},
     types::v1::Event,
 };
+use voicebridge_telemetry::status::Details;
 
 use super::script::{Failure, Message};
 
@@ -113,11 +117,16 @@ pub(super) fn trailers(status: &Status) -> HeaderMap {
 
 pub(super) fn status(failure: &Failure) -> anyhow::Result<Status> {
     let message = "as the scenario says";
+    let retry_after = failure.retry_delay_ms.map(Duration::from_millis);
     if failure.reason.is_empty() {
-        return Ok(Status::new(failure.code()?, message));
+        return Ok(match retry_after {
+            None => Status::new(failure.code()?, message),
+            Some(_) => Status::with_error_details(failure.code()?, message, ErrorDetails::with_retry_info(retry_after)),
+        });
     }
-    let metadata: Vec<_> = failure.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    Ok(voicebridge_telemetry::status::status(failure.code()?, &failure.reason, message, &metadata))
+    let metadata = failure.metadata.clone().into_iter().collect();
+    let details = Details { metadata, violations: Vec::new(), retry_after };
+    Ok(voicebridge_telemetry::status::detailed(failure.code()?, &failure.reason, message, details))
 }
 
 fn frame(flags: u8, content: &[u8]) -> Bytes {

@@ -136,7 +136,7 @@ async fn a_table_that_cannot_be_read_is_not_believed_for_long() {
     age(STALE / 2);
     check(&keyring, "made", NOW, Ok("calls:read"));
     age(STALE + Duration::from_millis(1));
-    check(&keyring, "made", NOW, Err("INTERNAL"));
+    check(&keyring, "made", NOW, Err("STORE_UNAVAILABLE"));
     check(&keyring, "all", NOW, Ok("calls:read+calls:write+nodes+admin"));
     keyring.reread().await.unwrap();
     check(&keyring, "made", NOW, Ok("calls:read"));

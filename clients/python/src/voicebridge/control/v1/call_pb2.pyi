@@ -3,7 +3,10 @@
 isort:skip_file
 What the control plane offers to services and edge functions that follow or steer calls.
 Served as gRPC and gRPC-web on the control plane's one port.
-Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
+Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge.dev" and a stable reason. INVALID_ARGUMENT comes
+with google.rpc.BadRequest: fields by their path, and in `description` the rule each breaks. What may pass by waiting
+(STORE_UNAVAILABLE, which any method may answer, CONTROL_DRAINING, NO_NODE_AVAILABLE and their like) comes with
+google.rpc.RetryInfo: asking earlier is not worth it.
 
 A call is known by voicebridge's own id, `call_id` in everything that is answered: a UUID of version 7 (RFC 9562), 36
 characters in lower case, made when the call is claimed. Meta's id (`wacid`) is an attribute of the call; it holds the

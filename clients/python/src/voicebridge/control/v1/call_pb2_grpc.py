@@ -195,7 +195,8 @@ class CallServiceServicer:
         DATA_LOSS
 
         The n-th delay in a row is drawn evenly from half of to all of min(10 s, 200 ms * 2^(n-1)); a response other than the
-        first of a stream resets n. There is no limit of tries unless the user sets one (`max_attempts` connections in a row
+        first of a stream resets n. A status with google.rpc.RetryInfo makes it at least as long as that says, of which more
+        than 60 s count as 60 s. There is no limit of tries unless the user sets one (`max_attempts` connections in a row
         without such a response), after which the last error is the stream's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

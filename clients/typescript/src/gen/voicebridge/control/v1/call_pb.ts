@@ -4,7 +4,10 @@
 
 // What the control plane offers to services and edge functions that follow or steer calls.
 // Served as gRPC and gRPC-web on the control plane's one port.
-// Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge" and a stable reason.
+// Errors are a gRPC code plus google.rpc.ErrorInfo with domain "voicebridge.dev" and a stable reason. INVALID_ARGUMENT comes
+// with google.rpc.BadRequest: fields by their path, and in `description` the rule each breaks. What may pass by waiting
+// (STORE_UNAVAILABLE, which any method may answer, CONTROL_DRAINING, NO_NODE_AVAILABLE and their like) comes with
+// google.rpc.RetryInfo: asking earlier is not worth it.
 //
 // A call is known by voicebridge's own id, `call_id` in everything that is answered: a UUID of version 7 (RFC 9562), 36
 // characters in lower case, made when the call is claimed. Meta's id (`wacid`) is an attribute of the call; it holds the
@@ -1209,7 +1212,8 @@ export const CallService: GenService<{
    *     DATA_LOSS
    *
    *   The n-th delay in a row is drawn evenly from half of to all of min(10 s, 200 ms * 2^(n-1)); a response other than the
-   *   first of a stream resets n. There is no limit of tries unless the user sets one (`max_attempts` connections in a row
+   *   first of a stream resets n. A status with google.rpc.RetryInfo makes it at least as long as that says, of which more
+   *   than 60 s count as 60 s. There is no limit of tries unless the user sets one (`max_attempts` connections in a row
    *   without such a response), after which the last error is the stream's.
    *
    * @generated from rpc voicebridge.control.v1.CallService.StreamEvents
