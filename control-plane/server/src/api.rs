@@ -17,6 +17,7 @@ mod shares;
 mod sse;
 mod state;
 mod stream;
+mod wait;
 
 pub(crate) use guard::Guard;
 pub(crate) use health::Health;

@@ -38,12 +38,13 @@ pub const HTTP: [(&str, Access); 12] = [
 ];
 
 /// What answers a token for one call: each looks at which call is asked for.
-const OF_ONE_CALL: [&str; 5] = [
+const OF_ONE_CALL: [&str; 6] = [
     "/events",
     "/sessions/{call_id}",
     "/voicebridge.control.v1.CallService/GetCall",
     "/voicebridge.control.v1.CallService/LookupCall",
     "/voicebridge.control.v1.CallService/StreamEvents",
+    "/voicebridge.control.v1.CallService/WaitForSession",
 ];
 
 /// What holds for one request.

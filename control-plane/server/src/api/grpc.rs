@@ -249,6 +249,15 @@ impl CallService for Api {
         Ok(Response::new(control::AdvanceSessionResponse { stage: stage.into() }))
     }
 
+    async fn wait_for_session(
+        &self,
+        request: Request<control::WaitForSessionRequest>,
+    ) -> Result<Response<control::WaitForSessionResponse>, Status> {
+        let authentication = Authentication::of(request.extensions());
+        let principal = authentication.principal().map_err(Fault::status)?;
+        Ok(Response::new(self.wait(principal, request.into_inner()).await.map_err(Fault::status)?))
+    }
+
     async fn end_call(
         &self,
         request: Request<control::EndCallRequest>,

@@ -50,6 +50,11 @@ class CallServiceStub:
                 request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.AdvanceSessionRequest.SerializeToString,
                 response_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.AdvanceSessionResponse.FromString,
                 _registered_method=True)
+        self.WaitForSession = channel.unary_unary(
+                '/voicebridge.control.v1.CallService/WaitForSession',
+                request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.WaitForSessionRequest.SerializeToString,
+                response_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.WaitForSessionResponse.FromString,
+                _registered_method=True)
         self.EndCall = channel.unary_unary(
                 '/voicebridge.control.v1.CallService/EndCall',
                 request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.EndCallRequest.SerializeToString,
@@ -109,6 +114,18 @@ class CallServiceServicer:
 
     def AdvanceSession(self, request, context):
         """Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitForSession(self, request, context):
+        """Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
+        nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
+        comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
+        it answers as if there had been none. Each request that waits is one of the event streams there may be.
+        NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
+        CONTROL_DRAINING: ask again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -220,6 +237,11 @@ def add_CallServiceServicer_to_server(servicer, server):
                     servicer.AdvanceSession,
                     request_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.AdvanceSessionRequest.FromString,
                     response_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.AdvanceSessionResponse.SerializeToString,
+            ),
+            'WaitForSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitForSession,
+                    request_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.WaitForSessionRequest.FromString,
+                    response_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.WaitForSessionResponse.SerializeToString,
             ),
             'EndCall': grpc.unary_unary_rpc_method_handler(
                     servicer.EndCall,
@@ -334,6 +356,33 @@ class CallService:
             '/voicebridge.control.v1.CallService/AdvanceSession',
             voicebridge_dot_control_dot_v1_dot_call__pb2.AdvanceSessionRequest.SerializeToString,
             voicebridge_dot_control_dot_v1_dot_call__pb2.AdvanceSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitForSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/voicebridge.control.v1.CallService/WaitForSession',
+            voicebridge_dot_control_dot_v1_dot_call__pb2.WaitForSessionRequest.SerializeToString,
+            voicebridge_dot_control_dot_v1_dot_call__pb2.WaitForSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,
