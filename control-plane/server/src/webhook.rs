@@ -3,6 +3,7 @@
 //! A delivery is answered 200 as soon as its claims are committed; everything else happens afterwards. It is taken the
 //! same way over HTTP and over `CallService.HandleWebhook`.
 
+mod agents;
 mod http;
 mod signature;
 
@@ -14,8 +15,8 @@ use voicebridge_core::{
     webhook::{self, Notice},
 };
 
+pub(crate) use agents::{Agents, CallerAgent};
 pub(crate) use http::router;
-use voicebridge_proto::types::v1::Agent;
 
 use crate::{
     calls::{Calls, Outcome, Taken},
@@ -90,12 +91,12 @@ impl Webhook {
         Ok(signature::same_secret(self.whatsapp()?.verify_token.expose_secret(), token))
     }
 
-    /// Takes a delivery; when this returns, what it said is committed. `agent` is for the calls that it begins.
+    /// Takes a delivery; when this returns, what it said is committed. `agents` is for the calls that it begins.
     pub(crate) async fn receive(
         &self,
         body: &[u8],
         given: Option<&str>,
-        agent: Option<Agent>,
+        agents: Agents,
     ) -> Result<Vec<NoticeOutcome>, WebhookError> {
         let whatsapp = self.whatsapp()?;
         if !signature::verify(whatsapp.app_secret.expose_secret(), body, given) {
@@ -105,7 +106,7 @@ impl Webhook {
         let (calls, number) = (self.calls.clone(), whatsapp.phone_number_id.clone());
         let draining = self.lifetime.is_draining();
         // Of its own, so that a broken connection does not leave a call claimed and unserved.
-        let taking = tokio::spawn(async move { take(&calls, &number, notices, agent, draining).await });
+        let taking = tokio::spawn(async move { take(&calls, &number, notices, &agents, draining).await });
         taking.await.map_err(|_| WebhookError::Internal)?
     }
 }
@@ -116,7 +117,7 @@ async fn take(
     calls: &Calls,
     number: &str,
     notices: Vec<Notice>,
-    agent: Option<Agent>,
+    agents: &Agents,
     draining: bool,
 ) -> Result<Vec<NoticeOutcome>, WebhookError> {
     let mut outcomes = Vec::with_capacity(notices.len());
@@ -132,8 +133,8 @@ async fn take(
             Notice::Terminate(end) if !is_ours(number, end.phone_number_id.as_deref()) => (Some(end.wacid), ignored()),
             Notice::Connect(connect) if draining => (Some(connect.wacid), Err(WebhookError::Draining)),
             Notice::Connect(connect) => {
-                let wacid = connect.wacid.clone();
-                (Some(wacid), calls.connect(*connect, agent.clone()).await.map_err(WebhookError::from))
+                let (wacid, agent) = (connect.wacid.clone(), agents.of(&connect));
+                (Some(wacid), calls.connect(*connect, agent).await.map_err(WebhookError::from))
             }
             Notice::Terminate(end) => {
                 let wacid = end.wacid.clone();

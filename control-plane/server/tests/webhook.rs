@@ -11,7 +11,9 @@ use support::{
 };
 use tonic::{Code, Request, Status};
 use voicebridge_proto::{
-    control::v1::{CallPhase, HandleWebhookRequest, HandleWebhookResponse, ListCallsRequest, WebhookOutcome},
+    control::v1::{
+        CallPhase, CallerAgent, HandleWebhookRequest, HandleWebhookResponse, ListCallsRequest, WebhookOutcome,
+    },
     types::v1::Agent,
 };
 use voicebridge_telemetry::status::reason;
@@ -254,7 +256,8 @@ async fn an_agent_given_along_is_for_the_calls_the_delivery_begins_and_wants_a_k
            -> Result<HandleWebhookResponse, Status> {
         let body = delivery(calls);
         let signature = if signed { sign(&body) } else { sign("another") };
-        let mut request = Request::new(HandleWebhookRequest { signature, body: body.into_bytes(), agent });
+        let mut request =
+            Request::new(HandleWebhookRequest { signature, body: body.into_bytes(), agent, ..Default::default() });
         if !key.is_empty() {
             request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
         }
@@ -280,4 +283,46 @@ async fn an_agent_given_along_is_for_the_calls_the_delivery_begins_and_wants_a_k
         assert_eq!((status.code(), reason(&status).as_deref()), (code, Some(why)), "{key}");
     }
     assert!(node.sessions().iter().all(|session| session.name != "d"));
+}
+
+#[tokio::test]
+async fn one_delivery_with_several_callers_gives_each_its_own_agent() {
+    let (_graph, plane, node) = system().await;
+    let from = |call_id: &str, number: &str, user_id: &str| {
+        let mut call = connect(call_id);
+        (call["from"], call["from_user_id"]) = (number.into(), user_id.into());
+        call
+    };
+    let speaks = |language: &str| Some(Agent { language: language.to_owned(), ..Agent::default() });
+    let body = delivery(&[
+        from("ana", "5511900000001", "BR.1"),
+        from("ben", "5511900000002", "BR.2"),
+        from("eva", "5511900000003", "BR.3"),
+        from("eve", "5511900000004", "BR.4"),
+    ]);
+    let request = HandleWebhookRequest {
+        signature: sign(&body),
+        body: body.into_bytes(),
+        agent: speaks("en"),
+        agents: vec![
+            CallerAgent { phone_number: "+55 11 90000-0001".to_owned(), agent: speaks("pt"), ..Default::default() },
+            CallerAgent { user_id: "BR.2".to_owned(), agent: speaks("es"), ..Default::default() },
+            CallerAgent { phone_number: "5511900000003".to_owned(), ..Default::default() },
+            CallerAgent { phone_number: "5511900000001".to_owned(), agent: speaks("de"), ..Default::default() },
+        ],
+    };
+    plane.client().await.handle_webhook(request).await.unwrap();
+    for (call_id, expect) in [("ana", speaks("pt")), ("ben", speaks("es")), ("eva", None), ("eve", speaks("en"))] {
+        assert_eq!(node.session(call_id, "session", |_| true).await.agent, expect, "{call_id}");
+    }
+    let body = delivery(&[connect("late")]);
+    let mistaken = HandleWebhookRequest {
+        signature: sign(&body),
+        body: body.into_bytes(),
+        agents: vec![CallerAgent { agent: speaks("pt"), ..Default::default() }],
+        ..Default::default()
+    };
+    let refused = plane.client().await.handle_webhook(mistaken).await.unwrap_err();
+    let violation = ("agents[0]".to_owned(), "must name a caller or a number".to_owned());
+    assert_eq!(voicebridge_telemetry::status::details(&refused).violations, [violation]);
 }

@@ -1,36 +1,77 @@
 //! The bounds of an agent that a request carries, by contract. A node checks them as well, but by then the call rings: what
 //! is refused here is the caller of the API's mistake and nobody else's.
 
-use voicebridge_proto::types::v1::Agent;
+use voicebridge_core::identity::{PhoneNumber, UserId};
+use voicebridge_proto::{control::v1 as control, types::v1::Agent};
 
-use super::Fault;
+use super::{Fault, grpc::number_id};
+use crate::webhook::{Agents, CallerAgent};
 
 const MAX_INSTRUCTIONS_BYTES: usize = 32 * 1024;
 const MAX_GREETING_CHARS: usize = 2_000;
 const MAX_VARIABLES: usize = 32;
 const MAX_NAME_BYTES: usize = 64;
 const MAX_VALUE_BYTES: usize = 1_024;
+/// Agents of particular callers that come with one delivery, and bytes of all of them.
+const MAX_AGENTS: usize = 64;
+pub(super) const MAX_AGENTS_BYTES: usize = 256 * 1024;
 
-/// The field that breaks its rule, never what is in it.
-pub(super) fn check(agent: Option<Agent>) -> Result<Option<Agent>, Fault> {
+/// Those that come with a delivery.
+pub(super) fn check_all(agents: Vec<control::CallerAgent>, rest: Option<Agent>) -> Result<Agents, Fault> {
+    if agents.len() > MAX_AGENTS {
+        return Err(Fault::invalid("agents", "must be at most 64"));
+    }
+    if agents.iter().map(prost::Message::encoded_len).sum::<usize>() > MAX_AGENTS_BYTES {
+        return Err(Fault::invalid("agents", "must be at most 262144 bytes together"));
+    }
+    let of_callers = agents.into_iter().enumerate().map(|(at, agent)| of_caller(&format!("agents[{at}]"), agent));
+    Ok(Agents { of_callers: of_callers.collect::<Result<_, _>>()?, of_the_rest: check("agent", rest)? })
+}
+
+fn of_caller(path: &str, given: control::CallerAgent) -> Result<CallerAgent, Fault> {
+    let phone_number = match given.phone_number.as_str() {
+        "" => None,
+        digits => Some(
+            PhoneNumber::parse(digits)
+                .ok_or_else(|| Fault::invalid(&format!("{path}.phone_number"), "must be international digits"))?,
+        ),
+    };
+    let user_id = match given.user_id.as_str() {
+        "" => None,
+        id => Some(UserId::parse(id).ok_or_else(|| {
+            Fault::invalid(&format!("{path}.user_id"), "must be at most 512 bytes without control characters")
+        })?),
+    };
+    let phone_number_id = number_id(&format!("{path}.phone_number_id"), given.phone_number_id)?;
+    let phone_number_id = Some(phone_number_id).filter(|id| !id.is_empty());
+    if phone_number.is_none() && user_id.is_none() && phone_number_id.is_none() {
+        return Err(Fault::invalid(path, "must name a caller or a number"));
+    }
+    let agent = check(&format!("{path}.agent"), given.agent)?;
+    Ok(CallerAgent { phone_number, user_id, phone_number_id, agent })
+}
+
+/// The field that breaks its rule, never what is in it. `path` is where the agent stands in the request.
+pub(super) fn check(path: &str, agent: Option<Agent>) -> Result<Option<Agent>, Fault> {
     let Some(agent) = agent else { return Ok(None) };
+    let invalid = |field: &str, rule: &str| Err(Fault::invalid(&format!("{path}.{field}"), rule));
     if agent.instructions.len() > MAX_INSTRUCTIONS_BYTES {
-        return Err(Fault::invalid("agent.instructions", "must be at most 32768 bytes"));
+        return invalid("instructions", "must be at most 32768 bytes");
     }
     if agent.greeting.chars().count() > MAX_GREETING_CHARS {
-        return Err(Fault::invalid("agent.greeting", "must be at most 2000 characters"));
+        return invalid("greeting", "must be at most 2000 characters");
     }
     if agent.variables.len() > MAX_VARIABLES {
-        return Err(Fault::invalid("agent.variables", "must be at most 32"));
+        return invalid("variables", "must be at most 32");
     }
     let is_name = |name: &String| {
         (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
     if !agent.variables.keys().all(is_name) {
-        return Err(Fault::invalid("agent.variables", "must have names of 1 to 64 letters, digits and _"));
+        return invalid("variables", "must have names of 1 to 64 letters, digits and _");
     }
     if agent.variables.values().any(|value| value.len() > MAX_VALUE_BYTES) {
-        return Err(Fault::invalid("agent.variables", "must have values of at most 1024 bytes"));
+        return invalid("variables", "must have values of at most 1024 bytes");
     }
     Ok(Some(agent))
 }
@@ -42,7 +83,7 @@ mod tests {
     #[track_caller]
     fn with(variables: impl IntoIterator<Item = (String, String)>, expect: bool) {
         let agent = Agent { variables: variables.into_iter().collect(), ..Agent::default() };
-        assert_eq!(check(Some(agent)).is_ok(), expect);
+        assert_eq!(check("agent", Some(agent)).is_ok(), expect);
     }
 
     #[test]
@@ -62,7 +103,32 @@ mod tests {
             greeting: "\u{e4}".repeat(greeting),
             ..Agent::default()
         };
-        assert!(check(Some(long(32_768, 2_000))).is_ok() && check(None).is_ok());
-        assert!(check(Some(long(32_769, 0))).is_err() && check(Some(long(0, 2_001))).is_err());
+        assert!(check("agent", Some(long(32_768, 2_000))).is_ok() && check("agent", None).is_ok());
+        assert!(check("agent", Some(long(32_769, 0))).is_err() && check("agent", Some(long(0, 2_001))).is_err());
+    }
+
+    #[test]
+    fn agents_of_callers_are_bounded_and_their_mistakes_named_by_their_place() {
+        let of = |phone_number: &str, agent| control::CallerAgent {
+            phone_number: phone_number.to_owned(),
+            agent,
+            ..Default::default()
+        };
+        let refused = |agents: Vec<_>| check_all(agents, None).map(|_| ()).map_err(|fault| fault.message().to_owned());
+        assert_eq!(refused(vec![of("5511900000001", None); MAX_AGENTS]), Ok(()));
+        assert_eq!(
+            refused(vec![of("5511900000001", None); MAX_AGENTS + 1]),
+            Err("agents must be at most 64".to_owned())
+        );
+        let large = Agent { instructions: "x".repeat(32_768), ..Agent::default() };
+        assert_eq!(refused(vec![of("1", Some(large.clone())); 7]), Ok(()));
+        let all = "agents must be at most 262144 bytes together".to_owned();
+        assert_eq!(refused(vec![of("1", Some(large.clone())); 8]), Err(all));
+        let mistake = Agent { greeting: "x".repeat(2_001), ..Agent::default() };
+        let named = "agents[1].agent.greeting must be at most 2000 characters".to_owned();
+        assert_eq!(refused(vec![of("1", None), of("2", Some(mistake))]), Err(named));
+        assert_eq!(refused(vec![of("", None)]), Err("agents[0] must name a caller or a number".to_owned()));
+        let named = "agents[0].phone_number must be international digits".to_owned();
+        assert_eq!(refused(vec![of("ana", None)]), Err(named));
     }
 }

@@ -50,7 +50,7 @@ impl Api {
                 wacid,
                 sdp_offer: request.sdp_offer,
                 caller: convert::caller_from_wire(request.caller.unwrap_or_default()),
-                agent: agent::check(request.agent)?,
+                agent: agent::check("agent", request.agent)?,
                 holder,
                 phone_number_id: number_id("phone_number_id", request.phone_number_id)?,
                 elapsed: Duration::from_millis(request.elapsed_ms),
@@ -204,17 +204,17 @@ impl CallService for Api {
     ) -> Result<Response<control::HandleWebhookResponse>, Status> {
         let authentication = Authentication::of(request.extensions());
         let request = request.into_inner();
-        if request.agent.is_some() {
+        if request.agent.is_some() || !request.agents.is_empty() {
             // Meta's signature proves the delivery, not this.
             let principal = authentication.may(Scope::CallsWrite).map_err(Fault::status)?;
             tracing::debug!(by = &*principal.name, "a delivery comes with an agent");
         }
-        let agent = agent::check(request.agent).map_err(Fault::status)?;
+        let agents = agent::check_all(request.agents, request.agent).map_err(Fault::status)?;
         if request.body.len() > self.limits.max_body_bytes {
             return Err(Fault::invalid("body", "is larger than the limit of this server").status());
         }
         let signature = Some(request.signature).filter(|signature| !signature.is_empty());
-        let taken = self.webhook.receive(&request.body, signature.as_deref(), agent).await;
+        let taken = self.webhook.receive(&request.body, signature.as_deref(), agents).await;
         let outcomes = taken.map_err(|error| {
             Webhook::log_refusal(&error);
             Fault::from(error).status()

@@ -23,7 +23,9 @@ use voicebridge_proto::{
 };
 
 use super::{
-    Fault, body,
+    Fault,
+    agent::MAX_AGENTS_BYTES,
+    body,
     guard::{self, Guard},
     health::{self, Health},
     keys::Keys,
@@ -39,7 +41,7 @@ use crate::{
 /// How long a browser may remember that it may call.
 const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
-/// What a gRPC message holds besides its largest field.
+/// What a gRPC message holds besides its largest field and agents of particular callers.
 const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
 
 /// Everything on the listener; unknown paths are 404. Returns what turns the health service's answer.
@@ -67,7 +69,7 @@ pub(crate) async fn router(
     };
 
     // A forwarded delivery may be as large as a direct one; the rest of the message is small.
-    let largest = api.limits.max_body_bytes + MESSAGE_OVERHEAD_BYTES;
+    let largest = api.limits.max_body_bytes + MAX_AGENTS_BYTES + MESSAGE_OVERHEAD_BYTES;
     let calls = CallServiceServer::new(api.clone()).max_decoding_message_size(largest);
     let mut grpc = Router::new();
     grpc = add(grpc, calls);

@@ -49,7 +49,7 @@ const (
 // What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
 type CallServiceClient interface {
 	// A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-	// that is needed, unless the request says more than Meta does (`agent`), which wants scope `calls:write` besides.
+	// that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(ctx context.Context, in *HandleWebhookRequest, opts ...grpc.CallOption) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
@@ -236,7 +236,7 @@ type CallService_StreamEventsClient = grpc.ServerStreamingClient[StreamEventsRes
 // What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
 type CallServiceServer interface {
 	// A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-	// that is needed, unless the request says more than Meta does (`agent`), which wants scope `calls:write` besides.
+	// that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(context.Context, *HandleWebhookRequest) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.

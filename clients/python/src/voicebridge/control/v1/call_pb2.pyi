@@ -197,13 +197,20 @@ class HandleWebhookRequest(_message.Message):
     BODY_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
     body: _builtins.bytes
     """The raw body, byte for byte."""
     signature: _builtins.str
     """Value of X-Hub-Signature-256, "sha256=<hex>"."""
     @_builtins.property
     def agent(self) -> _call_pb2.Agent:
-        """How the AI behaves on calls that this delivery begins; absent: as the agent file says."""
+        """How the AI behaves on calls that this delivery begins and `agents` says nothing of; absent: as the agent file says."""
+
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallerAgent]:
+        """How it behaves on those of particular callers: one delivery may hold calls of several. Of those that fit a call the first
+        counts. At most 64, together at most 256 KiB.
+        """
 
     def __init__(
         self,
@@ -211,14 +218,55 @@ class HandleWebhookRequest(_message.Message):
         body: _builtins.bytes = ...,
         signature: _builtins.str = ...,
         agent: _call_pb2.Agent | None = ...,
+        agents: _abc.Iterable[Global___CallerAgent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "body", b"body", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "agents", b"agents", "body", b"body", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HandleWebhookRequest: _TypeAlias = HandleWebhookRequest  # noqa: Y015
+
+@_typing.final
+class CallerAgent(_message.Message):
+    """How the AI behaves on calls of one caller, or to one number. It fits a call if each of the two parts that is given does: the
+    caller, and the business number. At least one is to be given.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHONE_NUMBER_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    PHONE_NUMBER_ID_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    phone_number: _builtins.str
+    """The caller's number, digits in international form. With `user_id` besides either may be the caller's: people may hide
+    their number.
+    """
+    user_id: _builtins.str
+    """The caller's id at Meta, `<country>.<digits>`."""
+    phone_number_id: _builtins.str
+    """The business number's id at Meta (`metadata.phone_number_id`), at most 64 bytes."""
+    @_builtins.property
+    def agent(self) -> _call_pb2.Agent:
+        """Absent: as the agent file says."""
+
+    def __init__(
+        self,
+        *,
+        phone_number: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        phone_number_id: _builtins.str = ...,
+        agent: _call_pb2.Agent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "phone_number", b"phone_number", "phone_number_id", b"phone_number_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallerAgent: _TypeAlias = CallerAgent  # noqa: Y015
 
 @_typing.final
 class HandleWebhookResponse(_message.Message):

@@ -93,7 +93,7 @@ class CallServiceServicer:
 
     def HandleWebhook(self, request, context):
         """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-        that is needed, unless the request says more than Meta does (`agent`), which wants scope `calls:write` besides.
+        that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
         UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

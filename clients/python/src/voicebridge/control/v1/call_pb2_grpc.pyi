@@ -46,7 +46,7 @@ class CallServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CallServiceAsyncStub: ...
     HandleWebhook: _grpc.UnaryUnaryMultiCallable[_call_pb2.HandleWebhookRequest, _call_pb2.HandleWebhookResponse]
     """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-    that is needed, unless the request says more than Meta does (`agent`), which wants scope `calls:write` besides.
+    that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
     UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
     """
     StartSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]
@@ -130,7 +130,7 @@ class CallServiceAsyncStub(CallServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     HandleWebhook: _aio.UnaryUnaryMultiCallable[_call_pb2.HandleWebhookRequest, _call_pb2.HandleWebhookResponse]  # type: ignore[assignment]
     """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-    that is needed, unless the request says more than Meta does (`agent`), which wants scope `calls:write` besides.
+    that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
     UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]  # type: ignore[assignment]
@@ -217,7 +217,7 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.HandleWebhookResponse, _abc.Awaitable[_call_pb2.HandleWebhookResponse]]:
         """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-        that is needed, unless the request says more than Meta does (`agent`), which wants scope `calls:write` besides.
+        that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
         UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
         """
 
