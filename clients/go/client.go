@@ -12,6 +12,7 @@ import (
 )
 
 // DefaultTimeout is how long a request may take, connecting included, unless its context or [WithTimeout] says otherwise.
+// WaitForSession may take as much longer as it is to wait.
 const DefaultTimeout = 10 * time.Second
 
 // Client is a control plane, seen from outside. Safe for concurrent use. Every request returns an [*Error] if it fails.
@@ -92,8 +93,12 @@ func (c *Client) unary(timeout time.Duration) grpc.UnaryClientInterceptor {
 	) error {
 		limited := c.authorized(ctx)
 		if _, has := ctx.Deadline(); !has {
+			allowed := timeout
+			if waits, ok := request.(*controlv1.WaitForSessionRequest); ok {
+				allowed += time.Duration(waits.GetTimeoutMs()) * time.Millisecond
+			}
 			var cancel context.CancelFunc
-			limited, cancel = context.WithTimeout(limited, timeout)
+			limited, cancel = context.WithTimeout(limited, allowed)
 			defer cancel()
 		}
 		send := func(request any) error {

@@ -100,6 +100,23 @@ func TestARequestHasADeadlineThatItMaySetItself(t *testing.T) {
 	}
 }
 
+func TestAWaitMayTakeAsMuchLongerAsItIsToWait(t *testing.T) {
+	p := startPlane(t, nil)
+	left := make(chan time.Duration, 1)
+	p.wait = func(ctx context.Context, _ *controlv1.WaitForSessionRequest) (*controlv1.WaitForSessionResponse, error) {
+		deadline, _ := ctx.Deadline()
+		left <- time.Until(deadline)
+		return &controlv1.WaitForSessionResponse{}, nil
+	}
+	client := dial(t, p.url, WithTimeout(time.Hour))
+	if _, err := client.Calls.WaitForSession(t.Context(), &controlv1.WaitForSessionRequest{TimeoutMs: 30_000}); err != nil {
+		t.Fatal(err)
+	}
+	if found := <-left; found <= time.Hour || found > time.Hour+30*time.Second {
+		t.Errorf("%v are left, expected an hour and half a minute", found)
+	}
+}
+
 func TestCancellingARequestCancelsItAtTheControlPlane(t *testing.T) {
 	p := startPlane(t, nil)
 	begun, gone := make(chan struct{}), make(chan struct{})

@@ -23,6 +23,7 @@ type plane struct {
 	controlv1.UnimplementedCallServiceServer
 	url     string
 	get     func(context.Context, *controlv1.GetCallRequest) (*controlv1.GetCallResponse, error)
+	wait    func(context.Context, *controlv1.WaitForSessionRequest) (*controlv1.WaitForSessionResponse, error)
 	command func(*controlv1.SendCommandRequest) (*controlv1.SendCommandResponse, error)
 	stream  func(grpc.ServerStreamingServer[controlv1.StreamEventsResponse]) error
 
@@ -71,6 +72,12 @@ func (p *plane) SendCommand(
 	_ context.Context, request *controlv1.SendCommandRequest,
 ) (*controlv1.SendCommandResponse, error) {
 	return p.command(request)
+}
+
+func (p *plane) WaitForSession(
+	ctx context.Context, request *controlv1.WaitForSessionRequest,
+) (*controlv1.WaitForSessionResponse, error) {
+	return p.wait(ctx, request)
 }
 
 func (p *plane) StreamEvents(

@@ -13,15 +13,17 @@ from voicebridge.control.v1 import call_pb2
 Context = grpc.aio.ServicerContext[Any, Any]
 Get = Callable[[call_pb2.GetCallRequest, Context], Awaitable[call_pb2.GetCallResponse]]
 Command = Callable[[call_pb2.SendCommandRequest, Context], Awaitable[call_pb2.SendCommandResponse]]
+Wait = Callable[[call_pb2.WaitForSessionRequest, Context], Awaitable[call_pb2.WaitForSessionResponse]]
 Stream = Callable[[call_pb2.StreamEventsRequest, Context], AsyncIterator[call_pb2.StreamEventsResponse]]
 
 
 @dataclass
 class Control:
-    """What it is asked is in ``metadata``; what it answers, ``get``, ``command``, ``stream``. Others are not there."""
+    """What it is asked is in ``metadata``; what it answers, ``get``, ``wait``, ``command``, ``stream``. Others are not there."""
 
     url: str = ""
     get: Get | None = None
+    wait: Wait | None = None
     stream: Stream | None = None
     command: Command | None = None
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
@@ -31,6 +33,9 @@ class Control:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "GetCall": grpc.unary_unary_rpc_method_handler(
                 self._get, call_pb2.GetCallRequest.FromString, call_pb2.GetCallResponse.SerializeToString
+            ),
+            "WaitForSession": grpc.unary_unary_rpc_method_handler(
+                self._wait, call_pb2.WaitForSessionRequest.FromString, call_pb2.WaitForSessionResponse.SerializeToString
             ),
             "SendCommand": grpc.unary_unary_rpc_method_handler(
                 self._command,
@@ -54,6 +59,10 @@ class Control:
         self.metadata.append(dict(context.invocation_metadata() or ()))
         assert self.get is not None
         return await self.get(request, context)
+
+    async def _wait(self, request: call_pb2.WaitForSessionRequest, context: Context) -> call_pb2.WaitForSessionResponse:
+        assert self.wait is not None
+        return await self.wait(request, context)
 
     async def _command(self, request: call_pb2.SendCommandRequest, context: Context) -> call_pb2.SendCommandResponse:
         assert self.command is not None

@@ -8,8 +8,17 @@ import grpc
 import pytest
 from plane import Context, Control
 
-from voicebridge import Client, Command, GetCallRequest, Interrupt, SendCommandRequest, VoiceBridgeError
+from voicebridge import (
+    Client,
+    Command,
+    GetCallRequest,
+    Interrupt,
+    SendCommandRequest,
+    VoiceBridgeError,
+    WaitForSessionRequest,
+)
 from voicebridge.control.v1 import call_pb2
+from voicebridge.control.v1.call_pb2 import WaitForSessionResponse
 
 
 async def found(request: call_pb2.GetCallRequest, _: Context) -> call_pb2.GetCallResponse:
@@ -51,6 +60,23 @@ async def test_without_a_key_nothing_is_sent(control: Control) -> None:
     async with Client(control.url) as client:
         await client.calls.GetCall(GetCallRequest())
     assert "authorization" not in control.metadata[0]
+
+
+async def test_a_wait_may_take_as_much_longer_as_it_is_to_wait(control: Control) -> None:
+    left: list[float] = []
+
+    async def wait(_: WaitForSessionRequest, context: Context) -> WaitForSessionResponse:
+        left.append(context.time_remaining() or 0.0)
+        return WaitForSessionResponse()
+
+    control.wait = wait
+    request = WaitForSessionRequest(timeout_ms=30_000)
+    async with Client(control.url, timeout=1_000) as client:
+        await client.calls.WaitForSession(request)
+        await client.calls.WaitForSession(request, timeout=500)
+    # gRPC rounds such times up.
+    assert 1_010 < left[0] < 1_040
+    assert left[1] < 510
 
 
 async def test_a_request_has_a_deadline_that_it_may_set_itself(control: Control) -> None:

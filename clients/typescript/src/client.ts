@@ -39,9 +39,12 @@ export class BaseClient {
    */
   readonly calls: Client<typeof CallService>;
   readonly #transport: Transport;
+  /** Of a method; 0: none. */
+  readonly #timeoutMs: number;
 
   constructor(options: ClientOptions, transport: (settings: TransportSettings) => Transport) {
     const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+    this.#timeoutMs = timeoutMs;
     this.#transport = transport({
       baseUrl: baseUrl(options.url),
       interceptors: [authorize(options.apiKey)],
@@ -56,9 +59,10 @@ export class BaseClient {
   service<S extends DescService>(service: S): Client<S> {
     const methods: Record<string, unknown> = {};
     const client = createClient(service, this.#transport) as Record<string, never>;
-    for (const { localName, methodKind } of service.methods) {
-      const call = client[localName] as never;
-      methods[localName] = methodKind === "unary" ? unary(call) : streaming(call);
+    for (const method of service.methods) {
+      const call = client[method.localName] as never;
+      const limited = method === CallService.method.waitForSession ? waiting(call, this.#timeoutMs) : call;
+      methods[method.localName] = method.methodKind === "unary" ? unary(limited) : streaming(call);
     }
     return methods as Client<S>;
   }
@@ -84,6 +88,17 @@ function unary<I, O>(call: (request: I, options?: CallOptions) => Promise<O>) {
     } catch (cause) {
       throw typed(cause, options.signal);
     }
+  };
+}
+
+/** A method that waits as long as its request says may take that much longer. */
+function waiting<I extends { timeoutMs?: number }, O>(
+  call: (request: I, options?: CallOptions) => Promise<O>,
+  timeoutMs: number,
+) {
+  return (request: I, options: CallOptions = {}): Promise<O> => {
+    const allowed = timeoutMs > 0 ? timeoutMs + (request.timeoutMs ?? 0) : undefined;
+    return call(request, { ...options, timeoutMs: options.timeoutMs ?? allowed });
   };
 }
 

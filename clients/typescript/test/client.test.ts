@@ -60,6 +60,23 @@ describe("a client", () => {
     assert.equal(await deadline(2_000, 0), null);
   });
 
+  it("gives a wait as much longer as it is to wait", async () => {
+    let seen: string | null = null;
+    const fetch: typeof globalThis.fetch = async (_, init) => {
+      seen = new Headers(init?.headers).get("grpc-timeout");
+      throw new TypeError("not here");
+    };
+    const deadline = async (own?: number, request?: number) => {
+      const { calls } = new VoiceBridge({ url, timeoutMs: own, fetch });
+      const options = request === undefined ? {} : { timeoutMs: request };
+      await calls.waitForSession({ callId: "a", timeoutMs: 30_000 }, options).catch(() => {});
+      return seen;
+    };
+    assert.equal(await deadline(), "40000m");
+    assert.equal(await deadline(2_000, 500), "500m");
+    assert.equal(await deadline(0), null);
+  });
+
   it("is not made for what is no address", () => {
     for (const wrong of ["", "voice.example.com", "ftp://voice.example.com"]) {
       assert.throws(

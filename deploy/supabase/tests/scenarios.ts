@@ -174,12 +174,22 @@ export function scenarios(mode: Mode): void {
     assertEquals({ ...again, updated_at: null }, { ...row, updated_at: null });
   });
 
-  scenario(`${mode}: two calls in one delivery are two calls`, async (world) => {
-    const dialled = await world.simulator.batch([ASKS_ONE_QUESTION, HANGS_UP_AT_ONCE]);
+  scenario(`${mode}: two calls in one delivery are two calls, each told who calls`, async (world) => {
+    await world.sql`insert into profiles (phone_number, name, language) values
+      ('5511900000051', 'Bia', 'pt-BR'), ('5511900000052', 'Raj', 'hi-IN')`;
+    const before = (await world.simulator.sessions()).length;
+    const dialled = await world.simulator.batch([
+      { ...ASKS_ONE_QUESTION, from: "5511900000051" },
+      { ...HANGS_UP_AT_ONCE, from: "5511900000052" },
+    ]);
     for (const { callId } of dialled) {
       const record = await world.simulator.finish(callId);
       assertEquals([record.endedBy, granted(record)], ["Caller", ["pre_accept", "accept"]]);
       assertEquals((await world.row(callId)).reason, "USER_HANGUP");
+    }
+    const told = (await world.simulator.sessions()).slice(before).map(({ instructions }) => instructions);
+    for (const profile of [/\[Bia\].*\[pt-BR\]/, /\[Raj\].*\[hi-IN\]/]) {
+      assertEquals(told.filter((instructions) => profile.test(instructions)).length, 1, told.join("\n"));
     }
   });
 

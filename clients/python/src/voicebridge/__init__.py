@@ -13,9 +13,11 @@ from voicebridge.control.v1.call_pb2 import (
     GetCallRequest,
     HandleWebhookRequest,
     ListCallsRequest,
+    Progress,
     SendCommandRequest,
     StartSessionRequest,
     StreamStart,
+    WaitForSessionRequest,
 )
 from voicebridge.control.v1.command_pb2 import Command, InjectText, Interrupt, Say, SendDtmf
 from voicebridge.errors import FieldViolation, VoiceBridgeError
@@ -42,6 +44,7 @@ __all__ = [
     "InjectText",
     "Interrupt",
     "ListCallsRequest",
+    "Progress",
     "Say",
     "SendCommandRequest",
     "SendDtmf",
@@ -53,4 +56,5 @@ __all__ = [
     "Termination",
     "Transcript",
     "VoiceBridgeError",
+    "WaitForSessionRequest",
 ]

@@ -15,8 +15,8 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class Unary(grpc.aio.UnaryUnaryClientInterceptor):
-    """For methods with one answer. The deadline is for requests that have none of their own. A command is given an id, and sent
-    again within its deadline."""
+    """For methods with one answer. The deadline is for requests that have none of their own; one that waits as long as it
+    says may take that much longer. A command is given an id, and sent again within its deadline."""
 
     def __init__(self, metadata: Metadata, timeout: float) -> None:
         self._metadata = metadata
@@ -28,7 +28,10 @@ class Unary(grpc.aio.UnaryUnaryClientInterceptor):
         client_call_details: grpc.aio.ClientCallDetails,
         request: Any,
     ) -> Any:
-        timeout = self._timeout if client_call_details.timeout is None else client_call_details.timeout
+        timeout = client_call_details.timeout
+        if timeout is None:
+            waits_s = request.timeout_ms / 1_000 if isinstance(request, call_pb2.WaitForSessionRequest) else 0.0
+            timeout = self._timeout + waits_s
 
         async def send(request: Any, limit_s: float | None) -> Any:
             call = await continuation(_with(client_call_details, self._metadata, limit_s), request)

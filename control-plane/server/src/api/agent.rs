@@ -4,7 +4,7 @@
 use voicebridge_core::identity::{PhoneNumber, UserId};
 use voicebridge_proto::{control::v1 as control, types::v1::Agent};
 
-use super::{Fault, grpc::number_id};
+use super::{Fault, arguments::number_id};
 use crate::webhook::{Agents, CallerAgent};
 
 const MAX_INSTRUCTIONS_BYTES: usize = 32 * 1024;

@@ -3,13 +3,11 @@
 import {
   type Call,
   EndReason,
-  type Event,
-  EventKind,
   NoticeOutcome,
+  Progress,
   SignallingMode,
   SignallingStage,
   Speaker,
-  Stage as Milestone,
   type StartSessionResponse,
   type Termination,
   TerminationResult,
@@ -20,15 +18,13 @@ import {
 import { pause } from "./background.ts";
 import { since } from "./log.ts";
 import type { Profile } from "./profiles.ts";
-import type { Connect } from "./webhook.ts";
+import type { Caller, Connect } from "./webhook.ts";
 
 export {
   type Call,
   EndReason,
-  type Event,
-  EventKind,
-  Milestone,
   NoticeOutcome,
+  Progress,
   Speaker,
   type Termination,
   TerminationResult,
@@ -42,6 +38,22 @@ export interface Agent {
   language: string;
   variables: Record<string, string>;
 }
+
+/** How the AI is to behave on calls of one caller. */
+export interface CallerAgent {
+  caller: Caller;
+  agent: Agent;
+}
+
+/** How far a call has got: what it has reached, and how many milliseconds after its webhook. */
+export interface Standing {
+  reached: Map<Progress, number>;
+  /** Set once it is over. */
+  termination: Termination | undefined;
+}
+
+/** Agents that go along with one delivery, as the contract has it. */
+export const MAX_AGENTS = 64;
 
 /** A session that was started for this call. */
 export interface Started {
@@ -57,6 +69,8 @@ export const TAKEN_WITHIN_MS = 13_000;
 const TIMEOUT_MS = 5000;
 /** EndCall: it answers after 5 s if the end takes longer. */
 const END_TIMEOUT_MS = 8000;
+/** Longest wait for a call's progress in one request, as the contract has it. */
+const MAX_WAIT_MS = 30_000;
 /** First pause before a request without an answer is made again; each is twice the one before, up to the longest. */
 const RETRY_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 1600;
@@ -78,11 +92,12 @@ export class Bridge {
   async handleWebhook(
     body: Uint8Array<ArrayBuffer>,
     signature: string,
-    agent: Agent | undefined,
+    of: CallerAgent[],
     receivedAt: number,
   ): Promise<Map<string, NoticeOutcome>> {
+    const agents = of.map(({ caller: { phoneNumber = "", userId = "" }, agent }) => ({ phoneNumber, userId, agent }));
     const response = await this.#again(
-      () => this.#client.calls.handleWebhook({ body, signature, agent }),
+      () => this.#client.calls.handleWebhook({ body, signature, agents }),
       lastTry(receivedAt, TIMEOUT_MS),
     );
     return new Map(response.outcomes.map(({ wacid, outcome }) => [wacid, outcome]));
@@ -149,10 +164,21 @@ export class Bridge {
     }
   }
 
-  /** Events of a call from its first to its last; breaks and restarts between are the client's to mend. */
-  async *events(callId: string, kinds: EventKind[], signal: AbortSignal): AsyncGenerator<Event, void> {
-    for await (const { event } of this.#client.follow({ callId, kinds }, { signal })) {
-      if (event !== undefined) yield event;
+  /**
+   * How far the call has got: once all of `until` is reached, or the call is over, or it is later than `untilMs`. Restarts of
+   * the control plane in between are asked through.
+   */
+  async wait(callId: string, until: Progress[], untilMs: number): Promise<Standing> {
+    for (;;) {
+      const { reached, termination } = await this.#again(() => {
+        const left = Math.max(0, untilMs - Date.now());
+        return this.#client.calls.waitForSession({ callId, until, timeoutMs: Math.min(left, MAX_WAIT_MS) });
+      });
+      const found = new Map(reached.map(({ progress, elapsedMs }) => [progress, Number(elapsedMs)]));
+      const isOver = found.has(Progress.ENDED) || (termination !== undefined && !until.includes(Progress.ENDED));
+      if (isOver || until.every((progress) => found.has(progress)) || Date.now() >= untilMs) {
+        return { reached: found, termination };
+      }
     }
   }
 
@@ -163,8 +189,9 @@ export class Bridge {
       try {
         return await request();
       } catch (error) {
-        if (isAnswered(error) || Date.now() + delay > giveUpAt) throw error;
-        await pause(delay);
+        const least = error instanceof VoiceBridgeError ? error.retryDelayMs : 0;
+        if (isAnswered(error) || Date.now() + Math.max(delay, least) > giveUpAt) throw error;
+        await pause(Math.max(delay, least));
       }
     }
   }

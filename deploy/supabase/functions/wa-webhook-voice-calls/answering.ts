@@ -9,9 +9,7 @@
 import {
   agentFor,
   EndReason,
-  type Event,
-  EventKind,
-  Milestone,
+  Progress,
   reasonOf,
   type Stage,
   type Started,
@@ -28,12 +26,6 @@ const ANSWER_WITHIN_MS = 25_000;
 /** From accepting to the first packet of the call; then nobody waits for its log line any more. */
 const ACTIVE_WITHIN_MS = 10_000;
 
-const BEFORE_ACCEPT = [
-  EventKind.TRANSPORT_CONNECTED,
-  EventKind.PROVIDER_READY,
-  EventKind.SESSION_ENDED,
-  EventKind.CALL_ENDED,
-];
 /** The caller, or Meta, ended it: there is nobody to reject. */
 const LEFT = ["CALLER_ABANDONED", "USER_HANGUP", "META_FAILED", "MEDIA_TIMEOUT"];
 
@@ -138,74 +130,55 @@ export class Answering {
   /** Waits until the transport is up and the AI ready, or patience with the AI is over. */
   async #ready(): Promise<boolean> {
     const { settings, bridge, log } = this.context;
-    const patience = deferred(this.receivedAt + settings.acceptPatienceMs - Date.now());
-    const limit = AbortSignal.timeout(Math.max(0, this.receivedAt + ANSWER_WITHIN_MS - Date.now()));
-    const stop = new AbortController();
-    let transport = false;
-    let provider = false;
-    const events = bridge.events(this.connect.callId, BEFORE_ACCEPT, AbortSignal.any([limit, stop.signal]))[
-      Symbol.asyncIterator
-    ]();
-    let next: Promise<IteratorResult<Event>> | undefined;
+    const { callId } = this.connect;
+    const limit = this.receivedAt + ANSWER_WITHIN_MS;
+    const patience = Math.min(this.receivedAt + settings.acceptPatienceMs, limit);
     try {
-      while (!(transport && (provider || patience.over))) {
-        next ??= events.next();
+      let call = await bridge.wait(callId, [Progress.TRANSPORT_CONNECTED, Progress.AI_READY], patience);
+      if (!call.reached.has(Progress.TRANSPORT_CONNECTED) && call.termination === undefined) {
         // Without a transport there is nothing to accept, however long the AI takes.
-        const step = transport ? await Promise.race([next, patience.wait]) : await next;
-        if (step === undefined) continue;
-        next = undefined;
-        if (step.done) throw new Error("the stream of events ended before the call did");
-        const { kind } = step.value;
-        if (kind.case === "transportConnected") transport = true;
-        if (kind.case === "providerReady") {
-          provider = true;
-          log.info("OPENAI_SESSION_CREATED", { elapsedMs: this.#elapsed() });
-        }
-        if (kind.case === "sessionEnded" || kind.case === "callEnded") {
-          await this.#endedEarly(kind.value.termination);
-          return false;
-        }
+        call = await bridge.wait(callId, [Progress.TRANSPORT_CONNECTED], limit);
       }
+      if (call.reached.has(Progress.AI_READY)) log.info("OPENAI_SESSION_CREATED", { elapsedMs: this.#elapsed() });
+      if (call.termination !== undefined) {
+        await this.#endedEarly(call.termination);
+        return false;
+      }
+      if (!call.reached.has(Progress.TRANSPORT_CONNECTED)) throw new Error("the transport did not come up in time");
       return true;
     } catch (error) {
       log.error("CALL_NOT_READY", { elapsedMs: this.#elapsed(), reason: reasonOf(error), ...log.failure(error) });
       await Promise.all([
-        bridge.end(this.connect.callId, limit.aborted ? EndReason.RING_TIMEOUT : EndReason.API_HANGUP).catch((error) =>
+        bridge.end(callId, Date.now() >= limit ? EndReason.RING_TIMEOUT : EndReason.API_HANGUP).catch((error) =>
           log.warn("CALL_NOT_ENDED", log.failure(error))
         ),
         this.#hangUp("reject"),
       ]);
       return false;
-    } finally {
-      patience.cancel();
-      // The event nobody waits for any more ends with the stream.
-      next?.catch(() => {});
-      stop.abort();
     }
   }
 
-  async #endedEarly(termination: Termination | undefined): Promise<void> {
+  async #endedEarly(termination: Termination): Promise<void> {
     const { log } = this.context;
     log.warn("SESSION_ENDED_BEFORE_ACCEPT", {
       elapsedMs: this.#elapsed(),
-      reason: termination?.reason,
-      code: termination?.upstreamCode,
+      reason: termination.reason,
+      code: termination.upstreamCode,
     });
-    if (!LEFT.includes(termination?.reason ?? "")) await this.#hangUp("reject");
+    if (!LEFT.includes(termination.reason)) await this.#hangUp("reject");
   }
 
-  /** Follows the call until its audio flows, for the log. */
+  /** Waits until the call's audio flows, for the log. */
   async #active(): Promise<void> {
     const { bridge, log } = this.context;
-    const kinds = [EventKind.STAGE_REACHED, EventKind.CALL_ENDED];
     try {
-      const limit = AbortSignal.timeout(ACTIVE_WITHIN_MS);
-      for await (const { kind, elapsedMs } of bridge.events(this.connect.callId, kinds, limit)) {
-        if (kind.case === "callEnded") return;
-        if (kind.case === "stageReached" && kind.value.stage === Milestone.MEDIA_BRIDGE_ACTIVE) {
-          return log.info("MEDIA_BRIDGE_ACTIVE", { elapsedMs: Number(elapsedMs) });
-        }
-      }
+      const { reached } = await bridge.wait(
+        this.connect.callId,
+        [Progress.MEDIA_ACTIVE],
+        Date.now() + ACTIVE_WITHIN_MS,
+      );
+      const elapsedMs = reached.get(Progress.MEDIA_ACTIVE);
+      if (elapsedMs !== undefined) log.info("MEDIA_BRIDGE_ACTIVE", { elapsedMs });
     } catch (error) {
       log.warn("MEDIA_BRIDGE_NOT_SEEN", { elapsedMs: this.#elapsed(), reason: reasonOf(error), ...log.failure(error) });
     }
@@ -222,17 +195,4 @@ export class Answering {
       return false;
     }
   }
-}
-
-/** A moment to wait for, and to look at. */
-function deferred(inMs: number) {
-  const state = { over: false, wait: Promise.resolve(undefined), cancel: () => {} };
-  state.wait = new Promise<undefined>((resolve) => {
-    const timer = setTimeout(() => {
-      state.over = true;
-      resolve(undefined);
-    }, Math.max(0, inMs));
-    state.cancel = () => clearTimeout(timer);
-  });
-  return state;
 }

@@ -1,7 +1,7 @@
 // The style in which the control plane holds the signalling: it gets the delivery as it came, with how the AI is to
 // behave, and does the rest. When a call is over, its row is written.
 
-import { agentFor, EventKind, NoticeOutcome, reasonOf } from "../_shared/bridge.ts";
+import { agentFor, type CallerAgent, MAX_AGENTS, NoticeOutcome, Progress, reasonOf } from "../_shared/bridge.ts";
 import { since } from "../_shared/log.ts";
 import { lookUp } from "../_shared/profiles.ts";
 import type { Connect, Terminate } from "../_shared/webhook.ts";
@@ -17,10 +17,10 @@ export async function take(delivery: Delivery, context: Context): Promise<boolea
   const elapsed = () => since(delivery.receivedAt);
   const connects = delivery.notices.filter((notice): notice is Connect => notice.kind === "connect");
   for (const { callId } of connects) log.info("WA_CALL_CONNECT", { callId, mode: "managed", elapsedMs: elapsed() });
-  const agent = await agentOf(connects, context);
+  const agents = await agentsOf(connects, context);
   let outcomes: Map<string, NoticeOutcome>;
   try {
-    outcomes = await bridge.handleWebhook(delivery.raw, delivery.signature, agent, delivery.receivedAt);
+    outcomes = await bridge.handleWebhook(delivery.raw, delivery.signature, agents, delivery.receivedAt);
   } catch (error) {
     log.error("WEBHOOK_NOT_TAKEN", { elapsedMs: elapsed(), reason: reasonOf(error), ...log.failure(error) });
     return false;
@@ -36,15 +36,16 @@ export async function take(delivery: Delivery, context: Context): Promise<boolea
   return true;
 }
 
-/** One delivery has one agent: with several callers in it, nobody's profile is told to another's AI. */
-async function agentOf(connects: Connect[], { settings, sql, log }: Context) {
-  const [connect, another] = connects;
-  if (connect === undefined) return undefined;
-  if (another !== undefined) {
-    log.info("PROFILES_PASSED_OVER", { calls: connects.length });
-    return undefined;
-  }
-  return agentFor(await lookUp(settings.database, sql, connect.caller, log.with({ callId: connect.callId })));
+/** Of those who are known; all are looked up at once, so that a delivery takes no longer than its slowest caller. */
+async function agentsOf(connects: Connect[], { settings, sql, log }: Context): Promise<CallerAgent[]> {
+  if (connects.length > MAX_AGENTS) log.warn("PROFILES_PASSED_OVER", { calls: connects.length - MAX_AGENTS });
+  const found = await Promise.all(
+    connects.slice(0, MAX_AGENTS).map(async ({ caller, callId }) => {
+      const agent = agentFor(await lookUp(settings.database, sql, caller, log.with({ callId })));
+      return agent && { caller, agent };
+    }),
+  );
+  return found.filter((known) => known !== undefined);
 }
 
 async function finish(end: Terminate, outcome: NoticeOutcome | undefined, context: Context): Promise<void> {
@@ -62,8 +63,8 @@ function word(outcome: NoticeOutcome | undefined): string | undefined {
 /** Waits for the end of the call's record. */
 async function closed(callId: string, { bridge, log }: Context): Promise<void> {
   try {
-    const events = bridge.events(callId, [EventKind.CALL_ENDED], AbortSignal.timeout(CLOSED_WITHIN_MS));
-    for await (const event of events) if (event.kind.case === "callEnded") return;
+    const { reached } = await bridge.wait(callId, [Progress.ENDED], Date.now() + CLOSED_WITHIN_MS);
+    if (!reached.has(Progress.ENDED)) log.warn("CALL_END_NOT_SEEN", { callId });
   } catch (error) {
     log.warn("CALL_END_NOT_SEEN", { callId, reason: reasonOf(error), ...log.failure(error) });
   }
