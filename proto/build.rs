@@ -8,7 +8,7 @@ use std::{env, fs, path::PathBuf};
 
 use protox::prost_reflect::DescriptorPool;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "voicebridge/options/v1/options.proto",
     "voicebridge/types/v1/call.proto",
     "voicebridge/types/v1/event.proto",
@@ -18,6 +18,7 @@ const FILES: [&str; 9] = [
     "voicebridge/control/v1/command.proto",
     "voicebridge/control/v1/keys.proto",
     "voicebridge/control/v1/node.proto",
+    "voicebridge/control/v1/server.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -25,6 +25,8 @@ type Client struct {
 	Keys controlv1.KeyServiceClient
 	// Fleet sees and drains media nodes; wants scope nodes.
 	Fleet controlv1.FleetServiceClient
+	// Server tells which contract and program the control plane is.
+	Server controlv1.ServerServiceClient
 
 	at         endpoint
 	key        string
@@ -78,6 +80,7 @@ func Dial(url string, options ...Option) (*Client, error) {
 	client.Calls = controlv1.NewCallServiceClient(client.connection)
 	client.Keys = controlv1.NewKeyServiceClient(client.connection)
 	client.Fleet = controlv1.NewFleetServiceClient(client.connection)
+	client.Server = controlv1.NewServerServiceClient(client.connection)
 	return client, nil
 }
 

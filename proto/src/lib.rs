@@ -41,6 +41,9 @@ pub mod control {
     }
 }
 
+/// Of the public packages, `major.minor`. `scripts/check-contracts` wants a new one with each addition.
+pub const CONTRACT_VERSION: &str = include_str!("../VERSION").trim_ascii();
+
 /// The encoded `FileDescriptorSet` of all contracts, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Watch(Watch),
     Keys(Keys),
     Nodes(Nodes),
+    Status(Status),
     Migrate(Migrate),
     Store(Store),
 }
@@ -107,6 +108,17 @@ pub(crate) struct Serve {
     /// Where calls are kept [default: DATABASE_URL, else sqlite://voicebridge.db].
     #[arg(long, value_name = "URL")]
     pub(crate) database: Option<String>,
+}
+
+/// Which control plane answers: its version and that of the contract it speaks, beside those of this program.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  voicebridge status\n  voicebridge status --url https://voice.example.com --json")]
+pub(crate) struct Status {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) access: Access,
 }
 
 /// Bring the database's schema up to date, creating what is missing.

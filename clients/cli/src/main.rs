@@ -18,6 +18,7 @@ mod press;
 mod print;
 mod serve;
 mod sound;
+mod status;
 mod store;
 mod timeline;
 mod watch;
@@ -40,6 +41,7 @@ async fn main() -> ExitCode {
         Command::Watch(watch) => watch::run(watch).await,
         Command::Keys(keys) => keys::run(keys).await,
         Command::Nodes(nodes) => nodes::run(nodes).await,
+        Command::Status(status) => status::run(status).await,
         Command::Migrate(migrate) => migrate::run(migrate).await,
         Command::Store(store) => store::run(store).await,
     };

@@ -11,6 +11,7 @@ mod media_type;
 mod refusals;
 mod revocable_body;
 mod routes;
+mod server_info;
 mod session_info;
 mod sessions_http;
 mod shares;

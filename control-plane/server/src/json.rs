@@ -35,6 +35,10 @@ impl Named for control::v1::CreateReadTokenResponse {
     const NAME: &'static str = "voicebridge.control.v1.CreateReadTokenResponse";
 }
 
+impl Named for control::v1::GetServerInfoResponse {
+    const NAME: &'static str = "voicebridge.control.v1.GetServerInfoResponse";
+}
+
 impl Named for control::v1::Node {
     const NAME: &'static str = "voicebridge.control.v1.Node";
 }

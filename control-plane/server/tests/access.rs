@@ -11,7 +11,10 @@ use support::{
     connect, plane, until,
 };
 use tonic::{Code, Request, Status};
-use voicebridge_proto::control::v1::{CreateReadTokenRequest, key_service_client::KeyServiceClient};
+use voicebridge_proto::control::v1::{
+    CreateReadTokenRequest, GetServerInfoRequest, key_service_client::KeyServiceClient,
+    server_service_client::ServerServiceClient,
+};
 use voicebridge_server::{
     access::{Access, Scope, Scopes},
     config::ApiKey,
@@ -118,6 +121,8 @@ fn expected(what: &str, access: Access, caller: &Caller) -> Option<(Code, &'stat
     let limited = Some((Code::PermissionDenied, "READ_TOKEN_LIMITED"));
     match (access, caller.holds) {
         (Access::Open, _) => None,
+        (Access::AnyKey, Holds::Scope(_) | Holds::Token | Holds::TokenForOne) => None,
+        (Access::AnyKey, Holds::Nothing(reason)) => Some((Code::Unauthenticated, reason)),
         (Access::Key(Scope::CallsRead), Holds::Token) if !what.contains("/CreateReadToken") => None,
         (Access::Key(Scope::CallsRead), Holds::TokenForOne) if what.contains(" /sessions/x ") => None,
         (Access::Key(Scope::CallsRead), Holds::Token | Holds::TokenForOne) => limited,
@@ -225,4 +230,17 @@ async fn pages_of_foreign_origins() {
             assert_eq!(refused.headers().contains_key("access-control-allow-origin"), allowed, "{path} {origin}");
         }
     }
+}
+
+#[tokio::test]
+async fn any_key_is_told_which_contract_and_program_this_is() {
+    let (plane, callers) = system().await;
+    let reader = callers.iter().find(|caller| matches!(caller.holds, Holds::TokenForOne)).unwrap();
+    let mut server = ServerServiceClient::new(plane::channel(&plane.url).await.unwrap());
+    let mut request = Request::new(GetServerInfoRequest {});
+    request.metadata_mut().insert("x-api-key", reader.key.as_deref().unwrap().parse().unwrap());
+    let info = server.get_server_info(request).await.unwrap().into_inner();
+    assert_eq!(info.program_version, env!("CARGO_PKG_VERSION"));
+    let (major, minor) = info.contract_version.split_once('.').unwrap();
+    assert!(major.parse::<u32>().is_ok() && minor.parse::<u32>().is_ok(), "{}", info.contract_version);
 }

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
-from voicebridge.control.v1 import call_pb2, call_pb2_grpc, keys_pb2_grpc, node_pb2_grpc
+from voicebridge.control.v1 import call_pb2, call_pb2_grpc, keys_pb2_grpc, node_pb2_grpc, server_pb2_grpc
 from voicebridge.endpoint import Endpoint
 from voicebridge.errors import VoiceBridgeError
 from voicebridge.follow import EventStream, Options
@@ -45,6 +45,8 @@ class Client:
     """Make and revoke API keys; wants scope ``admin``."""
     fleet: node_pb2_grpc.FleetServiceAsyncStub
     """See and drain media nodes; wants scope ``nodes``."""
+    server: server_pb2_grpc.ServerServiceAsyncStub
+    """Which contract and program the control plane is."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Client:
         self.calls = call_pb2_grpc.CallServiceStub(self._channel)
         self.keys = keys_pb2_grpc.KeyServiceStub(self._channel)
         self.fleet = node_pb2_grpc.FleetServiceStub(self._channel)
+        self.server = server_pb2_grpc.ServerServiceStub(self._channel)
 
     def follow(
         self,

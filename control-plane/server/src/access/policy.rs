@@ -15,6 +15,8 @@ pub enum Access {
     Open,
     /// A key with this scope; for `calls:read` a read token will do.
     Key(Scope),
+    /// Any key or read token.
+    AnyKey,
     /// The token shared by the planes.
     NodeToken,
 }
@@ -83,6 +85,7 @@ fn declared(method: &MethodDescriptor, option: &ExtensionDescriptor) -> Option<A
         options::Access::Nodes => Some(Access::Key(Scope::Nodes)),
         options::Access::Admin => Some(Access::Key(Scope::Admin)),
         options::Access::NodeToken => Some(Access::NodeToken),
+        options::Access::AnyKey => Some(Access::AnyKey),
     }
 }
 

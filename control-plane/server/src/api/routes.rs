@@ -17,7 +17,7 @@ use voicebridge_proto::{
     FILE_DESCRIPTOR_SET,
     control::v1::{
         call_service_server::CallServiceServer, fleet_service_server::FleetServiceServer,
-        key_service_server::KeyServiceServer,
+        key_service_server::KeyServiceServer, server_service_server::ServerServiceServer,
     },
     media::v1::node_service_server::NodeServiceServer,
 };
@@ -29,7 +29,9 @@ use super::{
     guard::{self, Guard},
     health::{self, Health},
     keys::Keys,
-    media_type, sessions_http, sse,
+    media_type,
+    server_info::ServerInfo,
+    sessions_http, sse,
     state::Api,
 };
 use crate::{
@@ -62,6 +64,7 @@ pub(crate) async fn router(
     reporter.set_serving::<NodeServiceServer<Nodes>>().await;
     reporter.set_serving::<KeyServiceServer<Keys>>().await;
     reporter.set_serving::<FleetServiceServer<Fleet>>().await;
+    reporter.set_serving::<ServerServiceServer<ServerInfo>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -76,6 +79,7 @@ pub(crate) async fn router(
     grpc = add(grpc, NodeServiceServer::new(nodes));
     grpc = add(grpc, KeyServiceServer::new(keys));
     grpc = add(grpc, FleetServiceServer::new(fleet));
+    grpc = add(grpc, ServerServiceServer::new(ServerInfo));
     grpc = add(grpc, reflection().build_v1()?);
     // What clients ask for that are older than v1, Python's among them.
     grpc = add(grpc, reflection().build_v1alpha()?);

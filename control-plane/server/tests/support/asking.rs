@@ -10,7 +10,13 @@ use super::PATIENCE;
 /// Every gRPC method on the listener, with what it wants.
 pub fn methods() -> Vec<(String, Access)> {
     let policy = Policy::of_the_contract();
-    let served = ["control.v1.CallService", "control.v1.KeyService", "control.v1.FleetService", "media.v1.NodeService"];
+    let served = [
+        "control.v1.CallService",
+        "control.v1.KeyService",
+        "control.v1.FleetService",
+        "control.v1.ServerService",
+        "media.v1.NodeService",
+    ];
     let of_ours = policy
         .methods()
         .filter(|(path, _)| served.iter().any(|name| path.starts_with(&format!("/voicebridge.{name}/"))))

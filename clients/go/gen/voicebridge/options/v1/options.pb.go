@@ -42,6 +42,8 @@ const (
 	Access_ACCESS_ADMIN Access = 5
 	// The token shared by the planes (`VOICEBRIDGE_NODE_TOKEN`). No API key will do.
 	Access_ACCESS_NODE_TOKEN Access = 6
+	// Any API key, whatever its scopes, or any read token.
+	Access_ACCESS_ANY_KEY Access = 7
 )
 
 // Enum value maps for Access.
@@ -54,6 +56,7 @@ var (
 		4: "ACCESS_NODES",
 		5: "ACCESS_ADMIN",
 		6: "ACCESS_NODE_TOKEN",
+		7: "ACCESS_ANY_KEY",
 	}
 	Access_value = map[string]int32{
 		"ACCESS_UNSPECIFIED": 0,
@@ -63,6 +66,7 @@ var (
 		"ACCESS_NODES":       4,
 		"ACCESS_ADMIN":       5,
 		"ACCESS_NODE_TOKEN":  6,
+		"ACCESS_ANY_KEY":     7,
 	}
 )
 
@@ -145,7 +149,7 @@ var File_voicebridge_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_voicebridge_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"$voicebridge/options/v1/options.proto\x12\x16voicebridge.options.v1\x1a google/protobuf/descriptor.proto*\x9b\x01\n" +
+	"$voicebridge/options/v1/options.proto\x12\x16voicebridge.options.v1\x1a google/protobuf/descriptor.proto*\xaf\x01\n" +
 	"\x06Access\x12\x16\n" +
 	"\x12ACCESS_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACCESS_OPEN\x10\x01\x12\x15\n" +
@@ -153,7 +157,8 @@ const file_voicebridge_options_v1_options_proto_rawDesc = "" +
 	"\x12ACCESS_CALLS_WRITE\x10\x03\x12\x10\n" +
 	"\fACCESS_NODES\x10\x04\x12\x10\n" +
 	"\fACCESS_ADMIN\x10\x05\x12\x15\n" +
-	"\x11ACCESS_NODE_TOKEN\x10\x06:1\n" +
+	"\x11ACCESS_NODE_TOKEN\x10\x06\x12\x12\n" +
+	"\x0eACCESS_ANY_KEY\x10\a:1\n" +
 	"\x03pii\x12\x1d.google.protobuf.FieldOptions\x18\xa9\x8b\x03 \x01(\bR\x03pii:7\n" +
 	"\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\xaa\x8b\x03 \x01(\bR\x06secret:X\n" +
 	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xa9\x8b\x03 \x01(\x0e2\x1e.voicebridge.options.v1.AccessR\x06accessB\xf8\x01\n" +

@@ -8,6 +8,9 @@ with google.rpc.BadRequest: fields by their path, and in `description` the rule 
 (STORE_UNAVAILABLE, which any method may answer, CONTROL_DRAINING, NO_NODE_AVAILABLE and their like) comes with
 google.rpc.RetryInfo: asking earlier is not worth it.
 
+Deprecation: what is to go is marked `deprecated` and keeps working within its package version, which only grows. What breaks
+comes as a new package version, beside which the old one is served for at least six months.
+
 A call is known by voicebridge's own id, `call_id` in everything that is answered: a UUID of version 7 (RFC 9562), 36
 characters in lower case, made when the call is claimed. Meta's id (`wacid`) is an attribute of the call; it holds the
 caller's number for whoever decodes it. Requests that name a call take either, so that whoever holds the signalling can

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$voicebridge/options/v1/options.proto\x12\x16voicebridge.options.v1\x1a google/protobuf/descriptor.proto*\x9b\x01\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43\x43\x45SS_OPEN\x10\x01\x12\x15\n\x11\x41\x43\x43\x45SS_CALLS_READ\x10\x02\x12\x16\n\x12\x41\x43\x43\x45SS_CALLS_WRITE\x10\x03\x12\x10\n\x0c\x41\x43\x43\x45SS_NODES\x10\x04\x12\x10\n\x0c\x41\x43\x43\x45SS_ADMIN\x10\x05\x12\x15\n\x11\x41\x43\x43\x45SS_NODE_TOKEN\x10\x06:,\n\x03pii\x12\x1d.google.protobuf.FieldOptions\x18\xa9\x8b\x03 \x01(\x08:/\n\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\xaa\x8b\x03 \x01(\x08:P\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xa9\x8b\x03 \x01(\x0e\x32\x1e.voicebridge.options.v1.Accessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$voicebridge/options/v1/options.proto\x12\x16voicebridge.options.v1\x1a google/protobuf/descriptor.proto*\xaf\x01\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43\x43\x45SS_OPEN\x10\x01\x12\x15\n\x11\x41\x43\x43\x45SS_CALLS_READ\x10\x02\x12\x16\n\x12\x41\x43\x43\x45SS_CALLS_WRITE\x10\x03\x12\x10\n\x0c\x41\x43\x43\x45SS_NODES\x10\x04\x12\x10\n\x0c\x41\x43\x43\x45SS_ADMIN\x10\x05\x12\x15\n\x11\x41\x43\x43\x45SS_NODE_TOKEN\x10\x06\x12\x12\n\x0e\x41\x43\x43\x45SS_ANY_KEY\x10\x07:,\n\x03pii\x12\x1d.google.protobuf.FieldOptions\x18\xa9\x8b\x03 \x01(\x08:/\n\x06secret\x12\x1d.google.protobuf.FieldOptions\x18\xaa\x8b\x03 \x01(\x08:P\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xa9\x8b\x03 \x01(\x0e\x32\x1e.voicebridge.options.v1.Accessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'voicebridge.options.v1.opti
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACCESS']._serialized_start=99
-  _globals['_ACCESS']._serialized_end=254
+  _globals['_ACCESS']._serialized_end=274
 # @@protoc_insertion_point(module_scope)

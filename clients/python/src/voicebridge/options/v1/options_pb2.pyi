@@ -38,6 +38,8 @@ class _AccessEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Access.ValueTy
     """An API key with scope `admin`. `admin` implies every other scope."""
     ACCESS_NODE_TOKEN: _Access.ValueType  # 6
     """The token shared by the planes (`VOICEBRIDGE_NODE_TOKEN`). No API key will do."""
+    ACCESS_ANY_KEY: _Access.ValueType  # 7
+    """Any API key, whatever its scopes, or any read token."""
 
 class Access(_Access, metaclass=_AccessEnumTypeWrapper):
     """What a caller must show to be let in."""
@@ -56,6 +58,8 @@ ACCESS_ADMIN: Access.ValueType  # 5
 """An API key with scope `admin`. `admin` implies every other scope."""
 ACCESS_NODE_TOKEN: Access.ValueType  # 6
 """The token shared by the planes (`VOICEBRIDGE_NODE_TOKEN`). No API key will do."""
+ACCESS_ANY_KEY: Access.ValueType  # 7
+"""Any API key, whatever its scopes, or any read token."""
 Global___Access: _TypeAlias = Access  # noqa: Y015
 
 PII_FIELD_NUMBER: _builtins.int

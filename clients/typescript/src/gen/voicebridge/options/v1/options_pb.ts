@@ -13,7 +13,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file voicebridge/options/v1/options.proto.
  */
 export const file_voicebridge_options_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("CiR2b2ljZWJyaWRnZS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8SFnZvaWNlYnJpZGdlLm9wdGlvbnMudjEqmwEKBkFjY2VzcxIWChJBQ0NFU1NfVU5TUEVDSUZJRUQQABIPCgtBQ0NFU1NfT1BFThABEhUKEUFDQ0VTU19DQUxMU19SRUFEEAISFgoSQUNDRVNTX0NBTExTX1dSSVRFEAMSEAoMQUNDRVNTX05PREVTEAQSEAoMQUNDRVNTX0FETUlOEAUSFQoRQUNDRVNTX05PREVfVE9LRU4QBjoxCgNwaWkSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGKmLAyABKAhSA3BpaTo3CgZzZWNyZXQSHS5nb29nbGUucHJvdG9idWYuRmllbGRPcHRpb25zGKqLAyABKAhSBnNlY3JldDpYCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxipiwMgASgOMh4udm9pY2VicmlkZ2Uub3B0aW9ucy52MS5BY2Nlc3NSBmFjY2Vzc2IGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CiR2b2ljZWJyaWRnZS9vcHRpb25zL3YxL29wdGlvbnMucHJvdG8SFnZvaWNlYnJpZGdlLm9wdGlvbnMudjEqrwEKBkFjY2VzcxIWChJBQ0NFU1NfVU5TUEVDSUZJRUQQABIPCgtBQ0NFU1NfT1BFThABEhUKEUFDQ0VTU19DQUxMU19SRUFEEAISFgoSQUNDRVNTX0NBTExTX1dSSVRFEAMSEAoMQUNDRVNTX05PREVTEAQSEAoMQUNDRVNTX0FETUlOEAUSFQoRQUNDRVNTX05PREVfVE9LRU4QBhISCg5BQ0NFU1NfQU5ZX0tFWRAHOjEKA3BpaRIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYqYsDIAEoCFIDcGlpOjcKBnNlY3JldBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYqosDIAEoCFIGc2VjcmV0OlgKBmFjY2VzcxIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGKmLAyABKA4yHi52b2ljZWJyaWRnZS5vcHRpb25zLnYxLkFjY2Vzc1IGYWNjZXNzYgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * What a caller must show to be let in.
@@ -69,6 +69,13 @@ export enum Access {
    * @generated from enum value: ACCESS_NODE_TOKEN = 6;
    */
   NODE_TOKEN = 6,
+
+  /**
+   * Any API key, whatever its scopes, or any read token.
+   *
+   * @generated from enum value: ACCESS_ANY_KEY = 7;
+   */
+  ANY_KEY = 7,
 }
 
 /**
