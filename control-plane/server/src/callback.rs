@@ -5,7 +5,7 @@
 //! says that it may pass (5xx, 408, 429), until the attempts are used up or the end is known. Redirects are not followed:
 //! the event is for the URL that was set.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -19,7 +19,7 @@ use voicebridge_core::{
     termination::Termination,
 };
 
-use crate::{clock::now_ms, config::CallbackTarget, convert};
+use crate::{clock::now_ms, config::CallbackTarget, convert, store::Lease};
 
 /// One attempt: connection and answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,6 +35,8 @@ pub(crate) struct Callback {
     http: reqwest::Client,
     url: String,
     keyed: Hmac<Sha256>,
+    /// Nobody is told anything while it is not held.
+    lease: Arc<Lease>,
 }
 
 /// What is to be told.
@@ -157,7 +159,13 @@ impl Callback {
             .tcp_nodelay(true)
             .build()?;
         let keyed = Hmac::new_from_slice(target.key.expose_secret()).expect("HMAC takes keys of any length");
-        Ok(Self { http, url: target.url.clone(), keyed })
+        Ok(Self { http, url: target.url.clone(), keyed, lease: Arc::new(Lease::unlimited()) })
+    }
+
+    /// The same, which tells nothing while this lease is not held.
+    #[must_use]
+    pub(crate) fn under(self, lease: Arc<Lease>) -> Self {
+        Self { lease, ..self }
     }
 
     fn sign(&self, id: &str, timestamp: i64, body: &str) -> String {
@@ -183,6 +191,8 @@ impl Callback {
     }
 
     async fn attempt(&self, id: &str, body: &str) -> Result<(), CallbackError> {
+        // Each time: another process may have taken the calls over during the pause.
+        self.lease.held().await;
         let timestamp = now_ms().div_euclid(1_000);
         let request = self
             .http
@@ -246,5 +256,40 @@ mod tests {
         assert_ne!(id("a", GraphAction::Terminate), id("a", GraphAction::Reject));
         assert_ne!(id("a", GraphAction::Terminate), id("b", GraphAction::Terminate));
         assert!(id("a.b", GraphAction::Reject).bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+    }
+
+    /// Answers 500 to each request; how many there were.
+    async fn refusing() -> (String, Arc<std::sync::atomic::AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let asked = Arc::<std::sync::atomic::AtomicUsize>::default();
+        let (url, count) = (format!("http://{}", listener.local_addr().unwrap()), Arc::clone(&asked));
+        let app = axum::Router::new().fallback(move || {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            std::future::ready(http::StatusCode::INTERNAL_SERVER_ERROR)
+        });
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (url, asked)
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_passes_between_two_attempts_stops_the_second() {
+        let (url, asked) = refusing().await;
+        let lease = Arc::new(Lease::unlimited());
+        let target = CallbackTarget { url, key: vec![7; 32].into() };
+        let callback = Callback::new(&target).unwrap().under(Arc::clone(&lease));
+        let told = {
+            let (asked, lease) = (Arc::clone(&asked), Arc::clone(&lease));
+            // Asked after an attempt and before the pause that leads to the next.
+            let is_known = move || {
+                assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1, "one attempt");
+                lease.lose();
+                false
+            };
+            let notice = notice("wacid.A=", GraphAction::Terminate);
+            async move { callback.tell(&notice, is_known).await }
+        };
+        // Longer than the pause before the second attempt, and half of the next.
+        assert!(tokio::time::timeout(FIRST_PAUSE * 4, told).await.is_err(), "it waits for the lease");
+        assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
     }
 }

@@ -77,6 +77,7 @@ async fn serve(
         None => None,
     };
     let callback = config.callback.as_ref().map(Callback::new).transpose().context("VOICEBRIDGE_CALLBACK_URL")?;
+    let callback = callback.map(|callback| callback.under(owner.lease()));
     if let Err(missing) = &config.whatsapp {
         tracing::warn!(missing = missing.join(", "), "Meta's values are not all set: the webhook answers 503");
     }

@@ -118,7 +118,6 @@ impl Ports for RealPorts {
         notice: &Notice,
         is_known: &(dyn Fn() -> bool + Send + Sync),
     ) -> Result<(), CallbackError> {
-        self.lease.held().await;
         match &self.callback {
             Some(callback) => callback.tell(notice, is_known).await,
             None => Err(CallbackError::NotConfigured),

@@ -81,7 +81,7 @@ impl Lease {
         });
     }
 
-    fn lose(&self) {
+    pub(crate) fn lose(&self) {
         self.0.send_replace(Standing::Lost);
     }
 
