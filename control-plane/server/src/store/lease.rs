@@ -41,7 +41,8 @@ pub(super) struct Sight {
 #[async_trait]
 pub(super) trait OwnerRow: Send + Sync + 'static {
     async fn look(&self) -> Result<Sight, StoreError>;
-    /// Makes this process the owner if the row is as it was seen. The new generation.
+    /// Makes this process the owner if the row is as it was seen. The new generation. Asked again by the same holder, because
+    /// the answer got lost, it is the one that it was given.
     async fn take(&self, seen: Sight, holder: &str) -> Result<Option<i64>, StoreError>;
     /// False: another one is the owner.
     async fn beat(&self, generation: i64) -> Result<bool, StoreError>;
@@ -129,21 +130,35 @@ impl Patience {
 async fn acquire(row: &dyn OwnerRow, wait: Duration) -> Result<(i64, Lease), StoreError> {
     let holder = uuid::Uuid::now_v7().to_string();
     let (began, mut patience, mut told) = (Instant::now(), Patience::default(), false);
+    // A taking that may have been done all the same.
+    let mut unanswered = None;
     loop {
-        let sight = row.look().await?;
         let asked = Instant::now();
-        if patience.is_over(sight, asked) {
-            if let Some(generation) = row.take(sight, &holder).await? {
-                return Ok((generation, Lease::until(asked + LEASE)));
+        let seen = match unanswered.take() {
+            Some(seen) => Some(seen),
+            None => {
+                let sight = row.look().await?;
+                patience.is_over(sight, asked).then_some(sight)
             }
-            continue;
-        }
-        if began.elapsed() >= wait {
-            return Err(StoreError::Owned { waited_s: wait.as_secs() });
-        }
-        if !std::mem::replace(&mut told, true) {
-            let wait_s = wait.as_secs();
-            tracing::info!(wait_s, "another process has the database's calls: waiting for its end");
+        };
+        match seen {
+            Some(seen) => match row.take(seen, &holder).await {
+                Ok(Some(generation)) => return Ok((generation, Lease::until(asked + LEASE))),
+                Ok(None) => continue,
+                Err(error) if began.elapsed() < wait => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "taking the database's calls was not answered: asking again");
+                    unanswered = Some(seen);
+                }
+                Err(error) => return Err(error),
+            },
+            None if began.elapsed() >= wait => return Err(StoreError::Owned { waited_s: wait.as_secs() }),
+            None => {
+                if !std::mem::replace(&mut told, true) {
+                    let wait_s = wait.as_secs();
+                    tracing::info!(wait_s, "another process has the database's calls: waiting for its end");
+                }
+            }
         }
         tokio::time::sleep(LOOK.min(wait)).await;
     }

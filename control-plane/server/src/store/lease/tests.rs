@@ -9,11 +9,11 @@ use super::*;
 
 /// The row, in a database that everybody reaches, or not.
 #[derive(Debug)]
-struct Row(Mutex<Sight>);
+struct Row(Mutex<Sight>, Mutex<String>);
 
 impl Row {
     fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Sight { generation: 0, beats: 0, is_free: true })))
+        Arc::new(Self(Mutex::new(Sight { generation: 0, beats: 0, is_free: true }), Mutex::default()))
     }
 }
 
@@ -24,11 +24,18 @@ struct Way {
     is_open: AtomicBool,
     /// The next beat is lost with its connection: no answer, ever.
     hangs_once: AtomicBool,
+    /// The next taking is done, and its answer lost.
+    loses_once: AtomicBool,
 }
 
 impl Way {
     fn to(row: &Arc<Row>) -> Arc<Self> {
-        Arc::new(Self { row: Arc::clone(row), is_open: AtomicBool::new(true), hangs_once: AtomicBool::default() })
+        Arc::new(Self {
+            row: Arc::clone(row),
+            is_open: AtomicBool::new(true),
+            hangs_once: AtomicBool::default(),
+            loses_once: AtomicBool::default(),
+        })
     }
 
     fn set_open(&self, is_open: bool) {
@@ -50,14 +57,24 @@ impl OwnerRow for Way {
         self.with(|row| *row)
     }
 
-    async fn take(&self, seen: Sight, _: &str) -> Result<Option<i64>, StoreError> {
-        self.with(|row| {
+    async fn take(&self, seen: Sight, holder: &str) -> Result<Option<i64>, StoreError> {
+        let taken = self.with(|row| {
+            let mut owner = self.row.1.lock().unwrap();
+            if *owner == holder {
+                row.beats += 1;
+                return Some(row.generation);
+            }
             if *row != seen {
                 return None;
             }
+            holder.clone_into(&mut owner);
             *row = Sight { generation: row.generation + 1, beats: row.beats + 1, is_free: false };
             Some(row.generation)
-        })
+        });
+        match self.loses_once.swap(false, Ordering::Relaxed) {
+            true => Err(StoreError::Database("lost".into())),
+            false => taken,
+        }
     }
 
     async fn beat(&self, generation: i64) -> Result<bool, StoreError> {
@@ -71,7 +88,12 @@ impl OwnerRow for Way {
     }
 
     async fn give_back(&self, generation: i64) -> Result<(), StoreError> {
-        self.with(|row| row.is_free |= row.generation == generation)
+        self.with(|row| {
+            if row.generation == generation {
+                row.is_free = true;
+                self.row.1.lock().unwrap().clear();
+            }
+        })
     }
 }
 
@@ -82,6 +104,18 @@ async fn hold(way: &Arc<Way>, wait_s: u64) -> Result<Held, StoreError> {
 fn second(way: &Arc<Way>) -> JoinHandle<Result<Held, StoreError>> {
     let way = Arc::clone(way);
     tokio::spawn(async move { hold(&way, 60).await })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taking_whose_answer_is_lost_is_found_to_be_done() {
+    let row = Row::new();
+    let way = Way::to(&row);
+    way.loses_once.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    let held = hold(&way, 10).await.unwrap();
+    assert!(held.lease.is_held() && began.elapsed() < LEASE, "{:?}", began.elapsed());
+    assert_eq!(row.0.lock().unwrap().generation, 1, "it took it once");
+    assert!(hold(&Way::to(&row), 0).await.is_err(), "and it is nobody else's");
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,8 +45,9 @@ impl OwnerRow for Postgres {
         bounded(async {
             let mut work = Work::begin(&self.beats, Purpose::Takeover).await?;
             let generation: Option<i64> = query_scalar(
-                "UPDATE owner SET generation = generation + 1, beats = beats + 1, holder = $3
-                 WHERE generation = $1 AND beats = $2 RETURNING generation",
+                "UPDATE owner SET generation = CASE WHEN holder = $3 THEN generation ELSE generation + 1 END,
+                     beats = beats + 1, holder = $3
+                 WHERE (generation = $1 AND beats = $2) OR holder = $3 RETURNING generation",
             )
             .bind(seen.generation)
             .bind(seen.beats)
