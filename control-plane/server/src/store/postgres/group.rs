@@ -9,9 +9,11 @@ use std::{
     collections::{HashMap, VecDeque},
     error::Error,
     fmt,
+    panic::AssertUnwindSafe,
     sync::Arc,
 };
 
+use futures_util::FutureExt as _;
 use sqlx::{FromRow, PgPool};
 use tokio::sync::{mpsc, oneshot};
 use voicebridge_core::{identity::CallId, termination::Termination};
@@ -43,7 +45,11 @@ pub(super) struct Group(mpsc::Sender<Job>);
 impl Group {
     pub(super) fn start(pool: PgPool) -> Self {
         let (sender, jobs) = mpsc::channel(QUEUE);
-        tokio::spawn(run(pool, jobs));
+        let writing = move |group| {
+            let pool = pool.clone();
+            async move { write(&pool, group).await }
+        };
+        tokio::spawn(run(jobs, writing));
         Self(sender)
     }
 
@@ -56,7 +62,8 @@ impl Group {
     }
 }
 
-async fn run(pool: PgPool, mut jobs: mpsc::Receiver<Job>) {
+/// Whatever becomes of one group: a panic in it fails those writes, and the next are made.
+async fn run<W: Future<Output = ()>>(mut jobs: mpsc::Receiver<Job>, write: impl Fn(Vec<Job>) -> W) {
     // Those that may not be in the same transaction as one before them.
     let mut later = VecDeque::new();
     loop {
@@ -79,7 +86,9 @@ async fn run(pool: PgPool, mut jobs: mpsc::Receiver<Job>) {
         }
         // Nobody waits for those any more: they come again if they matter.
         group.retain(|job| !job.answer.is_closed());
-        write(&pool, group).await;
+        if AssertUnwindSafe(write(group)).catch_unwind().await.is_err() {
+            tracing::error!("writing calls panicked; those writes fail, and are made again");
+        }
     }
 }
 
@@ -272,4 +281,33 @@ fn apply(wanted: &[&Job], generation: i64) -> sqlx::query::Query<'static, sqlx::
         .bind(termination(wanted, |termination| &termination.upstream_code))
         .bind(each(wanted, |job| job.write.change.ended_at_ms))
         .bind(generation)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_one_group_fails_its_writes_and_no_later_ones() {
+        let (sender, jobs) = mpsc::channel(QUEUE);
+        let group = Group(sender);
+        let is_first = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let running = tokio::spawn(run(jobs, move |group| {
+            let is_first = Arc::clone(&is_first);
+            async move {
+                assert!(!is_first.swap(false, std::sync::atomic::Ordering::Relaxed), "of the test");
+                for job in group {
+                    let _ = job.answer.send(Ok(Written::Refused));
+                }
+            }
+        }));
+        let call_id = crate::ids::example("one");
+        let failed = group.write(&call_id, &Write::default(), 1).await;
+        assert!(matches!(failed, Err(StoreError::Database(_))), "{failed:?}");
+        assert_eq!(group.write(&call_id, &Write::default(), 1).await.unwrap(), Written::Refused);
+        drop(group);
+        running.await.unwrap();
+    }
 }
