@@ -9,7 +9,7 @@ use voicebridge_core::{
 use voicebridge_proto::media::v1::Session;
 
 use super::environment::Environment;
-use crate::store::SessionPlace;
+use crate::store::{CallRow, SessionPlace, StoreError};
 
 /// Runs until the sender is gone or the process ends. `arrivals` are ids and addresses.
 pub(super) async fn reconcile(environment: Environment, mut arrivals: mpsc::Receiver<(String, String)>) {
@@ -34,14 +34,19 @@ pub(super) async fn reconcile(environment: Environment, mut arrivals: mpsc::Rece
     }
 }
 
+/// A version before ours told nodes Meta's id, which may look like one of ours where a caller of the API chose it.
+async fn find(environment: &Environment, name: &CallName) -> Result<Option<CallRow>, StoreError> {
+    if let Some(call_id) = &name.call_id
+        && let Some(row) = environment.store.call(call_id).await?
+    {
+        return Ok(Some(row));
+    }
+    environment.store.call_by_wacid(&name.wacid).await
+}
+
 async fn end_if_orphaned(environment: &Environment, node_id: &str, node_url: &str, session: Session) {
-    // A version before ours told nodes Meta's id.
     let Ok(name) = CallName::parse(&session.call_id) else { return };
-    let row = match &name.call_id {
-        Some(call_id) => environment.store.call(call_id).await,
-        None => environment.store.call_by_wacid(&name.wacid).await,
-    };
-    let row = match row {
+    let row = match find(environment, &name).await {
         Ok(Some(row)) => row,
         Ok(None) => return,
         Err(error) => {
