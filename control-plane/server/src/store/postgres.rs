@@ -31,6 +31,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
+use tokio::sync::Semaphore;
+
 use super::StoreError;
 use group::Group;
 pub(super) use import::Import;
@@ -38,17 +40,22 @@ use work::{Purpose, Work};
 
 /// Connections for requests.
 const CONNECTIONS: u32 = 8;
+/// Of them those that read at a time; the rest are for claims, hang-ups, keys and events, which wait for no reader.
+const READERS: usize = 5;
 /// How long a request waits for one, connecting included.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take in all; a statement has 5 s at the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection unused this long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the connections may take to say goodbye, and what is under way to end; then they are cut.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A store in PostgreSQL. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Postgres {
     pool: PgPool,
+    readers: Arc<Semaphore>,
     /// For the owner's beats alone: they must not wait for requests.
     beats: PgPool,
     group: Group,
@@ -67,29 +74,46 @@ impl Postgres {
 
     /// Also returns how many migrations were made.
     pub(super) async fn open_counting(url: &str) -> Result<(Self, usize), StoreError> {
-        let options = options(url)?;
-        let pool = |connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .idle_timeout(IDLE_TIMEOUT)
-                .connect_lazy_with(options.clone())
-        };
-        let (pool, beats) = (pool(CONNECTIONS), pool(1));
-        let migrations = bounded(schema::migrate(&pool)).await?;
-        let group = Group::start(pool.clone());
-        Ok((Self { pool, beats, group, generation: Arc::default() }, migrations))
+        let store = Self::connect(url)?;
+        let migrations = store.migrate().await?;
+        Ok((store, migrations))
     }
 
-    /// Closes the connections, when what is under way is done.
+    /// With the schema as it is; connects when first asked for something.
+    pub(super) fn connect(url: &str) -> Result<Self, StoreError> {
+        let options = options(url)?;
+        let (pool, beats) = (pool(CONNECTIONS, &options), pool(1, &options));
+        let group = Group::start(pool.clone());
+        let readers = Arc::new(Semaphore::new(READERS));
+        Ok(Self { pool, readers, beats, group, generation: Arc::default() })
+    }
+
+    /// Brings the schema up to date; how many migrations that took.
+    pub(super) async fn migrate(&self) -> Result<usize, StoreError> {
+        bounded(schema::migrate(&self.pool)).await
+    }
+
+    /// Somebody can have its calls: the row that says who is there.
+    pub(super) async fn has_owners(&self) -> Result<bool, StoreError> {
+        bounded(schema::has_owners(&self.pool)).await
+    }
+
+    /// Closes the connections, when what is under way is done, or has had its time.
     pub async fn shut(&self) {
-        self.pool.close().await;
-        self.beats.close().await;
+        let closing = async { tokio::join!(self.pool.close(), self.beats.close()) };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+            tracing::warn!("some connections to the database did not close in time and are cut");
+        }
     }
 
     /// A transaction that reads or writes.
     async fn begin(&self, purpose: Purpose) -> Result<Work, StoreError> {
-        Work::begin(&self.pool, purpose).await
+        let turn = match purpose {
+            // Never closed.
+            Purpose::Read | Purpose::Positions => Arc::clone(&self.readers).acquire_owned().await.ok(),
+            _ => None,
+        };
+        Ok(Work::begin(&self.pool, purpose).await?.in_turn(turn))
     }
 
     /// For tests, which make what cannot be made otherwise.
@@ -103,6 +127,14 @@ impl Postgres {
     fn generation(&self) -> i64 {
         self.generation.load(Ordering::Relaxed)
     }
+}
+
+fn pool(connections: u32, options: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(IDLE_TIMEOUT)
+        .connect_lazy_with(options.clone())
 }
 
 /// Somebody elsewhere gets our data only by the name that a CA vouches for, unless the URL says otherwise.

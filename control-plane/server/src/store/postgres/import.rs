@@ -49,7 +49,7 @@ fn optional(text: &Option<String>) -> Option<Cow<'_, str>> {
 impl Postgres {
     /// Begins one. `None`: somebody has the calls of this database.
     pub(in crate::store) async fn import(&self) -> Result<Option<Import>, StoreError> {
-        let mut work = self.begin(Purpose::Takeover).await?;
+        let mut work = self.begin(Purpose::Import).await?;
         let is_free: bool = query_scalar("SELECT holder = '' FROM owner").fetch_one(work.connection()).await?;
         Ok(is_free.then_some(Import(work)))
     }

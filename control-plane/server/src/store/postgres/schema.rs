@@ -5,10 +5,16 @@
 
 use sqlx::{PgPool, migrate::Migrator};
 
-use super::work::{Purpose, Work, query, query_as};
+use super::work::{Purpose, Work, query, query_as, query_scalar};
 use crate::store::StoreError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// What of the two is not there.
+const MISSING: &str = "SELECT name FROM (VALUES ('schema', to_regnamespace('voicebridge')::oid),
+         ('migrations', to_regclass('voicebridge.migrations')::oid)) AS wanted (name, oid) WHERE oid IS NULL";
+const PREPARE: &str = "CREATE SCHEMA IF NOT EXISTS voicebridge;
+     CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, checksum BYTEA NOT NULL)";
 
 /// Returns how many migrations were made.
 ///
@@ -17,9 +23,12 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 pub(super) async fn migrate(pool: &PgPool) -> Result<usize, StoreError> {
     let mut work = Work::begin(pool, Purpose::Schema).await?;
     let connection = work.connection();
-    let prepare = "CREATE SCHEMA IF NOT EXISTS voicebridge;
-         CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, checksum BYTEA NOT NULL)";
-    sqlx::raw_sql(prepare).execute(&mut *connection).await.map_err(|error| StoreError::Migration(error.into()))?;
+    // `IF NOT EXISTS` alone wants the right to make them also where they are.
+    let missing: Vec<String> = query_scalar(MISSING).fetch_all(&mut *connection).await?;
+    if !missing.is_empty() {
+        let failed = |error: sqlx::Error| StoreError::Migration(error.into());
+        sqlx::raw_sql(PREPARE).execute(&mut *connection).await.map_err(failed)?;
+    }
     let made: Vec<(i64, Vec<u8>)> =
         query_as("SELECT version, checksum FROM migrations ORDER BY version").fetch_all(&mut *connection).await?;
     for (version, checksum) in &made {
@@ -46,4 +55,12 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<usize, StoreError> {
     }
     work.commit().await?;
     Ok(count)
+}
+
+/// Whether the row of the owner is there, which the first migration makes.
+pub(super) async fn has_owners(pool: &PgPool) -> Result<bool, StoreError> {
+    let mut work = Work::begin(pool, Purpose::Read).await?;
+    let there: bool = query_scalar("SELECT to_regclass('voicebridge.owner') IS NOT NULL").fetch_one(work.connection()).await?;
+    work.commit().await?;
+    Ok(there)
 }

@@ -320,3 +320,83 @@ async fn the_lease_is_kept_through_a_pooler() {
     owner.give_back().await;
     assert!(store.look().await.unwrap().is_free);
 }
+
+/// As after a restart, when everybody who follows calls reads what they missed.
+#[tokio::test]
+async fn however_many_read_a_call_can_be_claimed() {
+    let url = voicebridge_postgres::database();
+    let (store, _owner) = owned(&url).await;
+    let mut reading = Vec::new();
+    for _ in 0..CONNECTIONS {
+        // Who is not let in is not waited for.
+        reading.extend(tokio::time::timeout(Duration::from_millis(300), store.begin(Purpose::Read)).await);
+    }
+    assert_eq!(store.claim(&call("comes")).await.unwrap(), Claim::Claimed);
+    assert!(reading.iter().all(Result::is_ok));
+}
+
+/// A way to the server on which each connection goes dead, without a word, once it has brought the answer to a COMMIT.
+async fn dying_way(url: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = format!("postgres://test@{}/{}?sslmode=disable", listener.local_addr().unwrap(), name(url));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let server = tokio::net::TcpStream::connect(("127.0.0.1", shared().port())).await.unwrap();
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                let answering = async {
+                    let mut bytes = vec![0; 16 * 1024];
+                    loop {
+                        let count = from_server.read(&mut bytes).await.unwrap_or(0);
+                        if count == 0 || to_client.write_all(&bytes[..count]).await.is_err() {
+                            return;
+                        }
+                        if bytes[..count].windows(7).any(|tag| tag == b"COMMIT\0") {
+                            return std::future::pending().await;
+                        }
+                    }
+                };
+                let asking = tokio::io::copy(&mut from_client, &mut to_server);
+                tokio::select! {
+                    () = answering => {}
+                    _ = asking => {}
+                }
+            });
+        }
+    });
+    way
+}
+
+#[tokio::test]
+async fn connections_that_died_unnoticed_hold_up_neither_requests_nor_the_end() {
+    let url = voicebridge_postgres::database();
+    Postgres::open(&url).await.unwrap();
+    let store = Postgres {
+        pool: pool(CONNECTIONS, &options(&dying_way(&url).await).unwrap()),
+        ..Postgres::open(&url).await.unwrap()
+    };
+    for at in 0..2 * CONNECTIONS {
+        store.call(&id("none")).await.unwrap_or_else(|error| panic!("request {at}: {error:?}"));
+    }
+    let closing = tokio::time::timeout(REQUEST_TIMEOUT * 2, store.shut()).await;
+    assert!(closing.is_ok(), "it is still closing");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_there_wants_no_right_to_make_one() {
+    let url = voicebridge_postgres::database();
+    Postgres::open(&url).await.unwrap();
+    let role = format!("only_{}", name(&url));
+    shared().sql(
+        name(&url),
+        &format!(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA voicebridge TO {role};
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA voicebridge TO {role};
+             GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA voicebridge TO {role}"
+        ),
+    );
+    let (store, _owner) = owned(&url.replace("test@", &format!("{role}@"))).await;
+    assert_eq!(store.claim(&call("one")).await.unwrap(), Claim::Claimed);
+}

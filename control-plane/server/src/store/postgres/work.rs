@@ -7,6 +7,8 @@
 //! A transaction that is not finished, because it failed or nobody waits for it any more, takes its connection with it: the
 //! server rolls it back at once, and nobody gets a connection whose answers are those of another question.
 
+use std::time::Duration;
+
 use sqlx::{
     FromRow, PgPool, Postgres,
     pool::PoolConnection,
@@ -14,18 +16,26 @@ use sqlx::{
     query::{Query, QueryAs, QueryScalar},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::store::StoreError;
 
 /// What a transaction begins with. One request: statements without parameters go together. The second time-out frees the
 /// locks of a process whose machine has gone.
 macro_rules! begin {
     ($mode:literal, $locks:literal) => {
+        begin!($mode, "5000", "2500", $locks)
+    };
+    ($mode:literal, $statement_ms:literal, $idle_ms:literal, $locks:literal) => {
         concat!(
             // Whatever the server's default: what waited for a lock sees what was committed meanwhile.
             "BEGIN ISOLATION LEVEL READ COMMITTED ",
             $mode,
-            "; SET LOCAL search_path = voicebridge, pg_catalog; SET LOCAL statement_timeout = 5000; \
-             SET LOCAL idle_in_transaction_session_timeout = 2500; ",
+            "; SET LOCAL search_path = voicebridge, pg_catalog; SET LOCAL statement_timeout = ",
+            $statement_ms,
+            "; SET LOCAL idle_in_transaction_session_timeout = ",
+            $idle_ms,
+            "; ",
             $locks
         )
     };
@@ -47,6 +57,9 @@ pub(super) enum Purpose {
     Events,
     /// Takes the calls over, when nobody is writing any.
     Takeover,
+    /// Fills the tables from elsewhere, when nobody is writing any calls: statements over all rows, and pauses while the next
+    /// ones are read.
+    Import,
     /// Says that the owner lives, or has gone.
     Beat,
     /// Changes the schema, alone.
@@ -59,6 +72,7 @@ impl Purpose {
             Self::Read => begin!("READ ONLY", ""),
             Self::Beat => begin!("", ""),
             Self::Takeover => begin!("", "SELECT pg_advisory_xact_lock(1448036674, 1)"),
+            Self::Import => begin!("", "600000", "60000", "SELECT pg_advisory_xact_lock(1448036674, 1)"),
             Self::Calls => begin!("", "SELECT pg_advisory_xact_lock_shared(1448036674, 1)"),
             Self::Events => begin!(
                 "",
@@ -74,31 +88,46 @@ impl Purpose {
 /// In a transaction on one call's claim or end: alone with it.
 pub(super) const LOCK_CALL: &str = "SELECT pg_advisory_xact_lock(1448036675, hashtext($1))";
 
+/// How long a connection may take to say that it lives before the pool has it back; one that died in silence never would.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A transaction under way.
-pub(super) struct Work(Option<PoolConnection<Postgres>>);
+pub(super) struct Work {
+    connection: Option<PoolConnection<Postgres>>,
+    /// Of those who read: given back with the connection.
+    _turn: Option<OwnedSemaphorePermit>,
+}
 
 impl Work {
     pub(super) async fn begin(pool: &PgPool, purpose: Purpose) -> Result<Self, StoreError> {
-        let mut work = Self(Some(pool.acquire().await?));
+        let mut work = Self { connection: Some(pool.acquire().await?), _turn: None };
         sqlx::raw_sql(purpose.begin()).execute(work.connection()).await?;
         Ok(work)
     }
 
+    /// The same, with the place of one who reads.
+    pub(super) fn in_turn(mut self, turn: Option<OwnedSemaphorePermit>) -> Self {
+        self._turn = turn;
+        self
+    }
+
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("taken only by commit and drop")
+        self.connection.as_mut().expect("taken only by commit and drop")
     }
 
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         sqlx::raw_sql("COMMIT").execute(self.connection()).await?;
-        // Back to the pool.
-        drop(self.0.take());
+        if let Some(mut connection) = self.connection.take() {
+            // The pool asks it once more whether it lives, and waits for ever; until then it is one of the pool's.
+            tokio::spawn(tokio::time::timeout(RETURN_TIMEOUT, connection.return_to_pool()));
+        }
         Ok(())
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
+        if let Some(connection) = self.connection.take() {
             drop(connection.detach());
         }
     }
