@@ -50,8 +50,8 @@ pub async fn run(
     // Before anything is counted.
     install_metrics();
     let warm = tokio::task::spawn_blocking(placement::warm_up);
-    let database = Database::open(&config.database_url).await.context("DATABASE_URL cannot be used")?;
-    let owner = database.own_calls(config.limits.database_wait).await.context("DATABASE_URL cannot be used")?;
+    let opened = Database::open_owned(&config.database_url, config.limits.database_wait).await;
+    let (database, owner) = opened.context("DATABASE_URL cannot be used")?;
     let served = serve(config, listener, shutdown, &database, &owner, warm).await;
     // After an error as well: whoever waits need not wait longer.
     owner.give_back().await;

@@ -183,3 +183,17 @@ async fn a_name_with_a_nul_is_the_same_on_both_databases() {
         assert_eq!(plane.call("named").await.unwrap().caller.unwrap().name, "An\u{e1}");
     }
 }
+
+/// As in tests/restart.rs on SQLite.
+#[tokio::test]
+async fn the_schema_is_touched_by_nobody_but_the_owner_of_the_calls() {
+    let url = blocking(voicebridge_postgres::database).await;
+    let (_graph, plane, _node) = on(url.clone()).await;
+    blocking(move || {
+        let newer = "INSERT INTO voicebridge.migrations (version, checksum) VALUES (9999, 'x')";
+        voicebridge_postgres::shared().sql(url.rsplit('/').next().unwrap(), newer)
+    })
+    .await;
+    let refused = format!("{:#}", plane.second(Duration::ZERO).await.unwrap_err());
+    assert!(refused.contains("another process has the calls of the database"), "{refused}");
+}

@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use support::{Graph, Node, Plane, connect, plane, system, terminate, terminate_failed};
 use tonic::Code;
 use voicebridge_proto::{
@@ -218,4 +219,18 @@ async fn a_self_held_call_goes_on_where_it_was() {
     assert_eq!(graph.actions("self"), ["terminate"], "nobody else knows of the end");
     let status = plane.client().await.start_session(start).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
+}
+
+/// A newer version on the same database brings its schema up to date when the calls are its own, and not before: the process
+/// that still has them knows the schema of its time. Here the schema is one that the second cannot even use.
+#[tokio::test]
+async fn the_schema_is_touched_by_nobody_but_the_owner_of_the_calls() {
+    let (_graph, plane, _node) = system().await;
+    let options: SqliteConnectOptions = plane.config.database_url.parse().unwrap();
+    let mut database = options.busy_timeout(Duration::from_secs(10)).connect().await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'of a later version', 1, x'00', 0)";
+    sqlx::query(newer).execute(&mut database).await.unwrap();
+    let refused = format!("{:#}", plane.second(Duration::ZERO).await.unwrap_err());
+    assert!(refused.contains("another process has the calls of the database"), "{refused}");
 }

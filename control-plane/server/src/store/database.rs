@@ -36,6 +36,29 @@ impl Database {
         }
     }
 
+    /// Opens what the URL names for the one process that is to have its calls, waiting so long for another that has them. Only
+    /// then is its schema brought up to date: who still has them goes on with the schema it knows.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`] and [`Self::own_calls`].
+    pub async fn open_owned(url: &str, wait: Duration) -> Result<(Self, Owner), StoreError> {
+        if !POSTGRES.iter().any(|scheme| url.starts_with(scheme)) {
+            let lock = Sqlite::lock(url, wait).await?;
+            let database = Self::Sqlite(Sqlite::open(url).await?);
+            return Ok((database, Owner::of_file(lock)));
+        }
+        let store = Postgres::connect(url)?;
+        if !store.has_owners().await? {
+            store.migrate().await?;
+        }
+        let owner = Owner::of_row(Held::acquire(Arc::new(store.clone()), wait).await?);
+        if let Err(error) = store.migrate().await {
+            owner.give_back().await;
+            return Err(error);
+        }
+        Ok((Self::Postgres(store), owner))
+    }
+
     /// Its calls.
     #[must_use]
     pub fn calls(&self) -> Arc<dyn Store> {
@@ -61,14 +84,8 @@ impl Database {
     /// [`StoreError::Lock`] or [`StoreError::Owned`], and those of reading.
     pub async fn own_calls(&self, wait: Duration) -> Result<Owner, StoreError> {
         Ok(match self {
-            Self::Sqlite(store) => {
-                let lease = Arc::new(Lease::unlimited());
-                Owner { lease, by: By::File { _lock: store.own_calls(wait).await? } }
-            }
-            Self::Postgres(store) => {
-                let held = Held::acquire(Arc::new(store.clone()), wait).await?;
-                Owner { lease: Arc::clone(&held.lease), by: By::Row(held) }
-            }
+            Self::Sqlite(store) => Owner::of_file(store.own_calls(wait).await?),
+            Self::Postgres(store) => Owner::of_row(Held::acquire(Arc::new(store.clone()), wait).await?),
         })
     }
 
@@ -107,6 +124,14 @@ pub struct Owner {
 }
 
 impl Owner {
+    fn of_file(lock: CallsLock) -> Self {
+        Self { lease: Arc::new(Lease::unlimited()), by: By::File { _lock: lock } }
+    }
+
+    fn of_row(held: Held) -> Self {
+        Self { lease: Arc::clone(&held.lease), by: By::Row(held) }
+    }
+
     /// What everybody asks who acts on calls.
     #[must_use]
     pub fn lease(&self) -> Arc<Lease> {

@@ -90,6 +90,17 @@ impl Sqlite {
         })
     }
 
+    /// The same, of a database that need not be open yet, nor be there.
+    ///
+    /// # Errors
+    /// The URL cannot be used, and [`StoreError::Lock`].
+    pub async fn lock(url: &str, wait: Duration) -> Result<CallsLock, StoreError> {
+        Ok(match Self::file_of(url)? {
+            Some(file) => CallsLock::acquire(&file, wait).await?,
+            None => CallsLock::unshared(),
+        })
+    }
+
     /// Closes the file: what is in the write-ahead log goes into it.
     pub async fn shut(&self) {
         self.reader.close().await;

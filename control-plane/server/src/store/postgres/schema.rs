@@ -60,7 +60,8 @@ pub(super) async fn migrate(pool: &PgPool) -> Result<usize, StoreError> {
 /// Whether the row of the owner is there, which the first migration makes.
 pub(super) async fn has_owners(pool: &PgPool) -> Result<bool, StoreError> {
     let mut work = Work::begin(pool, Purpose::Read).await?;
-    let there: bool = query_scalar("SELECT to_regclass('voicebridge.owner') IS NOT NULL").fetch_one(work.connection()).await?;
+    let there: bool =
+        query_scalar("SELECT to_regclass('voicebridge.owner') IS NOT NULL").fetch_one(work.connection()).await?;
     work.commit().await?;
     Ok(there)
 }
