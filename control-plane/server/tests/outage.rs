@@ -14,6 +14,21 @@ use voicebridge_proto::{
     types::v1::{Event, SessionEnded, Termination, TerminationResult, Transcript, event::Kind},
 };
 
+/// The counters are those of the process: tests that watch them run one after the other.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Writes of calls that failed so far.
+async fn failures(plane: &Plane) -> u64 {
+    let metrics = plane.http.get(format!("{}/metrics", plane.url)).send().await.unwrap().text().await.unwrap();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("voicebridge_control_store_failures_total "));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+/// Waits until a write has failed, and its repetition: what comes after it has been held.
+async fn fails(plane: &Plane, before: u64) {
+    support::until("writes fail", || async { (failures(plane).await >= before + 2).then_some(()) }).await;
+}
+
 /// The plane's database, of which somebody else makes every write fail until they are gone.
 async fn database(plane: &Plane) -> SqliteConnection {
     let options: SqliteConnectOptions = plane.config.database_url.parse().unwrap();
@@ -41,15 +56,16 @@ fn said(text: &str) -> Kind {
 
 #[tokio::test]
 async fn what_is_said_while_the_store_fails_is_stored_afterwards() {
+    let _alone = ALONE.lock().await;
     let (graph, plane, node) = system().await;
     plane.deliver(&[connect("talks")]).await;
     let session = plane.phase("talks", CallPhase::Active).await.session_id;
     let mut database = database(&plane).await;
+    let before = failures(&plane).await;
     break_writes(&mut database).await;
     let words: Vec<String> = (0..100).map(|n| format!("word {n}")).collect();
     words.iter().for_each(|word| node.emit(&session, said(word)));
-    // Long enough for all of them to be tried.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    fails(&plane, before).await;
     mend_writes(&mut database).await;
     let call = support::until("everything is stored", || async {
         plane.call("talks").await.ok().filter(|call| call.transcripts.len() >= words.len())
@@ -63,14 +79,16 @@ async fn what_is_said_while_the_store_fails_is_stored_afterwards() {
 
 #[tokio::test]
 async fn a_call_is_not_answered_before_that_is_written() {
+    let _alone = ALONE.lock().await;
     let (graph, mut plane, _node) = system().await;
     graph.hold();
     plane.deliver(&[connect("rings")]).await;
     graph.wait("rings", "pre_accept").await;
     let mut database = database(&plane).await;
+    let before = failures(&plane).await;
     break_writes(&mut database).await;
     graph.release();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    fails(&plane, before).await;
     assert_eq!(graph.actions("rings"), ["pre_accept"], "what Graph answered is not written yet");
     mend_writes(&mut database).await;
     plane.phase("rings", CallPhase::Active).await;
@@ -83,6 +101,7 @@ async fn a_call_is_not_answered_before_that_is_written() {
 
 #[tokio::test]
 async fn an_end_acts_at_once_and_is_written_when_it_can_be() {
+    let _alone = ALONE.lock().await;
     let (graph, plane, node) = system().await;
     plane.deliver(&[connect("ends")]).await;
     let session = plane.phase("ends", CallPhase::Active).await.session_id;
@@ -105,6 +124,7 @@ async fn an_end_acts_at_once_and_is_written_when_it_can_be() {
 /// The process died between the storing of the node's last event and what follows from it.
 #[tokio::test]
 async fn an_end_that_is_stored_but_was_not_acted_on_is_acted_on() {
+    let _alone = ALONE.lock().await;
     let (graph, mut plane, node) = system().await;
     plane.deliver(&[connect("over")]).await;
     let session = plane.phase("over", CallPhase::Active).await.session_id;
