@@ -24,6 +24,7 @@ mod self_held;
 mod start_arguments;
 mod taken;
 mod tasks;
+mod unhandled;
 
 use std::sync::Arc;
 

@@ -156,3 +156,36 @@ async fn an_end_that_is_stored_but_was_not_acted_on_is_acted_on() {
     assert_eq!(plane.ended("over").await.1, "AGENT_HANGUP");
     assert_eq!(graph.actions("over"), ["pre_accept", "accept", "terminate"], "Meta is told");
 }
+
+/// As after a failover to a replica that had not heard of the last writes.
+#[tokio::test]
+async fn a_call_whose_record_went_back_in_time_goes_on_from_there() {
+    let _alone = ALONE.lock().await;
+    let (graph, plane, node) = system().await;
+    plane.deliver(&[connect("back")]).await;
+    let session = plane.phase("back", CallPhase::Active).await.session_id;
+    for word in ["one", "two"] {
+        node.emit(&session, said(word));
+    }
+    support::until("all is stored", || async {
+        plane.call("back").await.ok().filter(|call| call.transcripts.len() == 2)
+    })
+    .await;
+    let mut database = database(&plane).await;
+    for sql in [
+        "DELETE FROM events WHERE kind = 'transcript'",
+        "UPDATE calls SET last_sequence = (SELECT max(sequence) FROM events),
+                          node_sequence = (SELECT max(node_sequence) FROM events)",
+    ] {
+        sqlx::query(sql).execute(&mut database).await.unwrap();
+    }
+    node.emit(&session, said("three"));
+    let call = support::until("what was lost is stored again", || async {
+        plane.call("back").await.ok().filter(|call| call.transcripts.len() == 3)
+    })
+    .await;
+    assert_eq!(call.transcripts.iter().map(|said| said.text.as_str()).collect::<Vec<_>>(), ["one", "two", "three"]);
+    node.end(&session, TerminationResult::Completed, "AGENT_HANGUP", "");
+    assert_eq!(plane.ended("back").await.1, "AGENT_HANGUP");
+    assert_eq!(graph.actions("back"), ["pre_accept", "accept", "terminate"]);
+}

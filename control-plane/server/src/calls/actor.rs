@@ -49,8 +49,16 @@ use crate::{lifetime::Lifetime, nodes::Following, store::CallRow};
 /// What waits while the store fails: results of effects, and stages reported. Further stages are refused as unavailable.
 const MAX_HELD_INPUTS: usize = 64;
 
-/// Runs a call until its record is closed or the process ends.
-pub(super) async fn run(environment: Environment, beginning: Beginning, mailbox: Mailbox) {
+/// Why a call's task ended.
+pub(super) enum Ended {
+    /// Its record is closed, or the process ends.
+    InTime,
+    /// What it wrote is not what is stored.
+    RecordDiffers,
+}
+
+/// Runs a call until its record is closed or the process ends, or the record turns out to be another than was written here.
+pub(super) async fn run(environment: Environment, beginning: Beginning, mailbox: Mailbox) -> Ended {
     let span = tracing::info_span!("call", call_id = %beginning.row.call_id);
     async {
         let Mailbox { messages, view } = mailbox;
@@ -58,10 +66,10 @@ pub(super) async fn run(environment: Environment, beginning: Beginning, mailbox:
         let Beginning { row, step, offer, events } = beginning;
         let mut call = Call::new(environment, row, offer, view);
         call.begin(step, events);
-        Actor { call, held: VecDeque::new(), messages, lifetime }.live().await;
+        Actor { call, held: VecDeque::new(), messages, lifetime }.live().await
     }
     .instrument(span)
-    .await;
+    .await
 }
 
 /// How a call's task begins.
@@ -83,38 +91,40 @@ struct Actor {
 }
 
 impl Actor {
-    async fn live(mut self) {
+    async fn live(mut self) -> Ended {
         loop {
             if self.call.is_closed() {
-                return self.call.show_closed();
+                self.call.show_closed();
+                return Ended::InTime;
             }
-            if !self.turn().await {
+            if let Some(ended) = self.turn().await {
                 tracing::info!(phase = self.call.life().phase().word(), "call left to its node");
-                return;
+                return ended;
             }
         }
     }
 
-    /// One thing that happens. False: the call is left to its node, or to whoever else writes its record.
-    async fn turn(&mut self) -> bool {
+    /// One thing that happens. Some: the call is left to its node, or to whoever else writes its record.
+    async fn turn(&mut self) -> Option<Ended> {
         // An end waits for nothing, nor does what came before it: Graph may be asked of the end once it has answered that.
         if (self.call.life().is_over() || self.call.is_written())
             && let Some(input) = self.held.pop_front()
         {
             self.call.handle(input);
-            return true;
+            return None;
         }
         let next = tokio::select! {
             next = self.call.next() => next,
             Some(message) = self.messages.recv() => Next::Input(Input::Message(message)),
-            () = self.lifetime.detached() => return false,
+            () = self.lifetime.detached() => return Some(Ended::InTime),
         };
         match next {
-            Next::Written(written) => return self.call.written(written),
+            Next::Written(written) if !self.call.written(written) => return Some(Ended::RecordDiffers),
+            Next::Written(_) => {}
             Next::Input(input) if self.call.is_written() || self.overtakes(&input) => self.call.handle(input),
             Next::Input(input) => self.hold(input),
         }
-        true
+        None
     }
 
     /// Whether this does not wait for what is being written.

@@ -3,18 +3,13 @@
 
 use std::sync::Arc;
 
-use voicebridge_core::{call_life::Event, identity::CallId};
+use voicebridge_core::identity::CallId;
 
 use super::tasks::Tasks;
-use crate::{
-    convert,
-    store::{CallRow, Page, Store, StoreError},
-};
+use crate::store::{Page, Store, StoreError};
 
 /// Calls read at a time.
 const PAGE: u32 = 500;
-/// Kind of the node's last event.
-const SESSION_ENDED: &str = "session_ended";
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -37,40 +32,13 @@ impl Recovery {
             before = Some(last.ordinal);
             count += page.len();
             for row in page {
-                self.restore(row).await?;
+                self.tasks.restore(row).await?;
             }
         }
     }
 
     /// A live call without a task gets one.
     pub(super) async fn one(&self, call_id: &CallId) -> Result<(), StoreError> {
-        match self.store.call(call_id).await? {
-            Some(row) if row.ended_at_ms.is_none() => self.restore(row).await,
-            _ => Ok(()),
-        }
-    }
-
-    async fn restore(&self, row: CallRow) -> Result<(), StoreError> {
-        let events = self.without_consequences(&row).await?;
-        self.tasks.restore(row, events);
-        Ok(())
-    }
-
-    /// What is stored and may not have had its consequences before the process went away: the end of the session, which its
-    /// node tells once only, and Meta's word, of which the sender believes that it was taken.
-    async fn without_consequences(&self, row: &CallRow) -> Result<Vec<Event>, StoreError> {
-        let mut found = Vec::new();
-        for event in self.store.events_of_kind(&row.call_id, SESSION_ENDED).await? {
-            let event =
-                convert::event_from_row(&row.call_id, &event).map_err(|_| StoreError::Corrupt("events.payload"))?;
-            // One of a session before: the call went on at another node.
-            let ours = row.session.as_ref().is_some_and(|session| session.session_id == event.session_id);
-            found.extend(event.kind.as_ref().filter(|_| ours).and_then(convert::life_event));
-        }
-        let hang_up = self.store.tombstone(&row.wacid).await?;
-        found.extend(
-            hang_up.map(|hang_up| Event::WebhookTerminate { failed: hang_up.failed, code: hang_up.error_code }),
-        );
-        Ok(found)
+        self.tasks.restore_by_id(call_id).await
     }
 }

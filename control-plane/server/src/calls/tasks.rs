@@ -1,10 +1,10 @@
-//! Gives calls their tasks, one each: to one that was claimed, to one that is in the store and has none, and to one whose
-//! task panicked.
+//! Gives calls their tasks, one each: to one that was claimed, to one that is in the store and has none, to one whose task
+//! panicked, and to one whose record went back in time.
 //!
 //! Whoever asks has reserved the call's place among the live ones, or lets it be done here; it is released when the task is
 //! gone. Does not say which calls there are.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use voicebridge_core::{
@@ -14,11 +14,12 @@ use voicebridge_core::{
 };
 
 use super::{
-    actor::{self, Beginning},
+    actor::{self, Beginning, Ended},
     environment::Environment,
     handle::Mailbox,
     live::Live,
     offer::Offer,
+    unhandled,
 };
 use crate::{
     clock::now_ms,
@@ -26,6 +27,8 @@ use crate::{
     store::{CallRow, Change, StoreError, Write, Written},
 };
 
+/// Before a call whose record turned out to be another is read, and between two tries.
+const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 /// Of a call whose task panicked.
 const PANICKED: &str = "INTERNAL";
 
@@ -48,8 +51,22 @@ impl Tasks {
         self.spawn(Beginning { row, step, offer: Some(offer), events: Vec::new() }, mailbox);
     }
 
-    /// To a call in the store, unless it has one. `events`: what is stored and may not have had its consequences.
-    pub(super) fn restore(&self, row: CallRow, events: Vec<Event>) {
+    /// To a live call in the store, unless it has one.
+    pub(super) async fn restore(&self, row: CallRow) -> Result<(), StoreError> {
+        let events = unhandled::events(&*self.environment.store, &row).await?;
+        self.restore_with(row, events);
+        Ok(())
+    }
+
+    /// As [`Tasks::restore`], to the call of this id.
+    pub(super) async fn restore_by_id(&self, call_id: &CallId) -> Result<(), StoreError> {
+        match self.environment.store.call(call_id).await? {
+            Some(row) if row.ended_at_ms.is_none() => self.restore(row).await,
+            _ => Ok(()),
+        }
+    }
+
+    fn restore_with(&self, row: CallRow, events: Vec<Event>) {
         let Some(mailbox) = self.live.reserve(&row.call_id, &row.wacid, None) else { return };
         let is_over = events.iter().any(|event| matches!(event, Event::SessionEnded(_)));
         let has_session = row.session.is_some() && !is_over;
@@ -65,14 +82,41 @@ impl Tasks {
         self.environment.lifetime.spawn(async move {
             let ran = AssertUnwindSafe(run).catch_unwind().await;
             tasks.live.release(&call_id);
-            if ran.is_err() {
-                tracing::error!(%call_id, "the call's task panicked; the call is ended");
-                if let Err(error) = tasks.end_panicked(&call_id).await {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::error!(%call_id, error, "a panicked call could not be ended");
+            match ran {
+                Ok(Ended::InTime) => {}
+                Ok(Ended::RecordDiffers) => tasks.restore_again(&call_id).await,
+                Err(_) => {
+                    tracing::error!(%call_id, "the call's task panicked; the call is ended");
+                    if let Err(error) = tasks.end_panicked(&call_id).await {
+                        let error: &dyn std::error::Error = &error;
+                        tracing::error!(%call_id, error, "a panicked call could not be ended");
+                    }
                 }
             }
         });
+    }
+
+    /// A live call whose record is not what its task wrote: the database went back in time, as after a failover to a replica
+    /// that had not heard of the last writes. It goes on from what is stored; its node tells again what was lost.
+    async fn restore_again(&self, call_id: &CallId) {
+        let restoring = async {
+            loop {
+                tokio::time::sleep(RESTORE_PAUSE).await;
+                // Who has lost the calls waits here until the process ends.
+                self.environment.ports.may_act().await;
+                match self.restore_by_id(call_id).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        let error: &dyn std::error::Error = &error;
+                        tracing::error!(%call_id, error, "the call's record cannot be read: it is tried again");
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = restoring => {}
+            () = self.environment.lifetime.detached() => {}
+        }
     }
 
     /// The task is gone but the call is not: Meta and the node are told from the record. A second panic closes it at once.
@@ -99,7 +143,7 @@ impl Tasks {
             hub.stored(position);
         }
         if !again {
-            self.restore(CallRow { termination: Some(termination), ..row }, Vec::new());
+            self.restore_with(CallRow { termination: Some(termination), ..row }, Vec::new());
         }
         Ok(())
     }

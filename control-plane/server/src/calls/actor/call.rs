@@ -137,7 +137,7 @@ impl Call {
                 true
             }
             Written::Refused => {
-                tracing::error!("the call's record is closed or written by somebody else; it is left alone");
+                tracing::error!("the call's record is closed, or not the one that was written here");
                 false
             }
         }
