@@ -2,6 +2,7 @@
 
 mod agent;
 mod arguments;
+mod bodies;
 mod body;
 mod grpc;
 mod guard;

@@ -61,6 +61,8 @@ pub struct Limits {
     pub close: Duration,
     /// Larger bodies are answered 413.
     pub max_body_bytes: usize,
+    /// Bytes of all bodies that came and whose requests have no answer yet; further ones are answered 503.
+    pub bodies_bytes: usize,
     /// Age from which an ended call and its events are deleted; zero: never.
     pub retention: Duration,
     /// Time between two rounds of deletion.
@@ -92,6 +94,7 @@ impl Default for Limits {
             listener: Bounds::default(),
             close: Duration::from_secs(5),
             max_body_bytes: MAX_BODY_BYTES,
+            bodies_bytes: 256 * 1024 * 1024,
             retention: 90 * DAY,
             retention_round: Duration::from_secs(3_600),
             database_wait: Duration::from_secs(10),

@@ -5,7 +5,7 @@
 pub const OTHER: &str = "other";
 
 /// Every reason with a page in docs/errors, in alphabetical order.
-const REASONS: [&str; 56] = [
+const REASONS: [&str; 58] = [
     "AGENT_HANGUP",
     "API_HANGUP",
     "CALLBACK_FAILED",

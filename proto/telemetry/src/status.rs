@@ -19,8 +19,8 @@ const LATER: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn retry_after(reason: &str) -> Option<Duration> {
     match reason {
-        "CONTROL_DRAINING" | "STORE_UNAVAILABLE" | "NO_NODE_AVAILABLE" | "NODE_FULL" | "NODE_DRAINING" | "NODE_LOST"
-        | "MEDIA_THREAD_LOST" | "TOO_MANY_WAITERS" => Some(SOON),
+        "CONTROL_DRAINING" | "STORE_UNAVAILABLE" | "NO_NODE_AVAILABLE" | "NODE_FULL" | "NODE_DRAINING"
+        | "NODE_LOST" | "MEDIA_THREAD_LOST" | "TOO_MANY_BODIES" => Some(SOON),
         "TOO_MANY_SUBSCRIBERS" => Some(LATER),
         _ => None,
     }

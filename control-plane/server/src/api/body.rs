@@ -14,8 +14,13 @@ const STREAMS_OF_REQUESTS: [&str; 1] = ["/voicebridge.media.v1.NodeService/Conne
 /// Reflection is a stream of questions, in all its versions.
 const REFLECTION: &str = "/grpc.reflection.";
 
+/// Messages are sent as long as both sides live.
+pub(super) fn is_stream_of_requests(path: &str) -> bool {
+    STREAMS_OF_REQUESTS.contains(&path) || path.starts_with(REFLECTION)
+}
+
 fn pace(path: &str, bounds: &Bounds) -> Pace {
-    match STREAMS_OF_REQUESTS.contains(&path) || path.starts_with(REFLECTION) {
+    match is_stream_of_requests(path) {
         true => Pace::Each(bounds.between_messages),
         false => Pace::Whole(bounds.body),
     }

@@ -25,6 +25,7 @@ use voicebridge_proto::{
 use super::{
     Fault,
     agent::MAX_AGENTS_BYTES,
+    bodies::{self, Room},
     body,
     guard::{self, Guard},
     health::{self, Health},
@@ -94,6 +95,7 @@ pub(crate) async fn router(
         .merge(webhook::router(api.webhook.clone()))
         .fallback(unknown)
         .method_not_allowed_fallback(async || Fault::method_not_allowed())
+        .layer(from_fn_with_state(Room::new(api.limits.bodies_bytes), bodies::counted))
         .layer(from_fn_with_state(Arc::new(guard), guard::guard))
         // Whoever reads a type behind this, a refusal too, reads it without parameters.
         .layer(middleware::map_request(media_type::bare_grpc_types))

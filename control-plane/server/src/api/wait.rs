@@ -115,13 +115,13 @@ impl Api {
     async fn standing(&self, call_id: &CallId) -> Result<Standing, Fault> {
         let mut standing = Standing::default();
         for (_, kind) in TELLING {
-            for row in self.shared.store.events_of_kind(call_id, kind).await? {
+            for row in self.store.events_of_kind(call_id, kind).await? {
                 let event =
                     convert::event_from_row(call_id, &row).map_err(|_| StoreError::Corrupt("events.payload"))?;
                 standing.take(&event);
             }
         }
-        let row = self.shared.store.call(call_id).await?.ok_or(CallError::NotFound)?;
+        let row = self.store.call(call_id).await?.ok_or(CallError::NotFound)?;
         standing.over(row.termination.as_ref().map(convert::termination_to_wire).as_ref());
         Ok(standing)
     }

@@ -108,6 +108,68 @@ func (NoticeOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{0}
 }
 
+// How far a call can have got. A call may have reached some of them and not those before: a session without a caller's
+// transport has its AI ready all the same.
+type Progress int32
+
+const (
+	// Not said. Never sent by voicebridge. In a request INVALID_ARGUMENT.
+	Progress_PROGRESS_UNSPECIFIED Progress = 0
+	// ICE and DTLS with the caller's side are up.
+	Progress_PROGRESS_TRANSPORT_CONNECTED Progress = 1
+	// The AI is ready.
+	Progress_PROGRESS_AI_READY Progress = 2
+	// The first packet of the caller's audio came after it was answered.
+	Progress_PROGRESS_MEDIA_ACTIVE Progress = 3
+	// The record is closed.
+	Progress_PROGRESS_ENDED Progress = 4
+)
+
+// Enum value maps for Progress.
+var (
+	Progress_name = map[int32]string{
+		0: "PROGRESS_UNSPECIFIED",
+		1: "PROGRESS_TRANSPORT_CONNECTED",
+		2: "PROGRESS_AI_READY",
+		3: "PROGRESS_MEDIA_ACTIVE",
+		4: "PROGRESS_ENDED",
+	}
+	Progress_value = map[string]int32{
+		"PROGRESS_UNSPECIFIED":         0,
+		"PROGRESS_TRANSPORT_CONNECTED": 1,
+		"PROGRESS_AI_READY":            2,
+		"PROGRESS_MEDIA_ACTIVE":        3,
+		"PROGRESS_ENDED":               4,
+	}
+)
+
+func (x Progress) Enum() *Progress {
+	p := new(Progress)
+	*p = x
+	return p
+}
+
+func (x Progress) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Progress) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicebridge_control_v1_call_proto_enumTypes[1].Descriptor()
+}
+
+func (Progress) Type() protoreflect.EnumType {
+	return &file_voicebridge_control_v1_call_proto_enumTypes[1]
+}
+
+func (x Progress) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Progress.Descriptor instead.
+func (Progress) EnumDescriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{1}
+}
+
 // Why a caller of the API ends a call. Each becomes the `Termination.reason` of the same name, except that a caller who hung up
 // before the answer is CALLER_ABANDONED there.
 type EndReason int32
@@ -166,11 +228,11 @@ func (x EndReason) String() string {
 }
 
 func (EndReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_voicebridge_control_v1_call_proto_enumTypes[1].Descriptor()
+	return file_voicebridge_control_v1_call_proto_enumTypes[2].Descriptor()
 }
 
 func (EndReason) Type() protoreflect.EnumType {
-	return &file_voicebridge_control_v1_call_proto_enumTypes[1]
+	return &file_voicebridge_control_v1_call_proto_enumTypes[2]
 }
 
 func (x EndReason) Number() protoreflect.EnumNumber {
@@ -179,7 +241,7 @@ func (x EndReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EndReason.Descriptor instead.
 func (EndReason) EnumDescriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{1}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{2}
 }
 
 // Where a call stands in the control plane.
@@ -239,11 +301,11 @@ func (x CallPhase) String() string {
 }
 
 func (CallPhase) Descriptor() protoreflect.EnumDescriptor {
-	return file_voicebridge_control_v1_call_proto_enumTypes[2].Descriptor()
+	return file_voicebridge_control_v1_call_proto_enumTypes[3].Descriptor()
 }
 
 func (CallPhase) Type() protoreflect.EnumType {
-	return &file_voicebridge_control_v1_call_proto_enumTypes[2]
+	return &file_voicebridge_control_v1_call_proto_enumTypes[3]
 }
 
 func (x CallPhase) Number() protoreflect.EnumNumber {
@@ -252,7 +314,7 @@ func (x CallPhase) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallPhase.Descriptor instead.
 func (CallPhase) EnumDescriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{2}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{3}
 }
 
 // Where a stream without a cursor begins.
@@ -292,11 +354,11 @@ func (x StreamStart) String() string {
 }
 
 func (StreamStart) Descriptor() protoreflect.EnumDescriptor {
-	return file_voicebridge_control_v1_call_proto_enumTypes[3].Descriptor()
+	return file_voicebridge_control_v1_call_proto_enumTypes[4].Descriptor()
 }
 
 func (StreamStart) Type() protoreflect.EnumType {
-	return &file_voicebridge_control_v1_call_proto_enumTypes[3]
+	return &file_voicebridge_control_v1_call_proto_enumTypes[4]
 }
 
 func (x StreamStart) Number() protoreflect.EnumNumber {
@@ -305,7 +367,7 @@ func (x StreamStart) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StreamStart.Descriptor instead.
 func (StreamStart) EnumDescriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{3}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{4}
 }
 
 // A delivery of Meta, as it came.
@@ -315,8 +377,11 @@ type HandleWebhookRequest struct {
 	Body []byte `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
 	// Value of X-Hub-Signature-256, "sha256=<hex>".
 	Signature string `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
-	// How the AI behaves on calls that this delivery begins; absent: as the agent file says.
-	Agent         *v1.Agent `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	// How the AI behaves on calls that this delivery begins and `agents` says nothing of; absent: as the agent file says.
+	Agent *v1.Agent `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
+	// How it behaves on those of particular callers: one delivery may hold calls of several. Of those that fit a call the first
+	// counts. At most 64, together at most 256 KiB.
+	Agents        []*CallerAgent `protobuf:"bytes,4,rep,name=agents,proto3" json:"agents,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -372,6 +437,88 @@ func (x *HandleWebhookRequest) GetAgent() *v1.Agent {
 	return nil
 }
 
+func (x *HandleWebhookRequest) GetAgents() []*CallerAgent {
+	if x != nil {
+		return x.Agents
+	}
+	return nil
+}
+
+// How the AI behaves on calls of one caller, or to one number. It fits a call if each of the two parts that is given does: the
+// caller, and the business number. At least one is to be given.
+type CallerAgent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The caller's number, digits in international form. With `user_id` besides either may be the caller's: people may hide
+	// their number.
+	PhoneNumber string `protobuf:"bytes,1,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
+	// The caller's id at Meta, `<country>.<digits>`.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The business number's id at Meta (`metadata.phone_number_id`), at most 64 bytes.
+	PhoneNumberId string `protobuf:"bytes,3,opt,name=phone_number_id,json=phoneNumberId,proto3" json:"phone_number_id,omitempty"`
+	// Absent: as the agent file says.
+	Agent         *v1.Agent `protobuf:"bytes,4,opt,name=agent,proto3" json:"agent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallerAgent) Reset() {
+	*x = CallerAgent{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallerAgent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallerAgent) ProtoMessage() {}
+
+func (x *CallerAgent) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallerAgent.ProtoReflect.Descriptor instead.
+func (*CallerAgent) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CallerAgent) GetPhoneNumber() string {
+	if x != nil {
+		return x.PhoneNumber
+	}
+	return ""
+}
+
+func (x *CallerAgent) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *CallerAgent) GetPhoneNumberId() string {
+	if x != nil {
+		return x.PhoneNumberId
+	}
+	return ""
+}
+
+func (x *CallerAgent) GetAgent() *v1.Agent {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
 // What a delivery led to.
 type HandleWebhookResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -383,7 +530,7 @@ type HandleWebhookResponse struct {
 
 func (x *HandleWebhookResponse) Reset() {
 	*x = HandleWebhookResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[1]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +542,7 @@ func (x *HandleWebhookResponse) String() string {
 func (*HandleWebhookResponse) ProtoMessage() {}
 
 func (x *HandleWebhookResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[1]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +555,7 @@ func (x *HandleWebhookResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandleWebhookResponse.ProtoReflect.Descriptor instead.
 func (*HandleWebhookResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{1}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *HandleWebhookResponse) GetOutcomes() []*WebhookOutcome {
@@ -433,7 +580,7 @@ type WebhookOutcome struct {
 
 func (x *WebhookOutcome) Reset() {
 	*x = WebhookOutcome{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[2]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +592,7 @@ func (x *WebhookOutcome) String() string {
 func (*WebhookOutcome) ProtoMessage() {}
 
 func (x *WebhookOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[2]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +605,7 @@ func (x *WebhookOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookOutcome.ProtoReflect.Descriptor instead.
 func (*WebhookOutcome) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{2}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WebhookOutcome) GetCallId() string {
@@ -506,7 +653,7 @@ type StartSessionRequest struct {
 
 func (x *StartSessionRequest) Reset() {
 	*x = StartSessionRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[3]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +665,7 @@ func (x *StartSessionRequest) String() string {
 func (*StartSessionRequest) ProtoMessage() {}
 
 func (x *StartSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[3]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -531,7 +678,7 @@ func (x *StartSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSessionRequest.ProtoReflect.Descriptor instead.
 func (*StartSessionRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{3}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *StartSessionRequest) GetCallId() string {
@@ -603,7 +750,7 @@ type StartSessionResponse struct {
 
 func (x *StartSessionResponse) Reset() {
 	*x = StartSessionResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[4]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +762,7 @@ func (x *StartSessionResponse) String() string {
 func (*StartSessionResponse) ProtoMessage() {}
 
 func (x *StartSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[4]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +775,7 @@ func (x *StartSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartSessionResponse.ProtoReflect.Descriptor instead.
 func (*StartSessionResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{4}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StartSessionResponse) GetCallId() string {
@@ -679,7 +826,7 @@ type AdvanceSessionRequest struct {
 
 func (x *AdvanceSessionRequest) Reset() {
 	*x = AdvanceSessionRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[5]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +838,7 @@ func (x *AdvanceSessionRequest) String() string {
 func (*AdvanceSessionRequest) ProtoMessage() {}
 
 func (x *AdvanceSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[5]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +851,7 @@ func (x *AdvanceSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceSessionRequest.ProtoReflect.Descriptor instead.
 func (*AdvanceSessionRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{5}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AdvanceSessionRequest) GetCallId() string {
@@ -732,7 +879,7 @@ type AdvanceSessionResponse struct {
 
 func (x *AdvanceSessionResponse) Reset() {
 	*x = AdvanceSessionResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[6]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +891,7 @@ func (x *AdvanceSessionResponse) String() string {
 func (*AdvanceSessionResponse) ProtoMessage() {}
 
 func (x *AdvanceSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[6]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +904,7 @@ func (x *AdvanceSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdvanceSessionResponse.ProtoReflect.Descriptor instead.
 func (*AdvanceSessionResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{6}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AdvanceSessionResponse) GetStage() v1.SignallingStage {
@@ -765,6 +912,190 @@ func (x *AdvanceSessionResponse) GetStage() v1.SignallingStage {
 		return x.Stage
 	}
 	return v1.SignallingStage(0)
+}
+
+// What to wait for.
+type WaitForSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ours or Meta's. Required.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// All of these. At least one.
+	Until []Progress `protobuf:"varint,2,rep,packed,name=until,proto3,enum=voicebridge.control.v1.Progress" json:"until,omitempty"`
+	// At most 30000. 0: not at all, the response says how far it has got by now.
+	TimeoutMs     uint32 `protobuf:"varint,3,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitForSessionRequest) Reset() {
+	*x = WaitForSessionRequest{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitForSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitForSessionRequest) ProtoMessage() {}
+
+func (x *WaitForSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitForSessionRequest.ProtoReflect.Descriptor instead.
+func (*WaitForSessionRequest) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WaitForSessionRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *WaitForSessionRequest) GetUntil() []Progress {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *WaitForSessionRequest) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+// How far a call has got.
+type WaitForSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ours.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// Each once, in the order of their numbers.
+	Reached []*Reached `protobuf:"bytes,2,rep,name=reached,proto3" json:"reached,omitempty"`
+	// Set once the session or the call is over: it gets no further than ENDED, which may still be to come. Whoever waits for
+	// anything else is answered then.
+	Termination   *v1.Termination `protobuf:"bytes,3,opt,name=termination,proto3" json:"termination,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaitForSessionResponse) Reset() {
+	*x = WaitForSessionResponse{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaitForSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaitForSessionResponse) ProtoMessage() {}
+
+func (x *WaitForSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaitForSessionResponse.ProtoReflect.Descriptor instead.
+func (*WaitForSessionResponse) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WaitForSessionResponse) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *WaitForSessionResponse) GetReached() []*Reached {
+	if x != nil {
+		return x.Reached
+	}
+	return nil
+}
+
+func (x *WaitForSessionResponse) GetTermination() *v1.Termination {
+	if x != nil {
+		return x.Termination
+	}
+	return nil
+}
+
+// Something a call has reached, and when.
+type Reached struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What.
+	Progress Progress `protobuf:"varint,1,opt,name=progress,proto3,enum=voicebridge.control.v1.Progress" json:"progress,omitempty"`
+	// Milliseconds since the connect webhook.
+	ElapsedMs     uint64 `protobuf:"varint,2,opt,name=elapsed_ms,json=elapsedMs,proto3" json:"elapsed_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reached) Reset() {
+	*x = Reached{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reached) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reached) ProtoMessage() {}
+
+func (x *Reached) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reached.ProtoReflect.Descriptor instead.
+func (*Reached) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Reached) GetProgress() Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return Progress_PROGRESS_UNSPECIFIED
+}
+
+func (x *Reached) GetElapsedMs() uint64 {
+	if x != nil {
+		return x.ElapsedMs
+	}
+	return 0
 }
 
 // A call to be ended, and why.
@@ -780,7 +1111,7 @@ type EndCallRequest struct {
 
 func (x *EndCallRequest) Reset() {
 	*x = EndCallRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[7]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +1123,7 @@ func (x *EndCallRequest) String() string {
 func (*EndCallRequest) ProtoMessage() {}
 
 func (x *EndCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[7]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +1136,7 @@ func (x *EndCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndCallRequest.ProtoReflect.Descriptor instead.
 func (*EndCallRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{7}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EndCallRequest) GetCallId() string {
@@ -833,7 +1164,7 @@ type EndCallResponse struct {
 
 func (x *EndCallResponse) Reset() {
 	*x = EndCallResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[8]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1176,7 @@ func (x *EndCallResponse) String() string {
 func (*EndCallResponse) ProtoMessage() {}
 
 func (x *EndCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[8]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1189,7 @@ func (x *EndCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndCallResponse.ProtoReflect.Descriptor instead.
 func (*EndCallResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{8}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EndCallResponse) GetTermination() *v1.Termination {
@@ -915,7 +1246,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[9]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1258,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[9]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1271,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{9}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Call) GetCallId() string {
@@ -1089,7 +1420,7 @@ type TimelineEntry struct {
 
 func (x *TimelineEntry) Reset() {
 	*x = TimelineEntry{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[10]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1432,7 @@ func (x *TimelineEntry) String() string {
 func (*TimelineEntry) ProtoMessage() {}
 
 func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[10]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1445,7 @@ func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEntry.ProtoReflect.Descriptor instead.
 func (*TimelineEntry) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{10}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TimelineEntry) GetStage() v1.Stage {
@@ -1142,7 +1473,7 @@ type GetCallRequest struct {
 
 func (x *GetCallRequest) Reset() {
 	*x = GetCallRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[11]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1485,7 @@ func (x *GetCallRequest) String() string {
 func (*GetCallRequest) ProtoMessage() {}
 
 func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[11]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1498,7 @@ func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallRequest.ProtoReflect.Descriptor instead.
 func (*GetCallRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{11}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetCallRequest) GetCallId() string {
@@ -1188,7 +1519,7 @@ type GetCallResponse struct {
 
 func (x *GetCallResponse) Reset() {
 	*x = GetCallResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[12]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1200,7 +1531,7 @@ func (x *GetCallResponse) String() string {
 func (*GetCallResponse) ProtoMessage() {}
 
 func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[12]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1213,7 +1544,7 @@ func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallResponse.ProtoReflect.Descriptor instead.
 func (*GetCallResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{12}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetCallResponse) GetCall() *Call {
@@ -1234,7 +1565,7 @@ type LookupCallRequest struct {
 
 func (x *LookupCallRequest) Reset() {
 	*x = LookupCallRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[13]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1577,7 @@ func (x *LookupCallRequest) String() string {
 func (*LookupCallRequest) ProtoMessage() {}
 
 func (x *LookupCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[13]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1590,7 @@ func (x *LookupCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupCallRequest.ProtoReflect.Descriptor instead.
 func (*LookupCallRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{13}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LookupCallRequest) GetWacid() string {
@@ -1280,7 +1611,7 @@ type LookupCallResponse struct {
 
 func (x *LookupCallResponse) Reset() {
 	*x = LookupCallResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[14]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1623,7 @@ func (x *LookupCallResponse) String() string {
 func (*LookupCallResponse) ProtoMessage() {}
 
 func (x *LookupCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[14]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1636,7 @@ func (x *LookupCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupCallResponse.ProtoReflect.Descriptor instead.
 func (*LookupCallResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{14}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LookupCallResponse) GetCall() *Call {
@@ -1330,7 +1661,7 @@ type ListCallsRequest struct {
 
 func (x *ListCallsRequest) Reset() {
 	*x = ListCallsRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[15]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1673,7 @@ func (x *ListCallsRequest) String() string {
 func (*ListCallsRequest) ProtoMessage() {}
 
 func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[15]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1686,7 @@ func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsRequest.ProtoReflect.Descriptor instead.
 func (*ListCallsRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{15}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListCallsRequest) GetPageSize() uint32 {
@@ -1392,7 +1723,7 @@ type ListCallsResponse struct {
 
 func (x *ListCallsResponse) Reset() {
 	*x = ListCallsResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[16]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1404,7 +1735,7 @@ func (x *ListCallsResponse) String() string {
 func (*ListCallsResponse) ProtoMessage() {}
 
 func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[16]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1417,7 +1748,7 @@ func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsResponse.ProtoReflect.Descriptor instead.
 func (*ListCallsResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{16}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListCallsResponse) GetCalls() []*Call {
@@ -1450,7 +1781,7 @@ type SendCommandRequest struct {
 
 func (x *SendCommandRequest) Reset() {
 	*x = SendCommandRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[17]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1793,7 @@ func (x *SendCommandRequest) String() string {
 func (*SendCommandRequest) ProtoMessage() {}
 
 func (x *SendCommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[17]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1806,7 @@ func (x *SendCommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendCommandRequest.ProtoReflect.Descriptor instead.
 func (*SendCommandRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{17}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SendCommandRequest) GetCallId() string {
@@ -1510,7 +1841,7 @@ type SendCommandResponse struct {
 
 func (x *SendCommandResponse) Reset() {
 	*x = SendCommandResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[18]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1853,7 @@ func (x *SendCommandResponse) String() string {
 func (*SendCommandResponse) ProtoMessage() {}
 
 func (x *SendCommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[18]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1866,7 @@ func (x *SendCommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendCommandResponse.ProtoReflect.Descriptor instead.
 func (*SendCommandResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{18}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SendCommandResponse) GetCommandId() string {
@@ -1567,7 +1898,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[19]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +1910,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[19]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +1923,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{19}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StreamEventsRequest) GetCallId() string {
@@ -1657,7 +1988,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +2000,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +2013,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{20}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StreamEventsResponse) GetEvent() *v1.Event {
@@ -1724,7 +2055,7 @@ type Lagged struct {
 
 func (x *Lagged) Reset() {
 	*x = Lagged{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +2067,7 @@ func (x *Lagged) String() string {
 func (*Lagged) ProtoMessage() {}
 
 func (x *Lagged) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +2080,7 @@ func (x *Lagged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lagged.ProtoReflect.Descriptor instead.
 func (*Lagged) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{21}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Lagged) GetTransientMissed() uint64 {
@@ -1763,11 +2094,17 @@ var File_voicebridge_control_v1_call_proto protoreflect.FileDescriptor
 
 const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\n" +
-	"!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/control/v1/command.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"\x87\x01\n" +
+	"!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/control/v1/command.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"\xc4\x01\n" +
 	"\x14HandleWebhookRequest\x12\x18\n" +
 	"\x04body\x18\x01 \x01(\fB\x04\xc8\xda\x18\x01R\x04body\x12\"\n" +
 	"\tsignature\x18\x02 \x01(\tB\x04\xd0\xda\x18\x01R\tsignature\x121\n" +
-	"\x05agent\x18\x03 \x01(\v2\x1b.voicebridge.types.v1.AgentR\x05agent\"[\n" +
+	"\x05agent\x18\x03 \x01(\v2\x1b.voicebridge.types.v1.AgentR\x05agent\x12;\n" +
+	"\x06agents\x18\x04 \x03(\v2#.voicebridge.control.v1.CallerAgentR\x06agents\"\xb0\x01\n" +
+	"\vCallerAgent\x12'\n" +
+	"\fphone_number\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\vphoneNumber\x12\x1d\n" +
+	"\auser_id\x18\x02 \x01(\tB\x04\xc8\xda\x18\x01R\x06userId\x12&\n" +
+	"\x0fphone_number_id\x18\x03 \x01(\tR\rphoneNumberId\x121\n" +
+	"\x05agent\x18\x04 \x01(\v2\x1b.voicebridge.types.v1.AgentR\x05agent\"[\n" +
 	"\x15HandleWebhookResponse\x12B\n" +
 	"\boutcomes\x18\x01 \x03(\v2&.voicebridge.control.v1.WebhookOutcomeR\boutcomes\"\x86\x01\n" +
 	"\x0eWebhookOutcome\x12\x17\n" +
@@ -1795,7 +2132,20 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12;\n" +
 	"\x05stage\x18\x02 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"U\n" +
 	"\x16AdvanceSessionResponse\x12;\n" +
-	"\x05stage\x18\x01 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"j\n" +
+	"\x05stage\x18\x01 \x01(\x0e2%.voicebridge.types.v1.SignallingStageR\x05stage\"\x8d\x01\n" +
+	"\x15WaitForSessionRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x126\n" +
+	"\x05until\x18\x02 \x03(\x0e2 .voicebridge.control.v1.ProgressR\x05until\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x03 \x01(\rR\ttimeoutMs\"\xb1\x01\n" +
+	"\x16WaitForSessionResponse\x12\x17\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x129\n" +
+	"\areached\x18\x02 \x03(\v2\x1f.voicebridge.control.v1.ReachedR\areached\x12C\n" +
+	"\vtermination\x18\x03 \x01(\v2!.voicebridge.types.v1.TerminationR\vtermination\"f\n" +
+	"\aReached\x12<\n" +
+	"\bprogress\x18\x01 \x01(\x0e2 .voicebridge.control.v1.ProgressR\bprogress\x12\x1d\n" +
+	"\n" +
+	"elapsed_ms\x18\x02 \x01(\x04R\telapsedMs\"j\n" +
 	"\x0eEndCallRequest\x12\x1d\n" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x129\n" +
 	"\x06reason\x18\x02 \x01(\x0e2!.voicebridge.control.v1.EndReasonR\x06reason\"V\n" +
@@ -1876,7 +2226,13 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x14NOTICE_OUTCOME_STALE\x10\x03\x12\x1d\n" +
 	"\x19NOTICE_OUTCOME_TERMINATED\x10\x04\x12\x1d\n" +
 	"\x19NOTICE_OUTCOME_TOMBSTONED\x10\x05\x12\x1a\n" +
-	"\x16NOTICE_OUTCOME_IGNORED\x10\x06*\xf5\x01\n" +
+	"\x16NOTICE_OUTCOME_IGNORED\x10\x06*\x8c\x01\n" +
+	"\bProgress\x12\x18\n" +
+	"\x14PROGRESS_UNSPECIFIED\x10\x00\x12 \n" +
+	"\x1cPROGRESS_TRANSPORT_CONNECTED\x10\x01\x12\x15\n" +
+	"\x11PROGRESS_AI_READY\x10\x02\x12\x19\n" +
+	"\x15PROGRESS_MEDIA_ACTIVE\x10\x03\x12\x12\n" +
+	"\x0ePROGRESS_ENDED\x10\x04*\xf5\x01\n" +
 	"\tEndReason\x12\x1a\n" +
 	"\x16END_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15END_REASON_API_HANGUP\x10\x01\x12\x1a\n" +
@@ -1898,11 +2254,12 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\vStreamStart\x12\x1c\n" +
 	"\x18STREAM_START_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13STREAM_START_OLDEST\x10\x01\x12\x14\n" +
-	"\x10STREAM_START_NOW\x10\x022\xe1\a\n" +
+	"\x10STREAM_START_NOW\x10\x022\xd8\b\n" +
 	"\vCallService\x12r\n" +
 	"\rHandleWebhook\x12,.voicebridge.control.v1.HandleWebhookRequest\x1a-.voicebridge.control.v1.HandleWebhookResponse\"\x04\xc8\xda\x18\x01\x12o\n" +
 	"\fStartSession\x12+.voicebridge.control.v1.StartSessionRequest\x1a,.voicebridge.control.v1.StartSessionResponse\"\x04\xc8\xda\x18\x03\x12u\n" +
-	"\x0eAdvanceSession\x12-.voicebridge.control.v1.AdvanceSessionRequest\x1a..voicebridge.control.v1.AdvanceSessionResponse\"\x04\xc8\xda\x18\x03\x12`\n" +
+	"\x0eAdvanceSession\x12-.voicebridge.control.v1.AdvanceSessionRequest\x1a..voicebridge.control.v1.AdvanceSessionResponse\"\x04\xc8\xda\x18\x03\x12u\n" +
+	"\x0eWaitForSession\x12-.voicebridge.control.v1.WaitForSessionRequest\x1a..voicebridge.control.v1.WaitForSessionResponse\"\x04\xc8\xda\x18\x02\x12`\n" +
 	"\aEndCall\x12&.voicebridge.control.v1.EndCallRequest\x1a'.voicebridge.control.v1.EndCallResponse\"\x04\xc8\xda\x18\x03\x12`\n" +
 	"\aGetCall\x12&.voicebridge.control.v1.GetCallRequest\x1a'.voicebridge.control.v1.GetCallResponse\"\x04\xc8\xda\x18\x02\x12i\n" +
 	"\n" +
@@ -1924,106 +2281,119 @@ func file_voicebridge_control_v1_call_proto_rawDescGZIP() []byte {
 	return file_voicebridge_control_v1_call_proto_rawDescData
 }
 
-var file_voicebridge_control_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_voicebridge_control_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_voicebridge_control_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_voicebridge_control_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_voicebridge_control_v1_call_proto_goTypes = []any{
 	(NoticeOutcome)(0),             // 0: voicebridge.control.v1.NoticeOutcome
-	(EndReason)(0),                 // 1: voicebridge.control.v1.EndReason
-	(CallPhase)(0),                 // 2: voicebridge.control.v1.CallPhase
-	(StreamStart)(0),               // 3: voicebridge.control.v1.StreamStart
-	(*HandleWebhookRequest)(nil),   // 4: voicebridge.control.v1.HandleWebhookRequest
-	(*HandleWebhookResponse)(nil),  // 5: voicebridge.control.v1.HandleWebhookResponse
-	(*WebhookOutcome)(nil),         // 6: voicebridge.control.v1.WebhookOutcome
-	(*StartSessionRequest)(nil),    // 7: voicebridge.control.v1.StartSessionRequest
-	(*StartSessionResponse)(nil),   // 8: voicebridge.control.v1.StartSessionResponse
-	(*AdvanceSessionRequest)(nil),  // 9: voicebridge.control.v1.AdvanceSessionRequest
-	(*AdvanceSessionResponse)(nil), // 10: voicebridge.control.v1.AdvanceSessionResponse
-	(*EndCallRequest)(nil),         // 11: voicebridge.control.v1.EndCallRequest
-	(*EndCallResponse)(nil),        // 12: voicebridge.control.v1.EndCallResponse
-	(*Call)(nil),                   // 13: voicebridge.control.v1.Call
-	(*TimelineEntry)(nil),          // 14: voicebridge.control.v1.TimelineEntry
-	(*GetCallRequest)(nil),         // 15: voicebridge.control.v1.GetCallRequest
-	(*GetCallResponse)(nil),        // 16: voicebridge.control.v1.GetCallResponse
-	(*LookupCallRequest)(nil),      // 17: voicebridge.control.v1.LookupCallRequest
-	(*LookupCallResponse)(nil),     // 18: voicebridge.control.v1.LookupCallResponse
-	(*ListCallsRequest)(nil),       // 19: voicebridge.control.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),      // 20: voicebridge.control.v1.ListCallsResponse
-	(*SendCommandRequest)(nil),     // 21: voicebridge.control.v1.SendCommandRequest
-	(*SendCommandResponse)(nil),    // 22: voicebridge.control.v1.SendCommandResponse
-	(*StreamEventsRequest)(nil),    // 23: voicebridge.control.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),   // 24: voicebridge.control.v1.StreamEventsResponse
-	(*Lagged)(nil),                 // 25: voicebridge.control.v1.Lagged
-	(*v1.Agent)(nil),               // 26: voicebridge.types.v1.Agent
-	(*v1.Caller)(nil),              // 27: voicebridge.types.v1.Caller
-	(v1.SignallingMode)(0),         // 28: voicebridge.types.v1.SignallingMode
-	(v1.SignallingStage)(0),        // 29: voicebridge.types.v1.SignallingStage
-	(*v1.Termination)(nil),         // 30: voicebridge.types.v1.Termination
-	(v1.Direction)(0),              // 31: voicebridge.types.v1.Direction
-	(*timestamppb.Timestamp)(nil),  // 32: google.protobuf.Timestamp
-	(*v1.Transcript)(nil),          // 33: voicebridge.types.v1.Transcript
-	(*v1.Usage)(nil),               // 34: voicebridge.types.v1.Usage
-	(*v1.MediaStatistics)(nil),     // 35: voicebridge.types.v1.MediaStatistics
-	(*v1.Quality)(nil),             // 36: voicebridge.types.v1.Quality
-	(v1.Stage)(0),                  // 37: voicebridge.types.v1.Stage
-	(*Command)(nil),                // 38: voicebridge.control.v1.Command
-	(v1.EventKind)(0),              // 39: voicebridge.types.v1.EventKind
-	(*v1.Event)(nil),               // 40: voicebridge.types.v1.Event
+	(Progress)(0),                  // 1: voicebridge.control.v1.Progress
+	(EndReason)(0),                 // 2: voicebridge.control.v1.EndReason
+	(CallPhase)(0),                 // 3: voicebridge.control.v1.CallPhase
+	(StreamStart)(0),               // 4: voicebridge.control.v1.StreamStart
+	(*HandleWebhookRequest)(nil),   // 5: voicebridge.control.v1.HandleWebhookRequest
+	(*CallerAgent)(nil),            // 6: voicebridge.control.v1.CallerAgent
+	(*HandleWebhookResponse)(nil),  // 7: voicebridge.control.v1.HandleWebhookResponse
+	(*WebhookOutcome)(nil),         // 8: voicebridge.control.v1.WebhookOutcome
+	(*StartSessionRequest)(nil),    // 9: voicebridge.control.v1.StartSessionRequest
+	(*StartSessionResponse)(nil),   // 10: voicebridge.control.v1.StartSessionResponse
+	(*AdvanceSessionRequest)(nil),  // 11: voicebridge.control.v1.AdvanceSessionRequest
+	(*AdvanceSessionResponse)(nil), // 12: voicebridge.control.v1.AdvanceSessionResponse
+	(*WaitForSessionRequest)(nil),  // 13: voicebridge.control.v1.WaitForSessionRequest
+	(*WaitForSessionResponse)(nil), // 14: voicebridge.control.v1.WaitForSessionResponse
+	(*Reached)(nil),                // 15: voicebridge.control.v1.Reached
+	(*EndCallRequest)(nil),         // 16: voicebridge.control.v1.EndCallRequest
+	(*EndCallResponse)(nil),        // 17: voicebridge.control.v1.EndCallResponse
+	(*Call)(nil),                   // 18: voicebridge.control.v1.Call
+	(*TimelineEntry)(nil),          // 19: voicebridge.control.v1.TimelineEntry
+	(*GetCallRequest)(nil),         // 20: voicebridge.control.v1.GetCallRequest
+	(*GetCallResponse)(nil),        // 21: voicebridge.control.v1.GetCallResponse
+	(*LookupCallRequest)(nil),      // 22: voicebridge.control.v1.LookupCallRequest
+	(*LookupCallResponse)(nil),     // 23: voicebridge.control.v1.LookupCallResponse
+	(*ListCallsRequest)(nil),       // 24: voicebridge.control.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),      // 25: voicebridge.control.v1.ListCallsResponse
+	(*SendCommandRequest)(nil),     // 26: voicebridge.control.v1.SendCommandRequest
+	(*SendCommandResponse)(nil),    // 27: voicebridge.control.v1.SendCommandResponse
+	(*StreamEventsRequest)(nil),    // 28: voicebridge.control.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),   // 29: voicebridge.control.v1.StreamEventsResponse
+	(*Lagged)(nil),                 // 30: voicebridge.control.v1.Lagged
+	(*v1.Agent)(nil),               // 31: voicebridge.types.v1.Agent
+	(*v1.Caller)(nil),              // 32: voicebridge.types.v1.Caller
+	(v1.SignallingMode)(0),         // 33: voicebridge.types.v1.SignallingMode
+	(v1.SignallingStage)(0),        // 34: voicebridge.types.v1.SignallingStage
+	(*v1.Termination)(nil),         // 35: voicebridge.types.v1.Termination
+	(v1.Direction)(0),              // 36: voicebridge.types.v1.Direction
+	(*timestamppb.Timestamp)(nil),  // 37: google.protobuf.Timestamp
+	(*v1.Transcript)(nil),          // 38: voicebridge.types.v1.Transcript
+	(*v1.Usage)(nil),               // 39: voicebridge.types.v1.Usage
+	(*v1.MediaStatistics)(nil),     // 40: voicebridge.types.v1.MediaStatistics
+	(*v1.Quality)(nil),             // 41: voicebridge.types.v1.Quality
+	(v1.Stage)(0),                  // 42: voicebridge.types.v1.Stage
+	(*Command)(nil),                // 43: voicebridge.control.v1.Command
+	(v1.EventKind)(0),              // 44: voicebridge.types.v1.EventKind
+	(*v1.Event)(nil),               // 45: voicebridge.types.v1.Event
 }
 var file_voicebridge_control_v1_call_proto_depIdxs = []int32{
-	26, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
-	6,  // 1: voicebridge.control.v1.HandleWebhookResponse.outcomes:type_name -> voicebridge.control.v1.WebhookOutcome
-	0,  // 2: voicebridge.control.v1.WebhookOutcome.outcome:type_name -> voicebridge.control.v1.NoticeOutcome
-	27, // 3: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
-	26, // 4: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
-	28, // 5: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
-	29, // 6: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
-	29, // 7: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
-	1,  // 8: voicebridge.control.v1.EndCallRequest.reason:type_name -> voicebridge.control.v1.EndReason
-	30, // 9: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
-	31, // 10: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
-	2,  // 11: voicebridge.control.v1.Call.phase:type_name -> voicebridge.control.v1.CallPhase
-	27, // 12: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
-	32, // 13: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
-	32, // 14: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
-	32, // 15: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
-	30, // 16: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
-	14, // 17: voicebridge.control.v1.Call.timeline:type_name -> voicebridge.control.v1.TimelineEntry
-	33, // 18: voicebridge.control.v1.Call.transcripts:type_name -> voicebridge.types.v1.Transcript
-	34, // 19: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
-	35, // 20: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
-	36, // 21: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
-	37, // 22: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
-	13, // 23: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
-	13, // 24: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
-	13, // 25: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
-	38, // 26: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.control.v1.Command
-	3,  // 27: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
-	39, // 28: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
-	40, // 29: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
-	25, // 30: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
-	4,  // 31: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
-	7,  // 32: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
-	9,  // 33: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
-	11, // 34: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
-	15, // 35: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
-	17, // 36: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
-	19, // 37: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
-	21, // 38: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
-	23, // 39: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
-	5,  // 40: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
-	8,  // 41: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
-	10, // 42: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
-	12, // 43: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
-	16, // 44: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
-	18, // 45: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
-	20, // 46: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
-	22, // 47: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
-	24, // 48: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
-	40, // [40:49] is the sub-list for method output_type
-	31, // [31:40] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	31, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
+	6,  // 1: voicebridge.control.v1.HandleWebhookRequest.agents:type_name -> voicebridge.control.v1.CallerAgent
+	31, // 2: voicebridge.control.v1.CallerAgent.agent:type_name -> voicebridge.types.v1.Agent
+	8,  // 3: voicebridge.control.v1.HandleWebhookResponse.outcomes:type_name -> voicebridge.control.v1.WebhookOutcome
+	0,  // 4: voicebridge.control.v1.WebhookOutcome.outcome:type_name -> voicebridge.control.v1.NoticeOutcome
+	32, // 5: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
+	31, // 6: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
+	33, // 7: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
+	34, // 8: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
+	34, // 9: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
+	1,  // 10: voicebridge.control.v1.WaitForSessionRequest.until:type_name -> voicebridge.control.v1.Progress
+	15, // 11: voicebridge.control.v1.WaitForSessionResponse.reached:type_name -> voicebridge.control.v1.Reached
+	35, // 12: voicebridge.control.v1.WaitForSessionResponse.termination:type_name -> voicebridge.types.v1.Termination
+	1,  // 13: voicebridge.control.v1.Reached.progress:type_name -> voicebridge.control.v1.Progress
+	2,  // 14: voicebridge.control.v1.EndCallRequest.reason:type_name -> voicebridge.control.v1.EndReason
+	35, // 15: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
+	36, // 16: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
+	3,  // 17: voicebridge.control.v1.Call.phase:type_name -> voicebridge.control.v1.CallPhase
+	32, // 18: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
+	37, // 19: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
+	37, // 20: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
+	37, // 21: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
+	35, // 22: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
+	19, // 23: voicebridge.control.v1.Call.timeline:type_name -> voicebridge.control.v1.TimelineEntry
+	38, // 24: voicebridge.control.v1.Call.transcripts:type_name -> voicebridge.types.v1.Transcript
+	39, // 25: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
+	40, // 26: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
+	41, // 27: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
+	42, // 28: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
+	18, // 29: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
+	18, // 30: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
+	18, // 31: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
+	43, // 32: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.control.v1.Command
+	4,  // 33: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
+	44, // 34: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
+	45, // 35: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
+	30, // 36: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
+	5,  // 37: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
+	9,  // 38: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
+	11, // 39: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
+	13, // 40: voicebridge.control.v1.CallService.WaitForSession:input_type -> voicebridge.control.v1.WaitForSessionRequest
+	16, // 41: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
+	20, // 42: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
+	22, // 43: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
+	24, // 44: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
+	26, // 45: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
+	28, // 46: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
+	7,  // 47: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
+	10, // 48: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
+	12, // 49: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
+	14, // 50: voicebridge.control.v1.CallService.WaitForSession:output_type -> voicebridge.control.v1.WaitForSessionResponse
+	17, // 51: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
+	21, // 52: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
+	23, // 53: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
+	25, // 54: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
+	27, // 55: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
+	29, // 56: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
+	47, // [47:57] is the sub-list for method output_type
+	37, // [37:47] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_voicebridge_control_v1_call_proto_init() }
@@ -2037,8 +2407,8 @@ func file_voicebridge_control_v1_call_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicebridge_control_v1_call_proto_rawDesc), len(file_voicebridge_control_v1_call_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   22,
+			NumEnums:      5,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,7 @@ const (
 	CallService_HandleWebhook_FullMethodName  = "/voicebridge.control.v1.CallService/HandleWebhook"
 	CallService_StartSession_FullMethodName   = "/voicebridge.control.v1.CallService/StartSession"
 	CallService_AdvanceSession_FullMethodName = "/voicebridge.control.v1.CallService/AdvanceSession"
+	CallService_WaitForSession_FullMethodName = "/voicebridge.control.v1.CallService/WaitForSession"
 	CallService_EndCall_FullMethodName        = "/voicebridge.control.v1.CallService/EndCall"
 	CallService_GetCall_FullMethodName        = "/voicebridge.control.v1.CallService/GetCall"
 	CallService_LookupCall_FullMethodName     = "/voicebridge.control.v1.CallService/LookupCall"
@@ -64,6 +65,13 @@ type CallServiceClient interface {
 	StartSession(ctx context.Context, in *StartSessionRequest, opts ...grpc.CallOption) (*StartSessionResponse, error)
 	// Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing.
 	AdvanceSession(ctx context.Context, in *AdvanceSessionRequest, opts ...grpc.CallOption) (*AdvanceSessionResponse, error)
+	// Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
+	// nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
+	// comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
+	// it answers as if there had been none. Each request that waits is one of the event streams there may be.
+	// NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
+	// CONTROL_DRAINING: ask again.
+	WaitForSession(ctx context.Context, in *WaitForSessionRequest, opts ...grpc.CallOption) (*WaitForSessionResponse, error)
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
 	// and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
 	// id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
@@ -163,6 +171,16 @@ func (c *callServiceClient) AdvanceSession(ctx context.Context, in *AdvanceSessi
 	return out, nil
 }
 
+func (c *callServiceClient) WaitForSession(ctx context.Context, in *WaitForSessionRequest, opts ...grpc.CallOption) (*WaitForSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WaitForSessionResponse)
+	err := c.cc.Invoke(ctx, CallService_WaitForSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *callServiceClient) EndCall(ctx context.Context, in *EndCallRequest, opts ...grpc.CallOption) (*EndCallResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EndCallResponse)
@@ -251,6 +269,13 @@ type CallServiceServer interface {
 	StartSession(context.Context, *StartSessionRequest) (*StartSessionResponse, error)
 	// Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing.
 	AdvanceSession(context.Context, *AdvanceSessionRequest) (*AdvanceSessionResponse, error)
+	// Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
+	// nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
+	// comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
+	// it answers as if there had been none. Each request that waits is one of the event streams there may be.
+	// NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
+	// CONTROL_DRAINING: ask again.
+	WaitForSession(context.Context, *WaitForSessionRequest) (*WaitForSessionResponse, error)
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
 	// and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
 	// id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
@@ -328,6 +353,9 @@ func (UnimplementedCallServiceServer) StartSession(context.Context, *StartSessio
 }
 func (UnimplementedCallServiceServer) AdvanceSession(context.Context, *AdvanceSessionRequest) (*AdvanceSessionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AdvanceSession not implemented")
+}
+func (UnimplementedCallServiceServer) WaitForSession(context.Context, *WaitForSessionRequest) (*WaitForSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WaitForSession not implemented")
 }
 func (UnimplementedCallServiceServer) EndCall(context.Context, *EndCallRequest) (*EndCallResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EndCall not implemented")
@@ -418,6 +446,24 @@ func _CallService_AdvanceSession_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CallServiceServer).AdvanceSession(ctx, req.(*AdvanceSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CallService_WaitForSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WaitForSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CallServiceServer).WaitForSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CallService_WaitForSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CallServiceServer).WaitForSession(ctx, req.(*WaitForSessionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -541,6 +587,10 @@ var CallService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AdvanceSession",
 			Handler:    _CallService_AdvanceSession_Handler,
+		},
+		{
+			MethodName: "WaitForSession",
+			Handler:    _CallService_WaitForSession_Handler,
 		},
 		{
 			MethodName: "EndCall",

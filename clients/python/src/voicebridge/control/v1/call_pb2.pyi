@@ -77,6 +77,40 @@ NOTICE_OUTCOME_IGNORED: NoticeOutcome.ValueType  # 6
 """Nothing that is acted on."""
 Global___NoticeOutcome: _TypeAlias = NoticeOutcome  # noqa: Y015
 
+class _Progress:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProgressEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Progress.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROGRESS_UNSPECIFIED: _Progress.ValueType  # 0
+    """Not said. Never sent by voicebridge. In a request INVALID_ARGUMENT."""
+    PROGRESS_TRANSPORT_CONNECTED: _Progress.ValueType  # 1
+    """ICE and DTLS with the caller's side are up."""
+    PROGRESS_AI_READY: _Progress.ValueType  # 2
+    """The AI is ready."""
+    PROGRESS_MEDIA_ACTIVE: _Progress.ValueType  # 3
+    """The first packet of the caller's audio came after it was answered."""
+    PROGRESS_ENDED: _Progress.ValueType  # 4
+    """The record is closed."""
+
+class Progress(_Progress, metaclass=_ProgressEnumTypeWrapper):
+    """How far a call can have got. A call may have reached some of them and not those before: a session without a caller's
+    transport has its AI ready all the same.
+    """
+
+PROGRESS_UNSPECIFIED: Progress.ValueType  # 0
+"""Not said. Never sent by voicebridge. In a request INVALID_ARGUMENT."""
+PROGRESS_TRANSPORT_CONNECTED: Progress.ValueType  # 1
+"""ICE and DTLS with the caller's side are up."""
+PROGRESS_AI_READY: Progress.ValueType  # 2
+"""The AI is ready."""
+PROGRESS_MEDIA_ACTIVE: Progress.ValueType  # 3
+"""The first packet of the caller's audio came after it was answered."""
+PROGRESS_ENDED: Progress.ValueType  # 4
+"""The record is closed."""
+Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
 class _EndReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -466,6 +500,100 @@ class AdvanceSessionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdvanceSessionResponse: _TypeAlias = AdvanceSessionResponse  # noqa: Y015
+
+@_typing.final
+class WaitForSessionRequest(_message.Message):
+    """What to wait for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Ours or Meta's. Required."""
+    timeout_ms: _builtins.int
+    """At most 30000. 0: not at all, the response says how far it has got by now."""
+    @_builtins.property
+    def until(self) -> _containers.RepeatedScalarFieldContainer[Global___Progress.ValueType]:
+        """All of these. At least one."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        until: _abc.Iterable[Global___Progress.ValueType] | None = ...,
+        timeout_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "timeout_ms", b"timeout_ms", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitForSessionRequest: _TypeAlias = WaitForSessionRequest  # noqa: Y015
+
+@_typing.final
+class WaitForSessionResponse(_message.Message):
+    """How far a call has got."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    REACHED_FIELD_NUMBER: _builtins.int
+    TERMINATION_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Ours."""
+    @_builtins.property
+    def reached(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reached]:
+        """Each once, in the order of their numbers."""
+
+    @_builtins.property
+    def termination(self) -> _call_pb2.Termination:
+        """Set once the session or the call is over: it gets no further than ENDED, which may still be to come. Whoever waits for
+        anything else is answered then.
+        """
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        reached: _abc.Iterable[Global___Reached] | None = ...,
+        termination: _call_pb2.Termination | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["termination", b"termination"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "reached", b"reached", "termination", b"termination"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitForSessionResponse: _TypeAlias = WaitForSessionResponse  # noqa: Y015
+
+@_typing.final
+class Reached(_message.Message):
+    """Something a call has reached, and when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    ELAPSED_MS_FIELD_NUMBER: _builtins.int
+    progress: Global___Progress.ValueType
+    """What."""
+    elapsed_ms: _builtins.int
+    """Milliseconds since the connect webhook."""
+    def __init__(
+        self,
+        *,
+        progress: Global___Progress.ValueType = ...,
+        elapsed_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elapsed_ms", b"elapsed_ms", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reached: _TypeAlias = Reached  # noqa: Y015
 
 @_typing.final
 class EndCallRequest(_message.Message):

@@ -62,6 +62,14 @@ class CallServiceStub:
     """
     AdvanceSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.AdvanceSessionRequest, _call_pb2.AdvanceSessionResponse]
     """Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing."""
+    WaitForSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.WaitForSessionRequest, _call_pb2.WaitForSessionResponse]
+    """Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
+    nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
+    comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
+    it answers as if there had been none. Each request that waits is one of the event streams there may be.
+    NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
+    CONTROL_DRAINING: ask again.
+    """
     EndCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]
     """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
     and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
@@ -146,6 +154,14 @@ class CallServiceAsyncStub(CallServiceStub):
     """
     AdvanceSession: _aio.UnaryUnaryMultiCallable[_call_pb2.AdvanceSessionRequest, _call_pb2.AdvanceSessionResponse]  # type: ignore[assignment]
     """Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing."""
+    WaitForSession: _aio.UnaryUnaryMultiCallable[_call_pb2.WaitForSessionRequest, _call_pb2.WaitForSessionResponse]  # type: ignore[assignment]
+    """Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
+    nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
+    comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
+    it answers as if there had been none. Each request that waits is one of the event streams there may be.
+    NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
+    CONTROL_DRAINING: ask again.
+    """
     EndCall: _aio.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]  # type: ignore[assignment]
     """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
     and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
@@ -245,6 +261,20 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.AdvanceSessionResponse, _abc.Awaitable[_call_pb2.AdvanceSessionResponse]]:
         """Tells how far the caller's own signalling has come. Idempotent and monotonic: a stage passed before changes nothing."""
+
+    @_abc_1.abstractmethod
+    def WaitForSession(
+        self,
+        request: _call_pb2.WaitForSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_call_pb2.WaitForSessionResponse, _abc.Awaitable[_call_pb2.WaitForSessionResponse]]:
+        """Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
+        nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
+        comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
+        it answers as if there had been none. Each request that waits is one of the event streams there may be.
+        NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
+        CONTROL_DRAINING: ask again.
+        """
 
     @_abc_1.abstractmethod
     def EndCall(

@@ -34,7 +34,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file voicebridge/control/v1/call.proto.
  */
 export const file_voicebridge_control_v1_call: GenFile = /*@__PURE__*/
-  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL2NhbGwucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEibwoUSGFuZGxlV2ViaG9va1JlcXVlc3QSEgoEYm9keRgBIAEoDEIEyNoYARIXCglzaWduYXR1cmUYAiABKAlCBNDaGAESKgoFYWdlbnQYAyABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5BZ2VudCJRChVIYW5kbGVXZWJob29rUmVzcG9uc2USOAoIb3V0Y29tZXMYASADKAsyJi52b2ljZWJyaWRnZS5jb250cm9sLnYxLldlYmhvb2tPdXRjb21lIm4KDldlYmhvb2tPdXRjb21lEg8KB2NhbGxfaWQYASABKAkSNgoHb3V0Y29tZRgCIAEoDjIlLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTm90aWNlT3V0Y29tZRITCgV3YWNpZBgDIAEoCUIEyNoYASKLAgoTU3RhcnRTZXNzaW9uUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBEhcKCXNkcF9vZmZlchgCIAEoCUIEyNoYARIsCgZjYWxsZXIYAyABKAsyHC52b2ljZWJyaWRnZS50eXBlcy52MS5DYWxsZXISKgoFYWdlbnQYBCABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5BZ2VudBI9Cg9zaWduYWxsaW5nX21vZGUYBSABKA4yJC52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nTW9kZRISCgplbGFwc2VkX21zGAYgASgEEhcKD3Bob25lX251bWJlcl9pZBgHIAEoCSKAAQoUU3RhcnRTZXNzaW9uUmVzcG9uc2USDwoHY2FsbF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhgKCnNkcF9hbnN3ZXIYAyABKAlCBMjaGAESEAoId2FybmluZ3MYBCADKAkSFwoPYWxyZWFkeV9zdGFydGVkGAUgASgIImQKFUFkdmFuY2VTZXNzaW9uUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBEjQKBXN0YWdlGAIgASgOMiUudm9pY2VicmlkZ2UudHlwZXMudjEuU2lnbmFsbGluZ1N0YWdlIk4KFkFkdmFuY2VTZXNzaW9uUmVzcG9uc2USNAoFc3RhZ2UYASABKA4yJS52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nU3RhZ2UiWgoORW5kQ2FsbFJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIxCgZyZWFzb24YAiABKA4yIS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZFJlYXNvbiJJCg9FbmRDYWxsUmVzcG9uc2USNgoLdGVybWluYXRpb24YASABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbiL0BQoEQ2FsbBIPCgdjYWxsX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSMgoJZGlyZWN0aW9uGAMgASgOMh8udm9pY2VicmlkZ2UudHlwZXMudjEuRGlyZWN0aW9uEjAKBXBoYXNlGAQgASgOMiEudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsUGhhc2USLAoGY2FsbGVyGAUgASgLMhwudm9pY2VicmlkZ2UudHlwZXMudjEuQ2FsbGVyEhcKD3Bob25lX251bWJlcl9pZBgGIAEoCRIPCgdub2RlX2lkGAcgASgJEg4KBnJlZ2lvbhgIIAEoCRIvCgtyZWNlaXZlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLYWNjZXB0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI2Cgt0ZXJtaW5hdGlvbhgMIAEoCzIhLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlRlcm1pbmF0aW9uEjcKCHRpbWVsaW5lGA0gAygLMiUudm9pY2VicmlkZ2UuY29udHJvbC52MS5UaW1lbGluZUVudHJ5EjUKC3RyYW5zY3JpcHRzGA4gAygLMiAudm9pY2VicmlkZ2UudHlwZXMudjEuVHJhbnNjcmlwdBIqCgV1c2FnZRgPIAEoCzIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlVzYWdlEjkKCnN0YXRpc3RpY3MYECABKAsyJS52b2ljZWJyaWRnZS50eXBlcy52MS5NZWRpYVN0YXRpc3RpY3MSFQoNbGFzdF9zZXF1ZW5jZRgRIAEoBBIuCgdxdWFsaXR5GBIgASgLMh0udm9pY2VicmlkZ2UudHlwZXMudjEuUXVhbGl0eRITCgV3YWNpZBgTIAEoCUIEyNoYASJPCg1UaW1lbGluZUVudHJ5EioKBXN0YWdlGAEgASgOMhsudm9pY2VicmlkZ2UudHlwZXMudjEuU3RhZ2USEgoKZWxhcHNlZF9tcxgCIAEoBCInCg5HZXRDYWxsUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBIj0KD0dldENhbGxSZXNwb25zZRIqCgRjYWxsGAEgASgLMhwudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsIigKEUxvb2t1cENhbGxSZXF1ZXN0EhMKBXdhY2lkGAEgASgJQgTI2hgBIkAKEkxvb2t1cENhbGxSZXNwb25zZRIqCgRjYWxsGAEgASgLMhwudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsIkwKEExpc3RDYWxsc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSEQoJbGl2ZV9vbmx5GAMgASgIIlkKEUxpc3RDYWxsc1Jlc3BvbnNlEisKBWNhbGxzGAEgAygLMhwudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJxChJTZW5kQ29tbWFuZFJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIwCgdjb21tYW5kGAIgASgLMh8udm9pY2VicmlkZ2UuY29udHJvbC52MS5Db21tYW5kEhIKCmNvbW1hbmRfaWQYAyABKAkiKQoTU2VuZENvbW1hbmRSZXNwb25zZRISCgpjb21tYW5kX2lkGAEgASgJIvQBChNTdHJlYW1FdmVudHNSZXF1ZXN0EhUKB2NhbGxfaWQYASABKAlCBMjaGAESDgoGY3Vyc29yGAMgASgJEjIKBXN0YXJ0GAQgASgOMiMudm9pY2VicmlkZ2UuY29udHJvbC52MS5TdHJlYW1TdGFydBIuCgVraW5kcxgFIAMoDjIfLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkV2ZW50S2luZBIYChBwaG9uZV9udW1iZXJfaWRzGAYgAygJEiIKFGNhbGxlcl9waG9uZV9udW1iZXJzGAcgAygJQgTI2hgBSgQIAhADUg5hZnRlcl9zZXF1ZW5jZSKhAQoUU3RyZWFtRXZlbnRzUmVzcG9uc2USKgoFZXZlbnQYASABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5FdmVudBIOCgZjdXJzb3IYAiABKAkSLgoGbGFnZ2VkGAMgASgLMh4udm9pY2VicmlkZ2UuY29udHJvbC52MS5MYWdnZWQSHQoVa2VlcGFsaXZlX2ludGVydmFsX21zGAQgASgNIiIKBkxhZ2dlZBIYChB0cmFuc2llbnRfbWlzc2VkGAEgASgEKt0BCg1Ob3RpY2VPdXRjb21lEh4KGk5PVElDRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGgoWTk9USUNFX09VVENPTUVfQ0xBSU1FRBABEhwKGE5PVElDRV9PVVRDT01FX0RVUExJQ0FURRACEhgKFE5PVElDRV9PVVRDT01FX1NUQUxFEAMSHQoZTk9USUNFX09VVENPTUVfVEVSTUlOQVRFRBAEEh0KGU5PVElDRV9PVVRDT01FX1RPTUJTVE9ORUQQBRIaChZOT1RJQ0VfT1VUQ09NRV9JR05PUkVEEAYq9QEKCUVuZFJlYXNvbhIaChZFTkRfUkVBU09OX1VOU1BFQ0lGSUVEEAASGQoVRU5EX1JFQVNPTl9BUElfSEFOR1VQEAESGgoWRU5EX1JFQVNPTl9VU0VSX0hBTkdVUBACEhoKFkVORF9SRUFTT05fTUVUQV9GQUlMRUQQAxIcChhFTkRfUkVBU09OX01FRElBX1RJTUVPVVQQBBIcChhFTkRfUkVBU09OX0dSQVBIX1JFRlVTRUQQBRIgChxFTkRfUkVBU09OX0dSQVBIX1VOUkVBQ0hBQkxFEAYSGwoXRU5EX1JFQVNPTl9SSU5HX1RJTUVPVVQQByrWAQoJQ2FsbFBoYXNlEhoKFkNBTExfUEhBU0VfVU5TUEVDSUZJRUQQABIWChJDQUxMX1BIQVNFX1BMQUNJTkcQARIcChhDQUxMX1BIQVNFX1BSRV9BQ0NFUFRJTkcQAhIZChVDQUxMX1BIQVNFX0NPTk5FQ1RJTkcQAxIYChRDQUxMX1BIQVNFX0FDQ0VQVElORxAEEhUKEUNBTExfUEhBU0VfQUNUSVZFEAUSFQoRQ0FMTF9QSEFTRV9FTkRJTkcQBhIUChBDQUxMX1BIQVNFX0VOREVEEAcqWgoLU3RyZWFtU3RhcnQSHAoYU1RSRUFNX1NUQVJUX1VOU1BFQ0lGSUVEEAASFwoTU1RSRUFNX1NUQVJUX09MREVTVBABEhQKEFNUUkVBTV9TVEFSVF9OT1cQAjLhBwoLQ2FsbFNlcnZpY2UScgoNSGFuZGxlV2ViaG9vaxIsLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuSGFuZGxlV2ViaG9va1JlcXVlc3QaLS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkhhbmRsZVdlYmhvb2tSZXNwb25zZSIEyNoYARJvCgxTdGFydFNlc3Npb24SKy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0YXJ0U2Vzc2lvblJlcXVlc3QaLC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0YXJ0U2Vzc2lvblJlc3BvbnNlIgTI2hgDEnUKDkFkdmFuY2VTZXNzaW9uEi0udm9pY2VicmlkZ2UuY29udHJvbC52MS5BZHZhbmNlU2Vzc2lvblJlcXVlc3QaLi52b2ljZWJyaWRnZS5jb250cm9sLnYxLkFkdmFuY2VTZXNzaW9uUmVzcG9uc2UiBMjaGAMSYAoHRW5kQ2FsbBImLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuRW5kQ2FsbFJlcXVlc3QaJy52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZENhbGxSZXNwb25zZSIEyNoYAxJgCgdHZXRDYWxsEiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5HZXRDYWxsUmVxdWVzdBonLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuR2V0Q2FsbFJlc3BvbnNlIgTI2hgCEmkKCkxvb2t1cENhbGwSKS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkxvb2t1cENhbGxSZXF1ZXN0Gioudm9pY2VicmlkZ2UuY29udHJvbC52MS5Mb29rdXBDYWxsUmVzcG9uc2UiBMjaGAISZgoJTGlzdENhbGxzEigudm9pY2VicmlkZ2UuY29udHJvbC52MS5MaXN0Q2FsbHNSZXF1ZXN0Gikudm9pY2VicmlkZ2UuY29udHJvbC52MS5MaXN0Q2FsbHNSZXNwb25zZSIEyNoYAhJsCgtTZW5kQ29tbWFuZBIqLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU2VuZENvbW1hbmRSZXF1ZXN0Gisudm9pY2VicmlkZ2UuY29udHJvbC52MS5TZW5kQ29tbWFuZFJlc3BvbnNlIgTI2hgDEnEKDFN0cmVhbUV2ZW50cxIrLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVxdWVzdBosLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RyZWFtRXZlbnRzUmVzcG9uc2UiBMjaGAIwAWIGcHJvdG8z", [file_google_protobuf_timestamp, file_voicebridge_control_v1_command, file_voicebridge_options_v1_options, file_voicebridge_types_v1_call, file_voicebridge_types_v1_event]);
+  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL2NhbGwucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEipAEKFEhhbmRsZVdlYmhvb2tSZXF1ZXN0EhIKBGJvZHkYASABKAxCBMjaGAESFwoJc2lnbmF0dXJlGAIgASgJQgTQ2hgBEioKBWFnZW50GAMgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuQWdlbnQSMwoGYWdlbnRzGAQgAygLMiMudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsZXJBZ2VudCKFAQoLQ2FsbGVyQWdlbnQSGgoMcGhvbmVfbnVtYmVyGAEgASgJQgTI2hgBEhUKB3VzZXJfaWQYAiABKAlCBMjaGAESFwoPcGhvbmVfbnVtYmVyX2lkGAMgASgJEioKBWFnZW50GAQgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuQWdlbnQiUQoVSGFuZGxlV2ViaG9va1Jlc3BvbnNlEjgKCG91dGNvbWVzGAEgAygLMiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5XZWJob29rT3V0Y29tZSJuCg5XZWJob29rT3V0Y29tZRIPCgdjYWxsX2lkGAEgASgJEjYKB291dGNvbWUYAiABKA4yJS52b2ljZWJyaWRnZS5jb250cm9sLnYxLk5vdGljZU91dGNvbWUSEwoFd2FjaWQYAyABKAlCBMjaGAEiiwIKE1N0YXJ0U2Vzc2lvblJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIXCglzZHBfb2ZmZXIYAiABKAlCBMjaGAESLAoGY2FsbGVyGAMgASgLMhwudm9pY2VicmlkZ2UudHlwZXMudjEuQ2FsbGVyEioKBWFnZW50GAQgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuQWdlbnQSPQoPc2lnbmFsbGluZ19tb2RlGAUgASgOMiQudm9pY2VicmlkZ2UudHlwZXMudjEuU2lnbmFsbGluZ01vZGUSEgoKZWxhcHNlZF9tcxgGIAEoBBIXCg9waG9uZV9udW1iZXJfaWQYByABKAkigAEKFFN0YXJ0U2Vzc2lvblJlc3BvbnNlEg8KB2NhbGxfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIYCgpzZHBfYW5zd2VyGAMgASgJQgTI2hgBEhAKCHdhcm5pbmdzGAQgAygJEhcKD2FscmVhZHlfc3RhcnRlZBgFIAEoCCJkChVBZHZhbmNlU2Vzc2lvblJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARI0CgVzdGFnZRgCIAEoDjIlLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlNpZ25hbGxpbmdTdGFnZSJOChZBZHZhbmNlU2Vzc2lvblJlc3BvbnNlEjQKBXN0YWdlGAEgASgOMiUudm9pY2VicmlkZ2UudHlwZXMudjEuU2lnbmFsbGluZ1N0YWdlInMKFVdhaXRGb3JTZXNzaW9uUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBEi8KBXVudGlsGAIgAygOMiAudm9pY2VicmlkZ2UuY29udHJvbC52MS5Qcm9ncmVzcxISCgp0aW1lb3V0X21zGAMgASgNIpMBChZXYWl0Rm9yU2Vzc2lvblJlc3BvbnNlEg8KB2NhbGxfaWQYASABKAkSMAoHcmVhY2hlZBgCIAMoCzIfLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuUmVhY2hlZBI2Cgt0ZXJtaW5hdGlvbhgDIAEoCzIhLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlRlcm1pbmF0aW9uIlEKB1JlYWNoZWQSMgoIcHJvZ3Jlc3MYASABKA4yIC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlByb2dyZXNzEhIKCmVsYXBzZWRfbXMYAiABKAQiWgoORW5kQ2FsbFJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIxCgZyZWFzb24YAiABKA4yIS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZFJlYXNvbiJJCg9FbmRDYWxsUmVzcG9uc2USNgoLdGVybWluYXRpb24YASABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbiL0BQoEQ2FsbBIPCgdjYWxsX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSMgoJZGlyZWN0aW9uGAMgASgOMh8udm9pY2VicmlkZ2UudHlwZXMudjEuRGlyZWN0aW9uEjAKBXBoYXNlGAQgASgOMiEudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsUGhhc2USLAoGY2FsbGVyGAUgASgLMhwudm9pY2VicmlkZ2UudHlwZXMudjEuQ2FsbGVyEhcKD3Bob25lX251bWJlcl9pZBgGIAEoCRIPCgdub2RlX2lkGAcgASgJEg4KBnJlZ2lvbhgIIAEoCRIvCgtyZWNlaXZlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLYWNjZXB0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI2Cgt0ZXJtaW5hdGlvbhgMIAEoCzIhLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlRlcm1pbmF0aW9uEjcKCHRpbWVsaW5lGA0gAygLMiUudm9pY2VicmlkZ2UuY29udHJvbC52MS5UaW1lbGluZUVudHJ5EjUKC3RyYW5zY3JpcHRzGA4gAygLMiAudm9pY2VicmlkZ2UudHlwZXMudjEuVHJhbnNjcmlwdBIqCgV1c2FnZRgPIAEoCzIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlVzYWdlEjkKCnN0YXRpc3RpY3MYECABKAsyJS52b2ljZWJyaWRnZS50eXBlcy52MS5NZWRpYVN0YXRpc3RpY3MSFQoNbGFzdF9zZXF1ZW5jZRgRIAEoBBIuCgdxdWFsaXR5GBIgASgLMh0udm9pY2VicmlkZ2UudHlwZXMudjEuUXVhbGl0eRITCgV3YWNpZBgTIAEoCUIEyNoYASJPCg1UaW1lbGluZUVudHJ5EioKBXN0YWdlGAEgASgOMhsudm9pY2VicmlkZ2UudHlwZXMudjEuU3RhZ2USEgoKZWxhcHNlZF9tcxgCIAEoBCInCg5HZXRDYWxsUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBIj0KD0dldENhbGxSZXNwb25zZRIqCgRjYWxsGAEgASgLMhwudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsIigKEUxvb2t1cENhbGxSZXF1ZXN0EhMKBXdhY2lkGAEgASgJQgTI2hgBIkAKEkxvb2t1cENhbGxSZXNwb25zZRIqCgRjYWxsGAEgASgLMhwudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsIkwKEExpc3RDYWxsc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSEQoJbGl2ZV9vbmx5GAMgASgIIlkKEUxpc3RDYWxsc1Jlc3BvbnNlEisKBWNhbGxzGAEgAygLMhwudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJxChJTZW5kQ29tbWFuZFJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIwCgdjb21tYW5kGAIgASgLMh8udm9pY2VicmlkZ2UuY29udHJvbC52MS5Db21tYW5kEhIKCmNvbW1hbmRfaWQYAyABKAkiKQoTU2VuZENvbW1hbmRSZXNwb25zZRISCgpjb21tYW5kX2lkGAEgASgJIvQBChNTdHJlYW1FdmVudHNSZXF1ZXN0EhUKB2NhbGxfaWQYASABKAlCBMjaGAESDgoGY3Vyc29yGAMgASgJEjIKBXN0YXJ0GAQgASgOMiMudm9pY2VicmlkZ2UuY29udHJvbC52MS5TdHJlYW1TdGFydBIuCgVraW5kcxgFIAMoDjIfLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkV2ZW50S2luZBIYChBwaG9uZV9udW1iZXJfaWRzGAYgAygJEiIKFGNhbGxlcl9waG9uZV9udW1iZXJzGAcgAygJQgTI2hgBSgQIAhADUg5hZnRlcl9zZXF1ZW5jZSKhAQoUU3RyZWFtRXZlbnRzUmVzcG9uc2USKgoFZXZlbnQYASABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5FdmVudBIOCgZjdXJzb3IYAiABKAkSLgoGbGFnZ2VkGAMgASgLMh4udm9pY2VicmlkZ2UuY29udHJvbC52MS5MYWdnZWQSHQoVa2VlcGFsaXZlX2ludGVydmFsX21zGAQgASgNIiIKBkxhZ2dlZBIYChB0cmFuc2llbnRfbWlzc2VkGAEgASgEKt0BCg1Ob3RpY2VPdXRjb21lEh4KGk5PVElDRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGgoWTk9USUNFX09VVENPTUVfQ0xBSU1FRBABEhwKGE5PVElDRV9PVVRDT01FX0RVUExJQ0FURRACEhgKFE5PVElDRV9PVVRDT01FX1NUQUxFEAMSHQoZTk9USUNFX09VVENPTUVfVEVSTUlOQVRFRBAEEh0KGU5PVElDRV9PVVRDT01FX1RPTUJTVE9ORUQQBRIaChZOT1RJQ0VfT1VUQ09NRV9JR05PUkVEEAYqjAEKCFByb2dyZXNzEhgKFFBST0dSRVNTX1VOU1BFQ0lGSUVEEAASIAocUFJPR1JFU1NfVFJBTlNQT1JUX0NPTk5FQ1RFRBABEhUKEVBST0dSRVNTX0FJX1JFQURZEAISGQoVUFJPR1JFU1NfTUVESUFfQUNUSVZFEAMSEgoOUFJPR1JFU1NfRU5ERUQQBCr1AQoJRW5kUmVhc29uEhoKFkVORF9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVFTkRfUkVBU09OX0FQSV9IQU5HVVAQARIaChZFTkRfUkVBU09OX1VTRVJfSEFOR1VQEAISGgoWRU5EX1JFQVNPTl9NRVRBX0ZBSUxFRBADEhwKGEVORF9SRUFTT05fTUVESUFfVElNRU9VVBAEEhwKGEVORF9SRUFTT05fR1JBUEhfUkVGVVNFRBAFEiAKHEVORF9SRUFTT05fR1JBUEhfVU5SRUFDSEFCTEUQBhIbChdFTkRfUkVBU09OX1JJTkdfVElNRU9VVBAHKtYBCglDYWxsUGhhc2USGgoWQ0FMTF9QSEFTRV9VTlNQRUNJRklFRBAAEhYKEkNBTExfUEhBU0VfUExBQ0lORxABEhwKGENBTExfUEhBU0VfUFJFX0FDQ0VQVElORxACEhkKFUNBTExfUEhBU0VfQ09OTkVDVElORxADEhgKFENBTExfUEhBU0VfQUNDRVBUSU5HEAQSFQoRQ0FMTF9QSEFTRV9BQ1RJVkUQBRIVChFDQUxMX1BIQVNFX0VORElORxAGEhQKEENBTExfUEhBU0VfRU5ERUQQBypaCgtTdHJlYW1TdGFydBIcChhTVFJFQU1fU1RBUlRfVU5TUEVDSUZJRUQQABIXChNTVFJFQU1fU1RBUlRfT0xERVNUEAESFAoQU1RSRUFNX1NUQVJUX05PVxACMtgICgtDYWxsU2VydmljZRJyCg1IYW5kbGVXZWJob29rEiwudm9pY2VicmlkZ2UuY29udHJvbC52MS5IYW5kbGVXZWJob29rUmVxdWVzdBotLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuSGFuZGxlV2ViaG9va1Jlc3BvbnNlIgTI2hgBEm8KDFN0YXJ0U2Vzc2lvbhIrLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RhcnRTZXNzaW9uUmVxdWVzdBosLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RhcnRTZXNzaW9uUmVzcG9uc2UiBMjaGAMSdQoOQWR2YW5jZVNlc3Npb24SLS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkFkdmFuY2VTZXNzaW9uUmVxdWVzdBouLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQWR2YW5jZVNlc3Npb25SZXNwb25zZSIEyNoYAxJ1Cg5XYWl0Rm9yU2Vzc2lvbhItLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuV2FpdEZvclNlc3Npb25SZXF1ZXN0Gi4udm9pY2VicmlkZ2UuY29udHJvbC52MS5XYWl0Rm9yU2Vzc2lvblJlc3BvbnNlIgTI2hgCEmAKB0VuZENhbGwSJi52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZENhbGxSZXF1ZXN0Gicudm9pY2VicmlkZ2UuY29udHJvbC52MS5FbmRDYWxsUmVzcG9uc2UiBMjaGAMSYAoHR2V0Q2FsbBImLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuR2V0Q2FsbFJlcXVlc3QaJy52b2ljZWJyaWRnZS5jb250cm9sLnYxLkdldENhbGxSZXNwb25zZSIEyNoYAhJpCgpMb29rdXBDYWxsEikudm9pY2VicmlkZ2UuY29udHJvbC52MS5Mb29rdXBDYWxsUmVxdWVzdBoqLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTG9va3VwQ2FsbFJlc3BvbnNlIgTI2hgCEmYKCUxpc3RDYWxscxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVzcG9uc2UiBMjaGAISbAoLU2VuZENvbW1hbmQSKi52b2ljZWJyaWRnZS5jb250cm9sLnYxLlNlbmRDb21tYW5kUmVxdWVzdBorLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU2VuZENvbW1hbmRSZXNwb25zZSIEyNoYAxJxCgxTdHJlYW1FdmVudHMSKy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1JlcXVlc3QaLC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1Jlc3BvbnNlIgTI2hgCMAFiBnByb3RvMw", [file_google_protobuf_timestamp, file_voicebridge_control_v1_command, file_voicebridge_options_v1_options, file_voicebridge_types_v1_call, file_voicebridge_types_v1_event]);
 
 /**
  * A delivery of Meta, as it came.
@@ -57,11 +57,19 @@ export type HandleWebhookRequest = Message<"voicebridge.control.v1.HandleWebhook
   signature: string;
 
   /**
-   * How the AI behaves on calls that this delivery begins; absent: as the agent file says.
+   * How the AI behaves on calls that this delivery begins and `agents` says nothing of; absent: as the agent file says.
    *
    * @generated from field: voicebridge.types.v1.Agent agent = 3;
    */
   agent?: Agent | undefined;
+
+  /**
+   * How it behaves on those of particular callers: one delivery may hold calls of several. Of those that fit a call the first
+   * counts. At most 64, together at most 256 KiB.
+   *
+   * @generated from field: repeated voicebridge.control.v1.CallerAgent agents = 4;
+   */
+  agents: CallerAgent[];
 };
 
 /**
@@ -70,6 +78,50 @@ export type HandleWebhookRequest = Message<"voicebridge.control.v1.HandleWebhook
  */
 export const HandleWebhookRequestSchema: GenMessage<HandleWebhookRequest> = /*@__PURE__*/
   messageDesc(file_voicebridge_control_v1_call, 0);
+
+/**
+ * How the AI behaves on calls of one caller, or to one number. It fits a call if each of the two parts that is given does: the
+ * caller, and the business number. At least one is to be given.
+ *
+ * @generated from message voicebridge.control.v1.CallerAgent
+ */
+export type CallerAgent = Message<"voicebridge.control.v1.CallerAgent"> & {
+  /**
+   * The caller's number, digits in international form. With `user_id` besides either may be the caller's: people may hide
+   * their number.
+   *
+   * @generated from field: string phone_number = 1;
+   */
+  phoneNumber: string;
+
+  /**
+   * The caller's id at Meta, `<country>.<digits>`.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+
+  /**
+   * The business number's id at Meta (`metadata.phone_number_id`), at most 64 bytes.
+   *
+   * @generated from field: string phone_number_id = 3;
+   */
+  phoneNumberId: string;
+
+  /**
+   * Absent: as the agent file says.
+   *
+   * @generated from field: voicebridge.types.v1.Agent agent = 4;
+   */
+  agent?: Agent | undefined;
+};
+
+/**
+ * Describes the message voicebridge.control.v1.CallerAgent.
+ * Use `create(CallerAgentSchema)` to create a new message.
+ */
+export const CallerAgentSchema: GenMessage<CallerAgent> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 1);
 
 /**
  * What a delivery led to.
@@ -90,7 +142,7 @@ export type HandleWebhookResponse = Message<"voicebridge.control.v1.HandleWebhoo
  * Use `create(HandleWebhookResponseSchema)` to create a new message.
  */
 export const HandleWebhookResponseSchema: GenMessage<HandleWebhookResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 1);
+  messageDesc(file_voicebridge_control_v1_call, 2);
 
 /**
  * One call named in a delivery.
@@ -125,7 +177,7 @@ export type WebhookOutcome = Message<"voicebridge.control.v1.WebhookOutcome"> & 
  * Use `create(WebhookOutcomeSchema)` to create a new message.
  */
 export const WebhookOutcomeSchema: GenMessage<WebhookOutcome> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 2);
+  messageDesc(file_voicebridge_control_v1_call, 3);
 
 /**
  * A call to be placed on a node, by somebody who talks to Meta themselves.
@@ -189,7 +241,7 @@ export type StartSessionRequest = Message<"voicebridge.control.v1.StartSessionRe
  * Use `create(StartSessionRequestSchema)` to create a new message.
  */
 export const StartSessionRequestSchema: GenMessage<StartSessionRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 3);
+  messageDesc(file_voicebridge_control_v1_call, 4);
 
 /**
  * The answer to an offer, and where it came from.
@@ -239,7 +291,7 @@ export type StartSessionResponse = Message<"voicebridge.control.v1.StartSessionR
  * Use `create(StartSessionResponseSchema)` to create a new message.
  */
 export const StartSessionResponseSchema: GenMessage<StartSessionResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 4);
+  messageDesc(file_voicebridge_control_v1_call, 5);
 
 /**
  * How far the caller's own signalling has come.
@@ -267,7 +319,7 @@ export type AdvanceSessionRequest = Message<"voicebridge.control.v1.AdvanceSessi
  * Use `create(AdvanceSessionRequestSchema)` to create a new message.
  */
 export const AdvanceSessionRequestSchema: GenMessage<AdvanceSessionRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 5);
+  messageDesc(file_voicebridge_control_v1_call, 6);
 
 /**
  * How far the signalling of the call has come by now.
@@ -288,7 +340,106 @@ export type AdvanceSessionResponse = Message<"voicebridge.control.v1.AdvanceSess
  * Use `create(AdvanceSessionResponseSchema)` to create a new message.
  */
 export const AdvanceSessionResponseSchema: GenMessage<AdvanceSessionResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 6);
+  messageDesc(file_voicebridge_control_v1_call, 7);
+
+/**
+ * What to wait for.
+ *
+ * @generated from message voicebridge.control.v1.WaitForSessionRequest
+ */
+export type WaitForSessionRequest = Message<"voicebridge.control.v1.WaitForSessionRequest"> & {
+  /**
+   * Ours or Meta's. Required.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * All of these. At least one.
+   *
+   * @generated from field: repeated voicebridge.control.v1.Progress until = 2;
+   */
+  until: Progress[];
+
+  /**
+   * At most 30000. 0: not at all, the response says how far it has got by now.
+   *
+   * @generated from field: uint32 timeout_ms = 3;
+   */
+  timeoutMs: number;
+};
+
+/**
+ * Describes the message voicebridge.control.v1.WaitForSessionRequest.
+ * Use `create(WaitForSessionRequestSchema)` to create a new message.
+ */
+export const WaitForSessionRequestSchema: GenMessage<WaitForSessionRequest> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 8);
+
+/**
+ * How far a call has got.
+ *
+ * @generated from message voicebridge.control.v1.WaitForSessionResponse
+ */
+export type WaitForSessionResponse = Message<"voicebridge.control.v1.WaitForSessionResponse"> & {
+  /**
+   * Ours.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * Each once, in the order of their numbers.
+   *
+   * @generated from field: repeated voicebridge.control.v1.Reached reached = 2;
+   */
+  reached: Reached[];
+
+  /**
+   * Set once the session or the call is over: it gets no further than ENDED, which may still be to come. Whoever waits for
+   * anything else is answered then.
+   *
+   * @generated from field: voicebridge.types.v1.Termination termination = 3;
+   */
+  termination?: Termination | undefined;
+};
+
+/**
+ * Describes the message voicebridge.control.v1.WaitForSessionResponse.
+ * Use `create(WaitForSessionResponseSchema)` to create a new message.
+ */
+export const WaitForSessionResponseSchema: GenMessage<WaitForSessionResponse> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 9);
+
+/**
+ * Something a call has reached, and when.
+ *
+ * @generated from message voicebridge.control.v1.Reached
+ */
+export type Reached = Message<"voicebridge.control.v1.Reached"> & {
+  /**
+   * What.
+   *
+   * @generated from field: voicebridge.control.v1.Progress progress = 1;
+   */
+  progress: Progress;
+
+  /**
+   * Milliseconds since the connect webhook.
+   *
+   * @generated from field: uint64 elapsed_ms = 2;
+   */
+  elapsedMs: bigint;
+};
+
+/**
+ * Describes the message voicebridge.control.v1.Reached.
+ * Use `create(ReachedSchema)` to create a new message.
+ */
+export const ReachedSchema: GenMessage<Reached> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 10);
 
 /**
  * A call to be ended, and why.
@@ -316,7 +467,7 @@ export type EndCallRequest = Message<"voicebridge.control.v1.EndCallRequest"> & 
  * Use `create(EndCallRequestSchema)` to create a new message.
  */
 export const EndCallRequestSchema: GenMessage<EndCallRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 7);
+  messageDesc(file_voicebridge_control_v1_call, 11);
 
 /**
  * How the call ended.
@@ -337,7 +488,7 @@ export type EndCallResponse = Message<"voicebridge.control.v1.EndCallResponse"> 
  * Use `create(EndCallResponseSchema)` to create a new message.
  */
 export const EndCallResponseSchema: GenMessage<EndCallResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 8);
+  messageDesc(file_voicebridge_control_v1_call, 12);
 
 /**
  * What the control plane knows of a call.
@@ -484,7 +635,7 @@ export type Call = Message<"voicebridge.control.v1.Call"> & {
  * Use `create(CallSchema)` to create a new message.
  */
 export const CallSchema: GenMessage<Call> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 9);
+  messageDesc(file_voicebridge_control_v1_call, 13);
 
 /**
  * One milestone of a call.
@@ -512,7 +663,7 @@ export type TimelineEntry = Message<"voicebridge.control.v1.TimelineEntry"> & {
  * Use `create(TimelineEntrySchema)` to create a new message.
  */
 export const TimelineEntrySchema: GenMessage<TimelineEntry> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 10);
+  messageDesc(file_voicebridge_control_v1_call, 14);
 
 /**
  * Which call.
@@ -533,7 +684,7 @@ export type GetCallRequest = Message<"voicebridge.control.v1.GetCallRequest"> & 
  * Use `create(GetCallRequestSchema)` to create a new message.
  */
 export const GetCallRequestSchema: GenMessage<GetCallRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 11);
+  messageDesc(file_voicebridge_control_v1_call, 15);
 
 /**
  * The call.
@@ -554,7 +705,7 @@ export type GetCallResponse = Message<"voicebridge.control.v1.GetCallResponse"> 
  * Use `create(GetCallResponseSchema)` to create a new message.
  */
 export const GetCallResponseSchema: GenMessage<GetCallResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 12);
+  messageDesc(file_voicebridge_control_v1_call, 16);
 
 /**
  * Which call, by Meta's id.
@@ -575,7 +726,7 @@ export type LookupCallRequest = Message<"voicebridge.control.v1.LookupCallReques
  * Use `create(LookupCallRequestSchema)` to create a new message.
  */
 export const LookupCallRequestSchema: GenMessage<LookupCallRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 13);
+  messageDesc(file_voicebridge_control_v1_call, 17);
 
 /**
  * The call.
@@ -596,7 +747,7 @@ export type LookupCallResponse = Message<"voicebridge.control.v1.LookupCallRespo
  * Use `create(LookupCallResponseSchema)` to create a new message.
  */
 export const LookupCallResponseSchema: GenMessage<LookupCallResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 14);
+  messageDesc(file_voicebridge_control_v1_call, 18);
 
 /**
  * A page of calls.
@@ -631,7 +782,7 @@ export type ListCallsRequest = Message<"voicebridge.control.v1.ListCallsRequest"
  * Use `create(ListCallsRequestSchema)` to create a new message.
  */
 export const ListCallsRequestSchema: GenMessage<ListCallsRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 15);
+  messageDesc(file_voicebridge_control_v1_call, 19);
 
 /**
  * A page of calls, newest first.
@@ -659,7 +810,7 @@ export type ListCallsResponse = Message<"voicebridge.control.v1.ListCallsRespons
  * Use `create(ListCallsResponseSchema)` to create a new message.
  */
 export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 16);
+  messageDesc(file_voicebridge_control_v1_call, 20);
 
 /**
  * Something to do on a live call.
@@ -695,7 +846,7 @@ export type SendCommandRequest = Message<"voicebridge.control.v1.SendCommandRequ
  * Use `create(SendCommandRequestSchema)` to create a new message.
  */
 export const SendCommandRequestSchema: GenMessage<SendCommandRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 17);
+  messageDesc(file_voicebridge_control_v1_call, 21);
 
 /**
  * The node has taken the command; what comes of it is told by events.
@@ -716,7 +867,7 @@ export type SendCommandResponse = Message<"voicebridge.control.v1.SendCommandRes
  * Use `create(SendCommandResponseSchema)` to create a new message.
  */
 export const SendCommandResponseSchema: GenMessage<SendCommandResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 18);
+  messageDesc(file_voicebridge_control_v1_call, 22);
 
 /**
  * Which events of which calls, and from where.
@@ -773,7 +924,7 @@ export type StreamEventsRequest = Message<"voicebridge.control.v1.StreamEventsRe
  * Use `create(StreamEventsRequestSchema)` to create a new message.
  */
 export const StreamEventsRequestSchema: GenMessage<StreamEventsRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 19);
+  messageDesc(file_voicebridge_control_v1_call, 23);
 
 /**
  * One event, or none: the first response of a stream has none and tells the cursor it begins at, and one without an event
@@ -818,7 +969,7 @@ export type StreamEventsResponse = Message<"voicebridge.control.v1.StreamEventsR
  * Use `create(StreamEventsResponseSchema)` to create a new message.
  */
 export const StreamEventsResponseSchema: GenMessage<StreamEventsResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 20);
+  messageDesc(file_voicebridge_control_v1_call, 24);
 
 /**
  * What a subscriber missed by reading too slowly.
@@ -839,7 +990,7 @@ export type Lagged = Message<"voicebridge.control.v1.Lagged"> & {
  * Use `create(LaggedSchema)` to create a new message.
  */
 export const LaggedSchema: GenMessage<Lagged> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 21);
+  messageDesc(file_voicebridge_control_v1_call, 25);
 
 /**
  * What became of one notice of a delivery.
@@ -902,6 +1053,55 @@ export enum NoticeOutcome {
  */
 export const NoticeOutcomeSchema: GenEnum<NoticeOutcome> = /*@__PURE__*/
   enumDesc(file_voicebridge_control_v1_call, 0);
+
+/**
+ * How far a call can have got. A call may have reached some of them and not those before: a session without a caller's
+ * transport has its AI ready all the same.
+ *
+ * @generated from enum voicebridge.control.v1.Progress
+ */
+export enum Progress {
+  /**
+   * Not said. Never sent by voicebridge. In a request INVALID_ARGUMENT.
+   *
+   * @generated from enum value: PROGRESS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * ICE and DTLS with the caller's side are up.
+   *
+   * @generated from enum value: PROGRESS_TRANSPORT_CONNECTED = 1;
+   */
+  TRANSPORT_CONNECTED = 1,
+
+  /**
+   * The AI is ready.
+   *
+   * @generated from enum value: PROGRESS_AI_READY = 2;
+   */
+  AI_READY = 2,
+
+  /**
+   * The first packet of the caller's audio came after it was answered.
+   *
+   * @generated from enum value: PROGRESS_MEDIA_ACTIVE = 3;
+   */
+  MEDIA_ACTIVE = 3,
+
+  /**
+   * The record is closed.
+   *
+   * @generated from enum value: PROGRESS_ENDED = 4;
+   */
+  ENDED = 4,
+}
+
+/**
+ * Describes the enum voicebridge.control.v1.Progress.
+ */
+export const ProgressSchema: GenEnum<Progress> = /*@__PURE__*/
+  enumDesc(file_voicebridge_control_v1_call, 1);
 
 /**
  * Why a caller of the API ends a call. Each becomes the `Termination.reason` of the same name, except that a caller who hung up
@@ -971,7 +1171,7 @@ export enum EndReason {
  * Describes the enum voicebridge.control.v1.EndReason.
  */
 export const EndReasonSchema: GenEnum<EndReason> = /*@__PURE__*/
-  enumDesc(file_voicebridge_control_v1_call, 1);
+  enumDesc(file_voicebridge_control_v1_call, 2);
 
 /**
  * Where a call stands in the control plane.
@@ -1040,7 +1240,7 @@ export enum CallPhase {
  * Describes the enum voicebridge.control.v1.CallPhase.
  */
 export const CallPhaseSchema: GenEnum<CallPhase> = /*@__PURE__*/
-  enumDesc(file_voicebridge_control_v1_call, 2);
+  enumDesc(file_voicebridge_control_v1_call, 3);
 
 /**
  * Where a stream without a cursor begins.
@@ -1074,7 +1274,7 @@ export enum StreamStart {
  * Describes the enum voicebridge.control.v1.StreamStart.
  */
 export const StreamStartSchema: GenEnum<StreamStart> = /*@__PURE__*/
-  enumDesc(file_voicebridge_control_v1_call, 3);
+  enumDesc(file_voicebridge_control_v1_call, 4);
 
 /**
  * What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
@@ -1084,7 +1284,7 @@ export const StreamStartSchema: GenEnum<StreamStart> = /*@__PURE__*/
 export const CallService: GenService<{
   /**
    * A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-   * that is needed, unless the request says more than Meta does (`agent`), which wants scope `calls:write` besides.
+   * that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
    * UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
    *
    * @generated from rpc voicebridge.control.v1.CallService.HandleWebhook
@@ -1118,6 +1318,21 @@ export const CallService: GenService<{
     methodKind: "unary";
     input: typeof AdvanceSessionRequestSchema;
     output: typeof AdvanceSessionResponseSchema;
+  },
+  /**
+   * Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
+   * nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
+   * comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
+   * it answers as if there had been none. Each request that waits is one of the event streams there may be.
+   * NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
+   * CONTROL_DRAINING: ask again.
+   *
+   * @generated from rpc voicebridge.control.v1.CallService.WaitForSession
+   */
+  waitForSession: {
+    methodKind: "unary";
+    input: typeof WaitForSessionRequestSchema;
+    output: typeof WaitForSessionResponseSchema;
   },
   /**
    * Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
