@@ -1,10 +1,14 @@
 //! The command line. Help is written for somebody who has never seen voicebridge.
 
+mod search;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use secrecy::SecretString;
 use voicebridge_telemetry::local::STATE_DIR;
+
+pub(crate) use search::Search;
 
 /// Answers WhatsApp Business calls and lets the caller talk with a realtime AI.
 #[derive(Debug, Parser)]
@@ -173,16 +177,15 @@ pub(crate) struct CopyStore {
 /// List calls, or show one: timeline, transcripts, how it ended.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  voicebridge calls                     the latest calls\n  voicebridge calls --live              only those going on\n  voicebridge calls 01978f3c-...        one call from webhook to end\n  voicebridge calls --json | jq .       for programs"
+    after_help = "Examples:\n  voicebridge calls                     the latest calls\n  voicebridge calls --live              only those going on\n  voicebridge calls --from 24h --result failed --number 106540352242922\n                                        what broke since yesterday on one number\n  voicebridge calls 01978f3c-...        one call from webhook to end\n  voicebridge calls --json | jq .       for programs"
 )]
 pub(crate) struct Calls {
     /// Show this call; by its id.
     #[arg(value_name = "CALL")]
     pub(crate) call: Option<String>,
-    /// Only calls that have not ended.
-    #[arg(long, conflicts_with = "call")]
-    pub(crate) live: bool,
-    /// At most this many calls, newest first.
+    #[command(flatten)]
+    pub(crate) search: Search,
+    /// At most this many calls.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
     /// Print JSON: one object per call and line; a single object for one call.

@@ -2,13 +2,13 @@
 
 use anyhow::Context as _;
 use voicebridge_proto::{
-    control::v1::{Call, CallPhase, GetCallRequest, ListCallsRequest, StreamEventsRequest},
+    control::v1::{Call, CallFilter, CallPhase, CallView, GetCallRequest, ListCallsRequest, StreamEventsRequest},
     types::v1::event::Kind,
 };
 use voicebridge_server::json;
 
 use crate::{
-    args::Calls,
+    args::{Calls, Search},
     client::{Client, connect},
     describe,
     failure::refused,
@@ -28,13 +28,14 @@ pub(crate) async fn run(args: Calls) -> anyhow::Result<()> {
 }
 
 async fn list(client: &mut Client, args: &Calls) -> anyhow::Result<()> {
-    let calls = latest(client, args.live, args.limit).await?;
+    let calls = found(client, &args.search, args.limit).await?;
     if args.json {
         return calls.iter().try_for_each(|call| Ok(outln(&json::line(call))?));
     }
     if calls.is_empty() {
-        let kind = if args.live { "live calls" } else { "calls yet" };
-        outln(&format!("No {kind}. `voicebridge demo` makes some, `voicebridge watch` waits for them."))?;
+        let is_any = args.search.filter() == CallFilter::default();
+        let what = if is_any { "calls yet" } else { "such calls" };
+        outln(&format!("No {what}. `voicebridge demo` makes some, `voicebridge watch` waits for them."))?;
     }
     for call in &calls {
         outln(&format!(
@@ -50,13 +51,19 @@ async fn list(client: &mut Client, args: &Calls) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The newest calls, page by page up to `limit`.
-async fn latest(client: &mut Client, live_only: bool, limit: u32) -> anyhow::Result<Vec<Call>> {
+/// The first calls of those searched for, page by page up to `limit`.
+async fn found(client: &mut Client, search: &Search, limit: u32) -> anyhow::Result<Vec<Call>> {
     let mut calls: Vec<Call> = Vec::new();
     let mut page_token = String::new();
     loop {
         let left = limit - u32::try_from(calls.len()).context("more calls than were asked for")?;
-        let request = ListCallsRequest { page_size: left.min(MAX_PAGE), page_token, live_only };
+        let request = ListCallsRequest {
+            page_size: left.min(MAX_PAGE),
+            page_token,
+            filter: Some(search.filter()),
+            order: search.order().into(),
+            view: CallView::Basic.into(),
+        };
         let page = client.list_calls(request).await.map_err(|status| refused(&status))?.into_inner();
         calls.extend(page.calls.into_iter().take(left as usize));
         page_token = page.next_page_token;

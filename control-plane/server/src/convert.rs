@@ -33,6 +33,13 @@ fn millis(timestamp: &Timestamp) -> i64 {
     timestamp.seconds.saturating_mul(1_000).saturating_add(i64::from(timestamp.nanos) / 1_000_000)
 }
 
+/// An instant of a request, if it is one (RFC 3339's years 1 to 9999).
+pub(crate) fn instant_ms(timestamp: &Timestamp) -> Option<i64> {
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    let is_one = SECONDS.contains(&timestamp.seconds) && (0..1_000_000_000).contains(&timestamp.nanos);
+    is_one.then(|| millis(timestamp))
+}
+
 /// Between two instants of the wall clock; 0 when it was set back in between.
 pub(crate) fn elapsed_ms(from_ms: i64, to_ms: i64) -> u64 {
     u64::try_from(to_ms.saturating_sub(from_ms)).unwrap_or(0)
@@ -53,14 +60,19 @@ pub(crate) fn termination_to_wire(termination: &Termination) -> types::Terminati
     }
 }
 
+pub(crate) const fn result_from_wire(result: types::TerminationResult) -> Option<TerminationResult> {
+    match result {
+        types::TerminationResult::Completed => Some(TerminationResult::Completed),
+        types::TerminationResult::Abandoned => Some(TerminationResult::Abandoned),
+        types::TerminationResult::Rejected => Some(TerminationResult::Rejected),
+        types::TerminationResult::Failed => Some(TerminationResult::Failed),
+        types::TerminationResult::Unspecified => None,
+    }
+}
+
 /// A termination without a known result is a failure.
 pub(crate) fn termination_from_wire(termination: types::Termination) -> Termination {
-    let result = match termination.result() {
-        types::TerminationResult::Completed => TerminationResult::Completed,
-        types::TerminationResult::Abandoned => TerminationResult::Abandoned,
-        types::TerminationResult::Rejected => TerminationResult::Rejected,
-        types::TerminationResult::Failed | types::TerminationResult::Unspecified => TerminationResult::Failed,
-    };
+    let result = result_from_wire(termination.result()).unwrap_or(TerminationResult::Failed);
     Termination {
         result,
         reason: termination.reason.into(),

@@ -16,7 +16,7 @@ use voicebridge_telemetry::{
 
 use crate::{
     access::{Keyring, LocalKey, TOKEN_KEY},
-    api::{self, Api, Guard, Health, Keys, Shares},
+    api::{self, Api, Guard, Health, Keys, PAGE_KEY, PageTokens, Shares},
     callback::Callback,
     calls::{Calls, RealPorts},
     config::Config,
@@ -71,6 +71,7 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let store = database.calls();
     let cursor_key = store.own_key(CURSOR_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
+    let page_key = store.own_key(PAGE_KEY, rand::random()).await.context("DATABASE_URL cannot be used")?;
     let last_position = store.last_position().await.context("DATABASE_URL cannot be used")?;
     let graph = match &config.graph_access {
         Some(access) => Some(Graph::new(&config.graph_url, access, config.limits.graph_timeout)?.under(owner.lease())),
@@ -132,6 +133,7 @@ async fn serve(
         webhook,
         events,
         cursors: Cursors::new(&cursor_key),
+        pages: PageTokens::new(&page_key),
         streams: Shares::new(limits.subscribers_per_key),
         limits,
     };

@@ -22,6 +22,10 @@ pub(crate) mod memory;
 mod migrations;
 mod postgres;
 mod rows;
+mod search;
+#[cfg(test)]
+mod search_contract;
+mod search_sql;
 mod sqlite;
 mod text;
 
@@ -39,6 +43,7 @@ pub use error::{Cause, StoreError};
 pub use keys::{Creation, KeyRow, KeyStore, NewKey, Revocation, Settings};
 pub use lease::Lease;
 pub use postgres::Postgres;
+pub use search::{CallFilter, CallOrder, CallPlace, CallState, CallerKey, Search};
 pub use sqlite::{CallsLock, LockError, Sqlite};
 
 /// How long a hang-up without a call is remembered. Connects older than a minute are dropped by age anyway.
@@ -225,7 +230,7 @@ pub struct SessionPlace {
 /// A call as stored.
 #[derive(Clone, Debug)]
 pub struct CallRow {
-    /// Order of claiming; what pages are made of.
+    /// Order of claiming.
     pub ordinal: i64,
     /// Ours.
     pub call_id: CallId,
@@ -326,17 +331,6 @@ pub const KEY_BYTES: usize = 32;
 /// Kind of the event that closes a record.
 pub const LAST_KIND: &str = "call_ended";
 
-/// Which calls a list wants.
-#[derive(Clone, Copy, Debug)]
-pub struct Page {
-    /// Only calls claimed before this one; `None`: from the newest.
-    pub before: Option<i64>,
-    /// At most this many.
-    pub size: u32,
-    /// Only calls that have not ended.
-    pub live_only: bool,
-}
-
 /// The store. All methods are atomic; none retries.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -360,8 +354,8 @@ pub trait Store: Send + Sync + 'static {
     /// One call by Meta's id.
     async fn call_by_wacid(&self, wacid: &Wacid) -> Result<Option<CallRow>, StoreError>;
 
-    /// Calls, newest first.
-    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError>;
+    /// A page of calls.
+    async fn calls(&self, search: &Search) -> Result<Vec<CallRow>, StoreError>;
 
     /// Events with a sequence above `after`, oldest first, at most `limit`.
     async fn events(&self, call_id: &CallId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;

@@ -19,15 +19,12 @@ use crate::{
     access::{Authentication, Principal, Scope},
     calls::{CallError, SelfHeldStart},
     convert,
-    store::{CallRow, Holder, Page, StoreError},
+    store::{CallRow, Holder, StoreError},
     webhook::Webhook,
 };
 
 /// Longest offer, bytes; by contract.
 const MAX_OFFER_BYTES: usize = 64 * 1024;
-/// Calls on a page that names no size, and on the largest.
-const DEFAULT_PAGE: u32 = 100;
-const MAX_PAGE: u32 = 1_000;
 /// Longest text of a command, bytes.
 const MAX_COMMAND_BYTES: usize = 16 * 1024;
 /// Kinds of events that a call's page is made of.
@@ -107,7 +104,7 @@ impl Api {
         }
     }
 
-    async fn with_events(&self, row: &CallRow, kinds: &[&str]) -> Result<control::Call, Fault> {
+    pub(super) async fn with_events(&self, row: &CallRow, kinds: &[&str]) -> Result<control::Call, Fault> {
         let mut call = convert::call_to_wire(row);
         for kind in kinds {
             for event in self.store.events_of_kind(&row.call_id, kind).await? {
@@ -293,25 +290,7 @@ impl CallService for Api {
         &self,
         request: Request<control::ListCallsRequest>,
     ) -> Result<Response<control::ListCallsResponse>, Status> {
-        let request = request.into_inner();
-        let size = match request.page_size {
-            0 => DEFAULT_PAGE,
-            size if size <= MAX_PAGE => size,
-            _ => return Err(Fault::invalid("page_size", "must be at most 1000").status()),
-        };
-        let before = match request.page_token.as_str() {
-            "" => None,
-            token => Some(token.parse().map_err(|_| Fault::invalid("page_token", "is none of ours").status())?),
-        };
-        let page = Page { before, size, live_only: request.live_only };
-        let rows = self.store.calls(page).await.map_err(|error| Fault::from(error).status())?;
-        let full = rows.len() == size as usize;
-        let next = rows.last().filter(|_| full).map_or_else(String::new, |row| row.ordinal.to_string());
-        let mut calls = Vec::with_capacity(rows.len());
-        for row in &rows {
-            calls.push(self.with_events(row, &["stage_reached", "session_ended"]).await.map_err(Fault::status)?);
-        }
-        Ok(Response::new(control::ListCallsResponse { calls, next_page_token: next }))
+        Ok(Response::new(self.list(request.into_inner()).await.map_err(Fault::status)?))
     }
 
     async fn send_command(

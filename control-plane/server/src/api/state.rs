@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::shares::Shares;
+use super::{page_token::PageTokens, shares::Shares};
 use crate::{
     calls::Calls,
     config::Limits,
@@ -23,6 +23,7 @@ pub(crate) struct Api {
     pub(crate) webhook: Webhook,
     pub(crate) events: Source,
     pub(crate) cursors: Cursors,
+    pub(crate) pages: PageTokens,
     /// Event streams by key.
     pub(crate) streams: Arc<Shares>,
     pub(crate) limits: Limits,

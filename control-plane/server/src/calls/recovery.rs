@@ -6,7 +6,7 @@ use std::sync::Arc;
 use voicebridge_core::identity::CallId;
 
 use super::tasks::Tasks;
-use crate::store::{Page, Store, StoreError};
+use crate::store::{CallPlace, Search, Store, StoreError};
 
 /// Calls read at a time.
 const PAGE: u32 = 500;
@@ -25,11 +25,11 @@ impl Recovery {
 
     /// To be done before anything is served. Returns how many calls are known again.
     pub(super) async fn all(&self) -> Result<usize, StoreError> {
-        let (mut before, mut count) = (None, 0);
+        let (mut after, mut count) = (None, 0);
         loop {
-            let page = self.store.calls(Page { before, size: PAGE, live_only: true }).await?;
+            let page = self.store.calls(&Search::live(after, PAGE)).await?;
             let Some(last) = page.last() else { return Ok(count) };
-            before = Some(last.ordinal);
+            after = Some(CallPlace::of(last));
             count += page.len();
             for row in page {
                 self.tasks.restore(row).await?;

@@ -7,7 +7,7 @@ use voicebridge_core::{
     termination::{Termination, TerminationResult},
 };
 
-use super::*;
+use super::{search_contract, *};
 use crate::ids::example as id;
 
 fn wacid(name: &str) -> Wacid {
@@ -245,25 +245,6 @@ async fn keys_are_made_once(store: &dyn Store) {
     assert_eq!(store.own_key("two", [2; KEY_BYTES]).await.unwrap(), [2; KEY_BYTES]);
 }
 
-async fn lists_go_from_new_to_old(store: &dyn Store) {
-    let before = store.calls(Page { before: None, size: 1, live_only: false }).await.unwrap();
-    for n in 0..5 {
-        store.claim(&call(&format!("list-{n}"))).await.unwrap();
-    }
-    let gone = Termination::new(TerminationResult::Abandoned, "CALLER_ABANDONED", "");
-    close(store, "list-3", 0, &gone, 1_500).await;
-    let names = |rows: &[CallRow]| rows.iter().map(|row| row.wacid.clone()).collect::<Vec<_>>();
-    let page = store.calls(Page { before: None, size: 2, live_only: false }).await.unwrap();
-    assert_eq!(names(&page), ["list-4", "list-3"].map(wacid));
-    let page = store.calls(Page { before: Some(page[1].ordinal), size: 2, live_only: false }).await.unwrap();
-    assert_eq!(names(&page), ["list-2", "list-1"].map(wacid));
-    let page = store.calls(Page { before: None, size: 3, live_only: true }).await.unwrap();
-    assert_eq!(names(&page), ["list-4", "list-2", "list-1"].map(wacid));
-    let oldest = page.last().unwrap().ordinal - 1;
-    let page = store.calls(Page { before: Some(oldest), size: 1, live_only: false }).await.unwrap();
-    assert_eq!(names(&page), names(&before));
-}
-
 /// Runs last: it empties the store of what has ended.
 async fn old_calls_go_with_their_events(store: &dyn Store) {
     let gone = Termination::new(TerminationResult::Completed, "USER_HANGUP", "");
@@ -290,7 +271,7 @@ async fn old_calls_go_with_their_events(store: &dyn Store) {
     store.claim(&call("old-new")).await.unwrap();
     let position = append(store, "old-new", 0, event("transcript", None)).await;
     assert!(position > last + 1, "no position is used twice");
-    let ended = store.calls(Page { before: None, size: 1_000, live_only: false }).await.unwrap();
+    let ended = store.calls(&Search { size: 1_000, ..Search::default() }).await.unwrap();
     assert!(ended.iter().all(|row| row.ended_at_ms.is_none()));
 }
 
@@ -301,7 +282,7 @@ async fn check(store: &dyn Store) {
     history_is_told_in_the_order_of_storing(store).await;
     keys_are_made_once(store).await;
     a_record_is_written_and_closed_once(store).await;
-    lists_go_from_new_to_old(store).await;
+    search_contract::check(store).await;
     old_calls_go_with_their_events(store).await;
 }
 

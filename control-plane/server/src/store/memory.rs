@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use voicebridge_core::identity::{CallId, Wacid};
 
 use super::{
-    CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, LAST_KIND, NewCall, NewEvent, Page, Store,
-    StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
+    CallOrder, CallPlace, CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, LAST_KIND, NewCall, NewEvent,
+    Search, Store, StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
 };
 
 #[derive(Debug)]
@@ -133,12 +133,14 @@ impl Store for Memory {
         Ok(self.tables().call_by_wacid(wacid).cloned())
     }
 
-    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {
+    async fn calls(&self, search: &Search) -> Result<Vec<CallRow>, StoreError> {
         let tables = self.tables();
-        let wanted = |row: &&CallRow| {
-            page.before.is_none_or(|before| row.ordinal < before) && (!page.live_only || row.ended_at_ms.is_none())
-        };
-        Ok(tables.calls.iter().rev().filter(wanted).take(page.size as usize).cloned().collect())
+        let mut wanted: Vec<&CallRow> = tables.calls.iter().filter(|row| search.wants(row)).collect();
+        wanted.sort_by_key(|row| CallPlace::of(row));
+        if search.order == CallOrder::NewestFirst {
+            wanted.reverse();
+        }
+        Ok(wanted.into_iter().take(search.size as usize).cloned().collect())
     }
 
     async fn events(&self, call_id: &CallId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {

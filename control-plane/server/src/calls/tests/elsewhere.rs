@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use voicebridge_core::identity::{CallId, Wacid};
 
 use crate::store::{
-    CallRow, Claim, Database, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Owner, Page, Store, StoreError,
+    CallRow, Claim, Database, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Owner, Search, Store, StoreError,
     StoredEvent, Tombstone, Write, Written,
 };
 
@@ -80,8 +80,9 @@ impl Store for Elsewhere {
         self.there(move |store| async move { store.call_by_wacid(&wacid).await }).await
     }
 
-    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {
-        self.there(move |store| async move { store.calls(page).await }).await
+    async fn calls(&self, search: &Search) -> Result<Vec<CallRow>, StoreError> {
+        let search = search.clone();
+        self.there(move |store| async move { store.calls(&search).await }).await
     }
 
     async fn events(&self, call_id: &CallId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {

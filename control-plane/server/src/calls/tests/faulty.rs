@@ -11,7 +11,7 @@ use voicebridge_core::identity::{CallId, Wacid};
 
 use super::draw;
 use crate::store::{
-    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent, Tombstone,
+    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Search, Store, StoreError, StoredEvent, Tombstone,
     Write, Written,
 };
 
@@ -139,8 +139,8 @@ impl Store for Faulty {
         self.answer(false, self.inner.call_by_wacid(wacid)).await
     }
 
-    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {
-        self.answer(false, self.inner.calls(page)).await
+    async fn calls(&self, search: &Search) -> Result<Vec<CallRow>, StoreError> {
+        self.answer(false, self.inner.calls(search)).await
     }
 
     async fn events(&self, call_id: &CallId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {

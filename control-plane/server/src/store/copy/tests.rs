@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     scope::{Scope, Scopes},
     store::{
-        Change, Claim, Database, Holder, KeyStore as _, NewCall, NewEvent, NewKey, Page, Settings, Store, Tombstone,
+        Change, Claim, Database, Holder, KeyStore as _, NewCall, NewEvent, NewKey, Search, Settings, Store, Tombstone,
         Write, Written,
     },
 };
@@ -99,8 +99,8 @@ async fn a_copy_has_everything_and_goes_on_where_the_source_was() {
     let (source, target) = (Sqlite::open(&from).await.unwrap(), Database::open(&to).await.unwrap());
     let _owner = target.own_calls(Duration::ZERO).await.unwrap();
     let store = target.calls();
-    let page = Page { before: None, size: 100, live_only: false };
-    let (theirs, mut ours) = (source.calls(page).await.unwrap(), store.calls(page).await.unwrap());
+    let all = Search { size: 100, ..Search::default() };
+    let (theirs, mut ours) = (source.calls(&all).await.unwrap(), store.calls(&all).await.unwrap());
     assert!(
         ours.iter().all(|row| row.caller.name.as_deref() == Some("Ana")),
         "what PostgreSQL cannot hold is left out"

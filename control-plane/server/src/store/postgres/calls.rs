@@ -8,9 +8,10 @@ use super::{
     work::{LOCK_CALL, Purpose, query, query_as, query_scalar},
 };
 use crate::store::{
-    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent,
+    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Search, Store, StoreError, StoredEvent,
     TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
     rows::{self, CallColumns, EventColumns, HistoryColumns, TombstoneColumns},
+    search_sql,
     text::storable,
 };
 
@@ -150,20 +151,11 @@ impl Store for Postgres {
         .await
     }
 
-    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {
+    async fn calls(&self, search: &Search) -> Result<Vec<CallRow>, StoreError> {
         bounded(async {
             let mut work = self.begin(Purpose::Read).await?;
-            // Each with the index that serves it.
-            let sql = if page.live_only {
-                "SELECT * FROM calls WHERE ordinal < $1 AND ended_at_ms IS NULL ORDER BY ordinal DESC LIMIT $2"
-            } else {
-                "SELECT * FROM calls WHERE ordinal < $1 ORDER BY ordinal DESC LIMIT $2"
-            };
-            let rows: Vec<CallColumns> = query_as(sql)
-                .bind(page.before.unwrap_or(i64::MAX))
-                .bind(i64::from(page.size))
-                .fetch_all(work.connection())
-                .await?;
+            let mut sql = search_sql::page::<sqlx::Postgres>("", search);
+            let rows: Vec<CallColumns> = sql.build_query_as().persistent(false).fetch_all(work.connection()).await?;
             work.commit().await?;
             rows::all(rows)
         })

@@ -12,6 +12,7 @@ use super::*;
 use crate::ids::example as id;
 use crate::store::{
     Change, Claim, Database, Holder, NewCall, NewEvent, Owner, Store, Tombstone, Write, Written, lease::OwnerRow,
+    search_contract, search_sql,
 };
 
 fn wacid(name: &str) -> Wacid {
@@ -142,6 +143,33 @@ async fn positions_appear_in_their_order_when_a_commit_is_late() {
     assert_eq!(slow.unwrap(), Written::Stored { position: Some(1) });
     assert_eq!(fast.unwrap(), Written::Stored { position: Some(2) });
     assert_eq!(seen, ["slow", "fast"].map(id));
+}
+
+/// Enough calls that reading all of them would be dearer, each filter with a few values.
+#[tokio::test]
+async fn a_page_is_read_by_an_index_however_many_calls_there_are() {
+    let (store, _owner) = owned(&voicebridge_postgres::database()).await;
+    store
+        .execute(
+            "INSERT INTO calls (call_id, signalling, phase, phone_number_id, caller_phone, caller_user_id, caller_name,
+                                received_at_ms, ring_until_ms, node_id, result, reason, ended_at_ms, generation)
+             SELECT n::text, 'managed', 'ENDED', (106 + n % 5)::text, (551 + n % 900)::text, 'BR.' || n % 900, '', n / 2, 0,
+                    'n' || n % 4, (ARRAY['completed', 'failed', 'abandoned'])[1 + n % 3], 'r' || n % 6,
+                    CASE WHEN n % 500 = 0 THEN NULL ELSE n END, 0
+             FROM generate_series(1, 20000) AS n",
+        )
+        .await;
+    store.execute("ANALYZE calls").await;
+    for (index, search) in search_contract::of_every_index() {
+        let mut work = store.begin(Purpose::Read).await.unwrap();
+        let mut sql = search_sql::page::<sqlx::Postgres>("EXPLAIN ", &search);
+        let plan: Vec<String> = sql.build_query_scalar().persistent(false).fetch_all(work.connection()).await.unwrap();
+        // What many calls have is found as soon along the time.
+        let is_rare = !["calls_by_node", "calls_by_reason", "calls_by_number", "calls_by_result"].contains(&index);
+        let wanted = if is_rare { index } else { "calls_by_" };
+        assert!(plan.iter().any(|line| line.contains(wanted)), "{plan:#?}");
+        assert!(!plan.iter().any(|line| line.contains("Seq Scan on calls")), "{plan:#?}");
+    }
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use voicebridge_core::identity::{CallId, PhoneNumber, UserId, Wacid};
 
 use super::Sqlite;
 use crate::store::{
-    CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Page, Store, StoreError, StoredEvent,
+    CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Search, Store, StoreError, StoredEvent,
     TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
     rows::{self, CallColumns, EventColumns, HistoryColumns, TombstoneColumns},
+    search_sql,
     text::storable,
 };
 
@@ -174,15 +175,10 @@ impl Store for Sqlite {
         row.map(CallRow::try_from).transpose()
     }
 
-    async fn calls(&self, page: Page) -> Result<Vec<CallRow>, StoreError> {
-        let rows: Vec<CallColumns> = sqlx::query_as(
-            "SELECT * FROM calls WHERE ordinal < ?1 AND (NOT ?2 OR ended_at_ms IS NULL) ORDER BY ordinal DESC LIMIT ?3",
-        )
-        .bind(page.before.unwrap_or(i64::MAX))
-        .bind(page.live_only)
-        .bind(i64::from(page.size))
-        .fetch_all(&self.reader)
-        .await?;
+    async fn calls(&self, search: &Search) -> Result<Vec<CallRow>, StoreError> {
+        let mut sql = search_sql::page::<sqlx::Sqlite>("", search);
+        // As many statements as there are kinds of searches: none is kept.
+        let rows: Vec<CallColumns> = sql.build_query_as().persistent(false).fetch_all(&self.reader).await?;
         rows::all(rows)
     }
 

@@ -20,6 +20,15 @@ impl Sqlite {
         sqlx::query(sql).execute(&self.writer).await.expect("valid SQL");
     }
 
+    /// For tests: how it would go about a search.
+    #[cfg(test)]
+    pub(in crate::store) async fn plan(&self, search: &crate::store::Search) -> Vec<String> {
+        let mut sql = crate::store::search_sql::page::<sqlx::Sqlite>("EXPLAIN QUERY PLAN ", search);
+        let lines: Vec<(i64, i64, i64, String)> =
+            sql.build_query_as().persistent(false).fetch_all(&self.reader).await.expect("a plan");
+        lines.into_iter().map(|(.., line)| line).collect()
+    }
+
     /// The file that a URL names; none for one in memory.
     pub(in crate::store) fn file_of(url: &str) -> Result<Option<PathBuf>, StoreError> {
         let options = SqliteConnectOptions::from_str(url)?;

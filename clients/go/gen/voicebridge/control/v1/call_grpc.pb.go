@@ -81,7 +81,8 @@ type CallServiceClient interface {
 	GetCall(ctx context.Context, in *GetCallRequest, opts ...grpc.CallOption) (*GetCallResponse, error)
 	// The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED.
 	LookupCall(ctx context.Context, in *LookupCallRequest, opts ...grpc.CallOption) (*LookupCallResponse, error)
-	// Newest first.
+	// Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+	// INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
 	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
 	// Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
 	// out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
@@ -285,7 +286,8 @@ type CallServiceServer interface {
 	GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error)
 	// The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED.
 	LookupCall(context.Context, *LookupCallRequest) (*LookupCallResponse, error)
-	// Newest first.
+	// Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+	// INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
 	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)
 	// Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
 	// out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last

@@ -201,6 +201,78 @@ CALL_PHASE_ENDED: CallPhase.ValueType  # 7
 """The record is closed; nothing of it changes any more."""
 Global___CallPhase: _TypeAlias = CallPhase  # noqa: Y015
 
+class _CallState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALL_STATE_UNSPECIFIED: _CallState.ValueType  # 0
+    """Not said. In a filter: whichever."""
+    CALL_STATE_LIVE: _CallState.ValueType  # 1
+    """Its record is open."""
+    CALL_STATE_ENDED: _CallState.ValueType  # 2
+    """Its record is closed."""
+
+class CallState(_CallState, metaclass=_CallStateEnumTypeWrapper):
+    """Whether a call goes on."""
+
+CALL_STATE_UNSPECIFIED: CallState.ValueType  # 0
+"""Not said. In a filter: whichever."""
+CALL_STATE_LIVE: CallState.ValueType  # 1
+"""Its record is open."""
+CALL_STATE_ENDED: CallState.ValueType  # 2
+"""Its record is closed."""
+Global___CallState: _TypeAlias = CallState  # noqa: Y015
+
+class _CallOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALL_ORDER_UNSPECIFIED: _CallOrder.ValueType  # 0
+    """As NEWEST_FIRST."""
+    CALL_ORDER_NEWEST_FIRST: _CallOrder.ValueType  # 1
+    """From now back. A call that comes meanwhile is on none of the pages that follow."""
+    CALL_ORDER_OLDEST_FIRST: _CallOrder.ValueType  # 2
+    """From the first on. A call that comes meanwhile is on the last page."""
+
+class CallOrder(_CallOrder, metaclass=_CallOrderEnumTypeWrapper):
+    """By the time a call was received; of calls of one millisecond by which was claimed first."""
+
+CALL_ORDER_UNSPECIFIED: CallOrder.ValueType  # 0
+"""As NEWEST_FIRST."""
+CALL_ORDER_NEWEST_FIRST: CallOrder.ValueType  # 1
+"""From now back. A call that comes meanwhile is on none of the pages that follow."""
+CALL_ORDER_OLDEST_FIRST: CallOrder.ValueType  # 2
+"""From the first on. A call that comes meanwhile is on the last page."""
+Global___CallOrder: _TypeAlias = CallOrder  # noqa: Y015
+
+class _CallView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALL_VIEW_UNSPECIFIED: _CallView.ValueType  # 0
+    """As BASIC."""
+    CALL_VIEW_BASIC: _CallView.ValueType  # 1
+    """Without what is put together from its events: `timeline`, `usage`, `statistics`, `quality`."""
+    CALL_VIEW_FULL: _CallView.ValueType  # 2
+    """With it."""
+
+class CallView(_CallView, metaclass=_CallViewEnumTypeWrapper):
+    """How much is told of a call in a list."""
+
+CALL_VIEW_UNSPECIFIED: CallView.ValueType  # 0
+"""As BASIC."""
+CALL_VIEW_BASIC: CallView.ValueType  # 1
+"""Without what is put together from its events: `timeline`, `usage`, `statistics`, `quality`."""
+CALL_VIEW_FULL: CallView.ValueType  # 2
+"""With it."""
+Global___CallView: _TypeAlias = CallView  # noqa: Y015
+
 class _StreamStart:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -885,31 +957,113 @@ class ListCallsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    LIVE_ONLY_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 1 to 1000; 0 means 100."""
+    """At most this many, 1 to 1000, with CALL_VIEW_FULL 1 to 100; 0 means 100."""
     page_token: _builtins.str
-    """From a previous response."""
-    live_only: _builtins.bool
-    """Only calls that have not ended."""
+    """From a previous response to a request with the same filter and order; page size and view may differ. At most 256 bytes."""
+    order: Global___CallOrder.ValueType
+    """In this order."""
+    view: Global___CallView.ValueType
+    """How much of each."""
+    @_builtins.property
+    def filter(self) -> Global___CallFilter:
+        """Only calls that this fits. Absent: all."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
-        live_only: _builtins.bool = ...,
+        filter: Global___CallFilter | None = ...,
+        order: Global___CallOrder.ValueType = ...,
+        view: Global___CallView.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["live_only", b"live_only", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCallsRequest: _TypeAlias = ListCallsRequest  # noqa: Y015
 
 @_typing.final
+class CallFilter(_message.Message):
+    """Which calls are wanted. Of a call everything must be true that is given; of several values of one field one must be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIVED_FROM_FIELD_NUMBER: _builtins.int
+    RECEIVED_BEFORE_FIELD_NUMBER: _builtins.int
+    PHONE_NUMBER_IDS_FIELD_NUMBER: _builtins.int
+    CALLER_PHONE_NUMBERS_FIELD_NUMBER: _builtins.int
+    CALLER_USER_IDS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    NODE_IDS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    state: Global___CallState.ValueType
+    """Going on, or over. Unset: both."""
+    @_builtins.property
+    def received_from(self) -> _timestamp_pb2.Timestamp:
+        """Received at this time or later, to the millisecond."""
+
+    @_builtins.property
+    def received_before(self) -> _timestamp_pb2.Timestamp:
+        """Received before this time, to the millisecond."""
+
+    @_builtins.property
+    def phone_number_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of these business numbers, by Meta's phone number id. At most 16."""
+
+    @_builtins.property
+    def caller_phone_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With these callers, by phone number in international digits. At most 16. A call fits that has one of the numbers or one of
+        `caller_user_ids`.
+        """
+
+    @_builtins.property
+    def caller_user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With these callers, by Meta's business-scoped user id. At most 16."""
+
+    @_builtins.property
+    def results(self) -> _containers.RepeatedScalarFieldContainer[_call_pb2.TerminationResult.ValueType]:
+        """Ended so. At most 16."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ended for these reasons. At most 16."""
+
+    @_builtins.property
+    def node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """On these nodes, by their ids. At most 16."""
+
+    def __init__(
+        self,
+        *,
+        received_from: _timestamp_pb2.Timestamp | None = ...,
+        received_before: _timestamp_pb2.Timestamp | None = ...,
+        phone_number_ids: _abc.Iterable[_builtins.str] | None = ...,
+        caller_phone_numbers: _abc.Iterable[_builtins.str] | None = ...,
+        caller_user_ids: _abc.Iterable[_builtins.str] | None = ...,
+        results: _abc.Iterable[_call_pb2.TerminationResult.ValueType] | None = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+        node_ids: _abc.Iterable[_builtins.str] | None = ...,
+        state: Global___CallState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["received_before", b"received_before", "received_from", b"received_from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_phone_numbers", b"caller_phone_numbers", "caller_user_ids", b"caller_user_ids", "node_ids", b"node_ids", "phone_number_ids", b"phone_number_ids", "reasons", b"reasons", "received_before", b"received_before", "received_from", b"received_from", "results", b"results", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
+
+@_typing.final
 class ListCallsResponse(_message.Message):
-    """A page of calls, newest first."""
+    """A page of calls."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -919,7 +1073,7 @@ class ListCallsResponse(_message.Message):
     """Empty on the last page."""
     @_builtins.property
     def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Call]:
-        """Without transcripts; GetCall has them."""
+        """In the order asked for."""
 
     def __init__(
         self,

@@ -156,7 +156,8 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCalls(self, request, context):
-        """Newest first.
+        """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+        INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

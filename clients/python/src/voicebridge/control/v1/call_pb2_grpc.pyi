@@ -82,7 +82,9 @@ class CallServiceStub:
     LookupCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.LookupCallRequest, _call_pb2.LookupCallResponse]
     """The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED."""
     ListCalls: _grpc.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]
-    """Newest first."""
+    """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+    INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
+    """
     SendCommand: _grpc.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]
     """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
     out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
@@ -174,7 +176,9 @@ class CallServiceAsyncStub(CallServiceStub):
     LookupCall: _aio.UnaryUnaryMultiCallable[_call_pb2.LookupCallRequest, _call_pb2.LookupCallResponse]  # type: ignore[assignment]
     """The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED."""
     ListCalls: _aio.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]  # type: ignore[assignment]
-    """Newest first."""
+    """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+    INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
+    """
     SendCommand: _aio.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]  # type: ignore[assignment]
     """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
     out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
@@ -311,7 +315,9 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _call_pb2.ListCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.ListCallsResponse, _abc.Awaitable[_call_pb2.ListCallsResponse]]:
-        """Newest first."""
+        """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+        INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
+        """
 
     @_abc_1.abstractmethod
     def SendCommand(

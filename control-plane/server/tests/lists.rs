@@ -1,0 +1,207 @@
+//! Lists of calls over the API: filters, order, views and pages.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use prost_types::Timestamp;
+use support::{Plane, connect, system};
+use tonic::{Code, Status};
+use voicebridge_proto::{
+    control::v1::{
+        CallFilter, CallOrder, CallPhase, CallState, CallView, EndCallRequest, ListCallsRequest, StartSessionRequest,
+    },
+    types::v1::{Caller, TerminationResult},
+};
+use voicebridge_telemetry::status::{metadata, reason};
+
+async fn start(plane: &Plane, call_id: &str, phone_number_id: &str, caller: &str) {
+    let request = StartSessionRequest {
+        call_id: call_id.to_owned(),
+        sdp_offer: format!("v=0\r\ns={call_id}\r\n"),
+        caller: Some(Caller { phone_number: caller.to_owned(), ..Default::default() }),
+        phone_number_id: phone_number_id.to_owned(),
+        ..StartSessionRequest::default()
+    };
+    plane.client().await.start_session(request).await.unwrap();
+}
+
+async fn end(plane: &Plane, call_id: &str, reason: &str) {
+    let request = EndCallRequest { call_id: call_id.to_owned(), reason: reason.to_owned() };
+    plane.client().await.end_call(request).await.unwrap();
+    plane.phase(call_id, CallPhase::Ended).await;
+}
+
+/// Three calls of two numbers, of which one has ended.
+async fn three() -> (support::Graph, Plane, support::Node) {
+    let (graph, plane, node) = system().await;
+    start(&plane, "one", "106", "551").await;
+    start(&plane, "two", "107", "552").await;
+    start(&plane, "three", "106", "551").await;
+    end(&plane, "one", "SHIFT_OVER").await;
+    (graph, plane, node)
+}
+
+async fn list(plane: &Plane, request: &ListCallsRequest) -> Result<(Vec<String>, String), Status> {
+    let answer = plane.client().await.list_calls(request.clone()).await?.into_inner();
+    Ok((answer.calls.into_iter().map(|call| call.wacid).collect(), answer.next_page_token))
+}
+
+fn asked(filter: CallFilter) -> ListCallsRequest {
+    ListCallsRequest { filter: Some(filter), ..ListCallsRequest::default() }
+}
+
+fn texts(values: &[&str]) -> Vec<String> {
+    values.iter().map(|value| (*value).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn calls_are_found_by_what_is_known_of_them() {
+    let (_graph, plane, _node) = three().await;
+    let none = CallFilter::default;
+    let result = plane.call("one").await.unwrap().termination.unwrap().result;
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let an_hour_ago = Timestamp { seconds: now.seconds - 3_600, ..now };
+    for (filter, expect) in [
+        (none(), &["three", "two", "one"] as &[_]),
+        (CallFilter { phone_number_ids: texts(&["106"]), ..none() }, &["three", "one"]),
+        (CallFilter { caller_phone_numbers: texts(&["+55 2"]), ..none() }, &["two"]),
+        (CallFilter { caller_user_ids: texts(&["BR.1"]), ..none() }, &[]),
+        (CallFilter { results: vec![result], ..none() }, &["one"]),
+        (CallFilter { results: vec![TerminationResult::Failed.into()], ..none() }, &[]),
+        (CallFilter { reasons: texts(&["SHIFT_OVER"]), ..none() }, &["one"]),
+        (CallFilter { node_ids: texts(&["node-1", "node-2"]), ..none() }, &["three", "two", "one"]),
+        (CallFilter { node_ids: texts(&["node-2"]), ..none() }, &[]),
+        (CallFilter { state: CallState::Live.into(), ..none() }, &["three", "two"]),
+        (CallFilter { state: CallState::Ended.into(), ..none() }, &["one"]),
+        (
+            CallFilter { received_from: Some(an_hour_ago), received_before: Some(now), ..none() },
+            &["three", "two", "one"],
+        ),
+        (CallFilter { received_before: Some(an_hour_ago), ..none() }, &[]),
+        (CallFilter { phone_number_ids: texts(&["106"]), state: CallState::Live.into(), ..none() }, &["three"]),
+    ] {
+        let (names, next) = list(&plane, &asked(filter.clone())).await.unwrap();
+        assert_eq!((names, next.as_str()), (texts(expect), ""), "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_token_is_for_its_filter_and_order_only() {
+    let (_graph, plane, _node) = three().await;
+    let first = ListCallsRequest {
+        page_size: 1,
+        ..asked(CallFilter { phone_number_ids: texts(&["106", "107"]), ..Default::default() })
+    };
+    let mut names = Vec::new();
+    let mut request = first.clone();
+    loop {
+        let (page, next) = list(&plane, &request).await.unwrap();
+        names.extend(page);
+        if next.is_empty() {
+            break;
+        }
+        // Neither size nor view is part of the list, nor the order in which values are given.
+        request = ListCallsRequest { page_token: next, page_size: 1, view: CallView::Full.into(), ..first.clone() };
+        request.filter.as_mut().unwrap().phone_number_ids = texts(&["107", "106", "107"]);
+    }
+    assert_eq!(names, ["three", "two", "one"]);
+
+    let (_, token) = list(&plane, &first).await.unwrap();
+    let with = |filter: CallFilter, order: CallOrder| ListCallsRequest {
+        page_token: token.clone(),
+        order: order.into(),
+        ..asked(filter)
+    };
+    let filter = first.filter.clone().unwrap();
+    for other in [
+        with(CallFilter::default(), CallOrder::NewestFirst),
+        with(CallFilter { state: CallState::Live.into(), ..filter.clone() }, CallOrder::NewestFirst),
+        with(CallFilter { phone_number_ids: texts(&["106"]), ..filter.clone() }, CallOrder::NewestFirst),
+        with(filter.clone(), CallOrder::OldestFirst),
+        ListCallsRequest { page_token: "3".to_owned(), ..first.clone() },
+    ] {
+        let status = list(&plane, &other).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(reason(&status).as_deref(), Some("PAGE_TOKEN_INVALID"), "{other:?}");
+    }
+    let oldest = ListCallsRequest { order: CallOrder::OldestFirst.into(), page_size: 2, ..first };
+    let (names, next) = list(&plane, &oldest).await.unwrap();
+    assert_eq!(names, ["one", "two"]);
+    assert_eq!(list(&plane, &ListCallsRequest { page_token: next, ..oldest }).await.unwrap().0, ["three"]);
+}
+
+#[tokio::test]
+async fn a_basic_view_has_nothing_of_the_events_and_a_full_one_all() {
+    let (_graph, plane, _node) = three().await;
+    let mut client = plane.client().await;
+    let mut calls = async |view: CallView| {
+        let request = ListCallsRequest { view: view.into(), ..ListCallsRequest::default() };
+        client.list_calls(request).await.unwrap().into_inner().calls
+    };
+    for call in calls(CallView::Unspecified).await {
+        assert!(call.timeline.is_empty() && call.usage.is_none() && call.statistics.is_none(), "{call:?}");
+    }
+    let full = calls(CallView::Full).await;
+    assert!(full.iter().all(|call| !call.timeline.is_empty()), "{full:?}");
+    assert!(full[2].usage.is_some() && full[2].statistics.is_some(), "{full:?}");
+    let too_many = ListCallsRequest { view: CallView::Full.into(), page_size: 101, ..Default::default() };
+    let status = client.list_calls(too_many).await.unwrap_err();
+    assert_eq!(metadata(&status, "field").as_deref(), Some("page_size"));
+}
+
+#[tokio::test]
+async fn what_no_call_can_be_searched_for_is_refused_by_its_field() {
+    let (_graph, plane, _node) = system().await;
+    let none = CallFilter::default;
+    let many = |value: &str| vec![value.to_owned(); 17];
+    for (filter, field) in [
+        (CallFilter { phone_number_ids: many("1"), ..none() }, "filter.phone_number_ids"),
+        (CallFilter { phone_number_ids: texts(&[""]), ..none() }, "filter.phone_number_ids"),
+        (CallFilter { phone_number_ids: vec!["1".repeat(65)], ..none() }, "filter.phone_number_ids"),
+        (CallFilter { caller_phone_numbers: many("1"), ..none() }, "filter.caller_phone_numbers"),
+        (CallFilter { caller_phone_numbers: texts(&["Ana"]), ..none() }, "filter.caller_phone_numbers"),
+        (CallFilter { caller_user_ids: many("BR.1"), ..none() }, "filter.caller_user_ids"),
+        (CallFilter { caller_user_ids: texts(&["BR\u{0}1"]), ..none() }, "filter.caller_user_ids"),
+        (CallFilter { results: vec![1; 17], ..none() }, "filter.results"),
+        (CallFilter { results: vec![0], ..none() }, "filter.results"),
+        (CallFilter { results: vec![99], ..none() }, "filter.results"),
+        (CallFilter { reasons: many("X"), ..none() }, "filter.reasons"),
+        (CallFilter { node_ids: many("n"), ..none() }, "filter.node_ids"),
+        (CallFilter { state: 99, ..none() }, "filter.state"),
+        (CallFilter { received_from: Some(Timestamp { seconds: 0, nanos: -1 }), ..none() }, "filter.received_from"),
+        (
+            CallFilter { received_before: Some(Timestamp { seconds: i64::MAX, nanos: 0 }), ..none() },
+            "filter.received_before",
+        ),
+    ] {
+        let status = list(&plane, &asked(filter.clone())).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{filter:?}");
+        assert_eq!(metadata(&status, "field").as_deref(), Some(field), "{filter:?}");
+    }
+    for (request, field) in [
+        (ListCallsRequest { order: 9, ..Default::default() }, "order"),
+        (ListCallsRequest { view: 9, ..Default::default() }, "view"),
+        (ListCallsRequest { page_size: 1_001, ..Default::default() }, "page_size"),
+    ] {
+        assert_eq!(metadata(&list(&plane, &request).await.unwrap_err(), "field").as_deref(), Some(field));
+    }
+}
+
+#[tokio::test]
+async fn managed_calls_are_found_by_their_caller_under_either_name() {
+    let (_graph, plane, _node) = system().await;
+    plane.deliver(&[connect("wa")]).await;
+    plane.phase("wa", CallPhase::Active).await;
+    for filter in [
+        CallFilter { caller_phone_numbers: texts(&["5511900000001"]), ..Default::default() },
+        CallFilter { caller_user_ids: texts(&["BR.13000000000000001"]), ..Default::default() },
+        CallFilter {
+            caller_user_ids: texts(&["BR.13000000000000001"]),
+            caller_phone_numbers: texts(&["5511900000001"]),
+            ..Default::default()
+        },
+    ] {
+        assert_eq!(list(&plane, &asked(filter)).await.unwrap().0, ["wa"]);
+    }
+}
