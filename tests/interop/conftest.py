@@ -95,6 +95,7 @@ def talk(request, planes) -> Talk:
     calls = contract.Calls(planes.authority, planes.key)
     try:
         record = calls.get(report["call_id"])
+        record["transcripts"] = calls.transcripts(report["call_id"])
         events = calls.events(report["call_id"])
     finally:
         calls.close()

@@ -41,6 +41,11 @@ class Calls:
         """The call as the contract's JSON: camelCase names, enums by name."""
         return MessageToDict(self._invoke(self._channel.unary_unary, "GetCall", call_id=call_id))["call"]
 
+    def transcripts(self, call_id: str) -> list[dict]:
+        """What was said, in the order of its beginning; one page is more than a call of a test has."""
+        page = self._invoke(self._channel.unary_unary, "ListTranscripts", call_id=call_id, page_size=1000)
+        return [MessageToDict(said) for said in page.transcripts]
+
     def send_keys(self, call_id: str, digits: str) -> None:
         """Has the bridge press keys."""
         command = {"send_dtmf": {"digits": digits}}

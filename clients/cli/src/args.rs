@@ -188,7 +188,7 @@ pub(crate) struct Calls {
     /// At most this many calls.
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
-    /// Print JSON: one object per call and line; a single object for one call.
+    /// Print JSON: one object per call and line; a single object with `call` and `transcripts` for one call.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

@@ -2,8 +2,11 @@
 
 use anyhow::Context as _;
 use voicebridge_proto::{
-    control::v1::{Call, CallFilter, CallPhase, CallView, GetCallRequest, ListCallsRequest, StreamEventsRequest},
-    types::v1::event::Kind,
+    control::v1::{
+        Call, CallFilter, CallPhase, CallView, GetCallRequest, ListCallsRequest, ListTranscriptsRequest,
+        StreamEventsRequest,
+    },
+    types::v1::{Transcript, event::Kind},
 };
 use voicebridge_server::json;
 
@@ -75,12 +78,14 @@ async fn found(client: &mut Client, search: &Search, limit: u32) -> anyhow::Resu
 
 async fn show(client: &mut Client, id: &str, as_json: bool) -> anyhow::Result<()> {
     let call = get(client, id).await?;
+    let said = transcripts(client, &call.call_id).await?;
     if as_json {
-        return Ok(outln(&json::line(&call))?);
+        let said: Vec<_> = said.iter().map(json::value).collect();
+        return Ok(outln(&serde_json::json!({"call": json::value(&call), "transcripts": said}).to_string())?);
     }
     // The events of a call still going on would not end.
     let graph = if call.phase() == CallPhase::Ended { graph_times(client, id).await? } else { GraphTimes::default() };
-    for line in card(&call, graph) {
+    for line in card(&call, &said, graph) {
         outln(&line)?;
     }
     Ok(())
@@ -91,6 +96,20 @@ pub(crate) async fn get(client: &mut Client, id: &str) -> anyhow::Result<Call> {
     let request = GetCallRequest { call_id: id.to_owned() };
     let answer = client.get_call(request).await.map_err(|status| refused(&status))?.into_inner();
     answer.call.context("the control plane answered without a call; are both of the same version?")
+}
+
+/// All that was said on a call, in the order of its beginning.
+pub(crate) async fn transcripts(client: &mut Client, id: &str) -> anyhow::Result<Vec<Transcript>> {
+    let mut request = ListTranscriptsRequest { call_id: id.to_owned(), page_size: MAX_PAGE, ..Default::default() };
+    let mut said = Vec::new();
+    loop {
+        let page = client.list_transcripts(request.clone()).await.map_err(|status| refused(&status))?.into_inner();
+        said.extend(page.transcripts);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(said);
+        }
+    }
 }
 
 /// How long Graph took for its two steps, from the events of an ended call.
@@ -107,7 +126,7 @@ async fn graph_times(client: &mut Client, id: &str) -> anyhow::Result<GraphTimes
 }
 
 /// Everything there is to say about one call.
-fn card(call: &Call, graph: GraphTimes) -> Vec<String> {
+fn card(call: &Call, said: &[Transcript], graph: GraphTimes) -> Vec<String> {
     let mut lines = vec![
         format!("{TITLE}{}{TITLE:#}", clean(&call.call_id)),
         format!(
@@ -127,9 +146,9 @@ fn card(call: &Call, graph: GraphTimes) -> Vec<String> {
     }
     lines.push(String::new());
     lines.extend(timeline::lines(call, graph));
-    if !call.transcripts.is_empty() {
+    if !said.is_empty() {
         lines.push(String::new());
-        lines.extend(call.transcripts.iter().map(describe::transcript));
+        lines.extend(said.iter().map(describe::transcript));
     }
     if let Some(statistics) = &call.statistics {
         lines.push(String::new());
@@ -144,7 +163,7 @@ mod tests {
 
     use voicebridge_proto::{
         control::v1::TimelineEntry,
-        types::v1::{Caller, Termination, TerminationResult, Transcript},
+        types::v1::{Caller, Termination, TerminationResult},
     };
 
     use super::*;
@@ -167,10 +186,10 @@ mod tests {
                 upstream_code: String::new(),
             }),
             timeline: vec![TimelineEntry { stage: 1, elapsed_ms: 0 }],
-            transcripts: vec![Transcript { speaker: 1, text: "Bom dia".into(), ..Transcript::default() }],
             ..Call::default()
         };
-        let text = card(&call, GraphTimes::default()).join("\n");
+        let said = [Transcript { speaker: 1, text: "Bom dia".into(), ..Transcript::default() }];
+        let text = card(&call, &said, GraphTimes::default()).join("\n");
         let text = anstream::adapter::strip_str(&text).to_string();
         let expect = "wacid.X=\ninbound from +5511900000001, 2026-09-21 14:13:20Z\non node node-1 in region sa\n\
             completed USER_HANGUP after 8.0 s\nThe caller hung up.\n\n      0 ms  WA_CALL_CONNECT\n\ncaller  Bom dia";

@@ -21,6 +21,7 @@ mod shares;
 mod sse;
 mod state;
 mod stream;
+mod transcripts;
 mod wait;
 
 pub(crate) use guard::Guard;

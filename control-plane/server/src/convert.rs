@@ -307,7 +307,6 @@ pub(crate) fn call_to_wire(row: &CallRow) -> control::Call {
         ended_at: row.ended_at_ms.map(timestamp),
         termination: row.ended_at_ms.and(row.termination.as_ref()).map(termination_to_wire),
         timeline: Vec::new(),
-        transcripts: Vec::new(),
         usage: None,
         statistics: None,
         last_sequence: row.last_sequence,
@@ -321,7 +320,6 @@ pub(crate) fn add_event(call: &mut control::Call, event: types::Event) {
         Some(Kind::StageReached(reached)) => {
             call.timeline.push(control::TimelineEntry { stage: reached.stage, elapsed_ms: event.elapsed_ms });
         }
-        Some(Kind::Transcript(transcript)) => call.transcripts.push(transcript),
         Some(Kind::SessionEnded(ended)) => {
             call.usage = ended.usage;
             call.statistics = ended.statistics;

@@ -23,6 +23,10 @@ impl Named for types::v1::Event {
     const NAME: &'static str = "voicebridge.types.v1.Event";
 }
 
+impl Named for types::v1::Transcript {
+    const NAME: &'static str = "voicebridge.types.v1.Transcript";
+}
+
 impl Named for control::v1::Key {
     const NAME: &'static str = "voicebridge.control.v1.Key";
 }

@@ -204,10 +204,7 @@ async fn events_are_replayed_then_live_without_loss_or_repetition() {
     };
     let partial = || Kind::PartialTranscript(types::PartialTranscript { delta: "li".to_owned(), ..Default::default() });
     node.emit(&session, speech("before"));
-    support::until("the transcript is stored", || async {
-        plane.call("watched").await.ok().filter(|call| !call.transcripts.is_empty())
-    })
-    .await;
+    plane.said("watched", 1).await;
     let watch = async |cursor: &str| {
         let request = StreamEventsRequest {
             call_id: "watched".to_owned(),

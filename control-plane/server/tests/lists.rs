@@ -1,17 +1,18 @@
-//! Lists of calls over the API: filters, order, views and pages.
+//! Lists over the API: calls by filter, order and view, what was said on one, and pages of either.
 
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use prost_types::Timestamp;
-use support::{Plane, connect, system};
+use support::{Plane, connect, system, terminate};
 use tonic::{Code, Status};
 use voicebridge_proto::{
     control::v1::{
-        CallFilter, CallOrder, CallPhase, CallState, CallView, EndCallRequest, ListCallsRequest, StartSessionRequest,
+        CallFilter, CallOrder, CallPhase, CallState, CallView, EndCallRequest, ListCallsRequest,
+        ListTranscriptsRequest, StartSessionRequest,
     },
-    types::v1::{Caller, TerminationResult},
+    types::v1::{Caller, TerminationResult, Transcript, event::Kind},
 };
 use voicebridge_telemetry::status::{metadata, reason};
 
@@ -204,4 +205,68 @@ async fn managed_calls_are_found_by_their_caller_under_either_name() {
     ] {
         assert_eq!(list(&plane, &asked(filter)).await.unwrap().0, ["wa"]);
     }
+}
+
+#[tokio::test]
+async fn what_was_said_comes_in_pages_while_a_call_lives_and_afterwards() {
+    let (_graph, plane, node) = system().await;
+    for name in ["talks", "other"] {
+        plane.deliver(&[connect(name)]).await;
+        plane.phase(name, CallPhase::Active).await;
+    }
+    let session = node.session("talks", "session", |_| true).await.session_id;
+    let words: Vec<String> = (0..5).map(|n| format!("word {n}")).collect();
+    for text in words.iter().cloned() {
+        node.emit(&session, Kind::Transcript(Transcript { text, ..Transcript::default() }));
+    }
+    plane.said("talks", 5).await;
+    let mut client = plane.client().await;
+    for ended in [false, true] {
+        if ended {
+            plane.deliver(&[terminate("talks")]).await;
+            plane.phase("talks", CallPhase::Ended).await;
+        }
+        let mut request = ListTranscriptsRequest { call_id: "talks".to_owned(), page_size: 2, ..Default::default() };
+        let (mut said, mut sizes) = (Vec::new(), Vec::new());
+        loop {
+            let page = client.list_transcripts(request.clone()).await.unwrap().into_inner();
+            sizes.push(page.transcripts.len());
+            said.extend(page.transcripts.into_iter().map(|said| said.text));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        assert_eq!((&said, sizes.as_slice()), (&words, [2, 2, 1].as_slice()), "ended: {ended}");
+        // By our id the same list.
+        request.call_id = plane.id("talks").await;
+        client.list_transcripts(request.clone()).await.unwrap();
+        request.call_id = "other".to_owned();
+        let status = client.list_transcripts(request).await.unwrap_err();
+        assert_eq!((status.code(), reason(&status).as_deref()), (Code::InvalidArgument, Some("PAGE_TOKEN_INVALID")));
+    }
+    assert_eq!(plane.transcripts("other").await, []);
+    let nobody = ListTranscriptsRequest { call_id: "nobody".to_owned(), ..Default::default() };
+    assert_eq!(client.list_transcripts(nobody).await.unwrap_err().code(), Code::NotFound);
+    let large = ListTranscriptsRequest { call_id: "talks".to_owned(), page_size: 1_001, ..Default::default() };
+    assert_eq!(metadata(&client.list_transcripts(large).await.unwrap_err(), "field").as_deref(), Some("page_size"));
+}
+
+/// A message that is larger than clients take by default would never arrive.
+#[tokio::test]
+async fn a_page_of_long_texts_ends_before_it_is_too_large() {
+    let (_graph, plane, node) = system().await;
+    plane.deliver(&[connect("long")]).await;
+    plane.phase("long", CallPhase::Active).await;
+    let session = node.session("long", "session", |_| true).await.session_id;
+    for n in 0..6 {
+        let text = format!("{n}{}", "x".repeat(300_000));
+        node.emit(&session, Kind::Transcript(Transcript { text, ..Transcript::default() }));
+    }
+    let said = plane.said("long", 6).await;
+    let firsts: String = said.iter().map(|said| &said.text[..1]).collect();
+    assert_eq!(firsts, "012345");
+    let request = ListTranscriptsRequest { call_id: "long".to_owned(), ..Default::default() };
+    let page = plane.client().await.list_transcripts(request).await.unwrap().into_inner();
+    assert_eq!(page.transcripts.len(), 3);
 }

@@ -67,11 +67,8 @@ async fn what_is_said_while_the_store_fails_is_stored_afterwards() {
     words.iter().for_each(|word| node.emit(&session, said(word)));
     fails(&plane, before).await;
     mend_writes(&mut database).await;
-    let call = support::until("everything is stored", || async {
-        plane.call("talks").await.ok().filter(|call| call.transcripts.len() >= words.len())
-    })
-    .await;
-    assert_eq!(call.transcripts.iter().map(|said| said.text.clone()).collect::<Vec<_>>(), words);
+    let said = plane.said("talks", words.len()).await;
+    assert_eq!(said.iter().map(|said| said.text.clone()).collect::<Vec<_>>(), words);
     plane.deliver(&[terminate("talks")]).await;
     assert_eq!(plane.ended("talks").await.1, "USER_HANGUP");
     assert_eq!(graph.actions("talks"), ["pre_accept", "accept"]);

@@ -36,11 +36,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Waits until the call has these words, and no others.
 async fn all_are_stored(plane: &Plane, call_id: &str, words: &[String]) {
-    let call = support::until("everything is stored", || async {
-        plane.call(call_id).await.ok().filter(|call| call.transcripts.len() >= words.len())
-    })
-    .await;
-    assert_eq!(call.transcripts.into_iter().map(|said| said.text).collect::<Vec<_>>(), words);
+    let said = plane.said(call_id, words.len()).await;
+    assert_eq!(said.into_iter().map(|said| said.text).collect::<Vec<_>>(), words);
 }
 
 /// A call that talks, on a PostgreSQL that can be killed.

@@ -10,9 +10,10 @@ use tonic::{
 };
 use voicebridge_proto::{
     control::v1::{
-        Call, CallPhase, GetCallRequest, ListCallsRequest, StreamEventsRequest, call_service_client::CallServiceClient,
+        Call, CallPhase, GetCallRequest, ListCallsRequest, ListTranscriptsRequest, StreamEventsRequest,
+        call_service_client::CallServiceClient,
     },
-    types::v1::{Event, Speaker, Stage, Termination, event::Kind},
+    types::v1::{Event, Speaker, Stage, Termination, Transcript, event::Kind},
 };
 
 use voicebridge_telemetry::auth::Bearer;
@@ -82,6 +83,32 @@ impl Calls {
         eventually(&what, SOON, || async { self.get(call_id).await.ok().flatten().filter(&wanted) }).await
     }
 
+    /// What was said on a call so far, in the order of its beginning. An API that is away said nothing.
+    pub async fn transcripts(&self, call_id: &str) -> Vec<Transcript> {
+        let mut request = ListTranscriptsRequest { call_id: call_id.to_owned(), ..ListTranscriptsRequest::default() };
+        let mut said = Vec::new();
+        while let Ok(response) = self.client().list_transcripts(request.clone()).await {
+            let page = response.into_inner();
+            said.extend(page.transcripts);
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        said
+    }
+
+    /// Waits until so much was said.
+    ///
+    /// # Panics
+    ///
+    /// When it is not by the deadline.
+    pub async fn until_said(&self, call_id: &str, count: usize) -> Vec<Transcript> {
+        let what = format!("{call_id}: transcript {count}");
+        let said = || async { Some(self.transcripts(call_id).await).filter(|said| said.len() >= count) };
+        eventually(&what, SOON, said).await
+    }
+
     /// Waits until the call is answered and audio flows.
     ///
     /// # Panics
@@ -137,8 +164,8 @@ pub fn termination(call: &Call) -> &Termination {
 
 /// What one side said, in order.
 #[must_use]
-pub fn said(call: &Call, speaker: Speaker) -> Vec<&str> {
-    call.transcripts.iter().filter(|entry| entry.speaker() == speaker).map(|entry| entry.text.as_str()).collect()
+pub fn said(transcripts: &[Transcript], speaker: Speaker) -> Vec<&str> {
+    transcripts.iter().filter(|entry| entry.speaker() == speaker).map(|entry| entry.text.as_str()).collect()
 }
 
 /// The reasons of incidents among events.

@@ -69,10 +69,7 @@ async fn commands_act_on_a_live_call() {
         let request = SendCommandRequest { call_id: handle.id().to_owned(), command, ..Default::default() };
         world.calls.client().send_command(request).await.unwrap();
     };
-    let transcripts = async |count: usize| {
-        let what = format!("transcript {count}");
-        world.calls.until(handle.id(), &what, |call| call.transcripts.len() >= count).await
-    };
+    let transcripts = async |count: usize| world.calls.until_said(handle.id(), count).await;
     transcripts(1).await;
     command(Kind::Say(Say { text: "Please hold the line.".to_owned() })).await;
     transcripts(2).await;
@@ -81,8 +78,8 @@ async fn commands_act_on_a_live_call() {
     let sent = |sessions: &[SessionRecord]| sessions[0].replies.get(2).is_some_and(|reply| reply.done_ms.is_some());
     assert!(world.ai().until(SOON, sent).await, "the AI answers the text");
     command(Kind::Interrupt(Interrupt {})).await;
-    let call = transcripts(3).await;
-    assert!(call.transcripts[2].interrupted, "{:?}", call.transcripts);
+    let said = transcripts(3).await;
+    assert!(said[2].interrupted, "{said:?}");
 
     handle.hang_up().await;
     let record = handle.finish().await;

@@ -31,8 +31,8 @@ async fn calls_go_on_without_the_control_plane_and_are_known_again_after_its_res
     assert_eq!((known.phase(), &known.session_id), (CallPhase::Active, &before.session_id));
 
     // Everything that happened meanwhile arrives.
-    let call = world.calls.until(live.id(), "the answer's transcript", |call| call.transcripts.len() >= 3).await;
-    assert_eq!(call.node_id, before.node_id);
+    world.calls.until_said(live.id(), 3).await;
+    assert_eq!(world.calls.get(live.id()).await.unwrap().unwrap().node_id, before.node_id);
     live.hang_up().await;
     let record = live.finish().await;
     let call = world.calls.ended(&record.call_id).await;

@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 use voicebridge_proto::{
     control::v1::{Call, CallPhase, StreamEventsRequest},
-    types::v1::Event,
+    types::v1::{Event, Transcript},
 };
 use voicebridge_simulator::{
     ai::SessionRecord,
@@ -56,9 +56,9 @@ pub(crate) async fn make(
         world.ai.sessions().into_iter().map(|session| (session.id.clone(), session)).collect();
     Ok(done
         .into_values()
-        .map(|(caller, record, call, events)| {
+        .map(|(caller, record, call, transcripts, events)| {
             let session = Evidence::provider_session(&events).and_then(|id| sessions.remove(id));
-            Evidence { caller, record, session, call, events }
+            Evidence { caller, record, session, call, transcripts, events }
         })
         .collect())
 }
@@ -70,7 +70,7 @@ pub(crate) async fn echo(meta: &Meta) -> anyhow::Result<CallRecord> {
     Ok(meta.call(settings).await?.finish().await)
 }
 
-type Seen = (Caller, CallRecord, Call, Vec<Event>);
+type Seen = (Caller, CallRecord, Call, Vec<Transcript>, Vec<Event>);
 
 async fn one(meta: Meta, mut client: Client, index: usize, caller: Caller) -> anyhow::Result<(usize, Seen)> {
     let settings = CallerSettings {
@@ -83,8 +83,9 @@ async fn one(meta: Meta, mut client: Client, index: usize, caller: Caller) -> an
     };
     let record = meta.call(settings).await?.finish().await;
     let call = closed(&mut client, &record.call_id).await?;
+    let transcripts = calls::transcripts(&mut client, &record.call_id).await?;
     let events = events(&mut client, &record.call_id).await?;
-    Ok((index, (caller, record, call, events)))
+    Ok((index, (caller, record, call, transcripts, events)))
 }
 
 /// The call's record once it is closed; as it is when that takes too long, which the findings will then say.

@@ -2,7 +2,7 @@
 
 use voicebridge_proto::{
     control::v1::Call,
-    types::v1::{BargedIn, Event, event::Kind},
+    types::v1::{BargedIn, Event, Transcript, event::Kind},
 };
 use voicebridge_simulator::{ai::SessionRecord, meta::CallRecord};
 
@@ -19,6 +19,7 @@ pub(crate) struct Evidence {
     pub(crate) session: Option<SessionRecord>,
     /// What the control plane says of it.
     pub(crate) call: Call,
+    pub(crate) transcripts: Vec<Transcript>,
     pub(crate) events: Vec<Event>,
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn call(number: usize, result: &Result) -> io::Result<()> {
         outln(&line)?;
     }
     outln("")?;
-    for said in &evidence.call.transcripts {
+    for said in &evidence.transcripts {
         outln(&format!("  {}", describe::transcript(said)))?;
     }
     outln("")?;
@@ -122,6 +122,7 @@ pub(crate) fn as_json(results: &[Result], speed: &Speed) -> serde_json::Value {
                 "findings": result.findings,
                 "recordings": result.recordings,
                 "call": contract::value(&result.evidence.call),
+                "transcripts": result.evidence.transcripts.iter().map(contract::value).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -44,6 +44,7 @@ const OF_ONE_CALL: [&str; 6] = [
     "/events",
     "/sessions/{call_id}",
     "/voicebridge.control.v1.CallService/GetCall",
+    "/voicebridge.control.v1.CallService/ListTranscripts",
     "/voicebridge.control.v1.CallService/LookupCall",
     "/voicebridge.control.v1.CallService/StreamEvents",
     "/voicebridge.control.v1.CallService/WaitForSession",

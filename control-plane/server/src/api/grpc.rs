@@ -27,8 +27,8 @@ use crate::{
 const MAX_OFFER_BYTES: usize = 64 * 1024;
 /// Longest text of a command, bytes.
 const MAX_COMMAND_BYTES: usize = 16 * 1024;
-/// Kinds of events that a call's page is made of.
-const TOLD_BY_EVENTS: [&str; 3] = ["stage_reached", "transcript", "session_ended"];
+/// Kinds of events that tell more of a call than its record.
+const TOLD_BY_EVENTS: [&str; 2] = ["stage_reached", "session_ended"];
 
 impl Api {
     /// What both APIs do to start a self-held call.
@@ -104,9 +104,9 @@ impl Api {
         }
     }
 
-    pub(super) async fn with_events(&self, row: &CallRow, kinds: &[&str]) -> Result<control::Call, Fault> {
+    pub(super) async fn with_events(&self, row: &CallRow) -> Result<control::Call, Fault> {
         let mut call = convert::call_to_wire(row);
-        for kind in kinds {
+        for kind in TOLD_BY_EVENTS {
             for event in self.store.events_of_kind(&row.call_id, kind).await? {
                 let event =
                     convert::event_from_row(&row.call_id, &event).map_err(|_| StoreError::Corrupt("events.payload"))?;
@@ -120,7 +120,7 @@ impl Api {
     /// A call with all that is known of it, and its row.
     pub(super) async fn whole(&self, call_id: &CallId) -> Result<(CallRow, control::Call), Fault> {
         let row = self.store.call(call_id).await?.ok_or(CallError::NotFound)?;
-        let mut call = self.with_events(&row, &TOLD_BY_EVENTS).await?;
+        let mut call = self.with_events(&row).await?;
         // Until the session's end brings both.
         if call.statistics.is_none() {
             call.statistics = self.calls.statistics(&row.call_id);
@@ -291,6 +291,17 @@ impl CallService for Api {
         request: Request<control::ListCallsRequest>,
     ) -> Result<Response<control::ListCallsResponse>, Status> {
         Ok(Response::new(self.list(request.into_inner()).await.map_err(Fault::status)?))
+    }
+
+    async fn list_transcripts(
+        &self,
+        request: Request<control::ListTranscriptsRequest>,
+    ) -> Result<Response<control::ListTranscriptsResponse>, Status> {
+        let authentication = Authentication::of(request.extensions());
+        let principal = authentication.principal().map_err(Fault::status)?;
+        let request = request.into_inner();
+        let call_id = self.readable(principal, &request.call_id).await.map_err(Fault::status)?;
+        Ok(Response::new(self.transcripts(&call_id, &request).await.map_err(Fault::status)?))
     }
 
     async fn send_command(

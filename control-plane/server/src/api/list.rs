@@ -1,6 +1,7 @@
 //! Lists of calls: what is asked for, checked; and the pages. How calls are found is the store's, see
 //! [`crate::store::Search`].
 
+use prost::Message;
 use voicebridge_core::identity::{PhoneNumber, UserId};
 use voicebridge_proto::{control::v1 as control, types::v1 as types};
 
@@ -12,7 +13,7 @@ use crate::{
 
 /// Calls on a page that names no size, and on the largest.
 const DEFAULT_PAGE: u32 = 100;
-const MAX_PAGE: u32 = 1_000;
+pub(super) const MAX_PAGE: u32 = 1_000;
 /// On the largest with all that is known of each, for which each call's events are read.
 const MAX_FULL_PAGE: u32 = 100;
 /// Values of each field of a filter; by contract.
@@ -21,8 +22,8 @@ const MAX_FILTER_VALUES: usize = 16;
 const MAX_REASON_BYTES: usize = 64;
 /// Longest value of one that has no bound elsewhere.
 const MAX_FILTER_VALUE_BYTES: usize = 512;
-/// What a full view is put together from.
-const TOLD_BY_EVENTS: [&str; 2] = ["stage_reached", "session_ended"];
+/// Of a page, about: clients of gRPC take messages of 4 MiB unless told otherwise.
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
 impl Api {
     pub(super) async fn list(&self, request: control::ListCallsRequest) -> Result<control::ListCallsResponse, Fault> {
@@ -33,22 +34,50 @@ impl Api {
         let after = self.pages.read(&scope, &request.page_token)?;
         let after = after.map(|(received_at_ms, ordinal)| CallPlace { received_at_ms, ordinal });
         // One more tells whether there is another page.
-        let mut rows = self.store.calls(&Search { filter, order, after, size: size + 1 }).await?;
-        let is_last = rows.len() <= size as usize;
-        rows.truncate(size as usize);
-        let next_page_token = rows.last().filter(|_| !is_last).map_or_else(String::new, |row| {
-            let place = CallPlace::of(row);
-            self.pages.write(&scope, (place.received_at_ms, place.ordinal))
-        });
-        let mut calls = Vec::with_capacity(rows.len());
+        let rows = self.store.calls(&Search { filter, order, after, size: size + 1 }).await?;
+        let mut page = Page::new(size);
         for row in &rows {
-            calls.push(if is_full {
-                self.with_events(row, &TOLD_BY_EVENTS).await?
-            } else {
-                convert::call_to_wire(row)
-            });
+            let call = if is_full { self.with_events(row).await? } else { convert::call_to_wire(row) };
+            let place = CallPlace::of(row);
+            if !page.takes((place.received_at_ms, place.ordinal), call) {
+                break;
+            }
         }
-        Ok(control::ListCallsResponse { calls, next_page_token })
+        let next_page_token = page.next().map_or_else(String::new, |place| self.pages.write(&scope, place));
+        Ok(control::ListCallsResponse { calls: page.items, next_page_token })
+    }
+}
+
+/// A page that is filled.
+#[derive(Debug)]
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    size: usize,
+    bytes: usize,
+    last: Option<(i64, i64)>,
+    is_full: bool,
+}
+
+impl<T: Message> Page<T> {
+    /// For so many.
+    pub(super) fn new(size: u32) -> Self {
+        Self { items: Vec::new(), size: size as usize, bytes: 0, last: None, is_full: false }
+    }
+
+    /// Adds what stands at this place of the list; false: it does not fit, and the page ends before it. One always fits.
+    pub(super) fn takes(&mut self, place: (i64, i64), item: T) -> bool {
+        let bytes = self.bytes + item.encoded_len();
+        self.is_full = !self.items.is_empty() && (self.items.len() == self.size || bytes > MAX_PAGE_BYTES);
+        if !self.is_full {
+            (self.bytes, self.last) = (bytes, Some(place));
+            self.items.push(item);
+        }
+        !self.is_full
+    }
+
+    /// Where the next page goes on, if there is one.
+    pub(super) fn next(&self) -> Option<(i64, i64)> {
+        self.last.filter(|_| self.is_full)
     }
 }
 

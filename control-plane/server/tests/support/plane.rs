@@ -216,12 +216,35 @@ impl Plane {
         Ok(self.client().await.get_call(request).await?.into_inner().call.unwrap())
     }
 
-    /// Waits until the call is in this phase.
+    /// All that was said on a call, page by page.
+    pub async fn transcripts(&self, call_id: &str) -> Vec<types::Transcript> {
+        let mut request = control::ListTranscriptsRequest { call_id: call_id.to_owned(), ..Default::default() };
+        let (mut client, mut said) = (self.client().await, Vec::new());
+        loop {
+            let page = client.list_transcripts(request.clone()).await.unwrap().into_inner();
+            said.extend(page.transcripts);
+            if page.next_page_token.is_empty() {
+                return said;
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+
+    /// Waits until so much was said.
+    pub async fn said(&self, call_id: &str, count: usize) -> Vec<types::Transcript> {
+        until("it is stored", || async {
+            let said = self.transcripts(call_id).await;
+            (said.len() >= count).then_some(said)
+        })
+        .await
+    }
+
     /// Our id of a call of Meta's.
     pub async fn id(&self, wacid: &str) -> String {
         self.call(wacid).await.unwrap().call_id
     }
 
+    /// Waits until the call is in this phase.
     pub async fn phase(&self, call_id: &str, phase: control::CallPhase) -> control::Call {
         until(&format!("{call_id} is {}", phase.as_str_name()), || async {
             self.call(call_id).await.ok().filter(|call| call.phase() == phase)

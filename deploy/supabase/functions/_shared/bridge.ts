@@ -11,6 +11,7 @@ import {
   type StartSessionResponse,
   type Termination,
   TerminationResult,
+  type Transcript,
   VoiceBridge,
   VoiceBridgeError,
 } from "@voicebridge/client";
@@ -28,6 +29,7 @@ export {
   Speaker,
   type Termination,
   TerminationResult,
+  type Transcript,
   VoiceBridgeError,
 };
 
@@ -71,6 +73,8 @@ const TIMEOUT_MS = 5000;
 const END_TIMEOUT_MS = 8000;
 /** Longest wait for a call's progress in one request, as the contract has it. */
 const MAX_WAIT_MS = 30_000;
+/** Transcripts asked for at a time. */
+const PAGE = 1000;
 /** First pause before a request without an answer is made again; each is twice the one before, up to the longest. */
 const RETRY_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 1600;
@@ -162,6 +166,18 @@ export class Bridge {
       if (reasonOf(error) === "CALL_NOT_FOUND") return undefined;
       throw error;
     }
+  }
+
+  /** All that was said on a call, in the order of its beginning. */
+  async transcripts(callId: string): Promise<Transcript[]> {
+    const said: Transcript[] = [];
+    let pageToken = "";
+    do {
+      const page = await this.#again(() => this.#client.calls.listTranscripts({ callId, pageSize: PAGE, pageToken }));
+      said.push(...page.transcripts);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    return said;
   }
 
   /**

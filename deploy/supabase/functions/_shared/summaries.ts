@@ -1,7 +1,7 @@
 // One row per call that has ended. Written again, it is the same row, and knows no less than before: a second `terminate`,
 // or a control plane that answers only one of two times, harms nothing.
 
-import { type Call, Speaker, type Termination, TerminationResult } from "./bridge.ts";
+import { type Call, Speaker, type Termination, TerminationResult, type Transcript } from "./bridge.ts";
 import type { Database } from "./database.ts";
 import type { DatabaseSettings, Mode } from "./settings.ts";
 import type { Terminate } from "./webhook.ts";
@@ -36,11 +36,17 @@ const RESULTS: Partial<Record<TerminationResult, string>> = {
   [TerminationResult.FAILED]: "failed",
 };
 
+/** What the control plane has of a call. */
+export interface Known {
+  call: Call;
+  said: Transcript[];
+}
+
 /** What the control plane has of the call, and what Meta said at its end. */
-export function summarise(mode: Mode, end: Terminate, call: Call | undefined, transcripts: boolean): Summary {
+export function summarise(mode: Mode, end: Terminate, known: Known | undefined, transcripts: boolean): Summary {
   const meta = byMeta(mode, end);
-  if (call === undefined) return meta;
-  const said = call.transcripts;
+  if (known === undefined) return meta;
+  const { call, said } = known;
   const [acceptedAt, endedAt] = [date(call.acceptedAt), date(call.endedAt)];
   return {
     ...meta,

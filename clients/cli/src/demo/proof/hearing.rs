@@ -111,7 +111,7 @@ fn barge_in(evidence: &Evidence, session: &SessionRecord) -> Finding {
 /// What was said stands in the record of the call, in order, the interrupted reply marked.
 fn transcripts(evidence: &Evidence, session: &SessionRecord) -> Finding {
     let mut amiss = Vec::new();
-    let stored = |speaker: Speaker| evidence.call.transcripts.iter().filter(move |entry| entry.speaker() == speaker);
+    let stored = |speaker: Speaker| evidence.transcripts.iter().filter(move |entry| entry.speaker() == speaker);
     for name in &evidence.caller.says {
         let text = fixture(name).map_or("", |fixture| fixture.text.as_str());
         if !stored(Speaker::Caller).any(|entry| entry.text == text) {
@@ -126,7 +126,7 @@ fn transcripts(evidence: &Evidence, session: &SessionRecord) -> Finding {
             amiss.push(format!("{:?} of the AI is missing", reply.transcript));
         }
     }
-    let fine = format!("{} lines", evidence.call.transcripts.len());
+    let fine = format!("{} lines", evidence.transcripts.len());
     Finding::unless("the record of the call tells what was said", amiss, fine)
 }
 

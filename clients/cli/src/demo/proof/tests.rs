@@ -118,15 +118,15 @@ fn interrupted_call() -> Evidence {
             reason: "USER_HANGUP".into(),
             ..Termination::default()
         }),
-        transcripts: vec![
-            line(Speaker::Agent, text("welcome"), false),
-            line(Speaker::Caller, text("wait-a-moment"), false),
-            line(Speaker::Agent, "Of course. First I look".into(), true),
-            line(Speaker::Caller, text("opening-hours"), false),
-            line(Speaker::Agent, text("open-from-nine"), false),
-        ],
         ..Call::default()
     };
+    let transcripts = vec![
+        line(Speaker::Agent, text("welcome"), false),
+        line(Speaker::Caller, text("wait-a-moment"), false),
+        line(Speaker::Agent, "Of course. First I look".into(), true),
+        line(Speaker::Caller, text("opening-hours"), false),
+        line(Speaker::Agent, text("open-from-nine"), false),
+    ];
     let barged_in = BargedIn { item_id: "a2".into(), heard_ms: CUT_MS, received_ms: 8_387 };
     Evidence {
         caller: Caller {
@@ -140,6 +140,7 @@ fn interrupted_call() -> Evidence {
         record,
         session: Some(session),
         call,
+        transcripts,
         events: vec![Event { kind: Some(Kind::BargedIn(barged_in)), ..Event::default() }],
     }
 }
@@ -244,7 +245,7 @@ fn broken_signalling_and_streams_are_noticed() {
 #[test]
 fn a_record_without_the_words_is_noticed() {
     let claim = "the record of the call tells what was said";
-    check(|call| drop(call.call.transcripts.remove(1)), &[claim]);
-    check(|call| call.call.transcripts[2].interrupted = false, &[claim]);
-    check(|call| call.call.transcripts[4].text.push('!'), &[claim]);
+    check(|call| drop(call.transcripts.remove(1)), &[claim]);
+    check(|call| call.transcripts[2].interrupted = false, &[claim]);
+    check(|call| call.transcripts[4].text.push('!'), &[claim]);
 }

@@ -736,7 +736,6 @@ class Call(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     TERMINATION_FIELD_NUMBER: _builtins.int
     TIMELINE_FIELD_NUMBER: _builtins.int
-    TRANSCRIPTS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     STATISTICS_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
@@ -785,10 +784,6 @@ class Call(_message.Message):
         """The milestones reached so far."""
 
     @_builtins.property
-    def transcripts(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Transcript]:
-        """Final transcripts so far, in order of their beginning."""
-
-    @_builtins.property
     def usage(self) -> _call_pb2.Usage:
         """What it cost at the AI provider: so far while it lives, all of it once ended. Absent before the first reply."""
 
@@ -816,7 +811,6 @@ class Call(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         termination: _call_pb2.Termination | None = ...,
         timeline: _abc.Iterable[Global___TimelineEntry] | None = ...,
-        transcripts: _abc.Iterable[_event_pb2.Transcript] | None = ...,
         usage: _call_pb2.Usage | None = ...,
         statistics: _call_pb2.MediaStatistics | None = ...,
         last_sequence: _builtins.int = ...,
@@ -825,7 +819,7 @@ class Call(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "caller", b"caller", "ended_at", b"ended_at", "quality", b"quality", "received_at", b"received_at", "statistics", b"statistics", "termination", b"termination", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "call_id", b"call_id", "caller", b"caller", "direction", b"direction", "ended_at", b"ended_at", "last_sequence", b"last_sequence", "node_id", b"node_id", "phase", b"phase", "phone_number_id", b"phone_number_id", "quality", b"quality", "received_at", b"received_at", "region", b"region", "session_id", b"session_id", "statistics", b"statistics", "termination", b"termination", "timeline", b"timeline", "transcripts", b"transcripts", "usage", b"usage", "wacid", b"wacid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "call_id", b"call_id", "caller", b"caller", "direction", b"direction", "ended_at", b"ended_at", "last_sequence", b"last_sequence", "node_id", b"node_id", "phase", b"phase", "phone_number_id", b"phone_number_id", "quality", b"quality", "received_at", b"received_at", "region", b"region", "session_id", b"session_id", "statistics", b"statistics", "termination", b"termination", "timeline", b"timeline", "usage", b"usage", "wacid", b"wacid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -961,7 +955,7 @@ class ListCallsRequest(_message.Message):
     ORDER_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """At most this many, 1 to 1000, with CALL_VIEW_FULL 1 to 100; 0 means 100."""
+    """At most this many, 1 to 1000, with CALL_VIEW_FULL 1 to 100; 0 means 100. A page of about 1 MiB ends before."""
     page_token: _builtins.str
     """From a previous response to a request with the same filter and order; page size and view may differ. At most 256 bytes."""
     order: Global___CallOrder.ValueType
@@ -1088,6 +1082,64 @@ class ListCallsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCallsResponse: _TypeAlias = ListCallsResponse  # noqa: Y015
+
+@_typing.final
+class ListTranscriptsRequest(_message.Message):
+    """A page of what was said on a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Ours or Meta's. Required."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100. A page of about 1 MiB ends before."""
+    page_token: _builtins.str
+    """From a previous response for the same call. At most 256 bytes."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTranscriptsRequest: _TypeAlias = ListTranscriptsRequest  # noqa: Y015
+
+@_typing.final
+class ListTranscriptsResponse(_message.Message):
+    """A page of what was said on a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSCRIPTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def transcripts(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.Transcript]:
+        """In the order of their beginning."""
+
+    def __init__(
+        self,
+        *,
+        transcripts: _abc.Iterable[_event_pb2.Transcript] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "transcripts", b"transcripts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTranscriptsResponse: _TypeAlias = ListTranscriptsResponse  # noqa: Y015
 
 @_typing.final
 class SendCommandRequest(_message.Message):

@@ -75,6 +75,11 @@ class CallServiceStub:
                 request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListCallsRequest.SerializeToString,
                 response_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListCallsResponse.FromString,
                 _registered_method=True)
+        self.ListTranscripts = channel.unary_unary(
+                '/voicebridge.control.v1.CallService/ListTranscripts',
+                request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsRequest.SerializeToString,
+                response_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsResponse.FromString,
+                _registered_method=True)
         self.SendCommand = channel.unary_unary(
                 '/voicebridge.control.v1.CallService/SendCommand',
                 request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.SendCommandRequest.SerializeToString,
@@ -158,6 +163,15 @@ class CallServiceServicer:
     def ListCalls(self, request, context):
         """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
         INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTranscripts(self, request, context):
+        """What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
+        that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
+        CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -263,6 +277,11 @@ def add_CallServiceServicer_to_server(servicer, server):
                     servicer.ListCalls,
                     request_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListCallsRequest.FromString,
                     response_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListCallsResponse.SerializeToString,
+            ),
+            'ListTranscripts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTranscripts,
+                    request_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsRequest.FromString,
+                    response_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsResponse.SerializeToString,
             ),
             'SendCommand': grpc.unary_unary_rpc_method_handler(
                     servicer.SendCommand,
@@ -492,6 +511,33 @@ class CallService:
             '/voicebridge.control.v1.CallService/ListCalls',
             voicebridge_dot_control_dot_v1_dot_call__pb2.ListCallsRequest.SerializeToString,
             voicebridge_dot_control_dot_v1_dot_call__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTranscripts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/voicebridge.control.v1.CallService/ListTranscripts',
+            voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsRequest.SerializeToString,
+            voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsResponse.FromString,
             options,
             channel_credentials,
             insecure,

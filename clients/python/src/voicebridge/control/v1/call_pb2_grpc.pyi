@@ -85,6 +85,11 @@ class CallServiceStub:
     """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
     INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
     """
+    ListTranscripts: _grpc.UnaryUnaryMultiCallable[_call_pb2.ListTranscriptsRequest, _call_pb2.ListTranscriptsResponse]
+    """What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
+    that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
+    CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
+    """
     SendCommand: _grpc.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]
     """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
     out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
@@ -178,6 +183,11 @@ class CallServiceAsyncStub(CallServiceStub):
     ListCalls: _aio.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]  # type: ignore[assignment]
     """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
     INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
+    """
+    ListTranscripts: _aio.UnaryUnaryMultiCallable[_call_pb2.ListTranscriptsRequest, _call_pb2.ListTranscriptsResponse]  # type: ignore[assignment]
+    """What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
+    that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
+    CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
     """
     SendCommand: _aio.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]  # type: ignore[assignment]
     """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
@@ -317,6 +327,17 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_call_pb2.ListCallsResponse, _abc.Awaitable[_call_pb2.ListCallsResponse]]:
         """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
         INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTranscripts(
+        self,
+        request: _call_pb2.ListTranscriptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_call_pb2.ListTranscriptsResponse, _abc.Awaitable[_call_pb2.ListTranscriptsResponse]]:
+        """What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
+        that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
+        CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
         """
 
     @_abc_1.abstractmethod
