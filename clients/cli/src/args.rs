@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Serve(Serve),
     Calls(Calls),
     Explain(Explain),
+    Label(Label),
     Press(Press),
     Watch(Watch),
     Keys(Keys),
@@ -209,6 +210,31 @@ pub(crate) struct Explain {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) access: Access,
+}
+
+/// Note something on a call, live or ended: labels, by which lists can be searched.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  voicebridge label 01978f3c-... campaign=spring     set one, whether it is there or not\n  voicebridge label 01978f3c-... --remove campaign   remove one\n  voicebridge calls --label campaign=spring          the calls that have it\n\nNames have 1 to 63 of a to z, 0 to 9, _, - and .; values at most 256 bytes; a call has at most 16."
+)]
+pub(crate) struct Label {
+    /// The call's id; Meta's will do as well.
+    #[arg(value_name = "CALL")]
+    pub(crate) call: String,
+    /// To be set.
+    #[arg(value_name = "NAME=VALUE", value_parser = parse_label, required_unless_present = "remove")]
+    pub(crate) set: Vec<(String, String)>,
+    /// To be removed.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) remove: Vec<String>,
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+/// A name and a value.
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    parts.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "must be NAME=VALUE".to_owned())
 }
 
 /// Press keys on a live call, as the business: the caller's side gets them as telephone-events (RFC 4733).

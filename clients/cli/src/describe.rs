@@ -1,5 +1,7 @@
 //! Calls and events in words.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use voicebridge_proto::{
     control::v1::{Call, CallPhase},
@@ -82,6 +84,13 @@ pub(crate) fn caller(caller: Option<&Caller>) -> String {
         (number, _) => format!("+{}", clean(number)),
     };
     if caller.name.is_empty() { id } else { format!("{id} {}", clean(&caller.name)) }
+}
+
+/// `campaign=spring team=a`, by name.
+pub(crate) fn labels(labels: &HashMap<String, String>) -> String {
+    let mut pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{}={}", clean(name), clean(value))).collect();
+    pairs.sort_unstable();
+    pairs.join(" ")
 }
 
 /// Which way a call goes.

@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod follow;
 mod keys;
+mod label;
 mod migrate;
 mod nodes;
 mod press;
@@ -37,6 +38,7 @@ async fn main() -> ExitCode {
         Command::Serve(serve) => serve::run(serve).await,
         Command::Calls(calls) => calls::run(calls).await,
         Command::Explain(explain) => explain::run(explain).await,
+        Command::Label(label) => label::run(label).await,
         Command::Press(press) => press::run(press).await,
         Command::Watch(watch) => watch::run(watch).await,
         Command::Keys(keys) => keys::run(keys).await,

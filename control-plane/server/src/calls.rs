@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 use voicebridge_core::{
     call_life::{EndReason, SignallingStage},
     identity::{CallId, CallName, Wacid},
+    labels::{LabelChange, Labels},
     termination::Termination,
     webhook::{Connect, Terminate},
 };
@@ -56,7 +57,7 @@ use crate::{
     config::Limits,
     events::Hub,
     lifetime::Lifetime,
-    store::{SessionPlace, Store, StoreError},
+    store::{Labelled, SessionPlace, Store, StoreError},
 };
 
 /// The calls of this process. Cheap to clone.
@@ -116,6 +117,15 @@ impl Calls {
         self.lookup.find(name).await
     }
 
+    /// Changes what is noted on a call, live or ended; all of it afterwards.
+    pub(crate) async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labels, CallError> {
+        match self.environment.store.label(call_id, change).await? {
+            Labelled::Changed(labels) => Ok(labels),
+            Labelled::TooMany => Err(CallError::TooManyLabels),
+            Labelled::Unknown => Err(CallError::NotFound),
+        }
+    }
+
     /// Where the session of a live call is.
     pub(crate) async fn session(&self, call_id: &CallId) -> Result<SessionPlace, CallError> {
         self.lookup.session(call_id).await
@@ -127,8 +137,13 @@ impl Calls {
     }
 
     /// A user-initiated call from a webhook. When this returns, the claim is committed.
-    pub(crate) async fn connect(&self, connect: Connect, agent: Option<types::Agent>) -> Result<Taken, StoreError> {
-        self.admission.connect(connect, agent).await
+    pub(crate) async fn connect(
+        &self,
+        connect: Connect,
+        agent: Option<types::Agent>,
+        labels: Labels,
+    ) -> Result<Taken, StoreError> {
+        self.admission.connect(connect, agent, labels).await
     }
 
     /// Meta's word that a call is over. When this returns, it is committed.

@@ -2,13 +2,14 @@
 
 mod older;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use prost::Message as _;
 use prost_types::Timestamp;
 use voicebridge_core::{
     call_life,
     identity::{CallId, Caller, PhoneNumber, UserId},
+    labels::Labels,
     termination::{Termination, TerminationResult},
 };
 use voicebridge_proto::{
@@ -311,7 +312,12 @@ pub(crate) fn call_to_wire(row: &CallRow) -> control::Call {
         statistics: None,
         last_sequence: row.last_sequence,
         quality: None,
+        labels: labels_to_wire(&row.labels),
     }
+}
+
+pub(crate) fn labels_to_wire(labels: &Labels) -> HashMap<String, String> {
+    labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// Adds what an event tells to the call.

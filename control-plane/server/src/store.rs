@@ -33,6 +33,7 @@ use async_trait::async_trait;
 use voicebridge_core::{
     call_life::Signalling,
     identity::{CallId, Caller, Wacid},
+    labels::{LabelChange, Labels},
     termination::Termination,
 };
 
@@ -100,6 +101,8 @@ pub struct NewCall {
     pub phone_number_id: String,
     /// As far as known.
     pub caller: Caller,
+    /// Noted from the beginning.
+    pub labels: Labels,
     /// The webhook's arrival: the zero of the timeline.
     pub received_at_ms: i64,
     /// End of the ring budget.
@@ -214,6 +217,17 @@ pub enum Written {
     Refused,
 }
 
+/// What became of a change of labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Labelled {
+    /// These are the call's labels now.
+    Changed(Labels),
+    /// They would be too many: nothing was changed.
+    TooMany,
+    /// There is no such call.
+    Unknown,
+}
+
 /// Where a session is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionPlace {
@@ -244,6 +258,8 @@ pub struct CallRow {
     pub phone_number_id: String,
     /// As far as known.
     pub caller: Caller,
+    /// Noted so far.
+    pub labels: Labels,
     /// The zero of the timeline.
     pub received_at_ms: i64,
     /// End of the ring budget.
@@ -274,6 +290,7 @@ impl CallRow {
             phase: call.phase.to_owned(),
             phone_number_id: call.phone_number_id,
             caller: call.caller,
+            labels: call.labels,
             received_at_ms: call.received_at_ms,
             ring_until_ms: call.ring_until_ms,
             session: None,
@@ -347,6 +364,9 @@ pub trait Store: Send + Sync + 'static {
     /// Appends events to a live call and applies what changed with them, all or nothing. Repeated with the same [`Write`]
     /// it changes nothing and answers the same. Positions become visible in their order: who reads one has all below it.
     async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError>;
+
+    /// Changes the labels of a call, whether it lives or not.
+    async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labelled, StoreError>;
 
     /// One call.
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError>;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 use voicebridge_core::{
     identity::{CallId, Wacid},
+    labels::Labels,
     webhook::{self, Notice},
 };
 
@@ -91,12 +92,13 @@ impl Webhook {
         Ok(signature::same_secret(self.whatsapp()?.verify_token.expose_secret(), token))
     }
 
-    /// Takes a delivery; when this returns, what it said is committed. `agents` is for the calls that it begins.
+    /// Takes a delivery; when this returns, what it said is committed. `agents` and `labels` are for the calls that it begins.
     pub(crate) async fn receive(
         &self,
         body: &[u8],
         given: Option<&str>,
         agents: Agents,
+        labels: Labels,
     ) -> Result<Vec<NoticeOutcome>, WebhookError> {
         let whatsapp = self.whatsapp()?;
         if !signature::verify(whatsapp.app_secret.expose_secret(), body, given) {
@@ -106,7 +108,7 @@ impl Webhook {
         let (calls, number) = (self.calls.clone(), whatsapp.phone_number_id.clone());
         let draining = self.lifetime.is_draining();
         // Of its own, so that a broken connection does not leave a call claimed and unserved.
-        let taking = tokio::spawn(async move { take(&calls, &number, notices, &agents, draining).await });
+        let taking = tokio::spawn(async move { take(&calls, &number, notices, &agents, labels, draining).await });
         taking.await.map_err(|_| WebhookError::Internal)?
     }
 }
@@ -118,6 +120,7 @@ async fn take(
     number: &str,
     notices: Vec<Notice>,
     agents: &Agents,
+    labels: Labels,
     draining: bool,
 ) -> Result<Vec<NoticeOutcome>, WebhookError> {
     let mut outcomes = Vec::with_capacity(notices.len());
@@ -134,7 +137,7 @@ async fn take(
             Notice::Connect(connect) if draining => (Some(connect.wacid), Err(WebhookError::Draining)),
             Notice::Connect(connect) => {
                 let (wacid, agent) = (connect.wacid.clone(), agents.of(&connect));
-                (Some(wacid), calls.connect(*connect, agent).await.map_err(WebhookError::from))
+                (Some(wacid), calls.connect(*connect, agent, labels.clone()).await.map_err(WebhookError::from))
             }
             Notice::Terminate(end) => {
                 let wacid = end.wacid.clone();

@@ -4,13 +4,15 @@
 
 mod support;
 
+use std::collections::HashMap;
+
 use prost_types::Timestamp;
-use support::{Plane, connect, system, terminate};
+use support::{Plane, connect, delivery, system, terminate};
 use tonic::{Code, Status};
 use voicebridge_proto::{
     control::v1::{
-        CallFilter, CallOrder, CallPhase, CallState, CallView, EndCallRequest, ListCallsRequest,
-        ListTranscriptsRequest, StartSessionRequest,
+        CallFilter, CallOrder, CallPhase, CallState, CallView, EndCallRequest, HandleWebhookRequest, ListCallsRequest,
+        ListTranscriptsRequest, StartSessionRequest, UpdateCallLabelsRequest,
     },
     types::v1::{Caller, TerminationResult, Transcript, event::Kind},
 };
@@ -269,4 +271,66 @@ async fn a_page_of_long_texts_ends_before_it_is_too_large() {
     let request = ListTranscriptsRequest { call_id: "long".to_owned(), ..Default::default() };
     let page = plane.client().await.list_transcripts(request).await.unwrap().into_inner();
     assert_eq!(page.transcripts.len(), 3);
+}
+
+#[tokio::test]
+async fn labels_are_given_at_the_start_changed_later_and_searched_for() {
+    let (_graph, plane, _node) = system().await;
+    let mut client = plane.client().await;
+    let pairs = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let request = StartSessionRequest {
+        call_id: "self".to_owned(),
+        sdp_offer: "v=0\r\ns=self\r\n".to_owned(),
+        labels: pairs(&[("team", "a"), ("campaign", "spring")]),
+        ..Default::default()
+    };
+    client.start_session(request.clone()).await.unwrap();
+    let body = delivery(&[connect("managed")]);
+    let signature = support::sign(&body);
+    let webhook =
+        HandleWebhookRequest { body: body.into(), signature, labels: pairs(&[("team", "b")]), ..Default::default() };
+    client.handle_webhook(webhook).await.unwrap();
+    plane.phase("managed", CallPhase::Active).await;
+    assert_eq!(plane.call("managed").await.unwrap().labels, pairs(&[("team", "b")]));
+
+    let mut change = async |call_id: &str, set: &[(&str, &str)], remove: &[&str]| {
+        let request = UpdateCallLabelsRequest { call_id: call_id.to_owned(), set: pairs(set), remove: texts(remove) };
+        Ok::<_, Status>(client.update_call_labels(request).await?.into_inner().labels)
+    };
+    let merged = pairs(&[("team", "c"), ("vip", "")]);
+    assert_eq!(change("self", &[("team", "c"), ("vip", "")], &["campaign"]).await.unwrap(), merged);
+    end(&plane, "self", "DONE").await;
+    let merged = pairs(&[("team", "c"), ("vip", "yes")]);
+    assert_eq!(change("self", &[("vip", "yes")], &[]).await.unwrap(), merged, "after the end too");
+    assert_eq!(plane.call("self").await.unwrap().labels, merged);
+    for (wanted, expect) in [
+        (&[("team", "b")] as &[_], &["managed"] as &[_]),
+        (&[("team", "c"), ("vip", "yes")], &["self"]),
+        (&[("team", "a")], &[]),
+    ] {
+        let filter = CallFilter { labels: pairs(wanted), ..Default::default() };
+        assert_eq!(list(&plane, &asked(filter)).await.unwrap().0, expect, "{wanted:?}");
+    }
+
+    let long = "v".repeat(257);
+    for (set, remove, field) in [
+        (&[("Team", "a")] as &[_], &[] as &[_], "set"),
+        (&[("team", long.as_str())], &[], "set"),
+        (&[("team", "a")], &["team"], "remove"),
+        (&[], &["no name"], "remove"),
+    ] {
+        let status = change("self", set, remove).await.unwrap_err();
+        assert_eq!(metadata(&status, "field").as_deref(), Some(field), "{set:?} {remove:?}");
+    }
+    let names: Vec<String> = (0..15).map(|n| format!("n{n}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let status = change("self", &many, &[]).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_deref()), (Code::FailedPrecondition, Some("TOO_MANY_LABELS")));
+    assert_eq!(plane.call("self").await.unwrap().labels, merged, "nothing of it was done");
+    assert_eq!(change("nobody", &[], &["a"]).await.unwrap_err().code(), Code::NotFound);
+    let wrong = StartSessionRequest { labels: pairs(&[("\u{e4}", "")]), call_id: "other".to_owned(), ..request };
+    let status = plane.client().await.start_session(wrong).await.unwrap_err();
+    assert_eq!(metadata(&status, "field").as_deref(), Some("labels"));
 }

@@ -38,6 +38,9 @@ pub(crate) struct Search {
     /// On this media node.
     #[arg(long, value_name = "ID", conflicts_with = "call")]
     pub(crate) node: Vec<String>,
+    /// With this label.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::parse_label, conflicts_with = "call")]
+    pub(crate) label: Vec<(String, String)>,
     /// From the oldest on.
     #[arg(long, conflicts_with = "call")]
     pub(crate) oldest_first: bool,
@@ -88,6 +91,7 @@ impl Search {
             reasons: self.reason.clone(),
             node_ids: self.node.clone(),
             state: state.into(),
+            labels: self.label.iter().cloned().collect(),
         }
     }
 
@@ -137,6 +141,8 @@ mod tests {
             "BR.1",
             "--result",
             "failed",
+            "--label",
+            "campaign=a=b",
             "--reason",
             "NODE_LOST",
             "--node",
@@ -160,12 +166,18 @@ mod tests {
             reasons: vec!["NODE_LOST".to_owned()],
             node_ids: vec!["n1".to_owned()],
             state: CallState::Ended.into(),
+            labels: [("campaign".to_owned(), "a=b".to_owned())].into(),
         };
         assert_eq!(filter, expect);
         assert_eq!(parse(&[]).unwrap().filter(), CallFilter::default());
         assert_eq!(parse(&["--oldest-first"]).unwrap().order(), CallOrder::OldestFirst);
-        for wrong in [&["--live", "--ended"] as &[_], &["--from", "yesterday"], &["--result", "fine"], &["x", "--live"]]
-        {
+        for wrong in [
+            &["--live", "--ended"] as &[_],
+            &["--from", "yesterday"],
+            &["--result", "fine"],
+            &["--label", "x"],
+            &["x", "--live"],
+        ] {
             assert!(parse(wrong).is_none(), "{wrong:?}");
         }
     }

@@ -1,7 +1,9 @@
 //! Arguments that several methods have, checked once.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
-use voicebridge_core::{call_life::EndReason, identity::CallName};
+use voicebridge_core::{call_life::EndReason, identity::CallName, labels::Labels};
 
 use super::Fault;
 use crate::convert;
@@ -22,6 +24,11 @@ pub(super) fn number_id(field: &str, text: String) -> Result<String, Fault> {
         true => Ok(text),
         false => Err(Fault::invalid(field, "must be at most 64 letters and digits")),
     }
+}
+
+/// What is noted on a call.
+pub(super) fn labels(field: &str, given: BTreeMap<String, String>) -> Result<Labels, Fault> {
+    Labels::parse(given).map_err(|error| Fault::invalid(field, &error.to_string()))
 }
 
 /// The id of a command, one of our own where none is given.

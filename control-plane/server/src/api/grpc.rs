@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use tonic::{Request, Response, Status};
-use voicebridge_core::identity::{CallId, Wacid};
+use voicebridge_core::{
+    identity::{CallId, Wacid},
+    labels::LabelChange,
+};
 use voicebridge_proto::{
     control::v1::{self as control, call_service_server::CallService},
     media::v1 as media,
@@ -12,7 +15,7 @@ use voicebridge_proto::{
 
 use super::{
     Api, Fault, agent,
-    arguments::{call_name, command_id, end_reason, number_id},
+    arguments::{call_name, command_id, end_reason, labels, number_id},
     session_info, stream,
 };
 use crate::{
@@ -48,6 +51,7 @@ impl Api {
                 sdp_offer: request.sdp_offer,
                 caller: convert::caller_from_wire(request.caller.unwrap_or_default()),
                 agent: agent::check("agent", request.agent)?,
+                labels: labels("labels", request.labels)?,
                 holder,
                 phone_number_id: number_id("phone_number_id", request.phone_number_id)?,
                 elapsed: Duration::from_millis(request.elapsed_ms),
@@ -143,6 +147,13 @@ impl Api {
         Ok(total)
     }
 
+    async fn change_labels(&self, request: control::UpdateCallLabelsRequest) -> Result<Labels, Fault> {
+        let name = call_name(&request.call_id)?;
+        let change = LabelChange::new(labels("set", request.set)?, request.remove);
+        let change = change.map_err(|error| Fault::invalid("remove", &error.to_string()))?;
+        Ok(self.calls.label(&self.calls.find(&name).await?, &change).await?)
+    }
+
     /// The call with this id of Meta's, if somebody may read it.
     async fn looked_up(&self, principal: &Principal, wacid: String) -> Result<control::Call, Fault> {
         let wacid = Wacid::parse(wacid);
@@ -201,17 +212,18 @@ impl CallService for Api {
     ) -> Result<Response<control::HandleWebhookResponse>, Status> {
         let authentication = Authentication::of(request.extensions());
         let request = request.into_inner();
-        if request.agent.is_some() || !request.agents.is_empty() {
+        let labels = labels("labels", request.labels).map_err(Fault::status)?;
+        if request.agent.is_some() || !request.agents.is_empty() || !labels.is_empty() {
             // Meta's signature proves the delivery, not this.
             let principal = authentication.may(Scope::CallsWrite).map_err(Fault::status)?;
-            tracing::debug!(by = &*principal.name, "a delivery comes with an agent");
+            tracing::debug!(by = &*principal.name, "a delivery comes with an agent or labels");
         }
         let agents = agent::check_all(request.agents, request.agent).map_err(Fault::status)?;
         if request.body.len() > self.limits.max_body_bytes {
             return Err(Fault::invalid("body", "is larger than the limit of this server").status());
         }
         let signature = Some(request.signature).filter(|signature| !signature.is_empty());
-        let taken = self.webhook.receive(&request.body, signature.as_deref(), agents).await;
+        let taken = self.webhook.receive(&request.body, signature.as_deref(), agents, labels).await;
         let outcomes = taken.map_err(|error| {
             Webhook::log_refusal(&error);
             Fault::from(error).status()
@@ -302,6 +314,14 @@ impl CallService for Api {
         let request = request.into_inner();
         let call_id = self.readable(principal, &request.call_id).await.map_err(Fault::status)?;
         Ok(Response::new(self.transcripts(&call_id, &request).await.map_err(Fault::status)?))
+    }
+
+    async fn update_call_labels(
+        &self,
+        request: Request<control::UpdateCallLabelsRequest>,
+    ) -> Result<Response<control::UpdateCallLabelsResponse>, Status> {
+        let labels = self.change_labels(request.into_inner()).await.map_err(Fault::status)?;
+        Ok(Response::new(control::UpdateCallLabelsResponse { labels: convert::labels_to_wire(&labels) }))
     }
 
     async fn send_command(

@@ -5,7 +5,7 @@ use prost::Message;
 use voicebridge_core::identity::{PhoneNumber, UserId};
 use voicebridge_proto::{control::v1 as control, types::v1 as types};
 
-use super::{Api, Fault, arguments::MAX_NUMBER_ID_BYTES, page_token::Scope};
+use super::{Api, Fault, arguments::{self, MAX_NUMBER_ID_BYTES}, page_token::Scope};
 use crate::{
     convert,
     store::{CallFilter, CallOrder, CallPlace, CallState, CallerKey, Search},
@@ -116,6 +116,7 @@ fn filter(asked: control::CallFilter) -> Result<CallFilter, Fault> {
         results,
         reasons,
         node_ids,
+        labels,
         state,
     } = asked;
     let instant = |field, at: Option<prost_types::Timestamp>| match at {
@@ -148,6 +149,7 @@ fn filter(asked: control::CallFilter) -> Result<CallFilter, Fault> {
         node_ids: texts("filter.node_ids", node_ids, MAX_FILTER_VALUE_BYTES)?,
         results: results.collect::<Result<_, _>>()?,
         reasons: texts("filter.reasons", reasons, MAX_REASON_BYTES)?,
+        labels: arguments::labels("filter.labels", labels)?,
         state,
     })
 }
@@ -176,7 +178,8 @@ fn scope(filter: &CallFilter, order: CallOrder) -> Scope {
     fn all(texts: &[String]) -> impl Iterator<Item = &str> {
         texts.iter().map(String::as_str)
     }
-    let CallFilter { from_ms, before_ms, phone_number_ids, callers, node_ids, results, reasons, state } = filter;
+    let CallFilter { from_ms, before_ms, phone_number_ids, callers, node_ids, results, reasons, labels, state } =
+        filter;
     let time = |at: Option<i64>| at.map_or_else(String::new, |ms| ms.to_string());
     let (phones, users): (Vec<_>, Vec<_>) = callers.iter().partition(|key| matches!(key, CallerKey::Phone(_)));
     let text = |key: &'_ CallerKey| match key {
@@ -203,4 +206,5 @@ fn scope(filter: &CallFilter, order: CallOrder) -> Scope {
         .with_all(all(node_ids))
         .with_all(results.iter().map(|result| result.word()))
         .with_all(all(reasons))
+        .with_all(all(&labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()))
 }

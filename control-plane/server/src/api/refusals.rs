@@ -26,6 +26,7 @@ impl From<CallError> for Fault {
         match error {
             CallError::NotFound => Self::new(Code::NotFound, "CALL_NOT_FOUND", message),
             CallError::Ended(termination) => ended(&termination),
+            CallError::TooManyLabels => Self::new(Code::FailedPrecondition, "TOO_MANY_LABELS", message),
             CallError::NotPlaced => Self::new(Code::FailedPrecondition, "SESSION_NOT_FOUND", message),
             CallError::Managed => Self::new(Code::FailedPrecondition, "SIGNALLING_MANAGED", message),
             CallError::ArgumentsDiffer(field) => {

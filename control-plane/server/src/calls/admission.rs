@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use voicebridge_core::{
     identity::{CallId, Wacid},
+    labels::Labels,
     webhook::Connect,
 };
 use voicebridge_proto::types::v1::Agent;
@@ -45,7 +46,12 @@ impl Admission {
     }
 
     /// A user-initiated call from a webhook. When this returns, the claim is committed.
-    pub(super) async fn connect(&self, connect: Connect, agent: Option<Agent>) -> Result<Taken, StoreError> {
+    pub(super) async fn connect(
+        &self,
+        connect: Connect,
+        agent: Option<Agent>,
+        labels: Labels,
+    ) -> Result<Taken, StoreError> {
         let now = now_ms();
         let rang_since_ms =
             connect.timestamp_s.map_or(now, |s| i64::try_from(s).unwrap_or(i64::MAX).saturating_mul(1_000));
@@ -62,6 +68,7 @@ impl Admission {
             phase: "PLACING",
             phone_number_id: connect.phone_number_id.unwrap_or_default(),
             caller: connect.caller,
+            labels,
             received_at_ms: now,
             ring_until_ms: now - age_ms as i64 + convert::duration_ms(self.limits.ring_budget) as i64,
         };

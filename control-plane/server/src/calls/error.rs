@@ -11,6 +11,8 @@ pub(crate) enum CallError {
     NotFound,
     #[error("the call has ended")]
     Ended(Termination),
+    #[error("the call would have more labels than it may have")]
+    TooManyLabels,
     #[error("the call has no session yet")]
     NotPlaced,
     #[error("the control plane talks to Meta about this call itself")]

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use voicebridge_core::{
     call_life::SignallingStage,
     identity::{CallId, Caller, Wacid},
+    labels::Labels,
     termination::{Termination, TerminationResult, reason},
 };
 use tonic::Status;
@@ -35,6 +36,7 @@ pub(crate) struct SelfHeldStart {
     pub(crate) sdp_offer: String,
     pub(crate) caller: Caller,
     pub(crate) agent: Option<types::Agent>,
+    pub(crate) labels: Labels,
     pub(crate) holder: Holder,
     /// The business number's id; may be empty.
     pub(crate) phone_number_id: String,
@@ -84,6 +86,7 @@ impl SelfHeld {
             phase: "PLACING",
             phone_number_id: start.phone_number_id,
             caller: start.caller,
+            labels: start.labels,
             received_at_ms,
             ring_until_ms: received_at_ms + convert::duration_ms(limits.ring_budget) as i64,
         };

@@ -11,7 +11,7 @@ use super::SelfHeldStart;
 use crate::{convert, store::{CallRow, NewCall}};
 
 /// The fields, in the order in which a difference is told of.
-const FIELDS: [&str; 5] = ["sdp_offer", "phone_number_id", "signalling_mode", "agent", "caller"];
+const FIELDS: [&str; 6] = ["sdp_offer", "phone_number_id", "signalling_mode", "agent", "caller", "labels"];
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,7 @@ impl StartArguments {
             digest(convert::mode(start.holder).as_str_name().as_bytes()),
             digest(&agent.encode_to_vec()),
             digest(&convert::caller_to_wire(&start.caller).encode_to_vec()),
+            digest(&framed(start.labels.iter().flat_map(|(name, value)| [name, value]))),
         ])
     }
 
@@ -44,6 +45,11 @@ pub(super) fn differs_from_row(new: &NewCall, row: &CallRow) -> Option<&'static 
     }
 }
 
+/// The texts with their lengths, so that none can pass for two.
+fn framed<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    texts.flat_map(|text| [&text.len().to_be_bytes(), text.as_bytes()].concat()).collect()
+}
+
 fn digest(content: &[u8]) -> [u8; 32] {
     Sha256::digest(content).into()
 }
@@ -54,7 +60,10 @@ mod tests {
 
     use std::time::Duration;
 
-    use voicebridge_core::identity::{Caller, PhoneNumber, Wacid};
+    use voicebridge_core::{
+        identity::{Caller, PhoneNumber, Wacid},
+        labels::Labels,
+    };
     use voicebridge_proto::types::v1::Agent;
 
     use super::*;
@@ -66,6 +75,7 @@ mod tests {
             wacid: Wacid::parse("wacid.A").unwrap(),
             sdp_offer: "v=0\r\n".to_owned(),
             caller: Caller { phone_number: PhoneNumber::parse("5511900000001"), ..Caller::default() },
+            labels: Labels::default(),
             agent: Some(Agent { language: "pt".to_owned(), variables, ..Agent::default() }),
             holder: Holder::SelfStaged,
             phone_number_id: "106".to_owned(),
@@ -92,6 +102,8 @@ mod tests {
         check(SelfHeldStart { phone_number_id: String::new(), ..start() }, "phone_number_id");
         check(SelfHeldStart { holder: Holder::SelfImmediate, ..start() }, "signalling_mode");
         check(SelfHeldStart { caller: Caller::default(), ..start() }, "caller");
+        let labels = Labels::parse([("team".to_owned(), "night".to_owned())]).unwrap();
+        check(SelfHeldStart { labels, ..start() }, "labels");
         let mut other = start();
         other.agent.as_mut().unwrap().variables.insert("v0".to_owned(), "1".to_owned());
         check(other, "agent");

@@ -63,7 +63,7 @@ async fn drive(calls: &Calls, store: &Faulty, outside: &Outside, done: &Mutex<(b
             timestamp_s: None,
             sdp_offer: "v=0".to_owned(),
         };
-        match calls.connect(connect, None).await {
+        match calls.connect(connect, None, Labels::default()).await {
             Ok(_) => done.lock().unwrap().0 = true,
             Err(_) => tokio::time::sleep(LOOK).await,
         }

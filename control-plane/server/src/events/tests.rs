@@ -9,6 +9,7 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use voicebridge_core::{
     identity::{Caller, PhoneNumber, Wacid},
+    labels::Labels,
     termination::{Termination, TerminationResult},
 };
 use voicebridge_proto::types::v1::{self as types, EventKind, event::Kind};
@@ -65,6 +66,7 @@ impl World {
             phase: "PLACING",
             phone_number_id: "106".to_owned(),
             caller: Caller { phone_number: PhoneNumber::parse("5511900000001"), ..Caller::default() },
+            labels: Labels::default(),
             received_at_ms: 0,
             ring_until_ms: 0,
         };

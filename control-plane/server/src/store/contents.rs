@@ -7,6 +7,8 @@ pub struct Contents {
     pub calls: i64,
     /// Events of them.
     pub events: i64,
+    /// Labels of calls.
+    pub labels: i64,
     /// Hang-ups remembered.
     pub tombstones: i64,
     /// API keys.
@@ -20,10 +22,11 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub(super) fn named(&self) -> [(&'static str, i64); 7] {
+    pub(super) fn named(&self) -> [(&'static str, i64); 8] {
         [
             ("calls", self.calls),
             ("events", self.events),
+            ("labels", self.labels),
             ("tombstones", self.tombstones),
             ("API keys", self.keys),
             ("own keys", self.own_keys),

@@ -26,6 +26,7 @@ fn call(name: &str) -> NewCall {
             user_id: UserId::parse("BR.13"),
             name: Some("Ana".to_owned()),
         },
+        labels: Labels::default(),
         received_at_ms: 1_000,
         ring_until_ms: 31_000,
     }
@@ -191,6 +192,50 @@ async fn a_record_is_written_and_closed_once(store: &dyn Store) {
     assert_eq!(events.iter().map(|event| event.is_last).collect::<Vec<_>>(), [false, true]);
 }
 
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    Labels::parse(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).unwrap()
+}
+
+async fn labels_are_kept_changed_and_found_on_live_and_ended_calls(store: &dyn Store) {
+    let of = async |name: &str| store.call(&id(name)).await.unwrap().unwrap().labels;
+    let first = labels(&[("a", "1"), ("b", "it's \"2\" \u{1f338}")]);
+    store.claim(&NewCall { labels: first.clone(), ..call("labels") }).await.unwrap();
+    store.claim(&call("no labels")).await.unwrap();
+    assert!(of("labels").await == first && of("no labels").await.is_empty());
+    let change = |set, remove: &[&str]| LabelChange::new(set, remove.iter().map(|name| (*name).to_owned())).unwrap();
+    let merge = change(labels(&[("a", ""), ("c", "3")]), &["b", "never-there"]);
+    let merged = labels(&[("a", ""), ("c", "3")]);
+    for _ in 0..2 {
+        assert_eq!(store.label(&id("labels"), &merge).await.unwrap(), Labelled::Changed(merged.clone()));
+    }
+    assert_eq!(store.label(&id("nobody"), &merge).await.unwrap(), Labelled::Unknown);
+    let many: Vec<_> = (0..15).map(|n| (format!("n{n}"), String::new())).collect();
+    let many = change(Labels::parse(many).unwrap(), &[]);
+    assert_eq!(store.label(&id("labels"), &many).await.unwrap(), Labelled::TooMany);
+    assert!(of("labels").await == merged, "nothing of it was done");
+
+    close(store, "labels", 0, &Termination::new(TerminationResult::Completed, "X", ""), 1_500).await;
+    // Each sees what the one before left.
+    let each = |n: u8| change(labels(&[(&format!("by-{n}"), "x")]), &[]);
+    let changes = (0..8).map(|n| async move { store.label(&id("labels"), &each(n)).await.unwrap() });
+    for labelled in futures_util::future::join_all(changes).await {
+        assert!(matches!(labelled, Labelled::Changed(_)), "{labelled:?}");
+    }
+    assert_eq!(of("labels").await.iter().len(), 10);
+
+    let found = async |wanted: &Labels| {
+        let filter = CallFilter { labels: wanted.clone(), ..CallFilter::default() };
+        let rows = store.calls(&Search { filter, size: 10, ..Search::default() }).await.unwrap();
+        rows.into_iter().map(|row| (row.call_id, row.labels)).collect::<Vec<_>>()
+    };
+    let both = labels(&[("by-3", "x"), ("c", "3")]);
+    assert!(found(&both).await == [(id("labels"), of("labels").await)]);
+    for other in [&[("c", "4")], &[("b", "2")]] {
+        assert!(found(&labels(other)).await.is_empty(), "{other:?}");
+    }
+    assert!(found(&labels(&[("c", "3"), ("by-3", "y")])).await.is_empty());
+}
+
 /// Not in memory, where nothing is ever stored.
 async fn text_of_strangers_can_always_be_stored(store: &dyn Store) {
     let name = Some("A\0na".to_owned());
@@ -268,6 +313,8 @@ async fn old_calls_go_with_their_events(store: &dyn Store) {
     let gone = Termination::new(TerminationResult::Completed, "USER_HANGUP", "");
     close(store, "old-live", 1, &gone, 1_500).await;
     while store.prune(i64::MAX, 2).await.unwrap() > 0 {}
+    let labelled = CallFilter { labels: labels(&[("c", "3")]), ..CallFilter::default() };
+    assert!(store.calls(&Search { filter: labelled, size: 1, ..Search::default() }).await.unwrap().is_empty());
     store.claim(&call("old-new")).await.unwrap();
     let position = append(store, "old-new", 0, event("transcript", None)).await;
     assert!(position > last + 1, "no position is used twice");
@@ -282,6 +329,7 @@ async fn check(store: &dyn Store) {
     history_is_told_in_the_order_of_storing(store).await;
     keys_are_made_once(store).await;
     a_record_is_written_and_closed_once(store).await;
+    labels_are_kept_changed_and_found_on_live_and_ended_calls(store).await;
     search_contract::check(store).await;
     old_calls_go_with_their_events(store).await;
 }

@@ -6,11 +6,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use voicebridge_core::identity::{CallId, Wacid};
+use voicebridge_core::{
+    identity::{CallId, Wacid},
+    labels::LabelChange,
+};
 
 use super::{
-    CallOrder, CallPlace, CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, LAST_KIND, NewCall, NewEvent,
-    Search, Store, StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
+    CallOrder, CallPlace, CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, LAST_KIND, Labelled, NewCall,
+    NewEvent, Search, Store, StoreError, StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
 };
 
 #[derive(Debug)]
@@ -123,6 +126,14 @@ impl Store for Memory {
             tables.events.push(event);
         }
         Ok(Written::Stored { position })
+    }
+
+    async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labelled, StoreError> {
+        let mut tables = self.tables();
+        let Some(row) = tables.call(call_id) else { return Ok(Labelled::Unknown) };
+        let Some(labels) = row.labels.clone().changed(change) else { return Ok(Labelled::TooMany) };
+        row.labels = labels.clone();
+        Ok(Labelled::Changed(labels))
     }
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {

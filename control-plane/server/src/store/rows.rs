@@ -3,6 +3,7 @@
 use sqlx::FromRow;
 use voicebridge_core::{
     identity::{CallId, Caller, PhoneNumber, UserId, Wacid},
+    labels::Labels,
     termination::{Termination, TerminationResult},
 };
 
@@ -38,12 +39,22 @@ pub(super) struct CallColumns {
     pub(super) upstream_code: Option<String>,
     pub(super) last_sequence: i64,
     pub(super) node_sequence: i64,
+    /// A JSON object, or nothing.
+    pub(super) labels: Option<String>,
+}
+
+impl CallColumns {
+    /// Its labels.
+    pub(super) fn labels(&self) -> Result<Labels, StoreError> {
+        labels(self.labels.as_deref())
+    }
 }
 
 impl TryFrom<CallColumns> for CallRow {
     type Error = StoreError;
 
     fn try_from(row: CallColumns) -> Result<Self, StoreError> {
+        let labels = row.labels()?;
         let session = (!row.session_id.is_empty()).then_some(SessionPlace {
             session_id: row.session_id,
             node_id: row.node_id,
@@ -71,6 +82,7 @@ impl TryFrom<CallColumns> for CallRow {
                 user_id: UserId::parse(&row.caller_user_id),
                 name: Some(row.caller_name).filter(|name| !name.is_empty()),
             },
+            labels,
             received_at_ms: row.received_at_ms,
             ring_until_ms: row.ring_until_ms,
             session,
@@ -191,6 +203,12 @@ pub(super) struct WholeTombstone {
 pub(super) struct OwnKey {
     pub(super) name: String,
     pub(super) key: Vec<u8>,
+}
+
+/// A JSON object of texts, or nothing.
+pub(super) fn labels(json: Option<&str>) -> Result<Labels, StoreError> {
+    let stored = json.map(serde_json::from_str).transpose().map_err(|_| StoreError::Corrupt("labels"))?;
+    Ok(Labels::stored(stored.unwrap_or_default()))
 }
 
 /// An id of ours.

@@ -2,6 +2,7 @@
 
 use voicebridge_core::{
     identity::{PhoneNumber, UserId},
+    labels::Labels,
     termination::TerminationResult,
 };
 
@@ -24,6 +25,8 @@ pub struct CallFilter {
     pub results: Vec<TerminationResult>,
     /// Ended for these reasons.
     pub reasons: Vec<String>,
+    /// With all of these labels.
+    pub labels: Labels,
     /// Going on, or over.
     pub state: Option<CallState>,
 }
@@ -125,6 +128,7 @@ impl CallFilter {
             && any(&self.node_ids, |id| id == node)
             && any(&self.results, |result| ending.is_some_and(|ending| ending.result == *result))
             && any(&self.reasons, |reason| ending.is_some_and(|ending| ending.reason == *reason))
+            && row.labels.include(&self.labels)
             && match self.state {
                 None => true,
                 Some(CallState::Live) => !is_ended,

@@ -12,11 +12,17 @@ use super::search::{CallFilter, CallOrder, CallState, CallerKey, Search};
 
 /// Where databases differ.
 pub(super) trait Dialect: Database {
+    /// A call's row with its labels, as JSON.
+    const CALL: &'static str;
+
     /// Has a table read along this index, where that is said and not judged from statistics.
     fn along(index: &str) -> String;
 }
 
 impl Dialect for sqlx::Sqlite {
+    const CALL: &'static str =
+        "calls.*, (SELECT json_group_object(name, value) FROM labels WHERE labels.ordinal = calls.ordinal) AS labels";
+
     // Without statistics of its own it takes any index that fits.
     fn along(index: &str) -> String {
         format!("INDEXED BY {index}")
@@ -24,6 +30,8 @@ impl Dialect for sqlx::Sqlite {
 }
 
 impl Dialect for sqlx::Postgres {
+    const CALL: &'static str = "calls.*, (SELECT json_object_agg(name, value)::text FROM labels WHERE labels.ordinal = calls.ordinal) AS labels";
+
     fn along(_index: &str) -> String {
         String::new()
     }
@@ -36,6 +44,7 @@ enum Walk<'a> {
     Live,
     Phone(&'a str),
     User(&'a str),
+    Label(&'a str, &'a str),
     Node(&'a str),
     Reason(&'a str),
     Number(&'a str),
@@ -45,8 +54,17 @@ enum Walk<'a> {
 impl<'a> Walk<'a> {
     /// All walks of a search: the first filter of these that is given, from rare to common.
     fn all(filter: &'a CallFilter) -> Vec<Self> {
-        let CallFilter { from_ms: _, before_ms: _, phone_number_ids, callers, node_ids, results, reasons, state } =
-            filter;
+        let CallFilter {
+            from_ms: _,
+            before_ms: _,
+            phone_number_ids,
+            callers,
+            node_ids,
+            results,
+            reasons,
+            labels,
+            state,
+        } = filter;
         if *state == Some(CallState::Live) {
             vec![Walk::Live]
         } else if !callers.is_empty() {
@@ -55,6 +73,8 @@ impl<'a> Walk<'a> {
                 CallerKey::User(id) => Walk::User(id.as_str()),
             };
             callers.iter().map(walk).collect()
+        } else if let Some((name, value)) = labels.iter().next() {
+            vec![Walk::Label(name, value)]
         } else if !node_ids.is_empty() {
             node_ids.iter().map(|id| Walk::Node(id)).collect()
         } else if !reasons.is_empty() {
@@ -74,6 +94,7 @@ impl<'a> Walk<'a> {
             Self::Live => "calls_live_by_time",
             Self::Phone(_) => "calls_by_caller_phone",
             Self::User(_) => "calls_by_caller_user_id",
+            Self::Label(..) => "labels_by_value",
             Self::Node(_) => "calls_by_node",
             Self::Reason(_) => "calls_by_reason",
             Self::Number(_) => "calls_by_number",
@@ -81,10 +102,18 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The table it reads first, which has the time and the ordinal.
+    const fn table(self) -> &'static str {
+        match self {
+            Self::Label(..) => "labels",
+            _ => "calls",
+        }
+    }
+
     /// Its column, and the value wanted in it.
     const fn column(self) -> Option<(&'static str, &'a str)> {
         match self {
-            Self::Time | Self::Live => None,
+            Self::Time | Self::Live | Self::Label(..) => None,
             Self::Phone(value) => Some(("caller_phone", value)),
             Self::User(value) => Some(("caller_user_id", value)),
             Self::Node(value) => Some(("node_id", value)),
@@ -107,17 +136,24 @@ where
         CallOrder::NewestFirst => "DESC",
         CallOrder::OldestFirst => "ASC",
     };
-    let in_order = format!("ORDER BY received_at_ms {direction}, ordinal {direction} LIMIT ");
     let mut sql = QueryBuilder::new(format!("{before}WITH found AS ("));
     for (number, walk) in Walk::all(&search.filter).into_iter().enumerate() {
         let union = if number == 0 { "" } else { " UNION " };
-        let along = DB::along(walk.index());
-        sql.push(format!("{union}SELECT * FROM (SELECT received_at_ms, ordinal FROM calls {along} WHERE TRUE"));
+        let (along, table) = (DB::along(walk.index()), walk.table());
+        sql.push(format!("{union}SELECT * FROM (SELECT {table}.received_at_ms, {table}.ordinal FROM {table} {along}"));
+        sql.push(match walk {
+            Walk::Label(..) => " CROSS JOIN calls WHERE calls.ordinal = labels.ordinal",
+            _ => " WHERE TRUE",
+        });
         conditions(&mut sql, search, walk);
-        sql.push(" ").push(&in_order).push_bind(i64::from(search.size)).push(format!(") AS walk_{number}"));
+        sql.push(format!(" ORDER BY {table}.received_at_ms {direction}, {table}.ordinal {direction} LIMIT "));
+        sql.push_bind(i64::from(search.size)).push(format!(") AS walk_{number}"));
     }
-    sql.push("), page AS (SELECT ordinal AS wanted FROM found ").push(&in_order).push_bind(i64::from(search.size));
-    sql.push(") SELECT calls.* FROM page CROSS JOIN calls WHERE calls.ordinal = page.wanted");
+    sql.push(format!(
+        "), page AS (SELECT ordinal AS wanted FROM found ORDER BY received_at_ms {direction}, ordinal {direction} LIMIT "
+    ));
+    sql.push_bind(i64::from(search.size));
+    sql.push(format!(") SELECT {} FROM page CROSS JOIN calls WHERE calls.ordinal = page.wanted", DB::CALL));
     sql.push(format!(" ORDER BY calls.received_at_ms {direction}, calls.ordinal {direction}"));
     sql
 }
@@ -132,7 +168,11 @@ where
     if let Some((column, value)) = walk.column() {
         sql.push(format!(" AND {column} = ")).push_bind(value.to_owned());
     }
-    time(sql, search);
+    if let Walk::Label(name, value) = walk {
+        sql.push(" AND labels.name = ").push_bind(name.to_owned());
+        sql.push(" AND labels.value = ").push_bind(value.to_owned());
+    }
+    time(sql, search, walk.table());
     let filter = &search.filter;
     let is_of_ended =
         filter.state == Some(CallState::Ended) || !filter.results.is_empty() || !filter.reasons.is_empty();
@@ -157,10 +197,15 @@ where
     if !matches!(walk, Walk::Result(_)) {
         one_of(sql, "result", filter.results.iter().map(|result| result.word()));
     }
+    let walked = usize::from(matches!(walk, Walk::Label(..)));
+    for (name, value) in filter.labels.iter().skip(walked) {
+        sql.push(" AND EXISTS (SELECT 1 FROM labels AS other WHERE other.ordinal = calls.ordinal AND other.name = ");
+        sql.push_bind(name.to_owned()).push(" AND other.value = ").push_bind(value.to_owned()).push(")");
+    }
 }
 
 /// At most one bound on each side, for an index is entered by one.
-fn time<DB>(sql: &mut QueryBuilder<DB>, search: &Search)
+fn time<DB>(sql: &mut QueryBuilder<DB>, search: &Search, table: &str)
 where
     DB: Dialect,
     i64: for<'t> Encode<'t, DB> + Type<DB>,
@@ -174,14 +219,14 @@ where
             CallOrder::OldestFirst => least = Some(least.map_or(at, |least| least.max(at))),
         }
         let past = if search.order == CallOrder::NewestFirst { "<" } else { ">" };
-        sql.push(" AND (received_at_ms <> ").push_bind(at);
-        sql.push(format!(" OR ordinal {past} ")).push_bind(after.ordinal).push(")");
+        sql.push(format!(" AND ({table}.received_at_ms <> ")).push_bind(at);
+        sql.push(format!(" OR {table}.ordinal {past} ")).push_bind(after.ordinal).push(")");
     }
     if let Some(least) = least {
-        sql.push(" AND received_at_ms >= ").push_bind(least);
+        sql.push(format!(" AND {table}.received_at_ms >= ")).push_bind(least);
     }
     if let Some(most) = most {
-        sql.push(" AND received_at_ms <= ").push_bind(most);
+        sql.push(format!(" AND {table}.received_at_ms <= ")).push_bind(most);
     }
 }
 

@@ -10,6 +10,7 @@ use axum::{
 };
 use serde::Deserialize;
 use tonic::Code;
+use voicebridge_core::labels::Labels;
 
 use super::{Agents, Webhook, WebhookError};
 use crate::{body::read_body, fault::Fault};
@@ -55,7 +56,7 @@ async fn delivery(State(webhook): State<Webhook>, headers: HeaderMap, body: Body
         Err(fault) => return fault.into_response(),
     };
     let signature = headers.get("x-hub-signature-256").and_then(|value| value.to_str().ok());
-    match webhook.receive(&body, signature, Agents::default()).await {
+    match webhook.receive(&body, signature, Agents::default(), Labels::default()).await {
         Ok(_) => StatusCode::OK.into_response(),
         Err(error) => {
             Webhook::log_refusal(&error);

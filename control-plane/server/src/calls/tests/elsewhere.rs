@@ -7,11 +7,14 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::runtime::{Builder, Runtime};
-use voicebridge_core::identity::{CallId, Wacid};
+use voicebridge_core::{
+    identity::{CallId, Wacid},
+    labels::LabelChange,
+};
 
 use crate::store::{
-    CallRow, Claim, Database, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Owner, Search, Store, StoreError,
-    StoredEvent, Tombstone, Write, Written,
+    CallRow, Claim, Database, HangUpOutcome, HistoryRow, KEY_BYTES, Labelled, NewCall, Owner, Search, Store,
+    StoreError, StoredEvent, Tombstone, Write, Written,
 };
 
 /// See the module.
@@ -68,6 +71,11 @@ impl Store for Elsewhere {
     async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError> {
         let (call_id, write) = (call_id.clone(), write.clone());
         self.there(move |store| async move { store.write(&call_id, &write).await }).await
+    }
+
+    async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labelled, StoreError> {
+        let (call_id, change) = (call_id.clone(), change.clone());
+        self.there(move |store| async move { store.label(&call_id, &change).await }).await
     }
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {

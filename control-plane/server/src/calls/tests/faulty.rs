@@ -7,12 +7,15 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::time::Instant;
-use voicebridge_core::identity::{CallId, Wacid};
+use voicebridge_core::{
+    identity::{CallId, Wacid},
+    labels::LabelChange,
+};
 
 use super::draw;
 use crate::store::{
-    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Search, Store, StoreError, StoredEvent, Tombstone,
-    Write, Written,
+    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, Labelled, NewCall, Search, Store, StoreError, StoredEvent,
+    Tombstone, Write, Written,
 };
 
 /// When a store fails.
@@ -129,6 +132,10 @@ impl Store for Faulty {
 
     async fn write(&self, call_id: &CallId, write: &Write) -> Result<Written, StoreError> {
         self.answer(true, self.inner.write(call_id, write)).await
+    }
+
+    async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labelled, StoreError> {
+        self.answer(false, self.inner.label(call_id, change)).await
     }
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {

@@ -1,14 +1,18 @@
 //! Calls, their events and tombstones in PostgreSQL.
 
 use async_trait::async_trait;
-use voicebridge_core::identity::{CallId, PhoneNumber, UserId, Wacid};
+use sqlx::{AssertSqlSafe, PgConnection};
+use voicebridge_core::{
+    identity::{CallId, PhoneNumber, UserId, Wacid},
+    labels::{LabelChange, Labels},
+};
 
 use super::{
     Postgres, bounded,
     work::{LOCK_CALL, Purpose, query, query_as, query_scalar},
 };
 use crate::store::{
-    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Search, Store, StoreError, StoredEvent,
+    CallRow, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, Labelled, NewCall, Search, Store, StoreError, StoredEvent,
     TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
     rows::{self, CallColumns, EventColumns, HistoryColumns, TombstoneColumns},
     search_sql,
@@ -18,7 +22,10 @@ use crate::store::{
 const INSERT_CALL: &str =
     "INSERT INTO calls (call_id, wacid, signalling, phase, phone_number_id, caller_phone, caller_user_id, caller_name,
                         received_at_ms, ring_until_ms, generation)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING ordinal";
+const SET_LABELS: &str = "INSERT INTO labels (ordinal, name, value, received_at_ms)
+     SELECT $1, name, value, $4 FROM unnest($2::text[], $3::text[]) AS new (name, value)
+     ON CONFLICT (ordinal, name) DO UPDATE SET value = excluded.value";
 const HISTORY_OF_ALL: &str = "SELECT position, events.call_id, sequence, kind, payload, phone_number_id, caller_phone
      FROM events JOIN calls ON calls.call_id = events.call_id
      WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3";
@@ -41,6 +48,26 @@ fn bound(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// The call of which this is true.
+async fn one(connection: &mut PgConnection, of: &str, value: &str) -> Result<Option<CallColumns>, StoreError> {
+    let sql = AssertSqlSafe(format!("SELECT {} FROM calls WHERE {of}", <sqlx::Postgres as search_sql::Dialect>::CALL));
+    Ok(sqlx::query_as(sql).persistent(false).bind(value).fetch_optional(connection).await?)
+}
+
+async fn set_labels(
+    connection: &mut PgConnection,
+    ordinal: i64,
+    received_at_ms: i64,
+    labels: &Labels,
+) -> Result<(), StoreError> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    let (names, values): (Vec<&str>, Vec<&str>) = labels.iter().unzip();
+    query(SET_LABELS).bind(ordinal).bind(names).bind(values).bind(received_at_ms).execute(connection).await?;
+    Ok(())
+}
+
 #[async_trait]
 impl Store for Postgres {
     async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError> {
@@ -58,7 +85,7 @@ impl Store for Postgres {
                 (None, false) => Claim::Claimed,
             };
             if claim == Claim::Claimed {
-                query(INSERT_CALL)
+                let ordinal: i64 = query_scalar(INSERT_CALL)
                     .bind(call.call_id.as_str())
                     .bind(wacid)
                     .bind(call.holder.word())
@@ -70,8 +97,9 @@ impl Store for Postgres {
                     .bind(call.received_at_ms)
                     .bind(call.ring_until_ms)
                     .bind(generation)
-                    .execute(&mut *connection)
+                    .fetch_one(&mut *connection)
                     .await?;
+                set_labels(connection, ordinal, call.received_at_ms, &call.labels).await?;
             }
             work.commit().await?;
             Ok(claim)
@@ -125,13 +153,34 @@ impl Store for Postgres {
         bounded(self.group.write(call_id, write, self.generation())).await
     }
 
+    async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labelled, StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Calls).await?;
+            let connection = work.connection();
+            let generation: i64 = query_scalar("SELECT generation FROM owner").fetch_one(&mut *connection).await?;
+            self.check(generation)?;
+            // One change after the other: each sees what the one before left. The columns are read after the lock is had.
+            let locked = query("SELECT FROM calls WHERE call_id = $1 FOR NO KEY UPDATE").bind(call_id.as_str());
+            locked.execute(&mut *connection).await?;
+            let row = one(connection, "call_id = $1", call_id.as_str()).await?;
+            let Some(row) = row else { return Ok(Labelled::Unknown) };
+            let Some(labels) = row.labels()?.changed(change) else { return Ok(Labelled::TooMany) };
+            query("DELETE FROM labels WHERE ordinal = $1 AND name = ANY ($2)")
+                .bind(row.ordinal)
+                .bind(change.remove().collect::<Vec<_>>())
+                .execute(&mut *connection)
+                .await?;
+            set_labels(connection, row.ordinal, row.received_at_ms, change.set()).await?;
+            work.commit().await?;
+            Ok(Labelled::Changed(labels))
+        })
+        .await
+    }
+
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {
         bounded(async {
             let mut work = self.begin(Purpose::Read).await?;
-            let row: Option<CallColumns> = query_as("SELECT * FROM calls WHERE call_id = $1")
-                .bind(call_id.as_str())
-                .fetch_optional(work.connection())
-                .await?;
+            let row = one(work.connection(), "call_id = $1", call_id.as_str()).await?;
             work.commit().await?;
             row.map(CallRow::try_from).transpose()
         })
@@ -141,10 +190,7 @@ impl Store for Postgres {
     async fn call_by_wacid(&self, wacid: &Wacid) -> Result<Option<CallRow>, StoreError> {
         bounded(async {
             let mut work = self.begin(Purpose::Read).await?;
-            let row: Option<CallColumns> = query_as("SELECT * FROM calls WHERE wacid = $1")
-                .bind(wacid.as_str())
-                .fetch_optional(work.connection())
-                .await?;
+            let row = one(work.connection(), "wacid = $1", wacid.as_str()).await?;
             work.commit().await?;
             row.map(CallRow::try_from).transpose()
         })

@@ -13,7 +13,7 @@ use crate::store::{
 };
 
 const CONTENTS: &str = "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM events),
-            (SELECT count(*) FROM tombstones), (SELECT count(*) FROM api_keys), (SELECT count(*) FROM own_keys),
+            (SELECT count(*) FROM labels), (SELECT count(*) FROM tombstones), (SELECT count(*) FROM api_keys), (SELECT count(*) FROM own_keys),
             (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM events_position_seq),
             (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM calls_ordinal_seq)";
 const CALLS: &str =
@@ -23,6 +23,8 @@ const CALLS: &str =
      SELECT *, 0 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
          $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[],
          $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[], $22::bigint[], $23::bigint[])";
+const LABELS: &str = "INSERT INTO labels (ordinal, name, value, received_at_ms)
+     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[])";
 const EVENTS: &str = "INSERT INTO events (position, call_id, sequence, kind, occurred_at_ms, node_sequence, payload)
      SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bytea[])";
 const TOMBSTONES: &str = "INSERT INTO tombstones (wacid, hung_up_at_ms, failed, error_code)
@@ -57,9 +59,9 @@ impl Postgres {
 
 impl Import {
     pub(in crate::store) async fn contents(&mut self) -> Result<Contents, StoreError> {
-        let (calls, events, tombstones, keys, own_keys, last_position, last_ordinal) =
+        let (calls, events, labels, tombstones, keys, own_keys, last_position, last_ordinal) =
             query_as(CONTENTS).fetch_one(self.0.connection()).await?;
-        Ok(Contents { calls, events, tombstones, keys, own_keys, last_position, last_ordinal })
+        Ok(Contents { calls, events, labels, tombstones, keys, own_keys, last_position, last_ordinal })
     }
 
     pub(in crate::store) async fn add_calls(&mut self, calls: &[CallColumns]) -> Result<(), StoreError> {
@@ -89,6 +91,20 @@ impl Import {
             .bind(each(calls, |row| row.node_sequence))
             .execute(self.0.connection())
             .await?;
+        self.add_labels(calls).await
+    }
+
+    async fn add_labels(&mut self, calls: &[CallColumns]) -> Result<(), StoreError> {
+        let (mut ordinals, mut names, mut values, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for call in calls {
+            for (name, value) in call.labels()?.iter() {
+                ordinals.push(call.ordinal);
+                names.push(name.to_owned());
+                values.push(storable(value).into_owned());
+                times.push(call.received_at_ms);
+            }
+        }
+        query(LABELS).bind(ordinals).bind(names).bind(values).bind(times).execute(self.0.connection()).await?;
         Ok(())
     }
 

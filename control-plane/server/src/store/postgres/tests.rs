@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use voicebridge_core::identity::{CallId, Caller, Wacid};
+use voicebridge_core::{
+    identity::{CallId, Caller, Wacid},
+    labels::Labels,
+};
 use voicebridge_postgres::{Authority, Pooler, shared};
 
 use super::*;
@@ -27,6 +30,7 @@ fn call(name: &str) -> NewCall {
         phase: "PLACING",
         phone_number_id: "106".to_owned(),
         caller: Caller::default(),
+        labels: Labels::default(),
         received_at_ms: 1_000,
         ring_until_ms: 31_000,
     }
@@ -159,7 +163,14 @@ async fn a_page_is_read_by_an_index_however_many_calls_there_are() {
              FROM generate_series(1, 20000) AS n",
         )
         .await;
-    store.execute("ANALYZE calls").await;
+    store
+        .execute(
+            "INSERT INTO labels (ordinal, name, value, received_at_ms)
+             SELECT ordinal, l, CASE l WHEN 'l' THEN 'x' || ordinal % 300 ELSE 'yes' END, received_at_ms
+             FROM calls, unnest(ARRAY['l', 'all']) AS l",
+        )
+        .await;
+    store.execute("ANALYZE").await;
     for (index, search) in search_contract::of_every_index() {
         let mut work = store.begin(Purpose::Read).await.unwrap();
         let mut sql = search_sql::page::<sqlx::Postgres>("EXPLAIN ", &search);

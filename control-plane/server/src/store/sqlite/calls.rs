@@ -1,12 +1,16 @@
 //! Calls, their events and tombstones in SQLite.
 
 use async_trait::async_trait;
-use voicebridge_core::identity::{CallId, PhoneNumber, UserId, Wacid};
+use sqlx::AssertSqlSafe;
+use voicebridge_core::{
+    identity::{CallId, PhoneNumber, UserId, Wacid},
+    labels::{LabelChange, Labels},
+};
 
 use super::Sqlite;
 use crate::store::{
-    CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, NewCall, Search, Store, StoreError, StoredEvent,
-    TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
+    CallRow, Change, Claim, HangUpOutcome, HistoryRow, KEY_BYTES, Labelled, NewCall, Search, Store, StoreError,
+    StoredEvent, TOMBSTONE_RETENTION_MS, Tombstone, Write, Written,
     rows::{self, CallColumns, EventColumns, HistoryColumns, TombstoneColumns},
     search_sql,
     text::storable,
@@ -29,6 +33,32 @@ const APPLY_CHANGE: &str = "UPDATE calls SET
 const HISTORY_COLUMNS: &str = "SELECT position, events.call_id, sequence, kind, payload, phone_number_id, caller_phone
      FROM events JOIN calls USING (call_id)";
 
+/// One call by this column.
+fn by(column: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("SELECT {} FROM calls WHERE {column} = ?1", <sqlx::Sqlite as search_sql::Dialect>::CALL))
+}
+
+async fn set_labels(
+    transaction: &mut sqlx::SqliteConnection,
+    ordinal: i64,
+    received_at_ms: i64,
+    labels: &Labels,
+) -> Result<(), StoreError> {
+    for (name, value) in labels.iter() {
+        sqlx::query(
+            "INSERT INTO labels (ordinal, name, value, received_at_ms) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (ordinal, name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(ordinal)
+        .bind(name)
+        .bind(value)
+        .bind(received_at_ms)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Store for Sqlite {
     async fn claim(&self, call: &NewCall) -> Result<Claim, StoreError> {
@@ -48,7 +78,7 @@ impl Store for Sqlite {
         if hung_up {
             return Ok(Claim::Tombstoned);
         }
-        sqlx::query(
+        let inserted = sqlx::query(
             "INSERT INTO calls (call_id, wacid, signalling, phase, phone_number_id, caller_phone, caller_user_id,
                                 caller_name, received_at_ms, ring_until_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -65,6 +95,7 @@ impl Store for Sqlite {
         .bind(call.ring_until_ms)
         .execute(&mut *transaction)
         .await?;
+        set_labels(&mut transaction, inserted.last_insert_rowid(), call.received_at_ms, &call.labels).await?;
         transaction.commit().await?;
         Ok(Claim::Claimed)
     }
@@ -159,19 +190,33 @@ impl Store for Sqlite {
         Ok(Written::Stored { position })
     }
 
+    async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labelled, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let row: Option<CallColumns> =
+            sqlx::query_as(by("call_id")).bind(call_id.as_str()).fetch_optional(&mut *transaction).await?;
+        let Some(row) = row else { return Ok(Labelled::Unknown) };
+        let Some(labels) = row.labels()?.changed(change) else { return Ok(Labelled::TooMany) };
+        for name in change.remove() {
+            sqlx::query("DELETE FROM labels WHERE ordinal = ?1 AND name = ?2")
+                .bind(row.ordinal)
+                .bind(name)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        set_labels(&mut transaction, row.ordinal, row.received_at_ms, change.set()).await?;
+        transaction.commit().await?;
+        Ok(Labelled::Changed(labels))
+    }
+
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {
-        let row: Option<CallColumns> = sqlx::query_as("SELECT * FROM calls WHERE call_id = ?1")
-            .bind(call_id.as_str())
-            .fetch_optional(&self.reader)
-            .await?;
+        let row: Option<CallColumns> =
+            sqlx::query_as(by("call_id")).bind(call_id.as_str()).fetch_optional(&self.reader).await?;
         row.map(CallRow::try_from).transpose()
     }
 
     async fn call_by_wacid(&self, wacid: &Wacid) -> Result<Option<CallRow>, StoreError> {
-        let row: Option<CallColumns> = sqlx::query_as("SELECT * FROM calls WHERE wacid = ?1")
-            .bind(wacid.as_str())
-            .fetch_optional(&self.reader)
-            .await?;
+        let row: Option<CallColumns> =
+            sqlx::query_as(by("wacid")).bind(wacid.as_str()).fetch_optional(&self.reader).await?;
         row.map(CallRow::try_from).transpose()
     }
 
@@ -217,7 +262,7 @@ impl Store for Sqlite {
             Some(_) => "WHERE events.call_id = ?4 AND position > ?1 AND position <= ?2 ORDER BY sequence LIMIT ?3",
             None => "WHERE position > ?1 AND position <= ?2 ORDER BY position LIMIT ?3",
         };
-        let sql = sqlx::AssertSqlSafe(format!("{HISTORY_COLUMNS} {order}"));
+        let sql = AssertSqlSafe(format!("{HISTORY_COLUMNS} {order}"));
         let bound = |position| i64::try_from(position).unwrap_or(i64::MAX);
         let mut query =
             sqlx::query_as::<_, HistoryColumns>(sql).bind(bound(after)).bind(bound(through)).bind(i64::from(limit));

@@ -42,6 +42,7 @@ impl Sqlite {
         Ok(Contents {
             calls: count("SELECT count(*) FROM calls").await?,
             events: count("SELECT count(*) FROM events").await?,
+            labels: count("SELECT count(*) FROM labels").await?,
             tombstones: count("SELECT count(*) FROM tombstones").await?,
             keys: count("SELECT count(*) FROM api_keys").await?,
             own_keys: count("SELECT count(*) FROM own_keys").await?,
@@ -52,7 +53,9 @@ impl Sqlite {
 
     /// In the order of claiming.
     pub(in crate::store) async fn calls_after(&self, ordinal: i64, limit: u32) -> Result<Vec<CallColumns>, StoreError> {
-        let sql = "SELECT * FROM calls WHERE ordinal > ?1 ORDER BY ordinal LIMIT ?2";
+        let call = <sqlx::Sqlite as crate::store::search_sql::Dialect>::CALL;
+        let sql = format!("SELECT {call} FROM calls WHERE ordinal > ?1 ORDER BY ordinal LIMIT ?2");
+        let sql = sqlx::AssertSqlSafe(sql);
         Ok(sqlx::query_as(sql).bind(ordinal).bind(limit).fetch_all(&self.reader).await?)
     }
 
