@@ -145,5 +145,8 @@ fn what_is_not_set_is_seen_not_to_be() {
     let caller = Caller { name: "Ana".to_owned(), ..Caller::default() };
     assert_eq!(format!("{caller:?}"), r#"Caller { phone_number: "", user_id: "", name: <pii> }"#);
     let said = Transcript { speaker: Speaker::Agent.into(), text: "Bom dia".to_owned(), ..Transcript::default() };
-    assert_eq!(format!("{said:?}"), r#"Transcript { speaker: Agent, item_id: "", text: <pii>, interrupted: false }"#);
+    assert_eq!(
+        format!("{said:?}"),
+        r#"Transcript { speaker: Agent, item_id: "", text: <pii>, interrupted: false, start_ms: 0, end_ms: 0, language: "" }"#
+    );
 }

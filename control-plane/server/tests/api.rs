@@ -199,7 +199,7 @@ async fn events_are_replayed_then_live_without_loss_or_repetition() {
             speaker: types::Speaker::Caller.into(),
             item_id: "item".to_owned(),
             text: text.to_owned(),
-            interrupted: false,
+            ..types::Transcript::default()
         })
     };
     let partial = || Kind::PartialTranscript(types::PartialTranscript { delta: "li".to_owned(), ..Default::default() });

@@ -37,6 +37,12 @@ impl Time {
         self.0 / 1_000
     }
 
+    /// The moment so long before this one; the origin if that is later.
+    #[must_use]
+    pub const fn earlier(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(by.as_micros() as u64))
+    }
+
     /// Time gone since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

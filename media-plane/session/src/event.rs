@@ -63,6 +63,12 @@ pub enum EventKind {
         text: String,
         /// Cut by the caller.
         interrupted: bool,
+        /// When this side began to say it.
+        began: Time,
+        /// When it was said.
+        ended: Time,
+        /// BCP 47, where the provider says.
+        language: String,
     },
     /// Transient: a piece of a transcript.
     PartialTranscript {
@@ -70,8 +76,10 @@ pub enum EventKind {
         speaker: Speaker,
         /// The provider's item.
         item_id: String,
-        /// To be appended.
+        /// A piece of the text.
         delta: String,
+        /// Unicode code points of the item's text before it.
+        offset: u64,
     },
     /// A reply began.
     ResponseStarted {
@@ -160,7 +168,7 @@ impl EventKind {
         let texts: &[&str] = match self {
             Self::OfferAnswered { codec, .. } => &[codec],
             Self::ProviderReady { model, provider_session_id, .. } => &[model, provider_session_id],
-            Self::Transcript { item_id, text, .. } => &[item_id, text],
+            Self::Transcript { item_id, text, language, .. } => &[item_id, text, language],
             Self::PartialTranscript { item_id, delta, .. } => &[item_id, delta],
             Self::ResponseStarted { response_id } => &[response_id],
             Self::ResponseFinished { response_id, status_reason, .. } => &[response_id, status_reason],

@@ -40,7 +40,8 @@ impl Api {
         for row in self.store.events_of_kind(call_id, "transcript").await? {
             let event = convert::event_from_row(call_id, &row).map_err(|_| StoreError::Corrupt("events.payload"))?;
             if let Some(Kind::Transcript(transcript)) = event.kind {
-                transcripts.push(((0, row.sequence as i64), transcript));
+                let began = i64::try_from(transcript.start_ms).unwrap_or(i64::MAX);
+                transcripts.push(((began, row.sequence as i64), transcript));
             }
         }
         transcripts.sort_by_key(|(place, _)| *place);

@@ -252,11 +252,11 @@ fn event(entry: &Entry, record: &Record, node: &NodeReport) -> types::Event {
         node: node.node_id.clone(),
         region: node.region.clone(),
         elapsed_ms: record.elapsed_ms,
-        kind: Some(kind(&record.event.kind)),
+        kind: Some(kind(entry, &record.event.kind)),
     }
 }
 
-fn kind(kind: &EventKind) -> types::event::Kind {
+fn kind(entry: &Entry, kind: &EventKind) -> types::event::Kind {
     use types::event::Kind;
     match kind.clone() {
         EventKind::Milestone(milestone) => {
@@ -285,11 +285,20 @@ fn kind(kind: &EventKind) -> types::event::Kind {
         EventKind::CallerSpeechStopped { audio_ms } => {
             Kind::CallerSpeechStopped(types::CallerSpeechStopped { audio_ms })
         }
-        EventKind::Transcript { speaker, item_id, text, interrupted } => {
-            Kind::Transcript(types::Transcript { speaker: speaker_out(speaker).into(), item_id, text, interrupted })
+        EventKind::Transcript { speaker, item_id, text, interrupted, began, ended, language } => {
+            Kind::Transcript(types::Transcript {
+                speaker: speaker_out(speaker).into(),
+                item_id,
+                text,
+                interrupted,
+                start_ms: entry.elapsed_ms(began),
+                end_ms: entry.elapsed_ms(ended),
+                language,
+            })
         }
-        EventKind::PartialTranscript { speaker, item_id, delta } => {
-            Kind::PartialTranscript(types::PartialTranscript { speaker: speaker_out(speaker).into(), item_id, delta })
+        EventKind::PartialTranscript { speaker, item_id, delta, offset } => {
+            let speaker = speaker_out(speaker).into();
+            Kind::PartialTranscript(types::PartialTranscript { speaker, item_id, delta, offset })
         }
         EventKind::ResponseStarted { response_id } => Kind::ResponseStarted(types::ResponseStarted { response_id }),
         EventKind::ResponseFinished { response_id, status, status_reason, usage } => {

@@ -149,6 +149,7 @@ impl Embedded {
                     item,
                     text: format!("[speech {seconds:.1} s]"),
                     mode: TextMode::Final,
+                    language: String::new(),
                 });
                 out.event(ProviderEvent::TurnTaken);
                 if self.answers {

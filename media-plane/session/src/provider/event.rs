@@ -55,6 +55,8 @@ pub enum ProviderEvent {
         text: String,
         /// How they relate to earlier ones of the item.
         mode: TextMode,
+        /// Their language, BCP 47; empty if the provider does not say.
+        language: String,
     },
     /// Words of the AI, ahead of its voice.
     AgentText {

@@ -156,6 +156,11 @@ impl Connections {
         self.speaking.audio(now, pcm, ports);
     }
 
+    /// When the caller's voice at this offset of what the one that speaks was given was heard.
+    pub(crate) fn given_at(&self, audio_ms: u64) -> Time {
+        self.speaking.given_at(audio_ms)
+    }
+
     pub(crate) fn command(&mut self, now: Time, command: ProviderCommand<'_>, ports: &mut dyn Ports) {
         self.speaking.command(now, command, ports);
     }

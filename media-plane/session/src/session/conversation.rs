@@ -17,10 +17,12 @@ mod interrupting;
 mod keypad;
 mod last_turn;
 mod parts;
+mod pieces;
 mod reporting;
 mod sound;
 mod taken_commands;
 mod transcripts;
+mod turns;
 
 pub(crate) use parts::Parts;
 
@@ -39,9 +41,11 @@ use answer_watch::{AnswerWatch, Owed};
 use closing::CallState;
 use hold::Hold;
 use keypad::Keypad;
+use pieces::Pieces;
 use sound::Sound;
 use taken_commands::TakenCommands;
 use transcripts::Transcripts;
+use turns::Turns;
 
 /// See the module.
 #[derive(Debug)]
@@ -53,6 +57,9 @@ pub(crate) struct Conversation {
     /// Only when interruption is ours.
     hold: Option<Hold>,
     transcripts: Transcripts,
+    turns: Turns,
+    /// Of texts in the making, both sides'.
+    pieces: Pieces,
     answer: AnswerWatch,
     keypad: Keypad,
     commands: TakenCommands,
@@ -92,6 +99,8 @@ impl Conversation {
             call_state: CallState::Open,
             hold: Hold::new(agent.barge_in, !agent.greeting.is_empty(), format),
             transcripts: Transcripts::new(&limits),
+            turns: Turns::default(),
+            pieces: Pieces::new(limits.pending_transcripts),
             answer: AnswerWatch::new(&limits),
             keypad: Keypad::new(limits.keypad_ms),
             commands: TakenCommands::new(limits.commands),
@@ -174,7 +183,7 @@ impl Conversation {
                 self.expect_answer_to_turn(on);
                 self.on_turn_taken(on);
             }
-            ProviderEvent::UserText { item, text, mode } => self.on_user_text(item, text, mode, on),
+            ProviderEvent::UserText { item, text, mode, language } => self.on_user_text(item, text, mode, language, on),
             ProviderEvent::AgentText { item, text, mode } => self.on_agent_text(item, &text, mode, on),
             ProviderEvent::ResponseStarted { response_id, purpose } => {
                 on.emit(EventKind::ResponseStarted { response_id: response_id.clone() });
@@ -230,6 +239,7 @@ impl Conversation {
 
     fn on_speech_started(&mut self, item: String, audio_ms: u64, on: &mut Parts<'_>) {
         on.emit(EventKind::CallerSpeechStarted { audio_ms });
+        self.turns.started(&item, on.connections.given_at(audio_ms));
         on.leg.on_asking();
         self.turn_open = true;
         self.answer.on_speech_started();
@@ -242,6 +252,7 @@ impl Conversation {
 
     fn on_speech_stopped(&mut self, audio_ms: u64, on: &mut Parts<'_>) {
         on.emit(EventKind::CallerSpeechStopped { audio_ms });
+        self.turns.stopped(on.connections.given_at(audio_ms));
         on.leg.on_asked(on.now());
         self.on_last_turn_ended(on.now());
         if let Some(hold) = &mut self.hold {

@@ -52,7 +52,7 @@ fn reply(name: &str, item_id: &str) -> ReplyRecord {
 }
 
 fn line(speaker: Speaker, text: String, interrupted: bool) -> Transcript {
-    Transcript { speaker: speaker.into(), item_id: String::new(), text, interrupted }
+    Transcript { speaker: speaker.into(), text, interrupted, ..Transcript::default() }
 }
 
 /// Greeting, question, an answer interrupted by another question, its answer.

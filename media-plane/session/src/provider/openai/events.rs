@@ -71,10 +71,11 @@ impl OpenAi {
                 self.release(now, out);
             }
             ServerEvent::UserDelta(piece) => {
-                out.event(ProviderEvent::UserText { item: piece.item_id, text: piece.delta, mode: TextMode::Append })
+                let (item, text, language) = (piece.item_id, piece.delta, String::new());
+                out.event(ProviderEvent::UserText { item, text, mode: TextMode::Append, language });
             }
-            ServerEvent::UserCompleted { item_id, transcript, usage } => {
-                out.event(ProviderEvent::UserText { item: item_id, text: transcript, mode: TextMode::Final });
+            ServerEvent::UserCompleted { item_id: item, transcript: text, language, usage } => {
+                out.event(ProviderEvent::UserText { item, text, mode: TextMode::Final, language });
                 out.event(ProviderEvent::Usage(usage));
             }
             ServerEvent::UserFailed { code, message } => out.event(ProviderEvent::Error {

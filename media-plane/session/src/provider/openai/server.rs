@@ -34,6 +34,8 @@ pub(super) enum ServerEvent {
     UserCompleted {
         item_id: String,
         transcript: String,
+        /// Empty if it was not told.
+        language: String,
         usage: Usage,
     },
     UserFailed {
@@ -165,8 +167,9 @@ fn read_event(kind: &str, text: &str) -> Result<ServerEvent, serde_json::Error> 
         "input_audio_buffer.committed" => ServerEvent::Committed,
         "conversation.item.input_audio_transcription.delta" => ServerEvent::UserDelta(read(text)?),
         "conversation.item.input_audio_transcription.completed" => {
-            let Completed { item_id, transcript, usage } = read(text)?;
-            ServerEvent::UserCompleted { item_id, transcript, usage: usage.into_usage() }
+            let Completed { item_id, transcript, languages, usage } = read(text)?;
+            let language = languages.into_iter().next().unwrap_or_default().code;
+            ServerEvent::UserCompleted { item_id, transcript, language, usage: usage.into_usage() }
         }
         "conversation.item.input_audio_transcription.failed" => {
             let error = read::<WithError>(text)?.error;

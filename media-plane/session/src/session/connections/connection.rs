@@ -19,6 +19,8 @@ pub(crate) struct Connection {
     /// It has to be ready by then, in so many milliseconds.
     ready_by: (Time, u64),
     events: VecDeque<ProviderEvent>,
+    /// Samples of the caller's voice it was given, and when the last of them.
+    given: (u64, Time),
     watch: Watch,
     /// The provider's deadline: asked for more often than it changes.
     due: Option<Time>,
@@ -48,7 +50,7 @@ impl Connection {
     ) -> Self {
         let ready_by = (now + Duration::from_millis(ready_within_ms), ready_within_ms);
         let (phase, events, watch) = (ConnectionPhase::Unopened, VecDeque::new(), Watch::default());
-        Self { id, format, phase, ready_by, events, watch, due: provider.deadline(), provider }
+        Self { id, format, phase, ready_by, events, given: (0, now), watch, due: provider.deadline(), provider }
     }
 
     /// Has the driver open the socket, or opens a provider in process.
@@ -114,8 +116,16 @@ impl Connection {
 
     pub(crate) fn audio(&mut self, now: Time, pcm: &[i16], ports: &mut dyn Ports) {
         if self.is_ready() {
+            self.given = (self.given.0 + pcm.len() as u64, now);
             self.with(ports, |provider, out| provider.audio(now, pcm, out));
         }
+    }
+
+    /// When the audio at this offset was given to it: what it was given is the caller's clock without a gap.
+    pub(crate) fn given_at(&self, audio_ms: u64) -> Time {
+        let (samples, at) = self.given;
+        let given_ms = samples * 1_000 / u64::from(self.format.sample_rate_hz());
+        at.earlier(Duration::from_millis(given_ms.saturating_sub(audio_ms)))
     }
 
     pub(crate) fn command(&mut self, now: Time, command: ProviderCommand<'_>, ports: &mut dyn Ports) {

@@ -40,7 +40,7 @@ impl Conversation {
     /// Reports the words of items that were cut, as far as they were heard.
     pub(super) fn report_cuts(&mut self, cuts: &[EndedItem], on: &mut Parts<'_>) {
         for cut in cuts {
-            let said = self.transcripts.cut(cut);
+            let said = self.transcripts.cut(cut, on.now());
             self.report_said(said, on);
         }
     }

@@ -3,13 +3,16 @@
 use super::{
     Conversation, Parts, Reply,
     closing::CallState,
-    transcripts::{Said, start_of},
+    transcripts::{Said, Span, start_of},
 };
 use crate::{
     event::{EventKind, Milestone, ResponseStatus, Speaker, Usage},
     provider::{Failure, ProviderCommand, TextMode},
     reason,
 };
+
+/// Longest tag of a language (RFC 5646, section 4.4.1: 35 characters have room for all in use).
+const MAX_LANGUAGE_BYTES: usize = 35;
 
 impl Conversation {
     pub(super) fn on_ready(&mut self, session_id: String, model: String, on: &mut Parts<'_>) {
@@ -59,19 +62,37 @@ impl Conversation {
         on.incident(reason::PROVIDER_ERROR, failure.message, failure.code);
     }
 
-    pub(super) fn on_user_text(&mut self, item_id: String, text: String, mode: TextMode, on: &mut Parts<'_>) {
+    pub(super) fn on_user_text(
+        &mut self,
+        item_id: String,
+        text: String,
+        mode: TextMode,
+        language: String,
+        on: &mut Parts<'_>,
+    ) {
         let speaker = Speaker::Caller;
+        let offset = if mode == TextMode::Append { self.pieces.add(&item_id, &text) } else { 0 };
         let text = start_of(&text, self.limits.transcript_bytes).to_owned();
         match mode {
             TextMode::Append if text.is_empty() => {}
-            TextMode::Append => on.emit(EventKind::PartialTranscript { speaker, item_id, delta: text }),
+            TextMode::Append => on.emit(EventKind::PartialTranscript { speaker, item_id, delta: text, offset }),
             TextMode::Final => {
                 if let Some(hold) = &mut self.hold {
                     hold.on_words(&text);
                 }
+                let (began, ended) = self.turns.take(&item_id, on.now());
                 if !text.is_empty() {
                     let (item_id, text) = (item_id.clone(), text.clone());
-                    on.emit(EventKind::Transcript { speaker, item_id, text, interrupted: false });
+                    let language = start_of(&language, MAX_LANGUAGE_BYTES).to_owned();
+                    on.emit(EventKind::Transcript {
+                        speaker,
+                        item_id,
+                        text,
+                        interrupted: false,
+                        began,
+                        ended,
+                        language,
+                    });
                 }
                 self.on_last_words(&item_id, &text, on);
             }
@@ -83,24 +104,30 @@ impl Conversation {
         self.on_sound();
         let said = self.transcripts.add(&item_id, text, mode);
         if mode == TextMode::Append && !text.is_empty() {
+            let offset = self.pieces.add(&item_id, text);
             let delta = start_of(text, self.limits.transcript_bytes).to_owned();
-            on.emit(EventKind::PartialTranscript { speaker: Speaker::Agent, item_id, delta });
+            on.emit(EventKind::PartialTranscript { speaker: Speaker::Agent, item_id, delta, offset });
         }
         self.report_said(said, on);
     }
 
     /// Reports what the agent said.
     pub(super) fn report_said(&mut self, said: impl IntoIterator<Item = Said>, on: &mut Parts<'_>) {
-        for Said { item, text, interrupted } in said {
+        for Said { item: item_id, text, interrupted, span: Span { began, ended } } in said {
             self.transcripts.remember(&text);
-            on.emit(EventKind::Transcript { speaker: Speaker::Agent, item_id: item, text, interrupted });
+            let (speaker, language) = (Speaker::Agent, String::new());
+            on.emit(EventKind::Transcript { speaker, item_id, text, interrupted, began, ended, language });
         }
     }
 
     /// Reports the words of what was played to its end.
     pub(super) fn on_played(&mut self, on: &mut Parts<'_>) {
-        for cut in on.leg.take_completed() {
-            let said = self.transcripts.heard(&cut.item);
+        let now = on.now();
+        if let Some((item, heard_samples)) = on.leg.sounding() {
+            self.transcripts.playing(item, heard_samples, now);
+        }
+        for item in on.leg.take_completed() {
+            let said = self.transcripts.heard(&item, now);
             self.report_said(said, on);
         }
     }

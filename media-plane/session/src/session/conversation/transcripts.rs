@@ -1,9 +1,9 @@
 //! What the agent said, as the caller heard it: words come ahead of the voice, and are final only when the voice was
 //! played, or was cut.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use voicebridge_audio::playout::EndedItem;
+use voicebridge_audio::{SAMPLE_RATE_HZ, Time, playout::EndedItem};
 
 use crate::{limits::Limits, provider::TextMode};
 
@@ -13,6 +13,14 @@ pub(crate) struct Said {
     pub(crate) item: String,
     pub(crate) text: String,
     pub(crate) interrupted: bool,
+    pub(crate) span: Span,
+}
+
+/// From when to when something was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) began: Time,
+    pub(crate) ended: Time,
 }
 
 /// Items whose words are remembered after they were reported, for telling an echo of them.
@@ -22,6 +30,8 @@ const REMEMBERED: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Transcripts {
     items: VecDeque<ItemWords>,
+    /// Items that are or were being played, and when that began; oldest first.
+    voices: VecDeque<(String, Time)>,
     /// Texts lately reported, oldest first.
     reported: VecDeque<String>,
     max_items: usize,
@@ -34,14 +44,15 @@ struct ItemWords {
     text: String,
     /// Nothing more will come.
     complete: bool,
-    /// The voice was played to its end.
-    heard: bool,
+    /// When the voice was played, to its end.
+    heard: Option<Span>,
 }
 
 impl Transcripts {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             items: VecDeque::new(),
+            voices: VecDeque::new(),
             reported: VecDeque::new(),
             max_items: limits.pending_transcripts.max(1),
             max_bytes: limits.transcript_bytes,
@@ -63,26 +74,50 @@ impl Transcripts {
         evicted.or_else(|| self.take_if_said(item))
     }
 
+    /// So much of an item's voice has been played.
+    pub(crate) fn playing(&mut self, item: &str, heard_samples: u64, now: Time) {
+        // The newest is the one being played.
+        if self.voices.iter().rev().any(|(known, _)| known == item) {
+            return;
+        }
+        if self.voices.len() == self.max_items {
+            self.voices.pop_front();
+        }
+        self.voices.push_back((item.to_owned(), now.earlier(length(heard_samples))));
+    }
+
+    /// When what is over now was heard.
+    fn span(&mut self, item: &EndedItem, now: Time) -> Span {
+        let position = self.voices.iter().position(|(known, _)| *known == item.item);
+        // An item of ours may come again.
+        let voice = position.and_then(|position| self.voices.remove(position));
+        let began = voice.map_or_else(|| now.earlier(length(item.heard_samples)), |(_, began)| began);
+        Span { began, ended: now }
+    }
+
     /// The voice of an item was played to its end.
-    pub(crate) fn heard(&mut self, item: &str) -> Option<Said> {
-        self.items.iter_mut().filter(|words| words.item == item).for_each(|words| words.heard = true);
-        self.take_if_said(item)
+    pub(crate) fn heard(&mut self, item: &EndedItem, now: Time) -> Option<Said> {
+        let span = self.span(item, now);
+        self.items.iter_mut().filter(|words| words.item == item.item).for_each(|words| words.heard = Some(span));
+        self.take_if_said(&item.item)
     }
 
     /// A response is over: no item gets more words, and one without a voice is never heard.
     pub(crate) fn response_finished(&mut self, has_voice: impl Fn(&str) -> bool) -> Vec<Said> {
         self.items.retain(|words| has_voice(&words.item));
         self.items.iter_mut().for_each(|words| words.complete = true);
-        let ids: Vec<String> = self.items.iter().filter(|words| words.heard).map(|words| words.item.clone()).collect();
+        let ids: Vec<String> =
+            self.items.iter().filter(|words| words.heard.is_some()).map(|words| words.item.clone()).collect();
         ids.iter().filter_map(|item| self.take_if_said(item)).collect()
     }
 
     /// The voice of an item was cut: its words are cut in proportion. `None` when no word was heard.
-    pub(crate) fn cut(&mut self, cut: &EndedItem) -> Option<Said> {
+    pub(crate) fn cut(&mut self, cut: &EndedItem, now: Time) -> Option<Said> {
+        let span = self.span(cut, now);
         let position = self.items.iter().position(|words| words.item == cut.item)?;
         let words = self.items.remove(position).expect("the position was just found");
         let text = heard_part(&words.text, cut.heard_samples, cut.received_samples);
-        (!text.is_empty()).then(|| Said { item: words.item, text: text.to_owned(), interrupted: true })
+        (!text.is_empty()).then(|| Said { item: words.item, text: text.to_owned(), interrupted: true, span })
     }
 
     /// Remembers what was reported.
@@ -103,19 +138,25 @@ impl Transcripts {
         if self.items.iter().any(|words| words.item == item) {
             return None;
         }
-        self.items.push_back(ItemWords { item: item.to_owned(), text: String::new(), complete: false, heard: false });
+        self.items.push_back(ItemWords { item: item.to_owned(), text: String::new(), complete: false, heard: None });
         if self.items.len() <= self.max_items {
             return None;
         }
         let oldest = self.items.pop_front()?;
-        oldest.heard.then_some(Said { item: oldest.item, text: oldest.text, interrupted: false })
+        oldest.heard.map(|span| Said { item: oldest.item, text: oldest.text, interrupted: false, span })
     }
 
     fn take_if_said(&mut self, item: &str) -> Option<Said> {
-        let position = self.items.iter().position(|words| words.item == item && words.complete && words.heard)?;
-        let words = self.items.remove(position)?;
-        (!words.text.is_empty()).then_some(Said { item: words.item, text: words.text, interrupted: false })
+        let is_said = |words: &ItemWords| words.item == item && words.complete && words.heard.is_some();
+        let position = self.items.iter().position(is_said)?;
+        let ItemWords { item, text, heard, .. } = self.items.remove(position)?;
+        let span = heard?;
+        (!text.is_empty()).then_some(Said { item, text, interrupted: false, span })
     }
+}
+
+fn length(samples: u64) -> Duration {
+    Duration::from_micros(samples * 1_000_000 / u64::from(SAMPLE_RATE_HZ))
 }
 
 /// The start of a text, at most so many bytes, whole characters only.
@@ -172,8 +213,34 @@ mod tests {
         Transcripts::new(&Limits { pending_transcripts: 2, transcript_bytes: 12, ..Limits::default() })
     }
 
+    const NOW: Time = Time::from_millis(5_000);
+
     fn said(item: &str, text: &str, interrupted: bool) -> Said {
-        Said { item: item.into(), text: text.into(), interrupted }
+        Said { item: item.into(), text: text.into(), interrupted, span: Span { began: NOW, ended: NOW } }
+    }
+
+    fn ended(item: &str, heard_samples: u64) -> EndedItem {
+        EndedItem { item: item.into(), heard_samples, received_samples: 7 }
+    }
+
+    #[test]
+    fn words_were_said_while_their_voice_was_played() {
+        let at = Time::from_millis;
+        let mut transcripts = transcripts();
+        transcripts.add("A", "Hello", TextMode::Final);
+        transcripts.playing("A", 480, at(1_020));
+        transcripts.playing("A", 24_000, at(2_500));
+        let heard = transcripts.heard(&ended("A", 24_000), at(2_520)).unwrap();
+        assert_eq!(heard.span, Span { began: at(1_000), ended: at(2_520) }, "with the pauses within");
+        transcripts.add("B", "Hm", TextMode::Final);
+        let heard = transcripts.heard(&ended("B", 240), at(3_000)).unwrap();
+        assert_eq!(heard.span, Span { began: at(2_990), ended: at(3_000) }, "too short to be seen");
+        transcripts.add("C", "one two", TextMode::Append);
+        transcripts.playing("C", 480, at(4_020));
+        assert_eq!(
+            transcripts.cut(&ended("C", 3), at(4_600)).unwrap().span,
+            Span { began: at(4_000), ended: at(4_600) }
+        );
     }
 
     #[test]
@@ -181,11 +248,11 @@ mod tests {
         let mut transcripts = transcripts();
         assert_eq!(transcripts.add("A", "Hel", TextMode::Append), None);
         assert_eq!(transcripts.add("A", "Hello", TextMode::Final), None);
-        assert_eq!(transcripts.heard("A"), Some(said("A", "Hello", false)));
-        assert_eq!(transcripts.heard("A"), None);
+        assert_eq!(transcripts.heard(&ended("A", 0), NOW), Some(said("A", "Hello", false)));
+        assert_eq!(transcripts.heard(&ended("A", 0), NOW), None);
 
         assert_eq!(transcripts.add("B", "Bye", TextMode::Append), None);
-        assert_eq!(transcripts.heard("B"), None);
+        assert_eq!(transcripts.heard(&ended("B", 0), NOW), None);
         assert_eq!(transcripts.response_finished(|_| true), [said("B", "Bye", false)]);
     }
 
@@ -193,11 +260,12 @@ mod tests {
     fn a_cut_item_is_over_and_one_without_voice_is_forgotten() {
         let mut transcripts = transcripts();
         transcripts.add("A", "one two", TextMode::Append);
-        let cut = |heard_samples| EndedItem { item: "A".into(), heard_samples, received_samples: 7 };
-        assert_eq!(transcripts.cut(&cut(3)), Some(said("A", "one", true)));
-        assert_eq!(transcripts.cut(&cut(3)), None);
+        transcripts.playing("A", 0, NOW);
+        let cut = |heard_samples| ended("A", heard_samples);
+        assert_eq!(transcripts.cut(&cut(3), NOW), Some(said("A", "one", true)));
+        assert_eq!(transcripts.cut(&cut(3), NOW), None);
         transcripts.add("A", "one two", TextMode::Append);
-        assert_eq!(transcripts.cut(&cut(0)), None, "nothing heard");
+        assert_eq!(transcripts.cut(&cut(0), NOW), None, "nothing heard");
 
         transcripts.add("B", "thought", TextMode::Final);
         assert!(transcripts.response_finished(|_| false).is_empty());
@@ -209,7 +277,7 @@ mod tests {
         let mut transcripts = transcripts();
         transcripts.add("A", "héééééééééé", TextMode::Append);
         assert_eq!(transcripts.items[0].text, "hééééé");
-        transcripts.heard("A");
+        transcripts.heard(&ended("A", 0), NOW);
         transcripts.add("B", "b", TextMode::Append);
         assert_eq!(transcripts.add("C", "c", TextMode::Append), Some(said("A", "hééééé", false)));
         assert_eq!(transcripts.items.len(), 2);

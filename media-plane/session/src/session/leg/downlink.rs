@@ -294,6 +294,13 @@ impl Downlink {
         Some((item.to_owned(), self.playout.heard(item)?.heard_samples))
     }
 
+    /// The item being played, once something of it was sent, and how many samples were.
+    pub(crate) fn sounding(&self) -> Option<(&str, u64)> {
+        let item = self.playout.current()?;
+        let heard_samples = self.playout.heard(item)?.heard_samples;
+        (heard_samples > 0).then_some((item, heard_samples))
+    }
+
     /// When the AI's voice was first sent.
     pub(crate) const fn first_voice(&self) -> Option<Time> {
         self.first_voice

@@ -48,6 +48,11 @@ impl Leg {
         self.downlink.playing()
     }
 
+    /// The item that is being played, and how many samples of it were sent; none before the first of them.
+    pub(crate) fn sounding(&self) -> Option<(&str, u64)> {
+        self.downlink.sounding()
+    }
+
     /// Items played to their end since the last call.
     pub(crate) fn take_completed(&mut self) -> Vec<EndedItem> {
         let completed = self.downlink.take_completed();

@@ -1112,7 +1112,14 @@ type Transcript struct {
 	// Personal data.
 	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
 	// True when the caller interrupted the agent, so that `text` is shorter than what was generated.
-	Interrupted   bool `protobuf:"varint,4,opt,name=interrupted,proto3" json:"interrupted,omitempty"`
+	Interrupted bool `protobuf:"varint,4,opt,name=interrupted,proto3" json:"interrupted,omitempty"`
+	// When this side began to say it: milliseconds since the connect webhook, as `Event.elapsed_ms`. Of the caller by the
+	// provider's voice detection, which begins a little early; of the agent when its voice was first played.
+	StartMs uint64 `protobuf:"varint,5,opt,name=start_ms,json=startMs,proto3" json:"start_ms,omitempty"`
+	// When it had said it, or was interrupted; counted as `start_ms`.
+	EndMs uint64 `protobuf:"varint,6,opt,name=end_ms,json=endMs,proto3" json:"end_ms,omitempty"`
+	// BCP 47 tag of the language, e.g. "pt"; empty where the provider does not say.
+	Language      string `protobuf:"bytes,7,opt,name=language,proto3" json:"language,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1175,7 +1182,29 @@ func (x *Transcript) GetInterrupted() bool {
 	return false
 }
 
-// Transient: a piece of a transcript in the making. Pieces of one item are to be appended.
+func (x *Transcript) GetStartMs() uint64 {
+	if x != nil {
+		return x.StartMs
+	}
+	return 0
+}
+
+func (x *Transcript) GetEndMs() uint64 {
+	if x != nil {
+		return x.EndMs
+	}
+	return 0
+}
+
+func (x *Transcript) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+// Transient: a piece of a transcript in the making. A piece stands in the text of its item at `offset`: whoever puts pieces
+// together cuts what he has to `offset` and appends, and where a piece was lost has a gap, but no word in the wrong place.
 type PartialTranscript struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who says it.
@@ -1183,7 +1212,9 @@ type PartialTranscript struct {
 	// The provider's item id, as the final transcript will have it.
 	ItemId string `protobuf:"bytes,2,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
 	// Personal data.
-	Delta         string `protobuf:"bytes,3,opt,name=delta,proto3" json:"delta,omitempty"`
+	Delta string `protobuf:"bytes,3,opt,name=delta,proto3" json:"delta,omitempty"`
+	// Unicode code points of the item's text before this piece.
+	Offset        uint64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1237,6 +1268,13 @@ func (x *PartialTranscript) GetDelta() string {
 		return x.Delta
 	}
 	return ""
+}
+
+func (x *PartialTranscript) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
 }
 
 // The provider began a reply.
@@ -2058,17 +2096,21 @@ const file_voicebridge_types_v1_event_proto_rawDesc = "" +
 	"\x13CallerSpeechStarted\x12\x19\n" +
 	"\baudio_ms\x18\x01 \x01(\x04R\aaudioMs\"0\n" +
 	"\x13CallerSpeechStopped\x12\x19\n" +
-	"\baudio_ms\x18\x01 \x01(\x04R\aaudioMs\"\x9a\x01\n" +
+	"\baudio_ms\x18\x01 \x01(\x04R\aaudioMs\"\xe8\x01\n" +
 	"\n" +
 	"Transcript\x127\n" +
 	"\aspeaker\x18\x01 \x01(\x0e2\x1d.voicebridge.types.v1.SpeakerR\aspeaker\x12\x17\n" +
 	"\aitem_id\x18\x02 \x01(\tR\x06itemId\x12\x18\n" +
 	"\x04text\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x04text\x12 \n" +
-	"\vinterrupted\x18\x04 \x01(\bR\vinterrupted\"\x81\x01\n" +
+	"\vinterrupted\x18\x04 \x01(\bR\vinterrupted\x12\x19\n" +
+	"\bstart_ms\x18\x05 \x01(\x04R\astartMs\x12\x15\n" +
+	"\x06end_ms\x18\x06 \x01(\x04R\x05endMs\x12\x1a\n" +
+	"\blanguage\x18\a \x01(\tR\blanguage\"\x99\x01\n" +
 	"\x11PartialTranscript\x127\n" +
 	"\aspeaker\x18\x01 \x01(\x0e2\x1d.voicebridge.types.v1.SpeakerR\aspeaker\x12\x17\n" +
 	"\aitem_id\x18\x02 \x01(\tR\x06itemId\x12\x1a\n" +
-	"\x05delta\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x05delta\"2\n" +
+	"\x05delta\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x05delta\x12\x16\n" +
+	"\x06offset\x18\x04 \x01(\x04R\x06offset\"2\n" +
 	"\x0fResponseStarted\x12\x1f\n" +
 	"\vresponse_id\x18\x01 \x01(\tR\n" +
 	"responseId\"\xcf\x01\n" +

@@ -543,6 +543,9 @@ class Transcript(_message.Message):
     ITEM_ID_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     INTERRUPTED_FIELD_NUMBER: _builtins.int
+    START_MS_FIELD_NUMBER: _builtins.int
+    END_MS_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     speaker: Global___Speaker.ValueType
     """Who said it."""
     item_id: _builtins.str
@@ -551,6 +554,14 @@ class Transcript(_message.Message):
     """Personal data."""
     interrupted: _builtins.bool
     """True when the caller interrupted the agent, so that `text` is shorter than what was generated."""
+    start_ms: _builtins.int
+    """When this side began to say it: milliseconds since the connect webhook, as `Event.elapsed_ms`. Of the caller by the
+    provider's voice detection, which begins a little early; of the agent when its voice was first played.
+    """
+    end_ms: _builtins.int
+    """When it had said it, or was interrupted; counted as `start_ms`."""
+    language: _builtins.str
+    """BCP 47 tag of the language, e.g. "pt"; empty where the provider does not say."""
     def __init__(
         self,
         *,
@@ -558,10 +569,13 @@ class Transcript(_message.Message):
         item_id: _builtins.str = ...,
         text: _builtins.str = ...,
         interrupted: _builtins.bool = ...,
+        start_ms: _builtins.int = ...,
+        end_ms: _builtins.int = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interrupted", b"interrupted", "item_id", b"item_id", "speaker", b"speaker", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_ms", b"end_ms", "interrupted", b"interrupted", "item_id", b"item_id", "language", b"language", "speaker", b"speaker", "start_ms", b"start_ms", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -569,29 +583,35 @@ Global___Transcript: _TypeAlias = Transcript  # noqa: Y015
 
 @_typing.final
 class PartialTranscript(_message.Message):
-    """Transient: a piece of a transcript in the making. Pieces of one item are to be appended."""
+    """Transient: a piece of a transcript in the making. A piece stands in the text of its item at `offset`: whoever puts pieces
+    together cuts what he has to `offset` and appends, and where a piece was lost has a gap, but no word in the wrong place.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SPEAKER_FIELD_NUMBER: _builtins.int
     ITEM_ID_FIELD_NUMBER: _builtins.int
     DELTA_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
     speaker: Global___Speaker.ValueType
     """Who says it."""
     item_id: _builtins.str
     """The provider's item id, as the final transcript will have it."""
     delta: _builtins.str
     """Personal data."""
+    offset: _builtins.int
+    """Unicode code points of the item's text before this piece."""
     def __init__(
         self,
         *,
         speaker: Global___Speaker.ValueType = ...,
         item_id: _builtins.str = ...,
         delta: _builtins.str = ...,
+        offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "item_id", b"item_id", "speaker", b"speaker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "item_id", b"item_id", "offset", b"offset", "speaker", b"speaker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

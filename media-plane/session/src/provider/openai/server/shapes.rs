@@ -194,8 +194,18 @@ pub(super) struct Completed {
     pub(super) item_id: String,
     #[serde(deserialize_with = "lenient::or_default")]
     pub(super) transcript: String,
+    /// Those recognised, by newer models.
+    #[serde(deserialize_with = "lenient::list")]
+    pub(super) languages: Vec<Language>,
     #[serde(deserialize_with = "lenient::or_default")]
     pub(super) usage: TranscriptionUsage,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Language {
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub(super) code: String,
 }
 
 /// By tokens or by time, depending on the model.
