@@ -157,6 +157,8 @@ fn card(call: &Call, said: &[Transcript], graph: GraphTimes) -> Vec<String> {
         lines.push(String::new());
         lines.push(format!("{DIM}{}{DIM:#}", describe::statistics(statistics)));
     }
+    let usage = call.usage.iter().filter(|usage| !usage.provider.is_empty()).flat_map(describe::usage);
+    lines.extend(usage.map(|line| format!("{DIM}{line}{DIM:#}")));
     lines
 }
 

@@ -7,7 +7,7 @@ use voicebridge_proto::{
     control::v1::{Call, CallPhase},
     types::v1::{
         Caller, Direction, Event, GraphAction, MediaStatistics, ResponseStatus, Speaker, Stage, Termination,
-        TerminationResult, Transcript, event::Kind,
+        TerminationResult, Transcript, Usage, event::Kind,
     },
 };
 
@@ -124,6 +124,26 @@ pub(crate) fn statistics(statistics: &MediaStatistics) -> String {
         "{packets_received} packets in, {packets_lost} lost, jitter {jitter_ms} ms; {packets_sent} out, longest gap \
          {longest_send_gap_ms} ms, {underruns} underruns"
     )
+}
+
+/// What a call cost, as the provider counts it, in lines.
+pub(crate) fn usage(usage: &Usage) -> Vec<String> {
+    let Usage { input_text_tokens, input_audio_tokens, cached_text_tokens, cached_audio_tokens, .. } = usage;
+    let Usage { output_text_tokens, output_audio_tokens, transcription_tokens, transcription_ms, .. } = usage;
+    let mut lines = vec![format!(
+        "{}: {input_text_tokens} tokens of text in ({cached_text_tokens} cached), {input_audio_tokens} of audio \
+         ({cached_audio_tokens} cached); {output_text_tokens} of text out, {output_audio_tokens} of audio",
+        clean(format!("{} {}", usage.provider, usage.model).trim())
+    )];
+    if !usage.transcription_model.is_empty() && (*transcription_tokens, *transcription_ms) != (0, 0) {
+        let model = clean(&usage.transcription_model);
+        let counted = match transcription_tokens {
+            0 => span(*transcription_ms),
+            tokens => format!("{tokens} tokens"),
+        };
+        lines.push(format!("{model}: {counted} transcribed"));
+    }
+    lines
 }
 
 /// An event as one line, or none where there is nothing for a person in it.
@@ -246,6 +266,27 @@ mod tests {
             Some("   1250 ms  call ended: failed GRAPH_REFUSED (138008)  Meta refused the answer."),
         );
         check(Kind::PartialTranscript(PartialTranscript::default()), None);
+    }
+
+    #[test]
+    fn what_has_a_price_of_its_own_is_told_apart() {
+        let told = Usage {
+            input_text_tokens: 10,
+            input_audio_tokens: 20,
+            cached_text_tokens: 3,
+            cached_audio_tokens: 4,
+            output_text_tokens: 5,
+            output_audio_tokens: 6,
+            provider: "openai".into(),
+            model: "m".into(),
+            ..Usage::default()
+        };
+        let first = "openai m: 10 tokens of text in (3 cached), 20 of audio (4 cached); 5 of text out, 6 of audio";
+        assert_eq!(usage(&told), [first]);
+        let by_time = Usage { transcription_model: "t".into(), transcription_ms: 1_600, ..told.clone() };
+        assert_eq!(usage(&by_time), [first, "t: 1.6 s transcribed"]);
+        let by_tokens = Usage { transcription_model: "t".into(), transcription_tokens: 40, ..told };
+        assert_eq!(usage(&by_tokens), [first, "t: 40 tokens transcribed"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! `voicebridge explain`: one call in words, from its webhook to its end. What happened, how good it sounded every five
-//! seconds, what spoilt it, why it ended, and where that is written up.
+//! seconds, what spoilt it, what the AI's provider counted, why it ended, and where that is written up.
 //!
 //! Tells what the call's events say; it measures nothing itself.
 
@@ -69,6 +69,10 @@ fn story(call: &Call, events: &[Event]) -> Vec<String> {
     lines.extend(told.filter_map(describe::event));
     lines.extend([String::new(), format!("{TITLE}How it sounded{TITLE:#}")]);
     lines.extend(how_it_sounded(call.quality.as_ref(), events));
+    if let Some(usage) = call.usage.as_ref().filter(|usage| !usage.provider.is_empty()) {
+        lines.extend([String::new(), format!("{TITLE}What it cost{TITLE:#}")]);
+        lines.extend(describe::usage(usage));
+    }
     lines.extend([String::new(), format!("{TITLE}How it ended{TITLE:#}")]);
     lines.extend(ending(call));
     lines

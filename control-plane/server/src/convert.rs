@@ -365,3 +365,23 @@ pub(crate) fn key_to_wire(row: &KeyRow) -> control::Key {
         last_used_at: row.last_used_at_ms.map(timestamp),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// Cached tokens were one number once, as field 3 of `Usage`; a number of today never means it.
+    #[test]
+    fn an_end_that_was_stored_before_cached_tokens_were_split_is_read() {
+        const USAGE: [u8; 6] = [0x08, 5, 0x18, 40, 0x28, 7];
+        let ended: Vec<u8> = [&[0x1a, USAGE.len() as u8], USAGE.as_slice(), &[0x20, 9]].concat();
+        let payload = [&[0x38, 99, 0x92, 0x02, ended.len() as u8], ended.as_slice()].concat();
+        let row = StoredEvent { sequence: 3, payload, is_last: false };
+        let event = event_from_row(&crate::ids::example("old"), &row).unwrap();
+        let Some(Kind::SessionEnded(ended)) = event.kind else { panic!("{event:?}") };
+        let usage = types::Usage { input_text_tokens: 5, output_audio_tokens: 7, ..types::Usage::default() };
+        assert_eq!((event.sequence, event.elapsed_ms, ended.duration_ms, ended.usage), (3, 99, 9, Some(usage)));
+    }
+}

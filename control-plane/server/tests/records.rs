@@ -22,7 +22,16 @@ async fn a_live_call_has_its_latest_statistics_and_the_usage_so_far() {
     };
     let reply = |tokens| {
         Kind::ResponseFinished(types::ResponseFinished {
-            usage: Some(types::Usage { output_audio_tokens: tokens, input_text_tokens: 1, ..Default::default() }),
+            usage: Some(types::Usage {
+                output_audio_tokens: tokens,
+                input_text_tokens: 1,
+                cached_text_tokens: 3,
+                cached_audio_tokens: 4,
+                provider: "openai".to_owned(),
+                model: "m".to_owned(),
+                transcription_model: "t".to_owned(),
+                ..Default::default()
+            }),
             ..Default::default()
         })
     };
@@ -31,17 +40,23 @@ async fn a_live_call_has_its_latest_statistics_and_the_usage_so_far() {
     }
     let call = support::until("the statistics are there", || async {
         let call = plane.call("live").await.unwrap();
-        let usage = call.usage?;
-        (call.statistics.is_some_and(|statistics| statistics.packets_received == 300)
+        let usage = call.usage.clone()?;
+        (call.statistics.as_ref().is_some_and(|statistics| statistics.packets_received == 300)
             && usage.output_audio_tokens == 120)
             .then_some(call)
     })
     .await;
-    assert_eq!(call.usage.unwrap().input_text_tokens, 2);
+    let usage = call.usage.clone().unwrap();
+    assert_eq!((usage.input_text_tokens, usage.cached_text_tokens, usage.cached_audio_tokens), (2, 6, 8));
+    assert_eq!([&*usage.provider, &*usage.model, &*usage.transcription_model], ["openai", "m", "t"]);
     let (_, session_info) = plane.get("/sessions/live").await;
     assert_eq!(session_info["statistics"]["packetsReceived"], 300, "{session_info}");
     assert_eq!(session_info["statistics"]["jitterMs"], 7);
     assert_eq!(session_info["usage"]["outputAudioTokens"], 120);
+    assert_eq!(
+        (&session_info["usage"]["cachedAudioTokens"], &session_info["usage"]["model"]),
+        (&8.into(), &"m".into())
+    );
     // Afterwards what the session's end says, which has everything.
     plane.deliver(&[terminate("live")]).await;
     let call = plane.phase("live", CallPhase::Ended).await;

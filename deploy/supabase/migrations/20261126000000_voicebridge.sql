@@ -44,7 +44,7 @@ create table if not exists public.call_summaries (
   transcript_characters integer,
   -- What was said, [{speaker, text, interrupted}]; only with VOICE_BRIDGE_STORE_TRANSCRIPTS=yes.
   transcript jsonb,
-  -- What the AI provider counted: tokens by kind, milliseconds transcribed.
+  -- What the AI provider counted: tokens by kind, milliseconds transcribed; and by whose prices.
   usage jsonb,
   -- Mean opinion score, 1 to 4.5, an estimate: caller to AI, AI to caller.
   mos_uplink real,

@@ -88,7 +88,7 @@ mod tests {
 
     use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
     use voicebridge_audio::Time;
-    use voicebridge_session::{Event, Statistics, Termination, TerminationResult, Usage};
+    use voicebridge_session::{Event, Models, Statistics, Termination, TerminationResult, Usage};
 
     use super::*;
     use crate::entry::Opening;
@@ -132,7 +132,8 @@ mod tests {
             upstream_code: String::new(),
         };
         let (statistics, usage) = (Statistics::default(), Usage::default());
-        let kind = EventKind::Ended { termination, statistics, usage, quality: None, duration_ms };
+        let models = Models::default();
+        let kind = EventKind::Ended { termination, statistics, usage, models, quality: None, duration_ms };
         Event { sequence, at: Time::ZERO, kind }
     }
 

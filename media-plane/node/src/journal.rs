@@ -228,6 +228,7 @@ mod tests {
             termination,
             statistics: Default::default(),
             usage: Default::default(),
+            models: Default::default(),
             quality: None,
             duration_ms: 0,
         };

@@ -96,6 +96,8 @@ pub enum EventKind {
         status_reason: String,
         /// What it cost.
         usage: Usage,
+        /// By whose prices.
+        models: Models,
     },
     /// The caller interrupted.
     BargedIn {
@@ -154,6 +156,8 @@ pub enum EventKind {
         statistics: Statistics,
         /// Sum over the session.
         usage: Usage,
+        /// By whose prices; empty if no AI was ever there.
+        models: Models,
         /// Of the whole call; `None` if audio never flowed.
         quality: Option<Box<Quality>>,
         /// Since ACCEPTED; 0 if never accepted.
@@ -171,11 +175,19 @@ impl EventKind {
             Self::Transcript { item_id, text, language, .. } => &[item_id, text, language],
             Self::PartialTranscript { item_id, delta, .. } => &[item_id, delta],
             Self::ResponseStarted { response_id } => &[response_id],
-            Self::ResponseFinished { response_id, status_reason, .. } => &[response_id, status_reason],
+            Self::ResponseFinished { response_id, status_reason, models, .. } => {
+                &[response_id, status_reason, &models.model, &models.transcription_model]
+            }
             Self::BargedIn { item_id, .. } | Self::BargeInReverted { item_id, .. } => &[item_id],
             Self::ToolCalled { tool_call_id, name, arguments } => &[tool_call_id, name, arguments],
             Self::Incident { message, upstream_code, command_id, .. } => &[message, upstream_code, command_id],
-            Self::Ended { termination, .. } => &[&termination.reason, &termination.message, &termination.upstream_code],
+            Self::Ended { termination, models, .. } => &[
+                &termination.reason,
+                &termination.message,
+                &termination.upstream_code,
+                &models.model,
+                &models.transcription_model,
+            ],
             Self::Milestone(_)
             | Self::TransportConnected { .. }
             | Self::CallerSpeechStarted { .. }
@@ -277,6 +289,17 @@ pub enum TerminationResult {
     Failed,
 }
 
+/// Who is paid for a session. Each has a price of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Models {
+    /// `openai` or `embedded`.
+    pub provider: &'static str,
+    /// The one that speaks, as the provider names it.
+    pub model: String,
+    /// The one that writes down what the caller says; empty: none, or at no price of its own.
+    pub transcription_model: String,
+}
+
 /// What a session cost at the provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -284,8 +307,10 @@ pub struct Usage {
     pub input_text_tokens: u64,
     /// Tokens.
     pub input_audio_tokens: u64,
-    /// Tokens, a part of the input ones.
-    pub cached_tokens: u64,
+    /// Tokens, a part of the input ones of text.
+    pub cached_text_tokens: u64,
+    /// Tokens, a part of the input ones of audio.
+    pub cached_audio_tokens: u64,
     /// Tokens.
     pub output_text_tokens: u64,
     /// Tokens.
@@ -301,7 +326,8 @@ impl std::ops::AddAssign for Usage {
         let Self {
             input_text_tokens,
             input_audio_tokens,
-            cached_tokens,
+            cached_text_tokens,
+            cached_audio_tokens,
             output_text_tokens,
             output_audio_tokens,
             transcription_tokens,
@@ -311,7 +337,8 @@ impl std::ops::AddAssign for Usage {
         let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         add(&mut self.input_text_tokens, input_text_tokens);
         add(&mut self.input_audio_tokens, input_audio_tokens);
-        add(&mut self.cached_tokens, cached_tokens);
+        add(&mut self.cached_text_tokens, cached_text_tokens);
+        add(&mut self.cached_audio_tokens, cached_audio_tokens);
         add(&mut self.output_text_tokens, output_text_tokens);
         add(&mut self.output_audio_tokens, output_audio_tokens);
         add(&mut self.transcription_tokens, transcription_tokens);

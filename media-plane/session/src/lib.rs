@@ -20,7 +20,7 @@ mod session;
 
 pub use agent::{Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Dtmf, Reversible};
 pub use event::{
-    DirectionQuality, Event, EventKind, Milestone, Quality, ResponseStatus, Speaker, Statistics, Termination,
+    DirectionQuality, Event, EventKind, Milestone, Models, Quality, ResponseStatus, Speaker, Statistics, Termination,
     TerminationResult, Usage,
 };
 pub use limits::Limits;

@@ -115,6 +115,11 @@ pub trait Provider: Send {
     /// Model asked for.
     fn model(&self) -> &str;
 
+    /// The model that writes down what the caller says, where that has a price of its own; else empty.
+    fn transcription_model(&self) -> &str {
+        ""
+    }
+
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 

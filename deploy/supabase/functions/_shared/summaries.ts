@@ -22,7 +22,7 @@ export interface Summary {
   transcript_entries: number | null;
   transcript_characters: number | null;
   transcript: Record<string, string | boolean>[] | null;
-  usage: Record<string, number> | null;
+  usage: Record<string, number | string> | null;
   mos_uplink: number | null;
   mos_downlink: number | null;
   quality_cause: string | null;
@@ -128,15 +128,19 @@ function date(timestamp: { seconds: bigint; nanos: number } | undefined): Date |
     : new Date(Number(timestamp.seconds) * 1000 + Math.floor(timestamp.nanos / 1e6));
 }
 
-function usage(counted: NonNullable<Call["usage"]>): Record<string, number> {
+function usage(counted: NonNullable<Call["usage"]>): Record<string, number | string> {
   return {
     input_text_tokens: Number(counted.inputTextTokens),
     input_audio_tokens: Number(counted.inputAudioTokens),
-    cached_tokens: Number(counted.cachedTokens),
+    cached_text_tokens: Number(counted.cachedTextTokens),
+    cached_audio_tokens: Number(counted.cachedAudioTokens),
     output_text_tokens: Number(counted.outputTextTokens),
     output_audio_tokens: Number(counted.outputAudioTokens),
     transcription_tokens: Number(counted.transcriptionTokens),
     transcription_ms: Number(counted.transcriptionMs),
+    provider: counted.provider,
+    model: counted.model,
+    transcription_model: counted.transcriptionModel,
   };
 }
 

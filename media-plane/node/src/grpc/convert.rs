@@ -13,7 +13,7 @@ use voicebridge_session::{
         AgentOverlay,
         variables::{MAX_VALUE_BYTES, MAX_VARIABLES, Variables, is_name},
     },
-    event::{Milestone, Speaker, Statistics, Usage},
+    event::{Milestone, Models, Speaker, Statistics, Usage},
 };
 use voicebridge_text::name;
 
@@ -301,12 +301,12 @@ fn kind(entry: &Entry, kind: &EventKind) -> types::event::Kind {
             Kind::PartialTranscript(types::PartialTranscript { speaker, item_id, delta, offset })
         }
         EventKind::ResponseStarted { response_id } => Kind::ResponseStarted(types::ResponseStarted { response_id }),
-        EventKind::ResponseFinished { response_id, status, status_reason, usage } => {
+        EventKind::ResponseFinished { response_id, status, status_reason, usage, models } => {
             Kind::ResponseFinished(types::ResponseFinished {
                 response_id,
                 status: response_status(status).into(),
                 status_reason,
-                usage: Some(usage_out(usage)),
+                usage: Some(usage_out(usage, models)),
             })
         }
         EventKind::BargedIn { item_id, heard_ms, received_ms } => {
@@ -328,11 +328,11 @@ fn kind(entry: &Entry, kind: &EventKind) -> types::event::Kind {
         EventKind::Incident { reason, message, upstream_code, command_id } => {
             Kind::Incident(types::Incident { reason: reason.to_owned(), message, upstream_code, command_id })
         }
-        EventKind::Ended { termination: ended, statistics: counters, usage, quality: whole, duration_ms } => {
+        EventKind::Ended { termination: ended, statistics: counters, usage, models, quality: whole, duration_ms } => {
             Kind::SessionEnded(types::SessionEnded {
                 termination: Some(termination(&ended)),
                 statistics: Some(statistics(&counters)),
-                usage: Some(usage_out(usage)),
+                usage: Some(usage_out(usage, models)),
                 duration_ms,
                 quality: whole.map(|whole| quality(*whole)),
             })
@@ -357,15 +357,19 @@ fn speaker_out(speaker: Speaker) -> types::Speaker {
     }
 }
 
-fn usage_out(usage: Usage) -> types::Usage {
+fn usage_out(usage: Usage, models: Models) -> types::Usage {
     types::Usage {
         input_text_tokens: usage.input_text_tokens,
         input_audio_tokens: usage.input_audio_tokens,
-        cached_tokens: usage.cached_tokens,
+        cached_text_tokens: usage.cached_text_tokens,
+        cached_audio_tokens: usage.cached_audio_tokens,
         output_text_tokens: usage.output_text_tokens,
         output_audio_tokens: usage.output_audio_tokens,
         transcription_tokens: usage.transcription_tokens,
         transcription_ms: usage.transcription_ms,
+        provider: models.provider.to_owned(),
+        model: models.model,
+        transcription_model: models.transcription_model,
     }
 }
 

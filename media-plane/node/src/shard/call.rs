@@ -410,6 +410,7 @@ impl Call {
                 },
                 statistics: snapshot.statistics,
                 usage: Default::default(),
+                models: Default::default(),
                 quality: None,
                 duration_ms: 0,
             },

@@ -188,6 +188,10 @@ impl Provider for OpenAi {
         &self.settings.model
     }
 
+    fn transcription_model(&self) -> &str {
+        &self.settings.transcription_model
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { needs_socket: true, says_any_text: true, speaks_g711: true, owes_answer: true, ping: Some(PING) }
     }

@@ -199,6 +199,11 @@ impl Connections {
     }
 
     /// Of the one that speaks.
+    pub(crate) fn transcription_model(&self) -> &str {
+        self.speaking.transcription_model()
+    }
+
+    /// Of the one that speaks.
     pub(crate) fn capabilities(&self) -> Capabilities {
         self.speaking.capabilities()
     }

@@ -32,7 +32,7 @@ use voicebridge_audio::Time;
 
 use crate::{
     agent::{Agent, END_CALL_TOOL},
-    event::{EventKind, Termination, Usage},
+    event::{EventKind, Models, Termination, Usage},
     limits::Limits,
     provider::{AfterTool, AudioFormat, ProviderCommand, ProviderEvent},
     reason,
@@ -65,6 +65,7 @@ pub(crate) struct Conversation {
     commands: TakenCommands,
     reply: Reply,
     usage: Usage,
+    models: Models,
     /// A cue is queued or being played.
     cueing: bool,
     /// The greeting was said by a clip.
@@ -106,6 +107,7 @@ impl Conversation {
             commands: TakenCommands::new(limits.commands),
             reply: Reply::default(),
             usage: Usage::default(),
+            models: Models::default(),
             cueing: false,
             greeted: false,
             turn_open: false,

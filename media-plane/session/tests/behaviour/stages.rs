@@ -72,7 +72,14 @@ fn the_end_says_how_long_it_was_and_what_it_cost() {
     match world.kinds().last().unwrap() {
         EventKind::Ended { duration_ms, usage, statistics, .. } => {
             assert_eq!(*duration_ms, 3_000);
-            assert_eq!((usage.input_text_tokens, usage.output_audio_tokens, usage.cached_tokens), (119, 91, 64));
+            assert_eq!(
+                (
+                    usage.input_text_tokens,
+                    usage.output_audio_tokens,
+                    usage.cached_text_tokens + usage.cached_audio_tokens
+                ),
+                (119, 91, 64)
+            );
             assert_eq!((statistics.received_ms, statistics.played_ms), (2_000, 300));
         }
         other => panic!("{other:?}"),

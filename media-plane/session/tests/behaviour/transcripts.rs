@@ -103,7 +103,7 @@ fn put_together<'a>(pieces: impl Iterator<Item = &'a EventKind>) -> BTreeMap<&'a
     for piece in pieces {
         let EventKind::PartialTranscript { item_id, delta, offset, .. } = piece else { panic!("{piece:?}") };
         let text = texts.entry(item_id).or_default();
-        let hole = std::iter::repeat('_').take((*offset as usize).saturating_sub(text.chars().count()));
+        let hole = std::iter::repeat_n('_', (*offset as usize).saturating_sub(text.chars().count()));
         *text = text.chars().take(*offset as usize).chain(hole).chain(delta.chars()).collect();
     }
     texts

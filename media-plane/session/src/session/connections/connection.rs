@@ -70,6 +70,10 @@ impl Connection {
         self.provider.name()
     }
 
+    pub(crate) fn transcription_model(&self) -> &str {
+        self.provider.transcription_model()
+    }
+
     pub(crate) fn capabilities(&self) -> Capabilities {
         self.provider.capabilities()
     }

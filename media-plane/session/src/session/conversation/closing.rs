@@ -202,7 +202,10 @@ impl Conversation {
             (false, ResponseStatus::Cancelled) => ResponseEnd::Stopped,
             (false, _) => ResponseEnd::Wordless,
         };
-        on.emit(EventKind::ResponseFinished { response_id: response_id.clone(), status, status_reason, usage });
+        let (response_id_told, models) = (response_id.clone(), self.models.clone());
+        let finished =
+            EventKind::ResponseFinished { response_id: response_id_told, status, status_reason, usage, models };
+        on.emit(finished);
         let said = self.transcripts.response_finished(|item| on.leg.knows(item));
         self.report_said(said, on);
         self.reply.response_id = None;
@@ -274,6 +277,7 @@ impl Conversation {
             termination: termination.clone(),
             statistics: on.leg.statistics(),
             usage: self.usage,
+            models: self.models.clone(),
             quality: on.leg.call_quality(on.now()).map(Box::new),
             duration_ms: duration.unwrap_or_default().as_millis() as u64,
         };

@@ -6,7 +6,7 @@ use super::{
     transcripts::{Said, Span, start_of},
 };
 use crate::{
-    event::{EventKind, Milestone, ResponseStatus, Speaker, Usage},
+    event::{EventKind, Milestone, Models, ResponseStatus, Speaker, Usage},
     provider::{Failure, ProviderCommand, TextMode},
     reason,
 };
@@ -22,7 +22,12 @@ impl Conversation {
         on.command(ProviderCommand::Greet);
     }
 
-    fn report_ready(&self, session_id: String, model: String, on: &mut Parts<'_>) {
+    fn report_ready(&mut self, session_id: String, model: String, on: &mut Parts<'_>) {
+        self.models = Models {
+            provider: on.connections.name(),
+            model: model.clone(),
+            transcription_model: on.connections.transcription_model().to_owned(),
+        };
         let ready = EventKind::ProviderReady {
             provider: on.connections.name(),
             model,

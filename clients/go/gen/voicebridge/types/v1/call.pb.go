@@ -610,25 +610,33 @@ func (x *Agent) GetVariables() map[string]string {
 	return nil
 }
 
-// What a call cost at the provider, as it counts.
+// What a call cost at the provider, as it counts: each count is what has a price of its own.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Tokens of text given to the model, cached ones included.
 	InputTextTokens uint64 `protobuf:"varint,1,opt,name=input_text_tokens,json=inputTextTokens,proto3" json:"input_text_tokens,omitempty"`
 	// Tokens of audio given to the model, cached ones included.
 	InputAudioTokens uint64 `protobuf:"varint,2,opt,name=input_audio_tokens,json=inputAudioTokens,proto3" json:"input_audio_tokens,omitempty"`
-	// Of the two above, those billed as cached.
-	CachedTokens uint64 `protobuf:"varint,3,opt,name=cached_tokens,json=cachedTokens,proto3" json:"cached_tokens,omitempty"`
 	// Tokens of text the model made.
 	OutputTextTokens uint64 `protobuf:"varint,4,opt,name=output_text_tokens,json=outputTextTokens,proto3" json:"output_text_tokens,omitempty"`
 	// Tokens of audio the model made.
 	OutputAudioTokens uint64 `protobuf:"varint,5,opt,name=output_audio_tokens,json=outputAudioTokens,proto3" json:"output_audio_tokens,omitempty"`
-	// Separately billed transcription of the caller, tokens (or 0 where seconds are counted).
+	// Separately billed transcription of the caller by `transcription_model`, tokens (or 0 where seconds are counted).
 	TranscriptionTokens uint64 `protobuf:"varint,6,opt,name=transcription_tokens,json=transcriptionTokens,proto3" json:"transcription_tokens,omitempty"`
-	// Separately billed transcription of the caller, milliseconds of audio.
+	// Separately billed transcription of the caller by `transcription_model`, milliseconds of audio.
 	TranscriptionMs uint64 `protobuf:"varint,7,opt,name=transcription_ms,json=transcriptionMs,proto3" json:"transcription_ms,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Of `input_text_tokens`, those billed as cached.
+	CachedTextTokens uint64 `protobuf:"varint,8,opt,name=cached_text_tokens,json=cachedTextTokens,proto3" json:"cached_text_tokens,omitempty"`
+	// Of `input_audio_tokens`, those billed as cached.
+	CachedAudioTokens uint64 `protobuf:"varint,9,opt,name=cached_audio_tokens,json=cachedAudioTokens,proto3" json:"cached_audio_tokens,omitempty"`
+	// Who counts and bills: "openai" or "embedded"; empty if no AI was ever there.
+	Provider string `protobuf:"bytes,10,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The model that spoke, as the provider names it; may be empty.
+	Model string `protobuf:"bytes,11,opt,name=model,proto3" json:"model,omitempty"`
+	// The model that transcribed, billed apart (`transcription_tokens`, `transcription_ms`); empty: none, or at no price.
+	TranscriptionModel string `protobuf:"bytes,12,opt,name=transcription_model,json=transcriptionModel,proto3" json:"transcription_model,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
@@ -675,13 +683,6 @@ func (x *Usage) GetInputAudioTokens() uint64 {
 	return 0
 }
 
-func (x *Usage) GetCachedTokens() uint64 {
-	if x != nil {
-		return x.CachedTokens
-	}
-	return 0
-}
-
 func (x *Usage) GetOutputTextTokens() uint64 {
 	if x != nil {
 		return x.OutputTextTokens
@@ -708,6 +709,41 @@ func (x *Usage) GetTranscriptionMs() uint64 {
 		return x.TranscriptionMs
 	}
 	return 0
+}
+
+func (x *Usage) GetCachedTextTokens() uint64 {
+	if x != nil {
+		return x.CachedTextTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetCachedAudioTokens() uint64 {
+	if x != nil {
+		return x.CachedAudioTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *Usage) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Usage) GetTranscriptionModel() string {
+	if x != nil {
+		return x.TranscriptionModel
+	}
+	return ""
 }
 
 // How good both directions of a call sounded over a period.
@@ -1070,15 +1106,20 @@ const file_voicebridge_types_v1_call_proto_rawDesc = "" +
 	"\tvariables\x18\x06 \x03(\v2*.voicebridge.types.v1.Agent.VariablesEntryB\x04\xc8\xda\x18\x01R\tvariables\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc2\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf3\x03\n" +
 	"\x05Usage\x12*\n" +
 	"\x11input_text_tokens\x18\x01 \x01(\x04R\x0finputTextTokens\x12,\n" +
-	"\x12input_audio_tokens\x18\x02 \x01(\x04R\x10inputAudioTokens\x12#\n" +
-	"\rcached_tokens\x18\x03 \x01(\x04R\fcachedTokens\x12,\n" +
+	"\x12input_audio_tokens\x18\x02 \x01(\x04R\x10inputAudioTokens\x12,\n" +
 	"\x12output_text_tokens\x18\x04 \x01(\x04R\x10outputTextTokens\x12.\n" +
 	"\x13output_audio_tokens\x18\x05 \x01(\x04R\x11outputAudioTokens\x121\n" +
 	"\x14transcription_tokens\x18\x06 \x01(\x04R\x13transcriptionTokens\x12)\n" +
-	"\x10transcription_ms\x18\a \x01(\x04R\x0ftranscriptionMs\"\xda\x01\n" +
+	"\x10transcription_ms\x18\a \x01(\x04R\x0ftranscriptionMs\x12,\n" +
+	"\x12cached_text_tokens\x18\b \x01(\x04R\x10cachedTextTokens\x12.\n" +
+	"\x13cached_audio_tokens\x18\t \x01(\x04R\x11cachedAudioTokens\x12\x1a\n" +
+	"\bprovider\x18\n" +
+	" \x01(\tR\bprovider\x12\x14\n" +
+	"\x05model\x18\v \x01(\tR\x05model\x12/\n" +
+	"\x13transcription_model\x18\f \x01(\tR\x12transcriptionModelJ\x04\b\x03\x10\x04R\rcached_tokens\"\xda\x01\n" +
 	"\aQuality\x12\x1b\n" +
 	"\tperiod_ms\x18\x01 \x01(\x04R\bperiodMs\x12>\n" +
 	"\x06uplink\x18\x02 \x01(\v2&.voicebridge.types.v1.DirectionQualityR\x06uplink\x12B\n" +

@@ -339,45 +339,61 @@ Global___Agent: _TypeAlias = Agent  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):
-    """What a call cost at the provider, as it counts."""
+    """What a call cost at the provider, as it counts: each count is what has a price of its own."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INPUT_TEXT_TOKENS_FIELD_NUMBER: _builtins.int
     INPUT_AUDIO_TOKENS_FIELD_NUMBER: _builtins.int
-    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TEXT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_AUDIO_TOKENS_FIELD_NUMBER: _builtins.int
     TRANSCRIPTION_TOKENS_FIELD_NUMBER: _builtins.int
     TRANSCRIPTION_MS_FIELD_NUMBER: _builtins.int
+    CACHED_TEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_AUDIO_TOKENS_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    TRANSCRIPTION_MODEL_FIELD_NUMBER: _builtins.int
     input_text_tokens: _builtins.int
     """Tokens of text given to the model, cached ones included."""
     input_audio_tokens: _builtins.int
     """Tokens of audio given to the model, cached ones included."""
-    cached_tokens: _builtins.int
-    """Of the two above, those billed as cached."""
     output_text_tokens: _builtins.int
     """Tokens of text the model made."""
     output_audio_tokens: _builtins.int
     """Tokens of audio the model made."""
     transcription_tokens: _builtins.int
-    """Separately billed transcription of the caller, tokens (or 0 where seconds are counted)."""
+    """Separately billed transcription of the caller by `transcription_model`, tokens (or 0 where seconds are counted)."""
     transcription_ms: _builtins.int
-    """Separately billed transcription of the caller, milliseconds of audio."""
+    """Separately billed transcription of the caller by `transcription_model`, milliseconds of audio."""
+    cached_text_tokens: _builtins.int
+    """Of `input_text_tokens`, those billed as cached."""
+    cached_audio_tokens: _builtins.int
+    """Of `input_audio_tokens`, those billed as cached."""
+    provider: _builtins.str
+    """Who counts and bills: "openai" or "embedded"; empty if no AI was ever there."""
+    model: _builtins.str
+    """The model that spoke, as the provider names it; may be empty."""
+    transcription_model: _builtins.str
+    """The model that transcribed, billed apart (`transcription_tokens`, `transcription_ms`); empty: none, or at no price."""
     def __init__(
         self,
         *,
         input_text_tokens: _builtins.int = ...,
         input_audio_tokens: _builtins.int = ...,
-        cached_tokens: _builtins.int = ...,
         output_text_tokens: _builtins.int = ...,
         output_audio_tokens: _builtins.int = ...,
         transcription_tokens: _builtins.int = ...,
         transcription_ms: _builtins.int = ...,
+        cached_text_tokens: _builtins.int = ...,
+        cached_audio_tokens: _builtins.int = ...,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+        transcription_model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "input_audio_tokens", b"input_audio_tokens", "input_text_tokens", b"input_text_tokens", "output_audio_tokens", b"output_audio_tokens", "output_text_tokens", b"output_text_tokens", "transcription_ms", b"transcription_ms", "transcription_tokens", b"transcription_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_audio_tokens", b"cached_audio_tokens", "cached_text_tokens", b"cached_text_tokens", "input_audio_tokens", b"input_audio_tokens", "input_text_tokens", b"input_text_tokens", "model", b"model", "output_audio_tokens", b"output_audio_tokens", "output_text_tokens", b"output_text_tokens", "provider", b"provider", "transcription_model", b"transcription_model", "transcription_ms", b"transcription_ms", "transcription_tokens", b"transcription_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -124,6 +124,33 @@ struct InputTokens {
     audio_tokens: u64,
     #[serde(deserialize_with = "lenient::count")]
     cached_tokens: u64,
+    #[serde(deserialize_with = "lenient::or_default")]
+    cached_tokens_details: Option<CachedTokens>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct CachedTokens {
+    #[serde(deserialize_with = "lenient::count")]
+    text_tokens: u64,
+    #[serde(deserialize_with = "lenient::count")]
+    audio_tokens: u64,
+}
+
+impl InputTokens {
+    /// Of the two kinds, those billed as cached. A prompt is cached from its beginning on, where instructions and tools are:
+    /// without details text comes first.
+    fn cached(&self) -> CachedTokens {
+        match &self.cached_tokens_details {
+            Some(CachedTokens { text_tokens, audio_tokens }) => {
+                CachedTokens { text_tokens: *text_tokens, audio_tokens: *audio_tokens }
+            }
+            None => {
+                let text_tokens = self.cached_tokens.min(self.text_tokens);
+                CachedTokens { text_tokens, audio_tokens: (self.cached_tokens - text_tokens).min(self.audio_tokens) }
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -165,10 +192,12 @@ impl Response {
 
     pub(in super::super) fn usage(&self) -> Usage {
         let ResponseUsage { input_token_details, output_token_details } = &self.usage;
+        let cached = input_token_details.cached();
         Usage {
             input_text_tokens: input_token_details.text_tokens,
             input_audio_tokens: input_token_details.audio_tokens,
-            cached_tokens: input_token_details.cached_tokens,
+            cached_text_tokens: cached.text_tokens,
+            cached_audio_tokens: cached.audio_tokens,
             output_text_tokens: output_token_details.text_tokens,
             output_audio_tokens: output_token_details.audio_tokens,
             ..Usage::default()

@@ -184,3 +184,28 @@ fn formats_under_their_beta_names_are_held_to_as_well() {
     assert_eq!(failure.code, "format_mismatch");
     assert!(failure.message.contains("output_audio_format is g711_ulaw instead of pcm16"), "{}", failure.message);
 }
+
+/// Cached text and cached audio have prices of their own.
+#[test]
+fn cached_tokens_are_told_by_their_kind() {
+    let cached = |details: Value| {
+        let mut bench = Bench::ready();
+        bench.created("R1", None);
+        let input = json!({"text_tokens": 100, "audio_tokens": 200, "cached_tokens": 150});
+        let mut input = input.as_object().unwrap().clone();
+        input.extend(details.as_object().unwrap().clone());
+        bench.server(json!({"type": "response.done", "response": {"id": "R1", "status": "completed",
+            "usage": {"input_token_details": input}}}));
+        bench.events.iter().find_map(|event| match event {
+            ProviderEvent::ResponseFinished { usage, .. } => {
+                assert_eq!((usage.input_text_tokens, usage.input_audio_tokens), (100, 200));
+                Some((usage.cached_text_tokens, usage.cached_audio_tokens))
+            }
+            _ => None,
+        })
+    };
+    assert_eq!(cached(json!({"cached_tokens_details": {"text_tokens": 64, "audio_tokens": 86}})), Some((64, 86)));
+    assert_eq!(cached(json!({})), Some((100, 50)), "from the beginning, where the text is");
+    assert_eq!(cached(json!({"cached_tokens": 900, "cached_tokens_details": null})), Some((100, 200)));
+    assert_eq!(cached(json!({"cached_tokens": 0})), Some((0, 0)));
+}
