@@ -144,6 +144,15 @@ fn card(call: &Call, said: &[Transcript], graph: GraphTimes) -> Vec<String> {
     if let Some(termination) = call.termination.as_ref().filter(|termination| !termination.message.is_empty()) {
         lines.push(format!("{DIM}{}{DIM:#}", clean(&termination.message)));
     }
+    for (name, payload) in [
+        ("link", &call.deeplink_payload),
+        ("button", &call.cta_payload),
+        ("callback data", &call.biz_opaque_callback_data),
+    ] {
+        if !payload.is_empty() {
+            lines.push(format!("{name}: {}", clean(payload)));
+        }
+    }
     if !call.labels.is_empty() {
         lines.push(describe::labels(&call.labels));
     }
@@ -191,6 +200,7 @@ mod tests {
                 upstream_code: String::new(),
             }),
             timeline: vec![TimelineEntry { stage: 1, elapsed_ms: 0 }],
+            deeplink_payload: "campaign-7".into(),
             labels: [("team", "a"), ("campaign", "x")].map(|(name, value)| (name.into(), value.into())).into(),
             ..Call::default()
         };
@@ -198,7 +208,7 @@ mod tests {
         let text = card(&call, &said, GraphTimes::default()).join("\n");
         let text = anstream::adapter::strip_str(&text).to_string();
         let expect = "wacid.X=\ninbound from +5511900000001, 2026-09-21 14:13:20Z\non node node-1 in region sa\n\
-            completed USER_HANGUP after 8.0 s\nThe caller hung up.\ncampaign=x team=a\n\n      0 ms  WA_CALL_CONNECT\n\ncaller  Bom dia";
+            completed USER_HANGUP after 8.0 s\nThe caller hung up.\nlink: campaign-7\ncampaign=x team=a\n\n      0 ms  WA_CALL_CONNECT\n\ncaller  Bom dia";
         assert_eq!(text, expect);
     }
 }

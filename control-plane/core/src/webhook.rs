@@ -14,7 +14,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use voicebridge_text::{name, surrogates};
 
-use crate::identity::{Caller, PhoneNumber, UserId, Wacid};
+use crate::{
+    identity::{Caller, PhoneNumber, UserId, Wacid},
+    payloads::Payloads,
+};
 
 /// Most notices about calls taken from one delivery; the rest is reported as one ignored notice. Meta batches a few at most.
 pub const MAX_NOTICES: usize = 1_000;
@@ -57,6 +60,8 @@ pub struct Connect {
     pub phone_number_id: Option<String>,
     /// Who calls, as far as it is known.
     pub caller: Caller,
+    /// What came along.
+    pub payloads: Payloads,
     /// Unix seconds at Meta; `None` when missing or unreadable.
     pub timestamp_s: Option<u64>,
     /// The offer; empty when the delivery held none, which no node accepts.
@@ -70,6 +75,7 @@ impl std::fmt::Debug for Connect {
             .field("wacid", &self.wacid)
             .field("phone_number_id", &self.phone_number_id)
             .field("caller", &self.caller)
+            .field("payloads", &self.payloads)
             .field("timestamp_s", &self.timestamp_s)
             .field("sdp_offer_bytes", &self.sdp_offer.len())
             .finish()
@@ -89,6 +95,8 @@ pub struct Terminate {
     pub failed: bool,
     /// Meta's error code, e.g. 138021, from the call or from the value around it.
     pub error_code: Option<i64>,
+    /// What came along.
+    pub payloads: Payloads,
 }
 
 /// Reads a delivery.
@@ -160,6 +168,7 @@ fn read_call(call: &Value, value: &Value) -> Notice {
             }
             Notice::Connect(Box::new(Connect {
                 caller: read_caller(call, value),
+                payloads: read_payloads(call),
                 sdp_offer: text(session, "sdp").unwrap_or_default().to_owned(),
                 wacid,
                 phone_number_id,
@@ -169,6 +178,7 @@ fn read_call(call: &Value, value: &Value) -> Notice {
         "terminate" => Notice::Terminate(Terminate {
             failed: text(call, "status").is_some_and(|status| status.eq_ignore_ascii_case("FAILED")),
             error_code: error_code(call).or_else(|| error_code(value)),
+            payloads: read_payloads(call),
             wacid,
             phone_number_id,
             timestamp_s,
@@ -212,6 +222,11 @@ fn read_caller(call: &Value, value: &Value) -> Caller {
         user_id: user_id.or(contact.user_id.as_deref()).and_then(UserId::parse),
         name: contact.profile.and_then(|profile| name::cleaned(&profile.name?)),
     }
+}
+
+fn read_payloads(call: &Value) -> Payloads {
+    let of = |key| text(call, key).unwrap_or_default();
+    Payloads::cleaned(of("deeplink_payload"), of("cta_payload"), of("biz_opaque_callback_data"))
 }
 
 fn error_code(holder: &Value) -> Option<i64> {

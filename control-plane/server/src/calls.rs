@@ -33,6 +33,7 @@ use voicebridge_core::{
     call_life::{EndReason, SignallingStage},
     identity::{CallId, CallName, Wacid},
     labels::{LabelChange, Labels},
+    payloads::Payloads,
     termination::Termination,
     webhook::{Connect, Terminate},
 };
@@ -124,6 +125,11 @@ impl Calls {
             Labelled::TooMany => Err(CallError::TooManyLabels),
             Labelled::Unknown => Err(CallError::NotFound),
         }
+    }
+
+    /// Keeps what Meta sent along with the end of a call.
+    pub(crate) async fn add_payloads(&self, call_id: &CallId, payloads: &Payloads) -> Result<(), StoreError> {
+        if payloads.is_empty() { Ok(()) } else { self.environment.store.add_payloads(call_id, payloads).await }
     }
 
     /// Where the session of a live call is.

@@ -313,6 +313,9 @@ pub(crate) fn call_to_wire(row: &CallRow) -> control::Call {
         last_sequence: row.last_sequence,
         quality: None,
         labels: labels_to_wire(&row.labels),
+        deeplink_payload: row.payloads.deeplink.clone().unwrap_or_default(),
+        cta_payload: row.payloads.cta.clone().unwrap_or_default(),
+        biz_opaque_callback_data: row.payloads.biz_opaque.clone().unwrap_or_default(),
     }
 }
 

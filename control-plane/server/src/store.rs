@@ -34,6 +34,7 @@ use voicebridge_core::{
     call_life::Signalling,
     identity::{CallId, Caller, Wacid},
     labels::{LabelChange, Labels},
+    payloads::Payloads,
     termination::Termination,
 };
 
@@ -103,6 +104,8 @@ pub struct NewCall {
     pub caller: Caller,
     /// Noted from the beginning.
     pub labels: Labels,
+    /// What came along.
+    pub payloads: Payloads,
     /// The webhook's arrival: the zero of the timeline.
     pub received_at_ms: i64,
     /// End of the ring budget.
@@ -260,6 +263,8 @@ pub struct CallRow {
     pub caller: Caller,
     /// Noted so far.
     pub labels: Labels,
+    /// What came along so far.
+    pub payloads: Payloads,
     /// The zero of the timeline.
     pub received_at_ms: i64,
     /// End of the ring budget.
@@ -291,6 +296,7 @@ impl CallRow {
             phone_number_id: call.phone_number_id,
             caller: call.caller,
             labels: call.labels,
+            payloads: call.payloads,
             received_at_ms: call.received_at_ms,
             ring_until_ms: call.ring_until_ms,
             session: None,
@@ -367,6 +373,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Changes the labels of a call, whether it lives or not.
     async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labelled, StoreError>;
+
+    /// Adds what came along with a call later, where it has none yet, whether it lives or not.
+    async fn add_payloads(&self, call_id: &CallId, payloads: &Payloads) -> Result<(), StoreError>;
 
     /// One call.
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError>;

@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use voicebridge_core::{
     identity::{CallId, Wacid},
     labels::Labels,
-    webhook::{self, Notice},
+    webhook::{self, Notice, Terminate},
 };
 
 pub(crate) use agents::{Agents, CallerAgent};
@@ -139,10 +139,7 @@ async fn take(
                 let (wacid, agent) = (connect.wacid.clone(), agents.of(&connect));
                 (Some(wacid), calls.connect(*connect, agent, labels.clone()).await.map_err(WebhookError::from))
             }
-            Notice::Terminate(end) => {
-                let wacid = end.wacid.clone();
-                (Some(wacid), calls.terminate(end).await.map_err(WebhookError::from))
-            }
+            Notice::Terminate(end) => (Some(end.wacid.clone()), terminated(calls, end).await),
             Notice::Ignored { wacid, what } => {
                 tracing::info!(what, "webhook notice passed over");
                 (wacid, ignored())
@@ -167,6 +164,16 @@ async fn take(
         outcomes.push(NoticeOutcome { wacid, call_id, outcome });
     }
     refused.map_or(Ok(outcomes), Err)
+}
+
+/// First the end, which nothing may keep from being heard.
+async fn terminated(calls: &Calls, mut end: Terminate) -> Result<Taken, WebhookError> {
+    let payloads = std::mem::take(&mut end.payloads);
+    let taken = calls.terminate(end).await?;
+    if let Some(call_id) = &taken.call_id {
+        calls.add_payloads(call_id, &payloads).await?;
+    }
+    Ok(taken)
 }
 
 /// Several numbers may share an app and thus a webhook; Meta delivers all to everyone. No number given is taken as ours.

@@ -113,3 +113,38 @@ async fn ended_calls_are_forgotten_after_their_time_and_live_ones_are_not() {
     assert_eq!(plane.get("/sessions/goes").await.1["reason"], "CALL_NOT_FOUND");
     assert_eq!(plane.call("stays").await.unwrap().phase(), CallPhase::Active);
 }
+
+#[tokio::test]
+async fn what_meta_sends_along_is_kept_and_told_to_the_node() {
+    let (_, plane, node) = system().await;
+    let of = |call: &voicebridge_proto::control::v1::Call| {
+        [call.deeplink_payload.clone(), call.cta_payload.clone(), call.biz_opaque_callback_data.clone()]
+    };
+    let mut begin = connect("linked");
+    begin["deeplink_payload"] = "campaign-7\n\u{202e}".into();
+    begin["cta_payload"] = "btn-42".into();
+    plane.deliver(&[begin]).await;
+    let call = plane.phase("linked", CallPhase::Active).await;
+    assert_eq!(of(&call), ["campaign-7", "btn-42", ""]);
+    assert_eq!(node.session("linked", "session", |_| true).await.payloads, ["campaign-7", "btn-42", ""]);
+    let mut end = terminate("linked");
+    end["deeplink_payload"] = "another".into();
+    end["biz_opaque_callback_data"] = "job-9".into();
+    for _ in 0..2 {
+        plane.deliver(&[end.clone()]).await;
+    }
+    let call = plane.phase("linked", CallPhase::Ended).await;
+    assert_eq!(of(&call), ["campaign-7", "btn-42", "job-9"]);
+
+    let request = voicebridge_proto::control::v1::StartSessionRequest {
+        call_id: "self".to_owned(),
+        sdp_offer: "v=0\r\ns=self\r\n".to_owned(),
+        deeplink_payload: "x".repeat(600),
+        biz_opaque_callback_data: "job-10".to_owned(),
+        ..Default::default()
+    };
+    plane.client().await.start_session(request).await.unwrap();
+    let told = ["x".repeat(512), String::new(), "job-10".to_owned()];
+    assert_eq!(of(&plane.call("self").await.unwrap()), told);
+    assert_eq!(node.session("self", "session", |_| true).await.payloads, told);
+}

@@ -53,11 +53,27 @@ Deno.test("a connect is read with what is known of the caller", () => {
     caller: { phoneNumber: "5511900000001", userId: "BR.13", name: "Ana Fiúza" },
     timestamp: 1_790_000_000,
     sdpOffer: "v=0\r\n",
+    payloads: { deeplinkPayload: "", ctaPayload: "", bizOpaqueCallbackData: "" },
   }]);
   const hidden = { ...CALL, from: undefined };
   const [notice] = notices(delivery(value(hidden, { contacts: [{ user_id: "BR.13", profile: {} }] })));
   assert(notice?.kind === "connect");
   assertEquals(notice.caller, { phoneNumber: undefined, userId: "BR.13", name: undefined });
+});
+
+Deno.test("what comes along with a call is passed on, and no longer than it may be", () => {
+  const payloads = {
+    deeplink_payload: "campaign-7",
+    cta_payload: "\u{1f338}".repeat(600),
+    biz_opaque_callback_data: 9,
+  };
+  const [notice] = notices(delivery(value({ ...CALL, ...payloads })));
+  assert(notice?.kind === "connect");
+  assertEquals(notice.payloads, {
+    deeplinkPayload: "campaign-7",
+    ctaPayload: "\u{1f338}".repeat(512),
+    bizOpaqueCallbackData: "",
+  });
 });
 
 Deno.test("a name is clean once it is through the door", () => {

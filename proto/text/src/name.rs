@@ -1,29 +1,15 @@
 //! A person's name as somebody else gave it: cleaned once, at the door, so that no page, log, prompt or database behind it
 //! has to.
-//!
-//! What goes: control characters (PostgreSQL's text holds no NUL), ends of lines, and the characters that turn the direction
-//! of text (Unicode Standard Annex 9), with which a name can rearrange the page it is shown on. What joins letters and emoji
-//! stays.
 
-use std::ops::RangeInclusive;
+use crate::line;
 
 /// Longest name kept, characters; the rest is cut. Profile names of WhatsApp have 25 at most.
 pub const MAX_NAME_CHARS: usize = 128;
 
-/// The directional formatting characters of UAX 9, section 2.
-const DIRECTIONAL: [RangeInclusive<char>; 4] =
-    ['\u{61c}'..='\u{61c}', '\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
-/// Line and paragraph separator; U+FEFF is a byte order mark wherever it is met today.
-const OTHER: [char; 3] = ['\u{2028}', '\u{2029}', '\u{feff}'];
-
-/// The name without what may not be in one; `None` when nothing is left of it.
+/// The name without what may not be in a line; `None` when nothing is left of it.
 #[must_use]
 pub fn cleaned(name: &str) -> Option<String> {
-    let allowed =
-        |c: &char| !c.is_control() && !OTHER.contains(c) && !DIRECTIONAL.iter().any(|range| range.contains(c));
-    let cleaned: String = name.chars().filter(allowed).collect();
-    let cleaned: String = cleaned.trim().chars().take(MAX_NAME_CHARS).collect();
-    (!cleaned.is_empty()).then_some(cleaned)
+    line::cleaned(name, MAX_NAME_CHARS)
 }
 
 #[cfg(test)]

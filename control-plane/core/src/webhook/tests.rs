@@ -56,7 +56,30 @@ fn a_whole_connect() {
     assert_eq!(connect.caller.name.as_deref(), Some("Aná"));
     assert_eq!(connect.timestamp_s, Some(1_790_000_000));
     assert_eq!(connect.sdp_offer, "v=0\r\no=- ...\r\n");
-    assert!(!format!("{connect:?}").contains("v=0"), "the offer carries ICE credentials");
+    assert_eq!(connect.payloads, Payloads::cleaned("campaign-7", "btn-42", ""));
+    let debug = format!("{connect:?}");
+    for secret in ["v=0", "campaign-7", "btn-42"] {
+        assert!(!debug.contains(secret), "credentials and personal data: {debug}");
+    }
+}
+
+#[test]
+fn what_comes_along_is_read_of_either_end_and_cleaned() {
+    let of = |payloads: &str| {
+        let call = format!(r#"{{"id":"wacid.A=","event":"terminate","status":"COMPLETED"{payloads}}}"#);
+        match parse(calls(&call).as_bytes()).unwrap().remove(0) {
+            Notice::Terminate(end) => end.payloads,
+            other => panic!("{other:?}"),
+        }
+    };
+    let all = r#","biz_opaque_callback_data":"job-9","deeplink_payload":"campaign-7","cta_payload":"btn-42""#;
+    assert_eq!(of(all), Payloads::cleaned("campaign-7", "btn-42", "job-9"));
+    assert!(of("").is_empty());
+    assert!(of(r#","deeplink_payload":7,"cta_payload":null,"biz_opaque_callback_data":[]"#).is_empty());
+    let odd = of(r#","deeplink_payload":" a\u0000\nb\u202e ","cta_payload":"\u0007""#);
+    assert_eq!((odd.deeplink.as_deref(), odd.cta), (Some("ab"), None));
+    let long = of(&format!(r#","cta_payload":"{}""#, "x".repeat(10_000)));
+    assert_eq!(long.cta.map(|payload| payload.len()), Some(512));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 use voicebridge_core::{
     identity::{CallId, Wacid},
     labels::LabelChange,
+    payloads::Payloads,
 };
 use voicebridge_proto::{
     control::v1::{self as control, call_service_server::CallService},
@@ -52,6 +53,11 @@ impl Api {
                 caller: convert::caller_from_wire(request.caller.unwrap_or_default()),
                 agent: agent::check("agent", request.agent)?,
                 labels: labels("labels", request.labels)?,
+                payloads: Payloads::cleaned(
+                    &request.deeplink_payload,
+                    &request.cta_payload,
+                    &request.biz_opaque_callback_data,
+                ),
                 holder,
                 phone_number_id: number_id("phone_number_id", request.phone_number_id)?,
                 elapsed: Duration::from_millis(request.elapsed_ms),

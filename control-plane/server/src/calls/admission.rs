@@ -69,6 +69,7 @@ impl Admission {
             phone_number_id: connect.phone_number_id.unwrap_or_default(),
             caller: connect.caller,
             labels,
+            payloads: connect.payloads,
             received_at_ms: now,
             ring_until_ms: now - age_ms as i64 + convert::duration_ms(self.limits.ring_budget) as i64,
         };

@@ -22,6 +22,9 @@ impl Offer {
             signalling_mode: convert::mode(call.holder).into(),
             agent: self.agent.clone(),
             caller: Some(convert::caller_to_wire(&call.caller)),
+            deeplink_payload: call.payloads.deeplink.clone().unwrap_or_default(),
+            cta_payload: call.payloads.cta.clone().unwrap_or_default(),
+            biz_opaque_callback_data: call.payloads.biz_opaque.clone().unwrap_or_default(),
         }
     }
 }

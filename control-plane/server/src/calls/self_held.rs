@@ -7,6 +7,7 @@ use voicebridge_core::{
     call_life::SignallingStage,
     identity::{CallId, Caller, Wacid},
     labels::Labels,
+    payloads::Payloads,
     termination::{Termination, TerminationResult, reason},
 };
 use tonic::Status;
@@ -37,6 +38,7 @@ pub(crate) struct SelfHeldStart {
     pub(crate) caller: Caller,
     pub(crate) agent: Option<types::Agent>,
     pub(crate) labels: Labels,
+    pub(crate) payloads: Payloads,
     pub(crate) holder: Holder,
     /// The business number's id; may be empty.
     pub(crate) phone_number_id: String,
@@ -87,6 +89,7 @@ impl SelfHeld {
             phone_number_id: start.phone_number_id,
             caller: start.caller,
             labels: start.labels,
+            payloads: start.payloads,
             received_at_ms,
             ring_until_ms: received_at_ms + convert::duration_ms(limits.ring_budget) as i64,
         };

@@ -11,7 +11,8 @@ use super::SelfHeldStart;
 use crate::{convert, store::{CallRow, NewCall}};
 
 /// The fields, in the order in which a difference is told of.
-const FIELDS: [&str; 6] = ["sdp_offer", "phone_number_id", "signalling_mode", "agent", "caller", "labels"];
+const FIELDS: [&str; 7] =
+    ["sdp_offer", "phone_number_id", "signalling_mode", "agent", "caller", "labels", "payloads"];
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,11 @@ impl StartArguments {
             digest(&agent.encode_to_vec()),
             digest(&convert::caller_to_wire(&start.caller).encode_to_vec()),
             digest(&framed(start.labels.iter().flat_map(|(name, value)| [name, value]))),
+            digest(&framed(
+                [&start.payloads.deeplink, &start.payloads.cta, &start.payloads.biz_opaque]
+                    .map(|payload| payload.as_deref().unwrap_or_default())
+                    .into_iter(),
+            )),
         ])
     }
 
@@ -63,6 +69,7 @@ mod tests {
     use voicebridge_core::{
         identity::{Caller, PhoneNumber, Wacid},
         labels::Labels,
+        payloads::Payloads,
     };
     use voicebridge_proto::types::v1::Agent;
 
@@ -76,6 +83,7 @@ mod tests {
             sdp_offer: "v=0\r\n".to_owned(),
             caller: Caller { phone_number: PhoneNumber::parse("5511900000001"), ..Caller::default() },
             labels: Labels::default(),
+            payloads: Payloads::default(),
             agent: Some(Agent { language: "pt".to_owned(), variables, ..Agent::default() }),
             holder: Holder::SelfStaged,
             phone_number_id: "106".to_owned(),
@@ -104,6 +112,7 @@ mod tests {
         check(SelfHeldStart { caller: Caller::default(), ..start() }, "caller");
         let labels = Labels::parse([("team".to_owned(), "night".to_owned())]).unwrap();
         check(SelfHeldStart { labels, ..start() }, "labels");
+        check(SelfHeldStart { payloads: Payloads::cleaned("", "menu", ""), ..start() }, "payloads");
         let mut other = start();
         other.agent.as_mut().unwrap().variables.insert("v0".to_owned(), "1".to_owned());
         check(other, "agent");

@@ -60,6 +60,7 @@ async fn drive(calls: &Calls, store: &Faulty, outside: &Outside, done: &Mutex<(b
             wacid: wacid(),
             phone_number_id: Some("106".to_owned()),
             caller: Caller::default(),
+            payloads: Payloads::default(),
             timestamp_s: None,
             sdp_offer: "v=0".to_owned(),
         };
@@ -79,6 +80,7 @@ async fn drive(calls: &Calls, store: &Faulty, outside: &Outside, done: &Mutex<(b
                         timestamp_s: None,
                         failed: false,
                         error_code: None,
+                        payloads: Payloads::default(),
                     };
                     calls.terminate(terminate).await.is_ok()
                 }

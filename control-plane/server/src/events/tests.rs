@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use voicebridge_core::{
     identity::{Caller, PhoneNumber, Wacid},
     labels::Labels,
+    payloads::Payloads,
     termination::{Termination, TerminationResult},
 };
 use voicebridge_proto::types::v1::{self as types, EventKind, event::Kind};
@@ -67,6 +68,7 @@ impl World {
             phone_number_id: "106".to_owned(),
             caller: Caller { phone_number: PhoneNumber::parse("5511900000001"), ..Caller::default() },
             labels: Labels::default(),
+            payloads: Payloads::default(),
             received_at_ms: 0,
             ring_until_ms: 0,
         };

@@ -27,6 +27,7 @@ fn call(name: &str) -> NewCall {
             name: Some("Ana".to_owned()),
         },
         labels: Labels::default(),
+        payloads: Payloads::default(),
         received_at_ms: 1_000,
         ring_until_ms: 31_000,
     }
@@ -236,6 +237,18 @@ async fn labels_are_kept_changed_and_found_on_live_and_ended_calls(store: &dyn S
     assert!(found(&labels(&[("c", "3"), ("by-3", "y")])).await.is_empty());
 }
 
+async fn payloads_are_kept_and_added_to_but_never_replaced(store: &dyn Store) {
+    let of = async || store.call(&id("payloads")).await.unwrap().unwrap().payloads;
+    let first = Payloads::cleaned("campaign-7", "", "");
+    store.claim(&NewCall { payloads: first.clone(), ..call("payloads") }).await.unwrap();
+    assert!(of().await == first);
+    store.add_payloads(&id("payloads"), &Payloads::cleaned("another", "btn-42", "")).await.unwrap();
+    close(store, "payloads", 0, &Termination::new(TerminationResult::Completed, "X", ""), 1_500).await;
+    store.add_payloads(&id("payloads"), &Payloads::cleaned("", "", "job-9")).await.unwrap();
+    assert!(of().await == Payloads::cleaned("campaign-7", "btn-42", "job-9"));
+    store.add_payloads(&id("nobody"), &first).await.unwrap();
+}
+
 /// Not in memory, where nothing is ever stored.
 async fn text_of_strangers_can_always_be_stored(store: &dyn Store) {
     let name = Some("A\0na".to_owned());
@@ -330,6 +343,7 @@ async fn check(store: &dyn Store) {
     keys_are_made_once(store).await;
     a_record_is_written_and_closed_once(store).await;
     labels_are_kept_changed_and_found_on_live_and_ended_calls(store).await;
+    payloads_are_kept_and_added_to_but_never_replaced(store).await;
     search_contract::check(store).await;
     old_calls_go_with_their_events(store).await;
 }

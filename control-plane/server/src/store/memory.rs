@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use voicebridge_core::{
     identity::{CallId, Wacid},
     labels::LabelChange,
+    payloads::Payloads,
 };
 
 use super::{
@@ -134,6 +135,19 @@ impl Store for Memory {
         let Some(labels) = row.labels.clone().changed(change) else { return Ok(Labelled::TooMany) };
         row.labels = labels.clone();
         Ok(Labelled::Changed(labels))
+    }
+
+    async fn add_payloads(&self, call_id: &CallId, payloads: &Payloads) -> Result<(), StoreError> {
+        if let Some(row) = self.tables().call(call_id) {
+            let known = std::mem::take(&mut row.payloads);
+            let Payloads { deeplink, cta, biz_opaque } = payloads.clone();
+            row.payloads = Payloads {
+                deeplink: known.deeplink.or(deeplink),
+                cta: known.cta.or(cta),
+                biz_opaque: known.biz_opaque.or(biz_opaque),
+            };
+        }
+        Ok(())
     }
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {

@@ -122,6 +122,7 @@ async fn calls_keyed_by_metas_id_get_one_of_ours_and_keep_what_they_have() {
         phone_number_id: String::new(),
         caller: Caller::default(),
         labels: Labels::default(),
+        payloads: Payloads::default(),
         received_at_ms: 0,
         ring_until_ms: 0,
     };

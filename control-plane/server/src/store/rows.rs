@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use voicebridge_core::{
     identity::{CallId, Caller, PhoneNumber, UserId, Wacid},
     labels::Labels,
+    payloads::Payloads,
     termination::{Termination, TerminationResult},
 };
 
@@ -39,6 +40,9 @@ pub(super) struct CallColumns {
     pub(super) upstream_code: Option<String>,
     pub(super) last_sequence: i64,
     pub(super) node_sequence: i64,
+    pub(super) deeplink_payload: String,
+    pub(super) cta_payload: String,
+    pub(super) biz_opaque_callback_data: String,
     /// A JSON object, or nothing.
     pub(super) labels: Option<String>,
 }
@@ -80,9 +84,14 @@ impl TryFrom<CallColumns> for CallRow {
             caller: Caller {
                 phone_number: PhoneNumber::parse(&row.caller_phone),
                 user_id: UserId::parse(&row.caller_user_id),
-                name: Some(row.caller_name).filter(|name| !name.is_empty()),
+                name: given(row.caller_name),
             },
             labels,
+            payloads: Payloads {
+                deeplink: given(row.deeplink_payload),
+                cta: given(row.cta_payload),
+                biz_opaque: given(row.biz_opaque_callback_data),
+            },
             received_at_ms: row.received_at_ms,
             ring_until_ms: row.ring_until_ms,
             session,
@@ -203,6 +212,10 @@ pub(super) struct WholeTombstone {
 pub(super) struct OwnKey {
     pub(super) name: String,
     pub(super) key: Vec<u8>,
+}
+
+fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// A JSON object of texts, or nothing.

@@ -106,6 +106,7 @@ async fn fill(store: &dyn Store) {
                 name: None,
             },
             labels: label(known.label),
+            payloads: Payloads::default(),
             received_at_ms: START_MS + known.at_ms,
             ring_until_ms: 0,
         };

@@ -56,6 +56,8 @@ pub struct FakeSession {
     pub mode: types::SignallingMode,
     pub caller: types::Caller,
     pub agent: Option<types::Agent>,
+    /// Of link, button, and whoever answered.
+    pub payloads: [String; 3],
     pub stage: types::SignallingStage,
     pub events: Vec<types::Event>,
     pub ended: Option<types::Termination>,
@@ -336,6 +338,7 @@ impl MediaPlaneService for Service {
             mode: request.signalling_mode(),
             caller: request.caller.unwrap_or_default(),
             agent: request.agent,
+            payloads: [request.deeplink_payload, request.cta_payload, request.biz_opaque_callback_data],
             stage: types::SignallingStage::Unspecified,
             events: Vec::new(),
             ended: None,

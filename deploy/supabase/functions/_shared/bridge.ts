@@ -128,6 +128,7 @@ export class Bridge {
         signallingMode: SignallingMode.STAGED,
         elapsedMs: BigInt(since(receivedAt)),
         phoneNumberId: connect.phoneNumberId ?? "",
+        ...connect.payloads,
       });
     };
     let response: StartSessionResponse;

@@ -17,6 +17,15 @@ export interface Connect {
   /** Unix seconds at Meta. */
   timestamp: number | undefined;
   sdpOffer: string;
+  /** What came along, as it came; the control plane cleans and cuts it. */
+  payloads: Payloads;
+}
+
+/** Of the link or button the call was placed by, and of whoever answered it; empty: none. */
+export interface Payloads {
+  deeplinkPayload: string;
+  ctaPayload: string;
+  bizOpaqueCallbackData: string;
 }
 
 /** Meta's word that a call is over, whoever ended it. */
@@ -86,6 +95,15 @@ function personName(value: unknown): string | undefined {
   const cleaned = value.replace(/\p{Cs}/gu, "\ufffd")
     .replace(/[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu, "").trim();
   return [...cleaned].slice(0, MAX_NAME).join("") || undefined;
+}
+
+/** Longest text that is passed on of what comes along with a call; the control plane keeps less. */
+const MAX_PAYLOAD = 512;
+
+/** Half a surrogate pair cannot be passed on, see `personName`. */
+function payload(value: unknown): string {
+  const whole = (text(value) ?? "").replace(/\p{Cs}/gu, "\ufffd");
+  return [...whole].slice(0, MAX_PAYLOAD).join("");
 }
 
 /** A name from outside, fit for one log line. */
@@ -158,6 +176,11 @@ function notice(call: Json, value: Json): Notice {
         caller: caller(call, value),
         timestamp,
         sdpOffer: text(session.sdp) ?? "",
+        payloads: {
+          deeplinkPayload: payload(call.deeplink_payload),
+          ctaPayload: payload(call.cta_payload),
+          bizOpaqueCallbackData: payload(call.biz_opaque_callback_data),
+        },
       };
     case "terminate":
       return {

@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use voicebridge_core::{
     identity::{CallId, Wacid},
     labels::LabelChange,
+    payloads::Payloads,
 };
 
 use crate::store::{
@@ -76,6 +77,11 @@ impl Store for Elsewhere {
     async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labelled, StoreError> {
         let (call_id, change) = (call_id.clone(), change.clone());
         self.there(move |store| async move { store.label(&call_id, &change).await }).await
+    }
+
+    async fn add_payloads(&self, call_id: &CallId, payloads: &Payloads) -> Result<(), StoreError> {
+        let (call_id, payloads) = (call_id.clone(), payloads.clone());
+        self.there(move |store| async move { store.add_payloads(&call_id, &payloads).await }).await
     }
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use voicebridge_core::{
     identity::{CallId, Wacid},
     labels::LabelChange,
+    payloads::Payloads,
 };
 
 use super::draw;
@@ -136,6 +137,10 @@ impl Store for Faulty {
 
     async fn label(&self, call_id: &CallId, change: &LabelChange) -> Result<Labelled, StoreError> {
         self.answer(false, self.inner.label(call_id, change)).await
+    }
+
+    async fn add_payloads(&self, call_id: &CallId, payloads: &Payloads) -> Result<(), StoreError> {
+        self.answer(false, self.inner.add_payloads(call_id, payloads)).await
     }
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {

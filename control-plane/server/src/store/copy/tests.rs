@@ -3,6 +3,7 @@
 use voicebridge_core::{
     identity::{CallId, Caller, PhoneNumber, Wacid},
     labels::Labels,
+    payloads::Payloads,
     termination::{Termination, TerminationResult},
 };
 
@@ -39,6 +40,7 @@ async fn filled(url: &str) -> Contents {
                 name: Some("Ana".to_owned()),
             },
             labels: Labels::parse([("n".to_owned(), n.to_string()), ("all".to_owned(), "yes".to_owned())]).unwrap(),
+            payloads: Payloads::cleaned("campaign-7", "", "job-9"),
             received_at_ms: 1_000,
             ring_until_ms: 31_000,
         };
@@ -110,7 +112,11 @@ async fn a_copy_has_everything_and_goes_on_where_the_source_was() {
     ours.iter_mut().for_each(|row| row.caller.name = Some("A\0na".to_owned()));
     assert_eq!(format!("{theirs:?}"), format!("{ours:?}"));
     for (theirs, ours) in theirs.iter().zip(&ours) {
-        assert!(theirs.labels == ours.labels && ours.labels.iter().len() == 2, "{ours:?}");
+        assert_eq!(ours.payloads.biz_opaque.as_deref(), Some("job-9"));
+        assert!(
+            theirs.payloads == ours.payloads && theirs.labels == ours.labels && ours.labels.iter().len() == 2,
+            "{ours:?}"
+        );
     }
     let (theirs, ours) = (source.history(None, 0, u64::MAX, 9_999), store.history(None, 0, u64::MAX, 9_999));
     assert_eq!(theirs.await.unwrap(), ours.await.unwrap());

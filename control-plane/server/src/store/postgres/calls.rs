@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use voicebridge_core::{
     identity::{CallId, PhoneNumber, UserId, Wacid},
     labels::{LabelChange, Labels},
+    payloads::Payloads,
 };
 
 use super::{
@@ -21,11 +22,17 @@ use crate::store::{
 
 const INSERT_CALL: &str =
     "INSERT INTO calls (call_id, wacid, signalling, phase, phone_number_id, caller_phone, caller_user_id, caller_name,
-                        received_at_ms, ring_until_ms, generation)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING ordinal";
+                        received_at_ms, ring_until_ms, generation, deeplink_payload, cta_payload,
+                        biz_opaque_callback_data)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING ordinal";
 const SET_LABELS: &str = "INSERT INTO labels (ordinal, name, value, received_at_ms)
      SELECT $1, name, value, $4 FROM unnest($2::text[], $3::text[]) AS new (name, value)
      ON CONFLICT (ordinal, name) DO UPDATE SET value = excluded.value";
+const ADD_PAYLOADS: &str = "UPDATE calls SET
+         deeplink_payload = CASE WHEN deeplink_payload = '' THEN $2 ELSE deeplink_payload END,
+         cta_payload = CASE WHEN cta_payload = '' THEN $3 ELSE cta_payload END,
+         biz_opaque_callback_data = CASE WHEN biz_opaque_callback_data = '' THEN $4 ELSE biz_opaque_callback_data END
+     WHERE call_id = $1";
 const HISTORY_OF_ALL: &str = "SELECT position, events.call_id, sequence, kind, payload, phone_number_id, caller_phone
      FROM events JOIN calls ON calls.call_id = events.call_id
      WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3";
@@ -46,6 +53,10 @@ const PRUNE: &str = "WITH old AS (
 
 fn bound(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn text_of(payload: &Option<String>) -> &str {
+    payload.as_deref().unwrap_or_default()
 }
 
 /// The call of which this is true.
@@ -97,6 +108,9 @@ impl Store for Postgres {
                     .bind(call.received_at_ms)
                     .bind(call.ring_until_ms)
                     .bind(generation)
+                    .bind(text_of(&call.payloads.deeplink))
+                    .bind(text_of(&call.payloads.cta))
+                    .bind(text_of(&call.payloads.biz_opaque))
                     .fetch_one(&mut *connection)
                     .await?;
                 set_labels(connection, ordinal, call.received_at_ms, &call.labels).await?;
@@ -173,6 +187,24 @@ impl Store for Postgres {
             set_labels(connection, row.ordinal, row.received_at_ms, change.set()).await?;
             work.commit().await?;
             Ok(Labelled::Changed(labels))
+        })
+        .await
+    }
+
+    async fn add_payloads(&self, call_id: &CallId, payloads: &Payloads) -> Result<(), StoreError> {
+        bounded(async {
+            let mut work = self.begin(Purpose::Calls).await?;
+            let connection = work.connection();
+            let generation: i64 = query_scalar("SELECT generation FROM owner").fetch_one(&mut *connection).await?;
+            self.check(generation)?;
+            query(ADD_PAYLOADS)
+                .bind(call_id.as_str())
+                .bind(text_of(&payloads.deeplink))
+                .bind(text_of(&payloads.cta))
+                .bind(text_of(&payloads.biz_opaque))
+                .execute(&mut *connection)
+                .await?;
+            work.commit().await
         })
         .await
     }

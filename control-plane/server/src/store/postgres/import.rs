@@ -19,10 +19,12 @@ const CONTENTS: &str = "SELECT (SELECT count(*) FROM calls), (SELECT count(*) FR
 const CALLS: &str =
     "INSERT INTO calls (ordinal, call_id, wacid, signalling, phase, phone_number_id, caller_phone, caller_user_id,
          caller_name, received_at_ms, ring_until_ms, session_id, node_id, node_url, region, accepted_at_ms, ended_at_ms,
-         result, reason, message, upstream_code, last_sequence, node_sequence, generation)
+         result, reason, message, upstream_code, last_sequence, node_sequence, deeplink_payload, cta_payload,
+         biz_opaque_callback_data, generation)
      SELECT *, 0 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
          $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[],
-         $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[], $22::bigint[], $23::bigint[])";
+         $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::text[], $22::bigint[], $23::bigint[],
+         $24::text[], $25::text[], $26::text[])";
 const LABELS: &str = "INSERT INTO labels (ordinal, name, value, received_at_ms)
      SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[])";
 const EVENTS: &str = "INSERT INTO events (position, call_id, sequence, kind, occurred_at_ms, node_sequence, payload)
@@ -89,6 +91,9 @@ impl Import {
             .bind(each(calls, |row| optional(&row.upstream_code)))
             .bind(each(calls, |row| row.last_sequence))
             .bind(each(calls, |row| row.node_sequence))
+            .bind(each(calls, |row| storable(&row.deeplink_payload)))
+            .bind(each(calls, |row| storable(&row.cta_payload)))
+            .bind(each(calls, |row| storable(&row.biz_opaque_callback_data)))
             .execute(self.0.connection())
             .await?;
         self.add_labels(calls).await

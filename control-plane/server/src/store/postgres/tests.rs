@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use voicebridge_core::{
     identity::{CallId, Caller, Wacid},
     labels::Labels,
+    payloads::Payloads,
 };
 use voicebridge_postgres::{Authority, Pooler, shared};
 
@@ -31,6 +32,7 @@ fn call(name: &str) -> NewCall {
         phone_number_id: "106".to_owned(),
         caller: Caller::default(),
         labels: Labels::default(),
+        payloads: Payloads::default(),
         received_at_ms: 1_000,
         ring_until_ms: 31_000,
     }

@@ -5,6 +5,7 @@ use sqlx::AssertSqlSafe;
 use voicebridge_core::{
     identity::{CallId, PhoneNumber, UserId, Wacid},
     labels::{LabelChange, Labels},
+    payloads::Payloads,
 };
 
 use super::Sqlite;
@@ -30,8 +31,17 @@ const APPLY_CHANGE: &str = "UPDATE calls SET
          message = coalesce(message, ?12), upstream_code = coalesce(upstream_code, ?13),
          ended_at_ms = ?14
      WHERE call_id = ?1";
+const ADD_PAYLOADS: &str = "UPDATE calls SET
+         deeplink_payload = CASE WHEN deeplink_payload = '' THEN ?2 ELSE deeplink_payload END,
+         cta_payload = CASE WHEN cta_payload = '' THEN ?3 ELSE cta_payload END,
+         biz_opaque_callback_data = CASE WHEN biz_opaque_callback_data = '' THEN ?4 ELSE biz_opaque_callback_data END
+     WHERE call_id = ?1";
 const HISTORY_COLUMNS: &str = "SELECT position, events.call_id, sequence, kind, payload, phone_number_id, caller_phone
      FROM events JOIN calls USING (call_id)";
+
+fn text_of(payload: &Option<String>) -> &str {
+    payload.as_deref().unwrap_or_default()
+}
 
 /// One call by this column.
 fn by(column: &str) -> AssertSqlSafe<String> {
@@ -80,8 +90,9 @@ impl Store for Sqlite {
         }
         let inserted = sqlx::query(
             "INSERT INTO calls (call_id, wacid, signalling, phase, phone_number_id, caller_phone, caller_user_id,
-                                caller_name, received_at_ms, ring_until_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                caller_name, received_at_ms, ring_until_ms, deeplink_payload, cta_payload,
+                                biz_opaque_callback_data)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )
         .bind(call.call_id.as_str())
         .bind(call.wacid.as_str())
@@ -93,6 +104,9 @@ impl Store for Sqlite {
         .bind(storable(caller.name.as_deref().unwrap_or_default()))
         .bind(call.received_at_ms)
         .bind(call.ring_until_ms)
+        .bind(text_of(&call.payloads.deeplink))
+        .bind(text_of(&call.payloads.cta))
+        .bind(text_of(&call.payloads.biz_opaque))
         .execute(&mut *transaction)
         .await?;
         set_labels(&mut transaction, inserted.last_insert_rowid(), call.received_at_ms, &call.labels).await?;
@@ -206,6 +220,17 @@ impl Store for Sqlite {
         set_labels(&mut transaction, row.ordinal, row.received_at_ms, change.set()).await?;
         transaction.commit().await?;
         Ok(Labelled::Changed(labels))
+    }
+
+    async fn add_payloads(&self, call_id: &CallId, payloads: &Payloads) -> Result<(), StoreError> {
+        sqlx::query(ADD_PAYLOADS)
+            .bind(call_id.as_str())
+            .bind(text_of(&payloads.deeplink))
+            .bind(text_of(&payloads.cta))
+            .bind(text_of(&payloads.biz_opaque))
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 
     async fn call(&self, call_id: &CallId) -> Result<Option<CallRow>, StoreError> {

@@ -532,7 +532,8 @@ type Agent struct {
 	// Ends the call after a conversation of this many milliseconds, at least a second. 0: the agent file's limit.
 	MaxDurationMs uint32 `protobuf:"varint,5,opt,name=max_duration_ms,json=maxDurationMs,proto3" json:"max_duration_ms,omitempty"`
 	// Values for the placeholders `{{name}}` in instructions and greeting, the agent file's or those above; a placeholder
-	// without a value becomes empty. At most 32; names of 1 to 64 letters, digits and `_`; values of at most 1024 bytes.
+	// without a value becomes empty. `caller_name`, `deeplink_payload`, `cta_payload` and `biz_opaque_callback_data` are there
+	// by themselves, as Meta has them, unless given here. At most 32; names of 1 to 64 letters, digits and `_`; values of at most 1024 bytes.
 	Variables     map[string]string `protobuf:"bytes,6,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

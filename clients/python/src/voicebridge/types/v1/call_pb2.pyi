@@ -316,7 +316,8 @@ class Agent(_message.Message):
     @_builtins.property
     def variables(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values for the placeholders `{{name}}` in instructions and greeting, the agent file's or those above; a placeholder
-        without a value becomes empty. At most 32; names of 1 to 64 letters, digits and `_`; values of at most 1024 bytes.
+        without a value becomes empty. `caller_name`, `deeplink_payload`, `cta_payload` and `biz_opaque_callback_data` are there
+        by themselves, as Meta has them, unless given here. At most 32; names of 1 to 64 letters, digits and `_`; values of at most 1024 bytes.
         """
 
     def __init__(
