@@ -1,6 +1,6 @@
 //! Calls and events in words.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use voicebridge_proto::{
@@ -87,9 +87,8 @@ pub(crate) fn caller(caller: Option<&Caller>) -> String {
 }
 
 /// `campaign=spring team=a`, by name.
-pub(crate) fn labels(labels: &HashMap<String, String>) -> String {
-    let mut pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{}={}", clean(name), clean(value))).collect();
-    pairs.sort_unstable();
+pub(crate) fn labels(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{}={}", clean(name), clean(value))).collect();
     pairs.join(" ")
 }
 

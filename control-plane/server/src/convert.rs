@@ -20,7 +20,6 @@ use voicebridge_proto::{
 use voicebridge_text::name;
 
 use crate::{
-    calls::Outcome,
     graph::Answer,
     scope::{Scope, Scopes},
     store::{CallRow, Holder, KeyRow, NewEvent, StoredEvent},
@@ -243,17 +242,6 @@ fn graph_action(action: call_life::GraphAction) -> types::GraphAction {
     }
 }
 
-pub(crate) fn notice_outcome(outcome: Outcome) -> control::NoticeOutcome {
-    match outcome {
-        Outcome::Claimed => control::NoticeOutcome::Claimed,
-        Outcome::Duplicate => control::NoticeOutcome::Duplicate,
-        Outcome::Stale => control::NoticeOutcome::Stale,
-        Outcome::Terminated => control::NoticeOutcome::Terminated,
-        Outcome::Tombstoned => control::NoticeOutcome::Tombstoned,
-        Outcome::Ignored => control::NoticeOutcome::Ignored,
-    }
-}
-
 pub(crate) fn graph_answered(action: call_life::GraphAction, answer: &Answer) -> types::GraphAnswered {
     let error = answer.error.as_ref();
     types::GraphAnswered {
@@ -319,7 +307,7 @@ pub(crate) fn call_to_wire(row: &CallRow) -> control::Call {
     }
 }
 
-pub(crate) fn labels_to_wire(labels: &Labels) -> HashMap<String, String> {
+pub(crate) fn labels_to_wire(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 

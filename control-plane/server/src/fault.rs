@@ -17,12 +17,13 @@ pub(crate) struct Fault {
     http: Option<StatusCode>,
     reason: String,
     message: String,
-    details: Details,
+    /// Apart, so that what goes well carries little.
+    details: Box<Details>,
 }
 
 impl Fault {
     pub(crate) fn new(code: Code, reason: &str, message: impl Into<String>) -> Self {
-        let details = Details { retry_after: status::retry_after(reason), ..Details::default() };
+        let details = Box::new(Details { retry_after: status::retry_after(reason), ..Details::default() });
         Self { code, http: None, reason: reason.to_owned(), message: message.into(), details }
     }
 
@@ -47,7 +48,7 @@ impl Fault {
 
     /// With what whoever was asked first said besides.
     pub(crate) fn detailed(self, details: Details) -> Self {
-        Self { details, ..self }
+        Self { details: Box::new(details), ..self }
     }
 
     /// The same under the name a field has in this API's JSON.
@@ -95,7 +96,7 @@ impl Fault {
     }
 
     pub(crate) fn status(self) -> Status {
-        status::detailed(self.code, &self.reason, self.message, self.details)
+        status::detailed(self.code, &self.reason, self.message, *self.details)
     }
 }
 

@@ -4,15 +4,15 @@
 
 mod support;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use prost_types::Timestamp;
 use support::{Plane, connect, delivery, system, terminate};
 use tonic::{Code, Status};
 use voicebridge_proto::{
     control::v1::{
-        CallFilter, CallOrder, CallPhase, CallState, CallView, EndCallRequest, HandleWebhookRequest, ListCallsRequest,
-        ListTranscriptsRequest, StartSessionRequest, UpdateCallLabelsRequest,
+        CallFilter, CallOrder, CallPhase, CallState, CallView, EndCallRequest, EndReason, HandleWebhookRequest,
+        ListCallsRequest, ListTranscriptsRequest, StartSessionRequest, UpdateCallLabelsRequest,
     },
     types::v1::{Caller, TerminationResult, Transcript, event::Kind},
 };
@@ -29,8 +29,8 @@ async fn start(plane: &Plane, call_id: &str, phone_number_id: &str, caller: &str
     plane.client().await.start_session(request).await.unwrap();
 }
 
-async fn end(plane: &Plane, call_id: &str, reason: &str) {
-    let request = EndCallRequest { call_id: call_id.to_owned(), reason: reason.to_owned() };
+async fn end(plane: &Plane, call_id: &str) {
+    let request = EndCallRequest { call_id: call_id.to_owned(), reason: EndReason::ApiHangup.into() };
     plane.client().await.end_call(request).await.unwrap();
     plane.phase(call_id, CallPhase::Ended).await;
 }
@@ -41,7 +41,7 @@ async fn three() -> (support::Graph, Plane, support::Node) {
     start(&plane, "one", "106", "551").await;
     start(&plane, "two", "107", "552").await;
     start(&plane, "three", "106", "551").await;
-    end(&plane, "one", "SHIFT_OVER").await;
+    end(&plane, "one").await;
     (graph, plane, node)
 }
 
@@ -72,7 +72,7 @@ async fn calls_are_found_by_what_is_known_of_them() {
         (CallFilter { caller_user_ids: texts(&["BR.1"]), ..none() }, &[]),
         (CallFilter { results: vec![result], ..none() }, &["one"]),
         (CallFilter { results: vec![TerminationResult::Failed.into()], ..none() }, &[]),
-        (CallFilter { reasons: texts(&["SHIFT_OVER"]), ..none() }, &["one"]),
+        (CallFilter { reasons: texts(&["API_HANGUP"]), ..none() }, &["one"]),
         (CallFilter { node_ids: texts(&["node-1", "node-2"]), ..none() }, &["three", "two", "one"]),
         (CallFilter { node_ids: texts(&["node-2"]), ..none() }, &[]),
         (CallFilter { state: CallState::Live.into(), ..none() }, &["three", "two"]),
@@ -277,7 +277,7 @@ async fn a_page_of_long_texts_ends_before_it_is_too_large() {
 async fn labels_are_given_at_the_start_changed_later_and_searched_for() {
     let (_graph, plane, _node) = system().await;
     let mut client = plane.client().await;
-    let pairs = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
+    let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
     let request = StartSessionRequest {
@@ -301,7 +301,7 @@ async fn labels_are_given_at_the_start_changed_later_and_searched_for() {
     };
     let merged = pairs(&[("team", "c"), ("vip", "")]);
     assert_eq!(change("self", &[("team", "c"), ("vip", "")], &["campaign"]).await.unwrap(), merged);
-    end(&plane, "self", "DONE").await;
+    end(&plane, "self").await;
     let merged = pairs(&[("team", "c"), ("vip", "yes")]);
     assert_eq!(change("self", &[("vip", "yes")], &[]).await.unwrap(), merged, "after the end too");
     assert_eq!(plane.call("self").await.unwrap().labels, merged);

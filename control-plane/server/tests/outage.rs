@@ -164,10 +164,7 @@ async fn a_call_whose_record_went_back_in_time_goes_on_from_there() {
     for word in ["one", "two"] {
         node.emit(&session, said(word));
     }
-    support::until("all is stored", || async {
-        plane.call("back").await.ok().filter(|call| call.transcripts.len() == 2)
-    })
-    .await;
+    plane.said("back", 2).await;
     let mut database = database(&plane).await;
     for sql in [
         "DELETE FROM events WHERE kind = 'transcript'",
@@ -177,11 +174,8 @@ async fn a_call_whose_record_went_back_in_time_goes_on_from_there() {
         sqlx::query(sql).execute(&mut database).await.unwrap();
     }
     node.emit(&session, said("three"));
-    let call = support::until("what was lost is stored again", || async {
-        plane.call("back").await.ok().filter(|call| call.transcripts.len() == 3)
-    })
-    .await;
-    assert_eq!(call.transcripts.iter().map(|said| said.text.as_str()).collect::<Vec<_>>(), ["one", "two", "three"]);
+    let found = plane.said("back", 3).await;
+    assert_eq!(found.iter().map(|said| said.text.as_str()).collect::<Vec<_>>(), ["one", "two", "three"]);
     node.end(&session, TerminationResult::Completed, "AGENT_HANGUP", "");
     assert_eq!(plane.ended("back").await.1, "AGENT_HANGUP");
     assert_eq!(graph.actions("back"), ["pre_accept", "accept", "terminate"]);

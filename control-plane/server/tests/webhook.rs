@@ -310,6 +310,7 @@ async fn one_delivery_with_several_callers_gives_each_its_own_agent() {
             CallerAgent { phone_number: "5511900000003".to_owned(), ..Default::default() },
             CallerAgent { phone_number: "5511900000001".to_owned(), agent: speaks("de"), ..Default::default() },
         ],
+        ..Default::default()
     };
     plane.client().await.handle_webhook(request).await.unwrap();
     for (call_id, expect) in [("ana", speaks("pt")), ("ben", speaks("es")), ("eva", None), ("eve", speaks("en"))] {

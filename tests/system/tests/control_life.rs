@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::Code;
 use voicebridge_proto::control::v1::{CallPhase, Command, Say, SendCommandRequest, command::Kind};
 use voicebridge_simulator::meta::{EndedBy, Step};
-use voicebridge_system_tests::{SOON, Setup, World};
+use voicebridge_system_tests::{SOON, Setup};
 use voicebridge_telemetry::status::reason;
 
 use crate::talk::{
@@ -52,18 +52,14 @@ async fn calls_go_on_without_the_control_plane_and_are_known_again_after_its_res
 async fn a_command_that_is_repeated_after_a_kill_is_said_once() {
     let mut world = Setup { ai: Some(sensible_ai()), ..Setup::default() }.start().await;
     let live = world.meta.call(stays()).await.unwrap();
-    let transcripts = async |world: &World, count: usize| {
-        let what = format!("transcript {count}");
-        world.calls.until(live.id(), &what, |call| call.transcripts.len() >= count).await
-    };
-    transcripts(&world, 1).await;
+    world.calls.until_said(live.id(), 1).await;
     let announce = |text: &str| SendCommandRequest {
         call_id: live.id().to_owned(),
         command: Some(Command { kind: Some(Kind::Say(Say { text: text.to_owned() })) }),
         command_id: "announcement-1".to_owned(),
     };
     world.calls.client().send_command(announce("Please hold the line.")).await.unwrap();
-    transcripts(&world, 2).await;
+    world.calls.until_said(live.id(), 2).await;
     world.control.kill();
     world.control.end(SOON).await;
     world.restart_control().await;
@@ -75,7 +71,7 @@ async fn a_command_that_is_repeated_after_a_kill_is_said_once() {
     assert_eq!((other.code(), reason(&other).as_deref()), (Code::AlreadyExists, Some("COMMAND_ID_REUSED")));
     let fresh = SendCommandRequest { command_id: "announcement-2".to_owned(), ..announce("Still there?") };
     world.calls.client().send_command(fresh).await.unwrap();
-    transcripts(&world, 3).await;
+    world.calls.until_said(live.id(), 3).await;
     live.hang_up().await;
     live.finish().await;
     let replies = world.ai().sessions()[0].replies.len();

@@ -40,7 +40,7 @@ pub const HTTP: [(&str, Access); 12] = [
 ];
 
 /// What answers a token for one call: each looks at which call is asked for.
-const OF_ONE_CALL: [&str; 6] = [
+const OF_ONE_CALL: [&str; 7] = [
     "/events",
     "/sessions/{call_id}",
     "/voicebridge.control.v1.CallService/GetCall",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Request, Response, Status};
 use voicebridge_core::{
     identity::{CallId, Wacid},
-    labels::LabelChange,
+    labels::{LabelChange, Labels},
     payloads::Payloads,
 };
 use voicebridge_proto::{
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     access::{Authentication, Principal, Scope},
-    calls::{CallError, SelfHeldStart},
+    calls::{CallError, Outcome, SelfHeldStart},
     convert,
     store::{CallRow, Holder, StoreError},
     webhook::Webhook,
@@ -33,6 +33,17 @@ const MAX_OFFER_BYTES: usize = 64 * 1024;
 const MAX_COMMAND_BYTES: usize = 16 * 1024;
 /// Kinds of events that tell more of a call than its record.
 const TOLD_BY_EVENTS: [&str; 2] = ["stage_reached", "session_ended"];
+
+fn notice_outcome(outcome: Outcome) -> control::NoticeOutcome {
+    match outcome {
+        Outcome::Claimed => control::NoticeOutcome::Claimed,
+        Outcome::Duplicate => control::NoticeOutcome::Duplicate,
+        Outcome::Stale => control::NoticeOutcome::Stale,
+        Outcome::Terminated => control::NoticeOutcome::Terminated,
+        Outcome::Tombstoned => control::NoticeOutcome::Tombstoned,
+        Outcome::Ignored => control::NoticeOutcome::Ignored,
+    }
+}
 
 impl Api {
     /// What both APIs do to start a self-held call.
@@ -236,7 +247,7 @@ impl CallService for Api {
         })?;
         let outcomes = outcomes.into_iter().map(|notice| control::WebhookOutcome {
             call_id: notice.call_id.map_or_else(String::new, |id| id.as_str().to_owned()),
-            outcome: convert::notice_outcome(notice.outcome).into(),
+            outcome: notice_outcome(notice.outcome).into(),
             wacid: notice.wacid.map_or_else(String::new, |id| id.as_str().to_owned()),
         });
         Ok(Response::new(control::HandleWebhookResponse { outcomes: outcomes.collect() }))

@@ -5,7 +5,11 @@ use prost::Message;
 use voicebridge_core::identity::{PhoneNumber, UserId};
 use voicebridge_proto::{control::v1 as control, types::v1 as types};
 
-use super::{Api, Fault, arguments::{self, MAX_NUMBER_ID_BYTES}, page_token::Scope};
+use super::{
+    Api, Fault,
+    arguments::{self, MAX_NUMBER_ID_BYTES},
+    page_token::Scope,
+};
 use crate::{
     convert,
     store::{CallFilter, CallOrder, CallPlace, CallState, CallerKey, Search},

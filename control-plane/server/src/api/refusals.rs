@@ -34,9 +34,7 @@ impl From<CallError> for Fault {
             }
             CallError::Draining => Self::new(Code::Unavailable, "CONTROL_DRAINING", message),
             CallError::Node(status) => match status::reason(&status) {
-                Some(reason) => {
-                    Self::new(status.code(), &reason, status.message()).detailed(status::details(&status))
-                }
+                Some(reason) => Self::new(status.code(), &reason, status.message()).detailed(status::details(&status)),
                 None => {
                     tracing::warn!(code = ?status.code(), error = status.message(), "a node did not answer as it should");
                     Self::new(Code::Unavailable, reasons::NODE_LOST, "The media node of the call did not answer.")

@@ -161,15 +161,15 @@ mod tests {
         let over = Kind::SessionEnded(SessionEnded { termination: termination.clone(), ..SessionEnded::default() });
         let closed = Kind::CallEnded(CallEnded { termination, ..CallEnded::default() });
         check(&[], &[Transport], false);
-        check(&[transport.clone()], &[Transport], true);
-        check(&[transport.clone()], &[Transport, AiReady], false);
+        check(std::slice::from_ref(&transport), &[Transport], true);
+        check(std::slice::from_ref(&transport), &[Transport, AiReady], false);
         check(&[ai.clone(), transport.clone()], &[Transport, AiReady], true);
         check(&[stage(Stage::WaCallAccepted)], &[MediaActive], false);
         check(&[stage(Stage::MediaBridgeActive)], &[MediaActive], true);
-        check(&[over.clone()], &[MediaActive], true);
-        check(&[over.clone()], &[Ended], false);
+        check(std::slice::from_ref(&over), &[MediaActive], true);
+        check(std::slice::from_ref(&over), &[Ended], false);
         check(&[over.clone(), transport], &[Transport, Ended], false);
-        check(&[closed.clone()], &[Ended], true);
+        check(std::slice::from_ref(&closed), &[Ended], true);
         check(&[closed], &[AiReady], true);
     }
 

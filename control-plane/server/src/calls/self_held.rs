@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
+use tonic::Status;
 use voicebridge_core::{
     call_life::SignallingStage,
     identity::{CallId, Caller, Wacid},
@@ -10,7 +11,6 @@ use voicebridge_core::{
     payloads::Payloads,
     termination::{Termination, TerminationResult, reason},
 };
-use tonic::Status;
 use voicebridge_proto::types::v1 as types;
 use voicebridge_telemetry::status;
 

@@ -8,11 +8,13 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use super::SelfHeldStart;
-use crate::{convert, store::{CallRow, NewCall}};
+use crate::{
+    convert,
+    store::{CallRow, NewCall},
+};
 
 /// The fields, in the order in which a difference is told of.
-const FIELDS: [&str; 7] =
-    ["sdp_offer", "phone_number_id", "signalling_mode", "agent", "caller", "labels", "payloads"];
+const FIELDS: [&str; 7] = ["sdp_offer", "phone_number_id", "signalling_mode", "agent", "caller", "labels", "payloads"];
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]

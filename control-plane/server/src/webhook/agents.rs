@@ -46,7 +46,10 @@ impl Agents {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use voicebridge_core::identity::{Caller, Wacid};
+    use voicebridge_core::{
+        identity::{Caller, Wacid},
+        payloads::Payloads,
+    };
 
     use super::*;
 
@@ -79,6 +82,7 @@ mod tests {
             wacid: Wacid::parse("wacid.x").unwrap(),
             phone_number_id: Some(number.to_owned()).filter(|id| !id.is_empty()),
             caller: Caller { phone_number: PhoneNumber::parse(caller.0), user_id: UserId::parse(caller.1), name: None },
+            payloads: Payloads::default(),
             timestamp_s: None,
             sdp_offer: String::new(),
         };

@@ -437,7 +437,7 @@ mod tests {
         pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
-    fn request(given: HashMap<String, String>, name: &str, deeplink: &str) -> media::StartSessionRequest {
+    fn request(given: BTreeMap<String, String>, name: &str, deeplink: &str) -> media::StartSessionRequest {
         media::StartSessionRequest {
             session_id: "s".to_owned(),
             call_id: "c".to_owned(),
@@ -450,7 +450,7 @@ mod tests {
         }
     }
 
-    fn variables(given: HashMap<String, String>, name: &str, deeplink: &str) -> Result<Variables, Status> {
+    fn variables(given: BTreeMap<String, String>, name: &str, deeplink: &str) -> Result<Variables, Status> {
         Ok(start(request(given, name, deeplink), tracing::Span::none())?.agent.variables)
     }
 

@@ -317,6 +317,165 @@ func (CallPhase) EnumDescriptor() ([]byte, []int) {
 	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{3}
 }
 
+// Whether a call goes on.
+type CallState int32
+
+const (
+	// Not said. In a filter: whichever.
+	CallState_CALL_STATE_UNSPECIFIED CallState = 0
+	// Its record is open.
+	CallState_CALL_STATE_LIVE CallState = 1
+	// Its record is closed.
+	CallState_CALL_STATE_ENDED CallState = 2
+)
+
+// Enum value maps for CallState.
+var (
+	CallState_name = map[int32]string{
+		0: "CALL_STATE_UNSPECIFIED",
+		1: "CALL_STATE_LIVE",
+		2: "CALL_STATE_ENDED",
+	}
+	CallState_value = map[string]int32{
+		"CALL_STATE_UNSPECIFIED": 0,
+		"CALL_STATE_LIVE":        1,
+		"CALL_STATE_ENDED":       2,
+	}
+)
+
+func (x CallState) Enum() *CallState {
+	p := new(CallState)
+	*p = x
+	return p
+}
+
+func (x CallState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CallState) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicebridge_control_v1_call_proto_enumTypes[4].Descriptor()
+}
+
+func (CallState) Type() protoreflect.EnumType {
+	return &file_voicebridge_control_v1_call_proto_enumTypes[4]
+}
+
+func (x CallState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CallState.Descriptor instead.
+func (CallState) EnumDescriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{4}
+}
+
+// By the time a call was received; of calls of one millisecond by which was claimed first.
+type CallOrder int32
+
+const (
+	// As NEWEST_FIRST.
+	CallOrder_CALL_ORDER_UNSPECIFIED CallOrder = 0
+	// From now back. A call that comes meanwhile is on none of the pages that follow.
+	CallOrder_CALL_ORDER_NEWEST_FIRST CallOrder = 1
+	// From the first on. A call that comes meanwhile is on the last page.
+	CallOrder_CALL_ORDER_OLDEST_FIRST CallOrder = 2
+)
+
+// Enum value maps for CallOrder.
+var (
+	CallOrder_name = map[int32]string{
+		0: "CALL_ORDER_UNSPECIFIED",
+		1: "CALL_ORDER_NEWEST_FIRST",
+		2: "CALL_ORDER_OLDEST_FIRST",
+	}
+	CallOrder_value = map[string]int32{
+		"CALL_ORDER_UNSPECIFIED":  0,
+		"CALL_ORDER_NEWEST_FIRST": 1,
+		"CALL_ORDER_OLDEST_FIRST": 2,
+	}
+)
+
+func (x CallOrder) Enum() *CallOrder {
+	p := new(CallOrder)
+	*p = x
+	return p
+}
+
+func (x CallOrder) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CallOrder) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicebridge_control_v1_call_proto_enumTypes[5].Descriptor()
+}
+
+func (CallOrder) Type() protoreflect.EnumType {
+	return &file_voicebridge_control_v1_call_proto_enumTypes[5]
+}
+
+func (x CallOrder) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CallOrder.Descriptor instead.
+func (CallOrder) EnumDescriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{5}
+}
+
+// How much is told of a call in a list.
+type CallView int32
+
+const (
+	// As BASIC.
+	CallView_CALL_VIEW_UNSPECIFIED CallView = 0
+	// Without what is put together from its events: `timeline`, `usage`, `statistics`, `quality`.
+	CallView_CALL_VIEW_BASIC CallView = 1
+	// With it.
+	CallView_CALL_VIEW_FULL CallView = 2
+)
+
+// Enum value maps for CallView.
+var (
+	CallView_name = map[int32]string{
+		0: "CALL_VIEW_UNSPECIFIED",
+		1: "CALL_VIEW_BASIC",
+		2: "CALL_VIEW_FULL",
+	}
+	CallView_value = map[string]int32{
+		"CALL_VIEW_UNSPECIFIED": 0,
+		"CALL_VIEW_BASIC":       1,
+		"CALL_VIEW_FULL":        2,
+	}
+)
+
+func (x CallView) Enum() *CallView {
+	p := new(CallView)
+	*p = x
+	return p
+}
+
+func (x CallView) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CallView) Descriptor() protoreflect.EnumDescriptor {
+	return file_voicebridge_control_v1_call_proto_enumTypes[6].Descriptor()
+}
+
+func (CallView) Type() protoreflect.EnumType {
+	return &file_voicebridge_control_v1_call_proto_enumTypes[6]
+}
+
+func (x CallView) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CallView.Descriptor instead.
+func (CallView) EnumDescriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{6}
+}
+
 // Where a stream without a cursor begins.
 type StreamStart int32
 
@@ -354,11 +513,11 @@ func (x StreamStart) String() string {
 }
 
 func (StreamStart) Descriptor() protoreflect.EnumDescriptor {
-	return file_voicebridge_control_v1_call_proto_enumTypes[4].Descriptor()
+	return file_voicebridge_control_v1_call_proto_enumTypes[7].Descriptor()
 }
 
 func (StreamStart) Type() protoreflect.EnumType {
-	return &file_voicebridge_control_v1_call_proto_enumTypes[4]
+	return &file_voicebridge_control_v1_call_proto_enumTypes[7]
 }
 
 func (x StreamStart) Number() protoreflect.EnumNumber {
@@ -367,7 +526,7 @@ func (x StreamStart) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StreamStart.Descriptor instead.
 func (StreamStart) EnumDescriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{4}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{7}
 }
 
 // A delivery of Meta, as it came.
@@ -381,7 +540,9 @@ type HandleWebhookRequest struct {
 	Agent *v1.Agent `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
 	// How it behaves on those of particular callers: one delivery may hold calls of several. Of those that fit a call the first
 	// counts. At most 64, together at most 256 KiB.
-	Agents        []*CallerAgent `protobuf:"bytes,4,rep,name=agents,proto3" json:"agents,omitempty"`
+	Agents []*CallerAgent `protobuf:"bytes,4,rep,name=agents,proto3" json:"agents,omitempty"`
+	// Noted on calls that this delivery begins; bounds as in Call.
+	Labels        map[string]string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -440,6 +601,13 @@ func (x *HandleWebhookRequest) GetAgent() *v1.Agent {
 func (x *HandleWebhookRequest) GetAgents() []*CallerAgent {
 	if x != nil {
 		return x.Agents
+	}
+	return nil
+}
+
+func (x *HandleWebhookRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -647,8 +815,16 @@ type StartSessionRequest struct {
 	// The business number's id at Meta (`metadata.phone_number_id`), at most 64 bytes: for filters, and for hanging up at
 	// Graph when the AI ends the call. Empty: the one of the control plane's settings.
 	PhoneNumberId string `protobuf:"bytes,7,opt,name=phone_number_id,json=phoneNumberId,proto3" json:"phone_number_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Noted on the call; bounds as in Call. A repeated request changes none.
+	Labels map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// As in Meta's connect webhook, see Call; cleaned and cut as there.
+	DeeplinkPayload string `protobuf:"bytes,9,opt,name=deeplink_payload,json=deeplinkPayload,proto3" json:"deeplink_payload,omitempty"`
+	// As in Meta's connect webhook, see Call; cleaned and cut as there.
+	CtaPayload string `protobuf:"bytes,10,opt,name=cta_payload,json=ctaPayload,proto3" json:"cta_payload,omitempty"`
+	// As given with `accept`, see Call; cleaned and cut as there.
+	BizOpaqueCallbackData string `protobuf:"bytes,11,opt,name=biz_opaque_callback_data,json=bizOpaqueCallbackData,proto3" json:"biz_opaque_callback_data,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *StartSessionRequest) Reset() {
@@ -726,6 +902,34 @@ func (x *StartSessionRequest) GetElapsedMs() uint64 {
 func (x *StartSessionRequest) GetPhoneNumberId() string {
 	if x != nil {
 		return x.PhoneNumberId
+	}
+	return ""
+}
+
+func (x *StartSessionRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *StartSessionRequest) GetDeeplinkPayload() string {
+	if x != nil {
+		return x.DeeplinkPayload
+	}
+	return ""
+}
+
+func (x *StartSessionRequest) GetCtaPayload() string {
+	if x != nil {
+		return x.CtaPayload
+	}
+	return ""
+}
+
+func (x *StartSessionRequest) GetBizOpaqueCallbackData() string {
+	if x != nil {
+		return x.BizOpaqueCallbackData
 	}
 	return ""
 }
@@ -1228,8 +1432,6 @@ type Call struct {
 	Termination *v1.Termination `protobuf:"bytes,12,opt,name=termination,proto3" json:"termination,omitempty"`
 	// The milestones reached so far.
 	Timeline []*TimelineEntry `protobuf:"bytes,13,rep,name=timeline,proto3" json:"timeline,omitempty"`
-	// Final transcripts so far, in order of their beginning.
-	Transcripts []*v1.Transcript `protobuf:"bytes,14,rep,name=transcripts,proto3" json:"transcripts,omitempty"`
 	// What it cost at the AI provider: so far while it lives, all of it once ended. Absent before the first reply.
 	Usage *v1.Usage `protobuf:"bytes,15,opt,name=usage,proto3" json:"usage,omitempty"`
 	// Counters of its audio; absent before audio flowed.
@@ -1239,9 +1441,20 @@ type Call struct {
 	// Of the whole call, once it has ended.
 	Quality *v1.Quality `protobuf:"bytes,18,opt,name=quality,proto3" json:"quality,omitempty"`
 	// Meta's id of the call (`wacid...`), opaque, at most 512 bytes. Its base64 holds the caller's number.
-	Wacid         string `protobuf:"bytes,19,opt,name=wacid,proto3" json:"wacid,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Wacid string `protobuf:"bytes,19,opt,name=wacid,proto3" json:"wacid,omitempty"`
+	// What users of the API noted on it. At most 16; names of 1 to 63 of a to z, 0 to 9, `_`, `-` and `.`, beginning with a
+	// letter or digit; values of at most 256 bytes without control characters. Lists are filtered by them.
+	Labels map[string]string `protobuf:"bytes,20,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the link held that the caller followed (wa.me/call/<number>?biz_payload=...); empty if there was none. As all three,
+	// of the connect or, where that had none, of the terminate; without control characters and characters that turn the
+	// direction of text, at most 512 characters. The agent has them as variables of these names.
+	DeeplinkPayload string `protobuf:"bytes,21,opt,name=deeplink_payload,json=deeplinkPayload,proto3" json:"deeplink_payload,omitempty"`
+	// What the button held that the caller pressed.
+	CtaPayload string `protobuf:"bytes,22,opt,name=cta_payload,json=ctaPayload,proto3" json:"cta_payload,omitempty"`
+	// What whoever answered the call gave Meta to send along.
+	BizOpaqueCallbackData string `protobuf:"bytes,23,opt,name=biz_opaque_callback_data,json=bizOpaqueCallbackData,proto3" json:"biz_opaque_callback_data,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Call) Reset() {
@@ -1365,13 +1578,6 @@ func (x *Call) GetTimeline() []*TimelineEntry {
 	return nil
 }
 
-func (x *Call) GetTranscripts() []*v1.Transcript {
-	if x != nil {
-		return x.Transcripts
-	}
-	return nil
-}
-
 func (x *Call) GetUsage() *v1.Usage {
 	if x != nil {
 		return x.Usage
@@ -1403,6 +1609,34 @@ func (x *Call) GetQuality() *v1.Quality {
 func (x *Call) GetWacid() string {
 	if x != nil {
 		return x.Wacid
+	}
+	return ""
+}
+
+func (x *Call) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Call) GetDeeplinkPayload() string {
+	if x != nil {
+		return x.DeeplinkPayload
+	}
+	return ""
+}
+
+func (x *Call) GetCtaPayload() string {
+	if x != nil {
+		return x.CtaPayload
+	}
+	return ""
+}
+
+func (x *Call) GetBizOpaqueCallbackData() string {
+	if x != nil {
+		return x.BizOpaqueCallbackData
 	}
 	return ""
 }
@@ -1649,12 +1883,16 @@ func (x *LookupCallResponse) GetCall() *Call {
 // A page of calls.
 type ListCallsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most this many, 1 to 1000; 0 means 100.
+	// At most this many, 1 to 1000, with CALL_VIEW_FULL 1 to 100; 0 means 100. A page of about 1 MiB ends before.
 	PageSize uint32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// From a previous response.
+	// From a previous response to a request with the same filter and order; page size and view may differ. At most 256 bytes.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only calls that have not ended.
-	LiveOnly      bool `protobuf:"varint,3,opt,name=live_only,json=liveOnly,proto3" json:"live_only,omitempty"`
+	// Only calls that this fits. Absent: all.
+	Filter *CallFilter `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// In this order.
+	Order CallOrder `protobuf:"varint,5,opt,name=order,proto3,enum=voicebridge.control.v1.CallOrder" json:"order,omitempty"`
+	// How much of each.
+	View          CallView `protobuf:"varint,6,opt,name=view,proto3,enum=voicebridge.control.v1.CallView" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1703,17 +1941,159 @@ func (x *ListCallsRequest) GetPageToken() string {
 	return ""
 }
 
-func (x *ListCallsRequest) GetLiveOnly() bool {
+func (x *ListCallsRequest) GetFilter() *CallFilter {
 	if x != nil {
-		return x.LiveOnly
+		return x.Filter
 	}
-	return false
+	return nil
 }
 
-// A page of calls, newest first.
+func (x *ListCallsRequest) GetOrder() CallOrder {
+	if x != nil {
+		return x.Order
+	}
+	return CallOrder_CALL_ORDER_UNSPECIFIED
+}
+
+func (x *ListCallsRequest) GetView() CallView {
+	if x != nil {
+		return x.View
+	}
+	return CallView_CALL_VIEW_UNSPECIFIED
+}
+
+// Which calls are wanted. Of a call everything must be true that is given; of several values of one field one must be.
+type CallFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Received at this time or later, to the millisecond.
+	ReceivedFrom *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=received_from,json=receivedFrom,proto3" json:"received_from,omitempty"`
+	// Received before this time, to the millisecond.
+	ReceivedBefore *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=received_before,json=receivedBefore,proto3" json:"received_before,omitempty"`
+	// Of these business numbers, by Meta's phone number id. At most 16.
+	PhoneNumberIds []string `protobuf:"bytes,3,rep,name=phone_number_ids,json=phoneNumberIds,proto3" json:"phone_number_ids,omitempty"`
+	// With these callers, by phone number in international digits. At most 16. A call fits that has one of the numbers or one of
+	// `caller_user_ids`.
+	CallerPhoneNumbers []string `protobuf:"bytes,4,rep,name=caller_phone_numbers,json=callerPhoneNumbers,proto3" json:"caller_phone_numbers,omitempty"`
+	// With these callers, by Meta's business-scoped user id. At most 16.
+	CallerUserIds []string `protobuf:"bytes,5,rep,name=caller_user_ids,json=callerUserIds,proto3" json:"caller_user_ids,omitempty"`
+	// Ended so. At most 16.
+	Results []v1.TerminationResult `protobuf:"varint,6,rep,packed,name=results,proto3,enum=voicebridge.types.v1.TerminationResult" json:"results,omitempty"`
+	// Ended for these reasons. At most 16.
+	Reasons []string `protobuf:"bytes,7,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// On these nodes, by their ids. At most 16.
+	NodeIds []string `protobuf:"bytes,8,rep,name=node_ids,json=nodeIds,proto3" json:"node_ids,omitempty"`
+	// Going on, or over. Unset: both.
+	State CallState `protobuf:"varint,9,opt,name=state,proto3,enum=voicebridge.control.v1.CallState" json:"state,omitempty"`
+	// With all of these labels. At most 16.
+	Labels        map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallFilter) Reset() {
+	*x = CallFilter{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallFilter) ProtoMessage() {}
+
+func (x *CallFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallFilter.ProtoReflect.Descriptor instead.
+func (*CallFilter) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CallFilter) GetReceivedFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceivedFrom
+	}
+	return nil
+}
+
+func (x *CallFilter) GetReceivedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceivedBefore
+	}
+	return nil
+}
+
+func (x *CallFilter) GetPhoneNumberIds() []string {
+	if x != nil {
+		return x.PhoneNumberIds
+	}
+	return nil
+}
+
+func (x *CallFilter) GetCallerPhoneNumbers() []string {
+	if x != nil {
+		return x.CallerPhoneNumbers
+	}
+	return nil
+}
+
+func (x *CallFilter) GetCallerUserIds() []string {
+	if x != nil {
+		return x.CallerUserIds
+	}
+	return nil
+}
+
+func (x *CallFilter) GetResults() []v1.TerminationResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *CallFilter) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *CallFilter) GetNodeIds() []string {
+	if x != nil {
+		return x.NodeIds
+	}
+	return nil
+}
+
+func (x *CallFilter) GetState() CallState {
+	if x != nil {
+		return x.State
+	}
+	return CallState_CALL_STATE_UNSPECIFIED
+}
+
+func (x *CallFilter) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// A page of calls.
 type ListCallsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Without transcripts; GetCall has them.
+	// In the order asked for.
 	Calls []*Call `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
 	// Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -1723,7 +2103,7 @@ type ListCallsResponse struct {
 
 func (x *ListCallsResponse) Reset() {
 	*x = ListCallsResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +2115,7 @@ func (x *ListCallsResponse) String() string {
 func (*ListCallsResponse) ProtoMessage() {}
 
 func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[20]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +2128,7 @@ func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsResponse.ProtoReflect.Descriptor instead.
 func (*ListCallsResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{20}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListCallsResponse) GetCalls() []*Call {
@@ -1763,6 +2143,235 @@ func (x *ListCallsResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+// A page of what was said on a call.
+type ListTranscriptsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ours or Meta's. Required.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// At most this many, 1 to 1000; 0 means 100. A page of about 1 MiB ends before.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// From a previous response for the same call. At most 256 bytes.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTranscriptsRequest) Reset() {
+	*x = ListTranscriptsRequest{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTranscriptsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTranscriptsRequest) ProtoMessage() {}
+
+func (x *ListTranscriptsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTranscriptsRequest.ProtoReflect.Descriptor instead.
+func (*ListTranscriptsRequest) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListTranscriptsRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *ListTranscriptsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListTranscriptsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// A page of what was said on a call.
+type ListTranscriptsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of their beginning.
+	Transcripts []*v1.Transcript `protobuf:"bytes,1,rep,name=transcripts,proto3" json:"transcripts,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTranscriptsResponse) Reset() {
+	*x = ListTranscriptsResponse{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTranscriptsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTranscriptsResponse) ProtoMessage() {}
+
+func (x *ListTranscriptsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTranscriptsResponse.ProtoReflect.Descriptor instead.
+func (*ListTranscriptsResponse) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListTranscriptsResponse) GetTranscripts() []*v1.Transcript {
+	if x != nil {
+		return x.Transcripts
+	}
+	return nil
+}
+
+func (x *ListTranscriptsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// What changes of the labels of a call.
+type UpdateCallLabelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ours or Meta's. Required.
+	CallId string `protobuf:"bytes,1,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	// To be set, in place of a value that is there. Bounds as in Call.
+	Set map[string]string `protobuf:"bytes,2,rep,name=set,proto3" json:"set,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// To be removed, by name. At most 16, none of `set`.
+	Remove        []string `protobuf:"bytes,3,rep,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateCallLabelsRequest) Reset() {
+	*x = UpdateCallLabelsRequest{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateCallLabelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateCallLabelsRequest) ProtoMessage() {}
+
+func (x *UpdateCallLabelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateCallLabelsRequest.ProtoReflect.Descriptor instead.
+func (*UpdateCallLabelsRequest) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *UpdateCallLabelsRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *UpdateCallLabelsRequest) GetSet() map[string]string {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+func (x *UpdateCallLabelsRequest) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+// The labels of a call.
+type UpdateCallLabelsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All that it has now.
+	Labels        map[string]string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateCallLabelsResponse) Reset() {
+	*x = UpdateCallLabelsResponse{}
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateCallLabelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateCallLabelsResponse) ProtoMessage() {}
+
+func (x *UpdateCallLabelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateCallLabelsResponse.ProtoReflect.Descriptor instead.
+func (*UpdateCallLabelsResponse) Descriptor() ([]byte, []int) {
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UpdateCallLabelsResponse) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
 }
 
 // Something to do on a live call.
@@ -1781,7 +2390,7 @@ type SendCommandRequest struct {
 
 func (x *SendCommandRequest) Reset() {
 	*x = SendCommandRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1793,7 +2402,7 @@ func (x *SendCommandRequest) String() string {
 func (*SendCommandRequest) ProtoMessage() {}
 
 func (x *SendCommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[21]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1806,7 +2415,7 @@ func (x *SendCommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendCommandRequest.ProtoReflect.Descriptor instead.
 func (*SendCommandRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{21}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SendCommandRequest) GetCallId() string {
@@ -1841,7 +2450,7 @@ type SendCommandResponse struct {
 
 func (x *SendCommandResponse) Reset() {
 	*x = SendCommandResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[22]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2462,7 @@ func (x *SendCommandResponse) String() string {
 func (*SendCommandResponse) ProtoMessage() {}
 
 func (x *SendCommandResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[22]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2475,7 @@ func (x *SendCommandResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendCommandResponse.ProtoReflect.Descriptor instead.
 func (*SendCommandResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{22}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SendCommandResponse) GetCommandId() string {
@@ -1898,7 +2507,7 @@ type StreamEventsRequest struct {
 
 func (x *StreamEventsRequest) Reset() {
 	*x = StreamEventsRequest{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[23]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2519,7 @@ func (x *StreamEventsRequest) String() string {
 func (*StreamEventsRequest) ProtoMessage() {}
 
 func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[23]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2532,7 @@ func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
 func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{23}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StreamEventsRequest) GetCallId() string {
@@ -1988,7 +2597,7 @@ type StreamEventsResponse struct {
 
 func (x *StreamEventsResponse) Reset() {
 	*x = StreamEventsResponse{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[24]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2609,7 @@ func (x *StreamEventsResponse) String() string {
 func (*StreamEventsResponse) ProtoMessage() {}
 
 func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[24]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2622,7 @@ func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
 func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{24}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StreamEventsResponse) GetEvent() *v1.Event {
@@ -2055,7 +2664,7 @@ type Lagged struct {
 
 func (x *Lagged) Reset() {
 	*x = Lagged{}
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[25]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2676,7 @@ func (x *Lagged) String() string {
 func (*Lagged) ProtoMessage() {}
 
 func (x *Lagged) ProtoReflect() protoreflect.Message {
-	mi := &file_voicebridge_control_v1_call_proto_msgTypes[25]
+	mi := &file_voicebridge_control_v1_call_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2689,7 @@ func (x *Lagged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lagged.ProtoReflect.Descriptor instead.
 func (*Lagged) Descriptor() ([]byte, []int) {
-	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{25}
+	return file_voicebridge_control_v1_call_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Lagged) GetTransientMissed() uint64 {
@@ -2094,12 +2703,16 @@ var File_voicebridge_control_v1_call_proto protoreflect.FileDescriptor
 
 const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\n" +
-	"!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/control/v1/command.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"\xc4\x01\n" +
+	"!voicebridge/control/v1/call.proto\x12\x16voicebridge.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$voicebridge/control/v1/command.proto\x1a$voicebridge/options/v1/options.proto\x1a\x1fvoicebridge/types/v1/call.proto\x1a voicebridge/types/v1/event.proto\"\xd7\x02\n" +
 	"\x14HandleWebhookRequest\x12\x18\n" +
 	"\x04body\x18\x01 \x01(\fB\x04\xc8\xda\x18\x01R\x04body\x12\"\n" +
 	"\tsignature\x18\x02 \x01(\tB\x04\xd0\xda\x18\x01R\tsignature\x121\n" +
 	"\x05agent\x18\x03 \x01(\v2\x1b.voicebridge.types.v1.AgentR\x05agent\x12;\n" +
-	"\x06agents\x18\x04 \x03(\v2#.voicebridge.control.v1.CallerAgentR\x06agents\"\xb0\x01\n" +
+	"\x06agents\x18\x04 \x03(\v2#.voicebridge.control.v1.CallerAgentR\x06agents\x12V\n" +
+	"\x06labels\x18\x05 \x03(\v28.voicebridge.control.v1.HandleWebhookRequest.LabelsEntryB\x04\xc8\xda\x18\x01R\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb0\x01\n" +
 	"\vCallerAgent\x12'\n" +
 	"\fphone_number\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\vphoneNumber\x12\x1d\n" +
 	"\auser_id\x18\x02 \x01(\tB\x04\xc8\xda\x18\x01R\x06userId\x12&\n" +
@@ -2110,7 +2723,7 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x0eWebhookOutcome\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12?\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2%.voicebridge.control.v1.NoticeOutcomeR\aoutcome\x12\x1a\n" +
-	"\x05wacid\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x05wacid\"\xd6\x02\n" +
+	"\x05wacid\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01R\x05wacid\"\xff\x04\n" +
 	"\x13StartSessionRequest\x12\x1d\n" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12!\n" +
 	"\tsdp_offer\x18\x02 \x01(\tB\x04\xc8\xda\x18\x01R\bsdpOffer\x124\n" +
@@ -2119,7 +2732,16 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x0fsignalling_mode\x18\x05 \x01(\x0e2$.voicebridge.types.v1.SignallingModeR\x0esignallingMode\x12\x1d\n" +
 	"\n" +
 	"elapsed_ms\x18\x06 \x01(\x04R\telapsedMs\x12&\n" +
-	"\x0fphone_number_id\x18\a \x01(\tR\rphoneNumberId\"\xb8\x01\n" +
+	"\x0fphone_number_id\x18\a \x01(\tR\rphoneNumberId\x12U\n" +
+	"\x06labels\x18\b \x03(\v27.voicebridge.control.v1.StartSessionRequest.LabelsEntryB\x04\xc8\xda\x18\x01R\x06labels\x12/\n" +
+	"\x10deeplink_payload\x18\t \x01(\tB\x04\xc8\xda\x18\x01R\x0fdeeplinkPayload\x12%\n" +
+	"\vcta_payload\x18\n" +
+	" \x01(\tB\x04\xc8\xda\x18\x01R\n" +
+	"ctaPayload\x12=\n" +
+	"\x18biz_opaque_callback_data\x18\v \x01(\tB\x04\xc8\xda\x18\x01R\x15bizOpaqueCallbackData\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb8\x01\n" +
 	"\x14StartSessionResponse\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1d\n" +
 	"\n" +
@@ -2150,7 +2772,7 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x129\n" +
 	"\x06reason\x18\x02 \x01(\x0e2!.voicebridge.control.v1.EndReasonR\x06reason\"V\n" +
 	"\x0fEndCallResponse\x12C\n" +
-	"\vtermination\x18\x01 \x01(\v2!.voicebridge.types.v1.TerminationR\vtermination\"\xb6\a\n" +
+	"\vtermination\x18\x01 \x01(\v2!.voicebridge.types.v1.TerminationR\vtermination\"\x9f\t\n" +
 	"\x04Call\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12\x1d\n" +
 	"\n" +
@@ -2168,15 +2790,22 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"acceptedAt\x125\n" +
 	"\bended_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12C\n" +
 	"\vtermination\x18\f \x01(\v2!.voicebridge.types.v1.TerminationR\vtermination\x12A\n" +
-	"\btimeline\x18\r \x03(\v2%.voicebridge.control.v1.TimelineEntryR\btimeline\x12B\n" +
-	"\vtranscripts\x18\x0e \x03(\v2 .voicebridge.types.v1.TranscriptR\vtranscripts\x121\n" +
+	"\btimeline\x18\r \x03(\v2%.voicebridge.control.v1.TimelineEntryR\btimeline\x121\n" +
 	"\x05usage\x18\x0f \x01(\v2\x1b.voicebridge.types.v1.UsageR\x05usage\x12E\n" +
 	"\n" +
 	"statistics\x18\x10 \x01(\v2%.voicebridge.types.v1.MediaStatisticsR\n" +
 	"statistics\x12#\n" +
 	"\rlast_sequence\x18\x11 \x01(\x04R\flastSequence\x127\n" +
 	"\aquality\x18\x12 \x01(\v2\x1d.voicebridge.types.v1.QualityR\aquality\x12\x1a\n" +
-	"\x05wacid\x18\x13 \x01(\tB\x04\xc8\xda\x18\x01R\x05wacid\"a\n" +
+	"\x05wacid\x18\x13 \x01(\tB\x04\xc8\xda\x18\x01R\x05wacid\x12F\n" +
+	"\x06labels\x18\x14 \x03(\v2(.voicebridge.control.v1.Call.LabelsEntryB\x04\xc8\xda\x18\x01R\x06labels\x12/\n" +
+	"\x10deeplink_payload\x18\x15 \x01(\tB\x04\xc8\xda\x18\x01R\x0fdeeplinkPayload\x12%\n" +
+	"\vcta_payload\x18\x16 \x01(\tB\x04\xc8\xda\x18\x01R\n" +
+	"ctaPayload\x12=\n" +
+	"\x18biz_opaque_callback_data\x18\x17 \x01(\tB\x04\xc8\xda\x18\x01R\x15bizOpaqueCallbackData\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x0e\x10\x0fR\vtranscripts\"a\n" +
 	"\rTimelineEntry\x121\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x1b.voicebridge.types.v1.StageR\x05stage\x12\x1d\n" +
 	"\n" +
@@ -2188,15 +2817,53 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x11LookupCallRequest\x12\x1a\n" +
 	"\x05wacid\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x05wacid\"F\n" +
 	"\x12LookupCallResponse\x120\n" +
-	"\x04call\x18\x01 \x01(\v2\x1c.voicebridge.control.v1.CallR\x04call\"k\n" +
+	"\x04call\x18\x01 \x01(\v2\x1c.voicebridge.control.v1.CallR\x04call\"\x8a\x02\n" +
 	"\x10ListCallsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1b\n" +
-	"\tlive_only\x18\x03 \x01(\bR\bliveOnly\"o\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12:\n" +
+	"\x06filter\x18\x04 \x01(\v2\".voicebridge.control.v1.CallFilterR\x06filter\x127\n" +
+	"\x05order\x18\x05 \x01(\x0e2!.voicebridge.control.v1.CallOrderR\x05order\x124\n" +
+	"\x04view\x18\x06 \x01(\x0e2 .voicebridge.control.v1.CallViewR\x04viewJ\x04\b\x03\x10\x04R\tlive_only\"\xdc\x04\n" +
+	"\n" +
+	"CallFilter\x12?\n" +
+	"\rreceived_from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\freceivedFrom\x12C\n" +
+	"\x0freceived_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0ereceivedBefore\x12(\n" +
+	"\x10phone_number_ids\x18\x03 \x03(\tR\x0ephoneNumberIds\x126\n" +
+	"\x14caller_phone_numbers\x18\x04 \x03(\tB\x04\xc8\xda\x18\x01R\x12callerPhoneNumbers\x12,\n" +
+	"\x0fcaller_user_ids\x18\x05 \x03(\tB\x04\xc8\xda\x18\x01R\rcallerUserIds\x12A\n" +
+	"\aresults\x18\x06 \x03(\x0e2'.voicebridge.types.v1.TerminationResultR\aresults\x12\x18\n" +
+	"\areasons\x18\a \x03(\tR\areasons\x12\x19\n" +
+	"\bnode_ids\x18\b \x03(\tR\anodeIds\x127\n" +
+	"\x05state\x18\t \x01(\x0e2!.voicebridge.control.v1.CallStateR\x05state\x12L\n" +
+	"\x06labels\x18\n" +
+	" \x03(\v2..voicebridge.control.v1.CallFilter.LabelsEntryB\x04\xc8\xda\x18\x01R\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"o\n" +
 	"\x11ListCallsResponse\x122\n" +
 	"\x05calls\x18\x01 \x03(\v2\x1c.voicebridge.control.v1.CallR\x05calls\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8d\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"s\n" +
+	"\x16ListTranscriptsRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x85\x01\n" +
+	"\x17ListTranscriptsResponse\x12B\n" +
+	"\vtranscripts\x18\x01 \x03(\v2 .voicebridge.types.v1.TranscriptR\vtranscripts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xda\x01\n" +
+	"\x17UpdateCallLabelsRequest\x12\x1d\n" +
+	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x12P\n" +
+	"\x03set\x18\x02 \x03(\v28.voicebridge.control.v1.UpdateCallLabelsRequest.SetEntryB\x04\xc8\xda\x18\x01R\x03set\x12\x16\n" +
+	"\x06remove\x18\x03 \x03(\tR\x06remove\x1a6\n" +
+	"\bSetEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb1\x01\n" +
+	"\x18UpdateCallLabelsResponse\x12Z\n" +
+	"\x06labels\x18\x01 \x03(\v2<.voicebridge.control.v1.UpdateCallLabelsResponse.LabelsEntryB\x04\xc8\xda\x18\x01R\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8d\x01\n" +
 	"\x12SendCommandRequest\x12\x1d\n" +
 	"\acall_id\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01R\x06callId\x129\n" +
 	"\acommand\x18\x02 \x01(\v2\x1f.voicebridge.control.v1.CommandR\acommand\x12\x1d\n" +
@@ -2250,11 +2917,24 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\x14CALL_PHASE_ACCEPTING\x10\x04\x12\x15\n" +
 	"\x11CALL_PHASE_ACTIVE\x10\x05\x12\x15\n" +
 	"\x11CALL_PHASE_ENDING\x10\x06\x12\x14\n" +
-	"\x10CALL_PHASE_ENDED\x10\a*Z\n" +
+	"\x10CALL_PHASE_ENDED\x10\a*R\n" +
+	"\tCallState\x12\x1a\n" +
+	"\x16CALL_STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fCALL_STATE_LIVE\x10\x01\x12\x14\n" +
+	"\x10CALL_STATE_ENDED\x10\x02*a\n" +
+	"\tCallOrder\x12\x1a\n" +
+	"\x16CALL_ORDER_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17CALL_ORDER_NEWEST_FIRST\x10\x01\x12\x1b\n" +
+	"\x17CALL_ORDER_OLDEST_FIRST\x10\x02*N\n" +
+	"\bCallView\x12\x19\n" +
+	"\x15CALL_VIEW_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fCALL_VIEW_BASIC\x10\x01\x12\x12\n" +
+	"\x0eCALL_VIEW_FULL\x10\x02*Z\n" +
 	"\vStreamStart\x12\x1c\n" +
 	"\x18STREAM_START_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13STREAM_START_OLDEST\x10\x01\x12\x14\n" +
-	"\x10STREAM_START_NOW\x10\x022\xd8\b\n" +
+	"\x10STREAM_START_NOW\x10\x022\xcf\n" +
+	"\n" +
 	"\vCallService\x12r\n" +
 	"\rHandleWebhook\x12,.voicebridge.control.v1.HandleWebhookRequest\x1a-.voicebridge.control.v1.HandleWebhookResponse\"\x04\xc8\xda\x18\x01\x12o\n" +
 	"\fStartSession\x12+.voicebridge.control.v1.StartSessionRequest\x1a,.voicebridge.control.v1.StartSessionResponse\"\x04\xc8\xda\x18\x03\x12u\n" +
@@ -2264,7 +2944,9 @@ const file_voicebridge_control_v1_call_proto_rawDesc = "" +
 	"\aGetCall\x12&.voicebridge.control.v1.GetCallRequest\x1a'.voicebridge.control.v1.GetCallResponse\"\x04\xc8\xda\x18\x02\x12i\n" +
 	"\n" +
 	"LookupCall\x12).voicebridge.control.v1.LookupCallRequest\x1a*.voicebridge.control.v1.LookupCallResponse\"\x04\xc8\xda\x18\x02\x12f\n" +
-	"\tListCalls\x12(.voicebridge.control.v1.ListCallsRequest\x1a).voicebridge.control.v1.ListCallsResponse\"\x04\xc8\xda\x18\x02\x12l\n" +
+	"\tListCalls\x12(.voicebridge.control.v1.ListCallsRequest\x1a).voicebridge.control.v1.ListCallsResponse\"\x04\xc8\xda\x18\x02\x12x\n" +
+	"\x0fListTranscripts\x12..voicebridge.control.v1.ListTranscriptsRequest\x1a/.voicebridge.control.v1.ListTranscriptsResponse\"\x04\xc8\xda\x18\x02\x12{\n" +
+	"\x10UpdateCallLabels\x12/.voicebridge.control.v1.UpdateCallLabelsRequest\x1a0.voicebridge.control.v1.UpdateCallLabelsResponse\"\x04\xc8\xda\x18\x03\x12l\n" +
 	"\vSendCommand\x12*.voicebridge.control.v1.SendCommandRequest\x1a+.voicebridge.control.v1.SendCommandResponse\"\x04\xc8\xda\x18\x03\x12q\n" +
 	"\fStreamEvents\x12+.voicebridge.control.v1.StreamEventsRequest\x1a,.voicebridge.control.v1.StreamEventsResponse\"\x04\xc8\xda\x18\x020\x01B\xf5\x01\n" +
 	"\x1acom.voicebridge.control.v1B\tCallProtoP\x01ZRgithub.com/voicebridge/voicebridge/clients/go/gen/voicebridge/control/v1;controlv1\xa2\x02\x03VCX\xaa\x02\x16Voicebridge.Control.V1\xca\x02\x16Voicebridge\\Control\\V1\xe2\x02\"Voicebridge\\Control\\V1\\GPBMetadata\xea\x02\x18Voicebridge::Control::V1b\x06proto3"
@@ -2281,119 +2963,151 @@ func file_voicebridge_control_v1_call_proto_rawDescGZIP() []byte {
 	return file_voicebridge_control_v1_call_proto_rawDescData
 }
 
-var file_voicebridge_control_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_voicebridge_control_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_voicebridge_control_v1_call_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_voicebridge_control_v1_call_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_voicebridge_control_v1_call_proto_goTypes = []any{
-	(NoticeOutcome)(0),             // 0: voicebridge.control.v1.NoticeOutcome
-	(Progress)(0),                  // 1: voicebridge.control.v1.Progress
-	(EndReason)(0),                 // 2: voicebridge.control.v1.EndReason
-	(CallPhase)(0),                 // 3: voicebridge.control.v1.CallPhase
-	(StreamStart)(0),               // 4: voicebridge.control.v1.StreamStart
-	(*HandleWebhookRequest)(nil),   // 5: voicebridge.control.v1.HandleWebhookRequest
-	(*CallerAgent)(nil),            // 6: voicebridge.control.v1.CallerAgent
-	(*HandleWebhookResponse)(nil),  // 7: voicebridge.control.v1.HandleWebhookResponse
-	(*WebhookOutcome)(nil),         // 8: voicebridge.control.v1.WebhookOutcome
-	(*StartSessionRequest)(nil),    // 9: voicebridge.control.v1.StartSessionRequest
-	(*StartSessionResponse)(nil),   // 10: voicebridge.control.v1.StartSessionResponse
-	(*AdvanceSessionRequest)(nil),  // 11: voicebridge.control.v1.AdvanceSessionRequest
-	(*AdvanceSessionResponse)(nil), // 12: voicebridge.control.v1.AdvanceSessionResponse
-	(*WaitForSessionRequest)(nil),  // 13: voicebridge.control.v1.WaitForSessionRequest
-	(*WaitForSessionResponse)(nil), // 14: voicebridge.control.v1.WaitForSessionResponse
-	(*Reached)(nil),                // 15: voicebridge.control.v1.Reached
-	(*EndCallRequest)(nil),         // 16: voicebridge.control.v1.EndCallRequest
-	(*EndCallResponse)(nil),        // 17: voicebridge.control.v1.EndCallResponse
-	(*Call)(nil),                   // 18: voicebridge.control.v1.Call
-	(*TimelineEntry)(nil),          // 19: voicebridge.control.v1.TimelineEntry
-	(*GetCallRequest)(nil),         // 20: voicebridge.control.v1.GetCallRequest
-	(*GetCallResponse)(nil),        // 21: voicebridge.control.v1.GetCallResponse
-	(*LookupCallRequest)(nil),      // 22: voicebridge.control.v1.LookupCallRequest
-	(*LookupCallResponse)(nil),     // 23: voicebridge.control.v1.LookupCallResponse
-	(*ListCallsRequest)(nil),       // 24: voicebridge.control.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),      // 25: voicebridge.control.v1.ListCallsResponse
-	(*SendCommandRequest)(nil),     // 26: voicebridge.control.v1.SendCommandRequest
-	(*SendCommandResponse)(nil),    // 27: voicebridge.control.v1.SendCommandResponse
-	(*StreamEventsRequest)(nil),    // 28: voicebridge.control.v1.StreamEventsRequest
-	(*StreamEventsResponse)(nil),   // 29: voicebridge.control.v1.StreamEventsResponse
-	(*Lagged)(nil),                 // 30: voicebridge.control.v1.Lagged
-	(*v1.Agent)(nil),               // 31: voicebridge.types.v1.Agent
-	(*v1.Caller)(nil),              // 32: voicebridge.types.v1.Caller
-	(v1.SignallingMode)(0),         // 33: voicebridge.types.v1.SignallingMode
-	(v1.SignallingStage)(0),        // 34: voicebridge.types.v1.SignallingStage
-	(*v1.Termination)(nil),         // 35: voicebridge.types.v1.Termination
-	(v1.Direction)(0),              // 36: voicebridge.types.v1.Direction
-	(*timestamppb.Timestamp)(nil),  // 37: google.protobuf.Timestamp
-	(*v1.Transcript)(nil),          // 38: voicebridge.types.v1.Transcript
-	(*v1.Usage)(nil),               // 39: voicebridge.types.v1.Usage
-	(*v1.MediaStatistics)(nil),     // 40: voicebridge.types.v1.MediaStatistics
-	(*v1.Quality)(nil),             // 41: voicebridge.types.v1.Quality
-	(v1.Stage)(0),                  // 42: voicebridge.types.v1.Stage
-	(*Command)(nil),                // 43: voicebridge.control.v1.Command
-	(v1.EventKind)(0),              // 44: voicebridge.types.v1.EventKind
-	(*v1.Event)(nil),               // 45: voicebridge.types.v1.Event
+	(NoticeOutcome)(0),               // 0: voicebridge.control.v1.NoticeOutcome
+	(Progress)(0),                    // 1: voicebridge.control.v1.Progress
+	(EndReason)(0),                   // 2: voicebridge.control.v1.EndReason
+	(CallPhase)(0),                   // 3: voicebridge.control.v1.CallPhase
+	(CallState)(0),                   // 4: voicebridge.control.v1.CallState
+	(CallOrder)(0),                   // 5: voicebridge.control.v1.CallOrder
+	(CallView)(0),                    // 6: voicebridge.control.v1.CallView
+	(StreamStart)(0),                 // 7: voicebridge.control.v1.StreamStart
+	(*HandleWebhookRequest)(nil),     // 8: voicebridge.control.v1.HandleWebhookRequest
+	(*CallerAgent)(nil),              // 9: voicebridge.control.v1.CallerAgent
+	(*HandleWebhookResponse)(nil),    // 10: voicebridge.control.v1.HandleWebhookResponse
+	(*WebhookOutcome)(nil),           // 11: voicebridge.control.v1.WebhookOutcome
+	(*StartSessionRequest)(nil),      // 12: voicebridge.control.v1.StartSessionRequest
+	(*StartSessionResponse)(nil),     // 13: voicebridge.control.v1.StartSessionResponse
+	(*AdvanceSessionRequest)(nil),    // 14: voicebridge.control.v1.AdvanceSessionRequest
+	(*AdvanceSessionResponse)(nil),   // 15: voicebridge.control.v1.AdvanceSessionResponse
+	(*WaitForSessionRequest)(nil),    // 16: voicebridge.control.v1.WaitForSessionRequest
+	(*WaitForSessionResponse)(nil),   // 17: voicebridge.control.v1.WaitForSessionResponse
+	(*Reached)(nil),                  // 18: voicebridge.control.v1.Reached
+	(*EndCallRequest)(nil),           // 19: voicebridge.control.v1.EndCallRequest
+	(*EndCallResponse)(nil),          // 20: voicebridge.control.v1.EndCallResponse
+	(*Call)(nil),                     // 21: voicebridge.control.v1.Call
+	(*TimelineEntry)(nil),            // 22: voicebridge.control.v1.TimelineEntry
+	(*GetCallRequest)(nil),           // 23: voicebridge.control.v1.GetCallRequest
+	(*GetCallResponse)(nil),          // 24: voicebridge.control.v1.GetCallResponse
+	(*LookupCallRequest)(nil),        // 25: voicebridge.control.v1.LookupCallRequest
+	(*LookupCallResponse)(nil),       // 26: voicebridge.control.v1.LookupCallResponse
+	(*ListCallsRequest)(nil),         // 27: voicebridge.control.v1.ListCallsRequest
+	(*CallFilter)(nil),               // 28: voicebridge.control.v1.CallFilter
+	(*ListCallsResponse)(nil),        // 29: voicebridge.control.v1.ListCallsResponse
+	(*ListTranscriptsRequest)(nil),   // 30: voicebridge.control.v1.ListTranscriptsRequest
+	(*ListTranscriptsResponse)(nil),  // 31: voicebridge.control.v1.ListTranscriptsResponse
+	(*UpdateCallLabelsRequest)(nil),  // 32: voicebridge.control.v1.UpdateCallLabelsRequest
+	(*UpdateCallLabelsResponse)(nil), // 33: voicebridge.control.v1.UpdateCallLabelsResponse
+	(*SendCommandRequest)(nil),       // 34: voicebridge.control.v1.SendCommandRequest
+	(*SendCommandResponse)(nil),      // 35: voicebridge.control.v1.SendCommandResponse
+	(*StreamEventsRequest)(nil),      // 36: voicebridge.control.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),     // 37: voicebridge.control.v1.StreamEventsResponse
+	(*Lagged)(nil),                   // 38: voicebridge.control.v1.Lagged
+	nil,                              // 39: voicebridge.control.v1.HandleWebhookRequest.LabelsEntry
+	nil,                              // 40: voicebridge.control.v1.StartSessionRequest.LabelsEntry
+	nil,                              // 41: voicebridge.control.v1.Call.LabelsEntry
+	nil,                              // 42: voicebridge.control.v1.CallFilter.LabelsEntry
+	nil,                              // 43: voicebridge.control.v1.UpdateCallLabelsRequest.SetEntry
+	nil,                              // 44: voicebridge.control.v1.UpdateCallLabelsResponse.LabelsEntry
+	(*v1.Agent)(nil),                 // 45: voicebridge.types.v1.Agent
+	(*v1.Caller)(nil),                // 46: voicebridge.types.v1.Caller
+	(v1.SignallingMode)(0),           // 47: voicebridge.types.v1.SignallingMode
+	(v1.SignallingStage)(0),          // 48: voicebridge.types.v1.SignallingStage
+	(*v1.Termination)(nil),           // 49: voicebridge.types.v1.Termination
+	(v1.Direction)(0),                // 50: voicebridge.types.v1.Direction
+	(*timestamppb.Timestamp)(nil),    // 51: google.protobuf.Timestamp
+	(*v1.Usage)(nil),                 // 52: voicebridge.types.v1.Usage
+	(*v1.MediaStatistics)(nil),       // 53: voicebridge.types.v1.MediaStatistics
+	(*v1.Quality)(nil),               // 54: voicebridge.types.v1.Quality
+	(v1.Stage)(0),                    // 55: voicebridge.types.v1.Stage
+	(v1.TerminationResult)(0),        // 56: voicebridge.types.v1.TerminationResult
+	(*v1.Transcript)(nil),            // 57: voicebridge.types.v1.Transcript
+	(*Command)(nil),                  // 58: voicebridge.control.v1.Command
+	(v1.EventKind)(0),                // 59: voicebridge.types.v1.EventKind
+	(*v1.Event)(nil),                 // 60: voicebridge.types.v1.Event
 }
 var file_voicebridge_control_v1_call_proto_depIdxs = []int32{
-	31, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
-	6,  // 1: voicebridge.control.v1.HandleWebhookRequest.agents:type_name -> voicebridge.control.v1.CallerAgent
-	31, // 2: voicebridge.control.v1.CallerAgent.agent:type_name -> voicebridge.types.v1.Agent
-	8,  // 3: voicebridge.control.v1.HandleWebhookResponse.outcomes:type_name -> voicebridge.control.v1.WebhookOutcome
-	0,  // 4: voicebridge.control.v1.WebhookOutcome.outcome:type_name -> voicebridge.control.v1.NoticeOutcome
-	32, // 5: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
-	31, // 6: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
-	33, // 7: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
-	34, // 8: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
-	34, // 9: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
-	1,  // 10: voicebridge.control.v1.WaitForSessionRequest.until:type_name -> voicebridge.control.v1.Progress
-	15, // 11: voicebridge.control.v1.WaitForSessionResponse.reached:type_name -> voicebridge.control.v1.Reached
-	35, // 12: voicebridge.control.v1.WaitForSessionResponse.termination:type_name -> voicebridge.types.v1.Termination
-	1,  // 13: voicebridge.control.v1.Reached.progress:type_name -> voicebridge.control.v1.Progress
-	2,  // 14: voicebridge.control.v1.EndCallRequest.reason:type_name -> voicebridge.control.v1.EndReason
-	35, // 15: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
-	36, // 16: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
-	3,  // 17: voicebridge.control.v1.Call.phase:type_name -> voicebridge.control.v1.CallPhase
-	32, // 18: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
-	37, // 19: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
-	37, // 20: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
-	37, // 21: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
-	35, // 22: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
-	19, // 23: voicebridge.control.v1.Call.timeline:type_name -> voicebridge.control.v1.TimelineEntry
-	38, // 24: voicebridge.control.v1.Call.transcripts:type_name -> voicebridge.types.v1.Transcript
-	39, // 25: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
-	40, // 26: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
-	41, // 27: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
-	42, // 28: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
-	18, // 29: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
-	18, // 30: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
-	18, // 31: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
-	43, // 32: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.control.v1.Command
-	4,  // 33: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
-	44, // 34: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
-	45, // 35: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
-	30, // 36: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
-	5,  // 37: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
-	9,  // 38: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
-	11, // 39: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
-	13, // 40: voicebridge.control.v1.CallService.WaitForSession:input_type -> voicebridge.control.v1.WaitForSessionRequest
-	16, // 41: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
-	20, // 42: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
-	22, // 43: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
-	24, // 44: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
-	26, // 45: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
-	28, // 46: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
-	7,  // 47: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
-	10, // 48: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
-	12, // 49: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
-	14, // 50: voicebridge.control.v1.CallService.WaitForSession:output_type -> voicebridge.control.v1.WaitForSessionResponse
-	17, // 51: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
-	21, // 52: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
-	23, // 53: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
-	25, // 54: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
-	27, // 55: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
-	29, // 56: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
-	47, // [47:57] is the sub-list for method output_type
-	37, // [37:47] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	45, // 0: voicebridge.control.v1.HandleWebhookRequest.agent:type_name -> voicebridge.types.v1.Agent
+	9,  // 1: voicebridge.control.v1.HandleWebhookRequest.agents:type_name -> voicebridge.control.v1.CallerAgent
+	39, // 2: voicebridge.control.v1.HandleWebhookRequest.labels:type_name -> voicebridge.control.v1.HandleWebhookRequest.LabelsEntry
+	45, // 3: voicebridge.control.v1.CallerAgent.agent:type_name -> voicebridge.types.v1.Agent
+	11, // 4: voicebridge.control.v1.HandleWebhookResponse.outcomes:type_name -> voicebridge.control.v1.WebhookOutcome
+	0,  // 5: voicebridge.control.v1.WebhookOutcome.outcome:type_name -> voicebridge.control.v1.NoticeOutcome
+	46, // 6: voicebridge.control.v1.StartSessionRequest.caller:type_name -> voicebridge.types.v1.Caller
+	45, // 7: voicebridge.control.v1.StartSessionRequest.agent:type_name -> voicebridge.types.v1.Agent
+	47, // 8: voicebridge.control.v1.StartSessionRequest.signalling_mode:type_name -> voicebridge.types.v1.SignallingMode
+	40, // 9: voicebridge.control.v1.StartSessionRequest.labels:type_name -> voicebridge.control.v1.StartSessionRequest.LabelsEntry
+	48, // 10: voicebridge.control.v1.AdvanceSessionRequest.stage:type_name -> voicebridge.types.v1.SignallingStage
+	48, // 11: voicebridge.control.v1.AdvanceSessionResponse.stage:type_name -> voicebridge.types.v1.SignallingStage
+	1,  // 12: voicebridge.control.v1.WaitForSessionRequest.until:type_name -> voicebridge.control.v1.Progress
+	18, // 13: voicebridge.control.v1.WaitForSessionResponse.reached:type_name -> voicebridge.control.v1.Reached
+	49, // 14: voicebridge.control.v1.WaitForSessionResponse.termination:type_name -> voicebridge.types.v1.Termination
+	1,  // 15: voicebridge.control.v1.Reached.progress:type_name -> voicebridge.control.v1.Progress
+	2,  // 16: voicebridge.control.v1.EndCallRequest.reason:type_name -> voicebridge.control.v1.EndReason
+	49, // 17: voicebridge.control.v1.EndCallResponse.termination:type_name -> voicebridge.types.v1.Termination
+	50, // 18: voicebridge.control.v1.Call.direction:type_name -> voicebridge.types.v1.Direction
+	3,  // 19: voicebridge.control.v1.Call.phase:type_name -> voicebridge.control.v1.CallPhase
+	46, // 20: voicebridge.control.v1.Call.caller:type_name -> voicebridge.types.v1.Caller
+	51, // 21: voicebridge.control.v1.Call.received_at:type_name -> google.protobuf.Timestamp
+	51, // 22: voicebridge.control.v1.Call.accepted_at:type_name -> google.protobuf.Timestamp
+	51, // 23: voicebridge.control.v1.Call.ended_at:type_name -> google.protobuf.Timestamp
+	49, // 24: voicebridge.control.v1.Call.termination:type_name -> voicebridge.types.v1.Termination
+	22, // 25: voicebridge.control.v1.Call.timeline:type_name -> voicebridge.control.v1.TimelineEntry
+	52, // 26: voicebridge.control.v1.Call.usage:type_name -> voicebridge.types.v1.Usage
+	53, // 27: voicebridge.control.v1.Call.statistics:type_name -> voicebridge.types.v1.MediaStatistics
+	54, // 28: voicebridge.control.v1.Call.quality:type_name -> voicebridge.types.v1.Quality
+	41, // 29: voicebridge.control.v1.Call.labels:type_name -> voicebridge.control.v1.Call.LabelsEntry
+	55, // 30: voicebridge.control.v1.TimelineEntry.stage:type_name -> voicebridge.types.v1.Stage
+	21, // 31: voicebridge.control.v1.GetCallResponse.call:type_name -> voicebridge.control.v1.Call
+	21, // 32: voicebridge.control.v1.LookupCallResponse.call:type_name -> voicebridge.control.v1.Call
+	28, // 33: voicebridge.control.v1.ListCallsRequest.filter:type_name -> voicebridge.control.v1.CallFilter
+	5,  // 34: voicebridge.control.v1.ListCallsRequest.order:type_name -> voicebridge.control.v1.CallOrder
+	6,  // 35: voicebridge.control.v1.ListCallsRequest.view:type_name -> voicebridge.control.v1.CallView
+	51, // 36: voicebridge.control.v1.CallFilter.received_from:type_name -> google.protobuf.Timestamp
+	51, // 37: voicebridge.control.v1.CallFilter.received_before:type_name -> google.protobuf.Timestamp
+	56, // 38: voicebridge.control.v1.CallFilter.results:type_name -> voicebridge.types.v1.TerminationResult
+	4,  // 39: voicebridge.control.v1.CallFilter.state:type_name -> voicebridge.control.v1.CallState
+	42, // 40: voicebridge.control.v1.CallFilter.labels:type_name -> voicebridge.control.v1.CallFilter.LabelsEntry
+	21, // 41: voicebridge.control.v1.ListCallsResponse.calls:type_name -> voicebridge.control.v1.Call
+	57, // 42: voicebridge.control.v1.ListTranscriptsResponse.transcripts:type_name -> voicebridge.types.v1.Transcript
+	43, // 43: voicebridge.control.v1.UpdateCallLabelsRequest.set:type_name -> voicebridge.control.v1.UpdateCallLabelsRequest.SetEntry
+	44, // 44: voicebridge.control.v1.UpdateCallLabelsResponse.labels:type_name -> voicebridge.control.v1.UpdateCallLabelsResponse.LabelsEntry
+	58, // 45: voicebridge.control.v1.SendCommandRequest.command:type_name -> voicebridge.control.v1.Command
+	7,  // 46: voicebridge.control.v1.StreamEventsRequest.start:type_name -> voicebridge.control.v1.StreamStart
+	59, // 47: voicebridge.control.v1.StreamEventsRequest.kinds:type_name -> voicebridge.types.v1.EventKind
+	60, // 48: voicebridge.control.v1.StreamEventsResponse.event:type_name -> voicebridge.types.v1.Event
+	38, // 49: voicebridge.control.v1.StreamEventsResponse.lagged:type_name -> voicebridge.control.v1.Lagged
+	8,  // 50: voicebridge.control.v1.CallService.HandleWebhook:input_type -> voicebridge.control.v1.HandleWebhookRequest
+	12, // 51: voicebridge.control.v1.CallService.StartSession:input_type -> voicebridge.control.v1.StartSessionRequest
+	14, // 52: voicebridge.control.v1.CallService.AdvanceSession:input_type -> voicebridge.control.v1.AdvanceSessionRequest
+	16, // 53: voicebridge.control.v1.CallService.WaitForSession:input_type -> voicebridge.control.v1.WaitForSessionRequest
+	19, // 54: voicebridge.control.v1.CallService.EndCall:input_type -> voicebridge.control.v1.EndCallRequest
+	23, // 55: voicebridge.control.v1.CallService.GetCall:input_type -> voicebridge.control.v1.GetCallRequest
+	25, // 56: voicebridge.control.v1.CallService.LookupCall:input_type -> voicebridge.control.v1.LookupCallRequest
+	27, // 57: voicebridge.control.v1.CallService.ListCalls:input_type -> voicebridge.control.v1.ListCallsRequest
+	30, // 58: voicebridge.control.v1.CallService.ListTranscripts:input_type -> voicebridge.control.v1.ListTranscriptsRequest
+	32, // 59: voicebridge.control.v1.CallService.UpdateCallLabels:input_type -> voicebridge.control.v1.UpdateCallLabelsRequest
+	34, // 60: voicebridge.control.v1.CallService.SendCommand:input_type -> voicebridge.control.v1.SendCommandRequest
+	36, // 61: voicebridge.control.v1.CallService.StreamEvents:input_type -> voicebridge.control.v1.StreamEventsRequest
+	10, // 62: voicebridge.control.v1.CallService.HandleWebhook:output_type -> voicebridge.control.v1.HandleWebhookResponse
+	13, // 63: voicebridge.control.v1.CallService.StartSession:output_type -> voicebridge.control.v1.StartSessionResponse
+	15, // 64: voicebridge.control.v1.CallService.AdvanceSession:output_type -> voicebridge.control.v1.AdvanceSessionResponse
+	17, // 65: voicebridge.control.v1.CallService.WaitForSession:output_type -> voicebridge.control.v1.WaitForSessionResponse
+	20, // 66: voicebridge.control.v1.CallService.EndCall:output_type -> voicebridge.control.v1.EndCallResponse
+	24, // 67: voicebridge.control.v1.CallService.GetCall:output_type -> voicebridge.control.v1.GetCallResponse
+	26, // 68: voicebridge.control.v1.CallService.LookupCall:output_type -> voicebridge.control.v1.LookupCallResponse
+	29, // 69: voicebridge.control.v1.CallService.ListCalls:output_type -> voicebridge.control.v1.ListCallsResponse
+	31, // 70: voicebridge.control.v1.CallService.ListTranscripts:output_type -> voicebridge.control.v1.ListTranscriptsResponse
+	33, // 71: voicebridge.control.v1.CallService.UpdateCallLabels:output_type -> voicebridge.control.v1.UpdateCallLabelsResponse
+	35, // 72: voicebridge.control.v1.CallService.SendCommand:output_type -> voicebridge.control.v1.SendCommandResponse
+	37, // 73: voicebridge.control.v1.CallService.StreamEvents:output_type -> voicebridge.control.v1.StreamEventsResponse
+	62, // [62:74] is the sub-list for method output_type
+	50, // [50:62] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_voicebridge_control_v1_call_proto_init() }
@@ -2407,8 +3121,8 @@ func file_voicebridge_control_v1_call_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_voicebridge_control_v1_call_proto_rawDesc), len(file_voicebridge_control_v1_call_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   26,
+			NumEnums:      8,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,16 +34,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CallService_HandleWebhook_FullMethodName  = "/voicebridge.control.v1.CallService/HandleWebhook"
-	CallService_StartSession_FullMethodName   = "/voicebridge.control.v1.CallService/StartSession"
-	CallService_AdvanceSession_FullMethodName = "/voicebridge.control.v1.CallService/AdvanceSession"
-	CallService_WaitForSession_FullMethodName = "/voicebridge.control.v1.CallService/WaitForSession"
-	CallService_EndCall_FullMethodName        = "/voicebridge.control.v1.CallService/EndCall"
-	CallService_GetCall_FullMethodName        = "/voicebridge.control.v1.CallService/GetCall"
-	CallService_LookupCall_FullMethodName     = "/voicebridge.control.v1.CallService/LookupCall"
-	CallService_ListCalls_FullMethodName      = "/voicebridge.control.v1.CallService/ListCalls"
-	CallService_SendCommand_FullMethodName    = "/voicebridge.control.v1.CallService/SendCommand"
-	CallService_StreamEvents_FullMethodName   = "/voicebridge.control.v1.CallService/StreamEvents"
+	CallService_HandleWebhook_FullMethodName    = "/voicebridge.control.v1.CallService/HandleWebhook"
+	CallService_StartSession_FullMethodName     = "/voicebridge.control.v1.CallService/StartSession"
+	CallService_AdvanceSession_FullMethodName   = "/voicebridge.control.v1.CallService/AdvanceSession"
+	CallService_WaitForSession_FullMethodName   = "/voicebridge.control.v1.CallService/WaitForSession"
+	CallService_EndCall_FullMethodName          = "/voicebridge.control.v1.CallService/EndCall"
+	CallService_GetCall_FullMethodName          = "/voicebridge.control.v1.CallService/GetCall"
+	CallService_LookupCall_FullMethodName       = "/voicebridge.control.v1.CallService/LookupCall"
+	CallService_ListCalls_FullMethodName        = "/voicebridge.control.v1.CallService/ListCalls"
+	CallService_ListTranscripts_FullMethodName  = "/voicebridge.control.v1.CallService/ListTranscripts"
+	CallService_UpdateCallLabels_FullMethodName = "/voicebridge.control.v1.CallService/UpdateCallLabels"
+	CallService_SendCommand_FullMethodName      = "/voicebridge.control.v1.CallService/SendCommand"
+	CallService_StreamEvents_FullMethodName     = "/voicebridge.control.v1.CallService/StreamEvents"
 )
 
 // CallServiceClient is the client API for CallService service.
@@ -53,7 +55,8 @@ const (
 // What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
 type CallServiceClient interface {
 	// A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-	// that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
+	// that is needed, unless the request says more than Meta does (`agent`, `agents`, `labels`), which wants scope `calls:write`
+	// besides.
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(ctx context.Context, in *HandleWebhookRequest, opts ...grpc.CallOption) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
@@ -84,6 +87,14 @@ type CallServiceClient interface {
 	// Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
 	// INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
 	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
+	// What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
+	// that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
+	// CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
+	ListTranscripts(ctx context.Context, in *ListTranscriptsRequest, opts ...grpc.CallOption) (*ListTranscriptsResponse, error)
+	// Changes what is noted on a call, live or ended: labels named in `set` are set, whether they are there or not, those named
+	// in `remove` are removed if they are there, all others stay. All of it or nothing. Idempotent. NOT_FOUND CALL_NOT_FOUND;
+	// FAILED_PRECONDITION TOO_MANY_LABELS: the call would have more than 16.
+	UpdateCallLabels(ctx context.Context, in *UpdateCallLabelsRequest, opts ...grpc.CallOption) (*UpdateCallLabelsResponse, error)
 	// Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
 	// out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
 	// 64 commands of a call for that, until the call ends; an older one, sent again, is a new one. NOT_FOUND CALL_NOT_FOUND;
@@ -222,6 +233,26 @@ func (c *callServiceClient) ListCalls(ctx context.Context, in *ListCallsRequest,
 	return out, nil
 }
 
+func (c *callServiceClient) ListTranscripts(ctx context.Context, in *ListTranscriptsRequest, opts ...grpc.CallOption) (*ListTranscriptsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTranscriptsResponse)
+	err := c.cc.Invoke(ctx, CallService_ListTranscripts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *callServiceClient) UpdateCallLabels(ctx context.Context, in *UpdateCallLabelsRequest, opts ...grpc.CallOption) (*UpdateCallLabelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateCallLabelsResponse)
+	err := c.cc.Invoke(ctx, CallService_UpdateCallLabels_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *callServiceClient) SendCommand(ctx context.Context, in *SendCommandRequest, opts ...grpc.CallOption) (*SendCommandResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SendCommandResponse)
@@ -258,7 +289,8 @@ type CallService_StreamEventsClient = grpc.ServerStreamingClient[StreamEventsRes
 // What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
 type CallServiceServer interface {
 	// A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-	// that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
+	// that is needed, unless the request says more than Meta does (`agent`, `agents`, `labels`), which wants scope `calls:write`
+	// besides.
 	// UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
 	HandleWebhook(context.Context, *HandleWebhookRequest) (*HandleWebhookResponse, error)
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
@@ -289,6 +321,14 @@ type CallServiceServer interface {
 	// Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
 	// INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
 	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)
+	// What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
+	// that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
+	// CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
+	ListTranscripts(context.Context, *ListTranscriptsRequest) (*ListTranscriptsResponse, error)
+	// Changes what is noted on a call, live or ended: labels named in `set` are set, whether they are there or not, those named
+	// in `remove` are removed if they are there, all others stay. All of it or nothing. Idempotent. NOT_FOUND CALL_NOT_FOUND;
+	// FAILED_PRECONDITION TOO_MANY_LABELS: the call would have more than 16.
+	UpdateCallLabels(context.Context, *UpdateCallLabelsRequest) (*UpdateCallLabelsResponse, error)
 	// Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
 	// out again, whether or not the first answer arrived and whichever control plane gave it. The media node remembers the last
 	// 64 commands of a call for that, until the call ends; an older one, sent again, is a new one. NOT_FOUND CALL_NOT_FOUND;
@@ -370,6 +410,12 @@ func (UnimplementedCallServiceServer) LookupCall(context.Context, *LookupCallReq
 }
 func (UnimplementedCallServiceServer) ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCalls not implemented")
+}
+func (UnimplementedCallServiceServer) ListTranscripts(context.Context, *ListTranscriptsRequest) (*ListTranscriptsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTranscripts not implemented")
+}
+func (UnimplementedCallServiceServer) UpdateCallLabels(context.Context, *UpdateCallLabelsRequest) (*UpdateCallLabelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateCallLabels not implemented")
 }
 func (UnimplementedCallServiceServer) SendCommand(context.Context, *SendCommandRequest) (*SendCommandResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SendCommand not implemented")
@@ -542,6 +588,42 @@ func _CallService_ListCalls_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CallService_ListTranscripts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTranscriptsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CallServiceServer).ListTranscripts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CallService_ListTranscripts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CallServiceServer).ListTranscripts(ctx, req.(*ListTranscriptsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CallService_UpdateCallLabels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateCallLabelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CallServiceServer).UpdateCallLabels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CallService_UpdateCallLabels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CallServiceServer).UpdateCallLabels(ctx, req.(*UpdateCallLabelsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CallService_SendCommand_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SendCommandRequest)
 	if err := dec(in); err != nil {
@@ -609,6 +691,14 @@ var CallService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCalls",
 			Handler:    _CallService_ListCalls_Handler,
+		},
+		{
+			MethodName: "ListTranscripts",
+			Handler:    _CallService_ListTranscripts_Handler,
+		},
+		{
+			MethodName: "UpdateCallLabels",
+			Handler:    _CallService_UpdateCallLabels_Handler,
 		},
 		{
 			MethodName: "SendCommand",

@@ -303,10 +303,31 @@ class HandleWebhookRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     BODY_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     AGENTS_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     body: _builtins.bytes
     """The raw body, byte for byte."""
     signature: _builtins.str
@@ -321,6 +342,10 @@ class HandleWebhookRequest(_message.Message):
         counts. At most 64, together at most 256 KiB.
         """
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Noted on calls that this delivery begins; bounds as in Call."""
+
     def __init__(
         self,
         *,
@@ -328,10 +353,11 @@ class HandleWebhookRequest(_message.Message):
         signature: _builtins.str = ...,
         agent: _call_pb2.Agent | None = ...,
         agents: _abc.Iterable[Global___CallerAgent] | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "agents", b"agents", "body", b"body", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "agents", b"agents", "body", b"body", "labels", b"labels", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -437,6 +463,26 @@ class StartSessionRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CALL_ID_FIELD_NUMBER: _builtins.int
     SDP_OFFER_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
@@ -444,6 +490,10 @@ class StartSessionRequest(_message.Message):
     SIGNALLING_MODE_FIELD_NUMBER: _builtins.int
     ELAPSED_MS_FIELD_NUMBER: _builtins.int
     PHONE_NUMBER_ID_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    DEEPLINK_PAYLOAD_FIELD_NUMBER: _builtins.int
+    CTA_PAYLOAD_FIELD_NUMBER: _builtins.int
+    BIZ_OPAQUE_CALLBACK_DATA_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Meta's id: there is none of ours yet. Required, at most 512 bytes."""
     sdp_offer: _builtins.str
@@ -456,6 +506,12 @@ class StartSessionRequest(_message.Message):
     """The business number's id at Meta (`metadata.phone_number_id`), at most 64 bytes: for filters, and for hanging up at
     Graph when the AI ends the call. Empty: the one of the control plane's settings.
     """
+    deeplink_payload: _builtins.str
+    """As in Meta's connect webhook, see Call; cleaned and cut as there."""
+    cta_payload: _builtins.str
+    """As in Meta's connect webhook, see Call; cleaned and cut as there."""
+    biz_opaque_callback_data: _builtins.str
+    """As given with `accept`, see Call; cleaned and cut as there."""
     @_builtins.property
     def caller(self) -> _call_pb2.Caller:
         """As far as known; absent or empty fields are told to nobody."""
@@ -463,6 +519,10 @@ class StartSessionRequest(_message.Message):
     @_builtins.property
     def agent(self) -> _call_pb2.Agent:
         """How the AI behaves on this call; absent: as the agent file says."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Noted on the call; bounds as in Call. A repeated request changes none."""
 
     def __init__(
         self,
@@ -474,10 +534,14 @@ class StartSessionRequest(_message.Message):
         signalling_mode: _call_pb2.SignallingMode.ValueType = ...,
         elapsed_ms: _builtins.int = ...,
         phone_number_id: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        deeplink_payload: _builtins.str = ...,
+        cta_payload: _builtins.str = ...,
+        biz_opaque_callback_data: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "caller", b"caller"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "caller", b"caller", "elapsed_ms", b"elapsed_ms", "phone_number_id", b"phone_number_id", "sdp_offer", b"sdp_offer", "signalling_mode", b"signalling_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "biz_opaque_callback_data", b"biz_opaque_callback_data", "call_id", b"call_id", "caller", b"caller", "cta_payload", b"cta_payload", "deeplink_payload", b"deeplink_payload", "elapsed_ms", b"elapsed_ms", "labels", b"labels", "phone_number_id", b"phone_number_id", "sdp_offer", b"sdp_offer", "signalling_mode", b"signalling_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -723,6 +787,26 @@ class Call(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CALL_ID_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     DIRECTION_FIELD_NUMBER: _builtins.int
@@ -741,6 +825,10 @@ class Call(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     WACID_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    DEEPLINK_PAYLOAD_FIELD_NUMBER: _builtins.int
+    CTA_PAYLOAD_FIELD_NUMBER: _builtins.int
+    BIZ_OPAQUE_CALLBACK_DATA_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """Ours."""
     session_id: _builtins.str
@@ -759,6 +847,15 @@ class Call(_message.Message):
     """Last durable event."""
     wacid: _builtins.str
     """Meta's id of the call (`wacid...`), opaque, at most 512 bytes. Its base64 holds the caller's number."""
+    deeplink_payload: _builtins.str
+    """What the link held that the caller followed (wa.me/call/<number>?biz_payload=...); empty if there was none. As all three,
+    of the connect or, where that had none, of the terminate; without control characters and characters that turn the
+    direction of text, at most 512 characters. The agent has them as variables of these names.
+    """
+    cta_payload: _builtins.str
+    """What the button held that the caller pressed."""
+    biz_opaque_callback_data: _builtins.str
+    """What whoever answered the call gave Meta to send along."""
     @_builtins.property
     def caller(self) -> _call_pb2.Caller:
         """The person on the other end, as far as known."""
@@ -795,6 +892,12 @@ class Call(_message.Message):
     def quality(self) -> _call_pb2.Quality:
         """Of the whole call, once it has ended."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What users of the API noted on it. At most 16; names of 1 to 63 of a to z, 0 to 9, `_`, `-` and `.`, beginning with a
+        letter or digit; values of at most 256 bytes without control characters. Lists are filtered by them.
+        """
+
     def __init__(
         self,
         *,
@@ -816,10 +919,14 @@ class Call(_message.Message):
         last_sequence: _builtins.int = ...,
         quality: _call_pb2.Quality | None = ...,
         wacid: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        deeplink_payload: _builtins.str = ...,
+        cta_payload: _builtins.str = ...,
+        biz_opaque_callback_data: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "caller", b"caller", "ended_at", b"ended_at", "quality", b"quality", "received_at", b"received_at", "statistics", b"statistics", "termination", b"termination", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "call_id", b"call_id", "caller", b"caller", "direction", b"direction", "ended_at", b"ended_at", "last_sequence", b"last_sequence", "node_id", b"node_id", "phase", b"phase", "phone_number_id", b"phone_number_id", "quality", b"quality", "received_at", b"received_at", "region", b"region", "session_id", b"session_id", "statistics", b"statistics", "termination", b"termination", "timeline", b"timeline", "usage", b"usage", "wacid", b"wacid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "biz_opaque_callback_data", b"biz_opaque_callback_data", "call_id", b"call_id", "caller", b"caller", "cta_payload", b"cta_payload", "deeplink_payload", b"deeplink_payload", "direction", b"direction", "ended_at", b"ended_at", "labels", b"labels", "last_sequence", b"last_sequence", "node_id", b"node_id", "phase", b"phase", "phone_number_id", b"phone_number_id", "quality", b"quality", "received_at", b"received_at", "region", b"region", "session_id", b"session_id", "statistics", b"statistics", "termination", b"termination", "timeline", b"timeline", "usage", b"usage", "wacid", b"wacid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -989,6 +1096,26 @@ class CallFilter(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     RECEIVED_FROM_FIELD_NUMBER: _builtins.int
     RECEIVED_BEFORE_FIELD_NUMBER: _builtins.int
     PHONE_NUMBER_IDS_FIELD_NUMBER: _builtins.int
@@ -998,6 +1125,7 @@ class CallFilter(_message.Message):
     REASONS_FIELD_NUMBER: _builtins.int
     NODE_IDS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
     state: Global___CallState.ValueType
     """Going on, or over. Unset: both."""
     @_builtins.property
@@ -1034,6 +1162,10 @@ class CallFilter(_message.Message):
     def node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """On these nodes, by their ids. At most 16."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """With all of these labels. At most 16."""
+
     def __init__(
         self,
         *,
@@ -1046,10 +1178,11 @@ class CallFilter(_message.Message):
         reasons: _abc.Iterable[_builtins.str] | None = ...,
         node_ids: _abc.Iterable[_builtins.str] | None = ...,
         state: Global___CallState.ValueType = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["received_before", b"received_before", "received_from", b"received_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_phone_numbers", b"caller_phone_numbers", "caller_user_ids", b"caller_user_ids", "node_ids", b"node_ids", "phone_number_ids", b"phone_number_ids", "reasons", b"reasons", "received_before", b"received_before", "received_from", b"received_from", "results", b"results", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_phone_numbers", b"caller_phone_numbers", "caller_user_ids", b"caller_user_ids", "labels", b"labels", "node_ids", b"node_ids", "phone_number_ids", b"phone_number_ids", "reasons", b"reasons", "received_before", b"received_before", "received_from", b"received_from", "results", b"results", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1140,6 +1273,104 @@ class ListTranscriptsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTranscriptsResponse: _TypeAlias = ListTranscriptsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateCallLabelsRequest(_message.Message):
+    """What changes of the labels of a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SetEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    SET_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Ours or Meta's. Required."""
+    @_builtins.property
+    def set(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """To be set, in place of a value that is there. Bounds as in Call."""
+
+    @_builtins.property
+    def remove(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """To be removed, by name. At most 16, none of `set`."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        set: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        remove: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "remove", b"remove", "set", b"set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateCallLabelsRequest: _TypeAlias = UpdateCallLabelsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateCallLabelsResponse(_message.Message):
+    """The labels of a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LABELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """All that it has now."""
+
+    def __init__(
+        self,
+        *,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateCallLabelsResponse: _TypeAlias = UpdateCallLabelsResponse  # noqa: Y015
 
 @_typing.final
 class SendCommandRequest(_message.Message):

@@ -80,6 +80,11 @@ class CallServiceStub:
                 request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsRequest.SerializeToString,
                 response_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsResponse.FromString,
                 _registered_method=True)
+        self.UpdateCallLabels = channel.unary_unary(
+                '/voicebridge.control.v1.CallService/UpdateCallLabels',
+                request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.UpdateCallLabelsRequest.SerializeToString,
+                response_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.UpdateCallLabelsResponse.FromString,
+                _registered_method=True)
         self.SendCommand = channel.unary_unary(
                 '/voicebridge.control.v1.CallService/SendCommand',
                 request_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.SendCommandRequest.SerializeToString,
@@ -98,7 +103,8 @@ class CallServiceServicer:
 
     def HandleWebhook(self, request, context):
         """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-        that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
+        that is needed, unless the request says more than Meta does (`agent`, `agents`, `labels`), which wants scope `calls:write`
+        besides.
         UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -172,6 +178,15 @@ class CallServiceServicer:
         """What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
         that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
         CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCallLabels(self, request, context):
+        """Changes what is noted on a call, live or ended: labels named in `set` are set, whether they are there or not, those named
+        in `remove` are removed if they are there, all others stay. All of it or nothing. Idempotent. NOT_FOUND CALL_NOT_FOUND;
+        FAILED_PRECONDITION TOO_MANY_LABELS: the call would have more than 16.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -282,6 +297,11 @@ def add_CallServiceServicer_to_server(servicer, server):
                     servicer.ListTranscripts,
                     request_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsRequest.FromString,
                     response_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsResponse.SerializeToString,
+            ),
+            'UpdateCallLabels': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCallLabels,
+                    request_deserializer=voicebridge_dot_control_dot_v1_dot_call__pb2.UpdateCallLabelsRequest.FromString,
+                    response_serializer=voicebridge_dot_control_dot_v1_dot_call__pb2.UpdateCallLabelsResponse.SerializeToString,
             ),
             'SendCommand': grpc.unary_unary_rpc_method_handler(
                     servicer.SendCommand,
@@ -538,6 +558,33 @@ class CallService:
             '/voicebridge.control.v1.CallService/ListTranscripts',
             voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsRequest.SerializeToString,
             voicebridge_dot_control_dot_v1_dot_call__pb2.ListTranscriptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCallLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/voicebridge.control.v1.CallService/UpdateCallLabels',
+            voicebridge_dot_control_dot_v1_dot_call__pb2.UpdateCallLabelsRequest.SerializeToString,
+            voicebridge_dot_control_dot_v1_dot_call__pb2.UpdateCallLabelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,7 +49,8 @@ class CallServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CallServiceAsyncStub: ...
     HandleWebhook: _grpc.UnaryUnaryMultiCallable[_call_pb2.HandleWebhookRequest, _call_pb2.HandleWebhookResponse]
     """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-    that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
+    that is needed, unless the request says more than Meta does (`agent`, `agents`, `labels`), which wants scope `calls:write`
+    besides.
     UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
     """
     StartSession: _grpc.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]
@@ -89,6 +90,11 @@ class CallServiceStub:
     """What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
     that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
     CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
+    """
+    UpdateCallLabels: _grpc.UnaryUnaryMultiCallable[_call_pb2.UpdateCallLabelsRequest, _call_pb2.UpdateCallLabelsResponse]
+    """Changes what is noted on a call, live or ended: labels named in `set` are set, whether they are there or not, those named
+    in `remove` are removed if they are there, all others stay. All of it or nothing. Idempotent. NOT_FOUND CALL_NOT_FOUND;
+    FAILED_PRECONDITION TOO_MANY_LABELS: the call would have more than 16.
     """
     SendCommand: _grpc.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]
     """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
@@ -148,7 +154,8 @@ class CallServiceAsyncStub(CallServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     HandleWebhook: _aio.UnaryUnaryMultiCallable[_call_pb2.HandleWebhookRequest, _call_pb2.HandleWebhookResponse]  # type: ignore[assignment]
     """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-    that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
+    that is needed, unless the request says more than Meta does (`agent`, `agents`, `labels`), which wants scope `calls:write`
+    besides.
     UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_call_pb2.StartSessionRequest, _call_pb2.StartSessionResponse]  # type: ignore[assignment]
@@ -188,6 +195,11 @@ class CallServiceAsyncStub(CallServiceStub):
     """What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
     that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
     CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
+    """
+    UpdateCallLabels: _aio.UnaryUnaryMultiCallable[_call_pb2.UpdateCallLabelsRequest, _call_pb2.UpdateCallLabelsResponse]  # type: ignore[assignment]
+    """Changes what is noted on a call, live or ended: labels named in `set` are set, whether they are there or not, those named
+    in `remove` are removed if they are there, all others stay. All of it or nothing. Idempotent. NOT_FOUND CALL_NOT_FOUND;
+    FAILED_PRECONDITION TOO_MANY_LABELS: the call would have more than 16.
     """
     SendCommand: _aio.UnaryUnaryMultiCallable[_call_pb2.SendCommandRequest, _call_pb2.SendCommandResponse]  # type: ignore[assignment]
     """Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
@@ -250,7 +262,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.HandleWebhookResponse, _abc.Awaitable[_call_pb2.HandleWebhookResponse]]:
         """A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-        that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
+        that is needed, unless the request says more than Meta does (`agent`, `agents`, `labels`), which wants scope `calls:write`
+        besides.
         UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
         """
 
@@ -338,6 +351,17 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         """What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
         that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
         CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateCallLabels(
+        self,
+        request: _call_pb2.UpdateCallLabelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_call_pb2.UpdateCallLabelsResponse, _abc.Awaitable[_call_pb2.UpdateCallLabelsResponse]]:
+        """Changes what is noted on a call, live or ended: labels named in `set` are set, whether they are there or not, those named
+        in `remove` are removed if they are there, all others stay. All of it or nothing. Idempotent. NOT_FOUND CALL_NOT_FOUND;
+        FAILED_PRECONDITION TOO_MANY_LABELS: the call would have more than 16.
         """
 
     @_abc_1.abstractmethod

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from voicebridge.options.v1 import options_pb2 as voicebridge_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvoicebridge/types/v1/call.proto\x12\x14voicebridge.types.v1\x1a$voicebridge/options/v1/options.proto\"~\n\x0bTermination\x12\x37\n\x06result\x18\x01 \x01(\x0e\x32\'.voicebridge.types.v1.TerminationResult\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x15\n\rupstream_code\x18\x04 \x01(\t\"O\n\x06\x43\x61ller\x12\x1a\n\x0cphone_number\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x15\n\x07user_id\x18\x02 \x01(\tB\x04\xc8\xda\x18\x01\x12\x12\n\x04name\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01\"\xec\x01\n\x05\x41gent\x12\x1a\n\x0cinstructions\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\r\n\x05voice\x18\x02 \x01(\t\x12\x16\n\x08greeting\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x17\n\x0fmax_duration_ms\x18\x05 \x01(\r\x12\x43\n\tvariables\x18\x06 \x03(\x0b\x32*.voicebridge.types.v1.Agent.VariablesEntryB\x04\xc8\xda\x18\x01\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc6\x01\n\x05Usage\x12\x19\n\x11input_text_tokens\x18\x01 \x01(\x04\x12\x1a\n\x12input_audio_tokens\x18\x02 \x01(\x04\x12\x15\n\rcached_tokens\x18\x03 \x01(\x04\x12\x1a\n\x12output_text_tokens\x18\x04 \x01(\x04\x12\x1b\n\x13output_audio_tokens\x18\x05 \x01(\x04\x12\x1c\n\x14transcription_tokens\x18\x06 \x01(\x04\x12\x18\n\x10transcription_ms\x18\x07 \x01(\x04\"\xae\x01\n\x07Quality\x12\x11\n\tperiod_ms\x18\x01 \x01(\x04\x12\x36\n\x06uplink\x18\x02 \x01(\x0b\x32&.voicebridge.types.v1.DirectionQuality\x12\x38\n\x08\x64ownlink\x18\x03 \x01(\x0b\x32&.voicebridge.types.v1.DirectionQuality\x12\x0f\n\x07reports\x18\x04 \x01(\r\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\"\xac\x01\n\x10\x44irectionQuality\x12\x14\n\x0closs_percent\x18\x01 \x01(\x02\x12\x11\n\tjitter_ms\x18\x02 \x01(\r\x12\x1a\n\rround_trip_ms\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x12\n\nmissing_ms\x18\x04 \x01(\x04\x12\x11\n\tbuffer_ms\x18\x05 \x01(\r\x12\x0b\n\x03mos\x18\x06 \x01(\x02\x12\r\n\x05\x63\x61use\x18\x07 \x01(\tB\x10\n\x0e_round_trip_ms\"\xb8\x02\n\x0fMediaStatistics\x12\x18\n\x10packets_received\x18\x01 \x01(\x04\x12\x14\n\x0cpackets_lost\x18\x02 \x01(\x04\x12\x14\n\x0cpackets_late\x18\x03 \x01(\x04\x12\x19\n\x11packets_duplicate\x18\x04 \x01(\x04\x12\x19\n\x11packets_discarded\x18\x05 \x01(\x04\x12\x13\n\x0breceived_ms\x18\x06 \x01(\x04\x12\x14\n\x0c\x63oncealed_ms\x18\x07 \x01(\x04\x12\x12\n\nsilence_ms\x18\x08 \x01(\x04\x12\x11\n\tjitter_ms\x18\t \x01(\r\x12\x14\n\x0cpackets_sent\x18\n \x01(\x04\x12\x11\n\tplayed_ms\x18\x0b \x01(\x04\x12\x11\n\tunderruns\x18\x0c \x01(\x04\x12\x1b\n\x13longest_send_gap_ms\x18\r \x01(\r*U\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IRECTION_INBOUND\x10\x01\x12\x16\n\x12\x44IRECTION_OUTBOUND\x10\x02*y\n\x0fSignallingStage\x12 \n\x1cSIGNALLING_STAGE_UNSPECIFIED\x10\x00\x12%\n!SIGNALLING_STAGE_ANSWER_DELIVERED\x10\x01\x12\x1d\n\x19SIGNALLING_STAGE_ACCEPTED\x10\x02*l\n\x0eSignallingMode\x12\x1f\n\x1bSIGNALLING_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SIGNALLING_MODE_STAGED\x10\x01\x12\x1d\n\x19SIGNALLING_MODE_IMMEDIATE\x10\x02*\xd0\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x19\n\x15STAGE_WA_CALL_CONNECT\x10\x01\x12&\n\"STAGE_VOICE_BRIDGE_SESSION_CREATED\x10\x02\x12\x1e\n\x1aSTAGE_WA_CALL_PRE_ACCEPTED\x10\x03\x12\x1a\n\x16STAGE_WA_CALL_ACCEPTED\x10\x04\x12\x12\n\x0eSTAGE_AI_READY\x10\x05\x12\x1d\n\x19STAGE_MEDIA_BRIDGE_ACTIVE\x10\x06*\xb7\x01\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SESSION_STATE_ANSWERED\x10\x01\x12\x1c\n\x18SESSION_STATE_CONNECTING\x10\x02\x12\x1b\n\x17SESSION_STATE_CONNECTED\x10\x03\x12\x18\n\x14SESSION_STATE_ACTIVE\x10\x04\x12\x17\n\x13SESSION_STATE_ENDED\x10\x05*\xbb\x01\n\x11TerminationResult\x12\"\n\x1eTERMINATION_RESULT_UNSPECIFIED\x10\x00\x12 \n\x1cTERMINATION_RESULT_COMPLETED\x10\x01\x12 \n\x1cTERMINATION_RESULT_ABANDONED\x10\x02\x12\x1f\n\x1bTERMINATION_RESULT_REJECTED\x10\x03\x12\x1d\n\x19TERMINATION_RESULT_FAILED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fvoicebridge/types/v1/call.proto\x12\x14voicebridge.types.v1\x1a$voicebridge/options/v1/options.proto\"~\n\x0bTermination\x12\x37\n\x06result\x18\x01 \x01(\x0e\x32\'.voicebridge.types.v1.TerminationResult\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x15\n\rupstream_code\x18\x04 \x01(\t\"O\n\x06\x43\x61ller\x12\x1a\n\x0cphone_number\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\x15\n\x07user_id\x18\x02 \x01(\tB\x04\xc8\xda\x18\x01\x12\x12\n\x04name\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01\"\xec\x01\n\x05\x41gent\x12\x1a\n\x0cinstructions\x18\x01 \x01(\tB\x04\xc8\xda\x18\x01\x12\r\n\x05voice\x18\x02 \x01(\t\x12\x16\n\x08greeting\x18\x03 \x01(\tB\x04\xc8\xda\x18\x01\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x17\n\x0fmax_duration_ms\x18\x05 \x01(\r\x12\x43\n\tvariables\x18\x06 \x03(\x0b\x32*.voicebridge.types.v1.Agent.VariablesEntryB\x04\xc8\xda\x18\x01\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xbb\x02\n\x05Usage\x12\x19\n\x11input_text_tokens\x18\x01 \x01(\x04\x12\x1a\n\x12input_audio_tokens\x18\x02 \x01(\x04\x12\x1a\n\x12output_text_tokens\x18\x04 \x01(\x04\x12\x1b\n\x13output_audio_tokens\x18\x05 \x01(\x04\x12\x1c\n\x14transcription_tokens\x18\x06 \x01(\x04\x12\x18\n\x10transcription_ms\x18\x07 \x01(\x04\x12\x1a\n\x12\x63\x61\x63hed_text_tokens\x18\x08 \x01(\x04\x12\x1b\n\x13\x63\x61\x63hed_audio_tokens\x18\t \x01(\x04\x12\x10\n\x08provider\x18\n \x01(\t\x12\r\n\x05model\x18\x0b \x01(\t\x12\x1b\n\x13transcription_model\x18\x0c \x01(\tJ\x04\x08\x03\x10\x04R\rcached_tokens\"\xae\x01\n\x07Quality\x12\x11\n\tperiod_ms\x18\x01 \x01(\x04\x12\x36\n\x06uplink\x18\x02 \x01(\x0b\x32&.voicebridge.types.v1.DirectionQuality\x12\x38\n\x08\x64ownlink\x18\x03 \x01(\x0b\x32&.voicebridge.types.v1.DirectionQuality\x12\x0f\n\x07reports\x18\x04 \x01(\r\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\"\xac\x01\n\x10\x44irectionQuality\x12\x14\n\x0closs_percent\x18\x01 \x01(\x02\x12\x11\n\tjitter_ms\x18\x02 \x01(\r\x12\x1a\n\rround_trip_ms\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x12\n\nmissing_ms\x18\x04 \x01(\x04\x12\x11\n\tbuffer_ms\x18\x05 \x01(\r\x12\x0b\n\x03mos\x18\x06 \x01(\x02\x12\r\n\x05\x63\x61use\x18\x07 \x01(\tB\x10\n\x0e_round_trip_ms\"\xb8\x02\n\x0fMediaStatistics\x12\x18\n\x10packets_received\x18\x01 \x01(\x04\x12\x14\n\x0cpackets_lost\x18\x02 \x01(\x04\x12\x14\n\x0cpackets_late\x18\x03 \x01(\x04\x12\x19\n\x11packets_duplicate\x18\x04 \x01(\x04\x12\x19\n\x11packets_discarded\x18\x05 \x01(\x04\x12\x13\n\x0breceived_ms\x18\x06 \x01(\x04\x12\x14\n\x0c\x63oncealed_ms\x18\x07 \x01(\x04\x12\x12\n\nsilence_ms\x18\x08 \x01(\x04\x12\x11\n\tjitter_ms\x18\t \x01(\r\x12\x14\n\x0cpackets_sent\x18\n \x01(\x04\x12\x11\n\tplayed_ms\x18\x0b \x01(\x04\x12\x11\n\tunderruns\x18\x0c \x01(\x04\x12\x1b\n\x13longest_send_gap_ms\x18\r \x01(\r*U\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IRECTION_INBOUND\x10\x01\x12\x16\n\x12\x44IRECTION_OUTBOUND\x10\x02*y\n\x0fSignallingStage\x12 \n\x1cSIGNALLING_STAGE_UNSPECIFIED\x10\x00\x12%\n!SIGNALLING_STAGE_ANSWER_DELIVERED\x10\x01\x12\x1d\n\x19SIGNALLING_STAGE_ACCEPTED\x10\x02*l\n\x0eSignallingMode\x12\x1f\n\x1bSIGNALLING_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SIGNALLING_MODE_STAGED\x10\x01\x12\x1d\n\x19SIGNALLING_MODE_IMMEDIATE\x10\x02*\xd0\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x19\n\x15STAGE_WA_CALL_CONNECT\x10\x01\x12&\n\"STAGE_VOICE_BRIDGE_SESSION_CREATED\x10\x02\x12\x1e\n\x1aSTAGE_WA_CALL_PRE_ACCEPTED\x10\x03\x12\x1a\n\x16STAGE_WA_CALL_ACCEPTED\x10\x04\x12\x12\n\x0eSTAGE_AI_READY\x10\x05\x12\x1d\n\x19STAGE_MEDIA_BRIDGE_ACTIVE\x10\x06*\xb7\x01\n\x0cSessionState\x12\x1d\n\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SESSION_STATE_ANSWERED\x10\x01\x12\x1c\n\x18SESSION_STATE_CONNECTING\x10\x02\x12\x1b\n\x17SESSION_STATE_CONNECTED\x10\x03\x12\x18\n\x14SESSION_STATE_ACTIVE\x10\x04\x12\x17\n\x13SESSION_STATE_ENDED\x10\x05*\xbb\x01\n\x11TerminationResult\x12\"\n\x1eTERMINATION_RESULT_UNSPECIFIED\x10\x00\x12 \n\x1cTERMINATION_RESULT_COMPLETED\x10\x01\x12 \n\x1cTERMINATION_RESULT_ABANDONED\x10\x02\x12\x1f\n\x1bTERMINATION_RESULT_REJECTED\x10\x03\x12\x1d\n\x19TERMINATION_RESULT_FAILED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,18 +46,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENT'].fields_by_name['greeting']._serialized_options = b'\310\332\030\001'
   _globals['_AGENT'].fields_by_name['variables']._loaded_options = None
   _globals['_AGENT'].fields_by_name['variables']._serialized_options = b'\310\332\030\001'
-  _globals['_DIRECTION']._serialized_start=1411
-  _globals['_DIRECTION']._serialized_end=1496
-  _globals['_SIGNALLINGSTAGE']._serialized_start=1498
-  _globals['_SIGNALLINGSTAGE']._serialized_end=1619
-  _globals['_SIGNALLINGMODE']._serialized_start=1621
-  _globals['_SIGNALLINGMODE']._serialized_end=1729
-  _globals['_STAGE']._serialized_start=1732
-  _globals['_STAGE']._serialized_end=1940
-  _globals['_SESSIONSTATE']._serialized_start=1943
-  _globals['_SESSIONSTATE']._serialized_end=2126
-  _globals['_TERMINATIONRESULT']._serialized_start=2129
-  _globals['_TERMINATIONRESULT']._serialized_end=2316
+  _globals['_DIRECTION']._serialized_start=1528
+  _globals['_DIRECTION']._serialized_end=1613
+  _globals['_SIGNALLINGSTAGE']._serialized_start=1615
+  _globals['_SIGNALLINGSTAGE']._serialized_end=1736
+  _globals['_SIGNALLINGMODE']._serialized_start=1738
+  _globals['_SIGNALLINGMODE']._serialized_end=1846
+  _globals['_STAGE']._serialized_start=1849
+  _globals['_STAGE']._serialized_end=2057
+  _globals['_SESSIONSTATE']._serialized_start=2060
+  _globals['_SESSIONSTATE']._serialized_end=2243
+  _globals['_TERMINATIONRESULT']._serialized_start=2246
+  _globals['_TERMINATIONRESULT']._serialized_end=2433
   _globals['_TERMINATION']._serialized_start=95
   _globals['_TERMINATION']._serialized_end=221
   _globals['_CALLER']._serialized_start=223
@@ -67,11 +67,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENT_VARIABLESENTRY']._serialized_start=493
   _globals['_AGENT_VARIABLESENTRY']._serialized_end=541
   _globals['_USAGE']._serialized_start=544
-  _globals['_USAGE']._serialized_end=742
-  _globals['_QUALITY']._serialized_start=745
-  _globals['_QUALITY']._serialized_end=919
-  _globals['_DIRECTIONQUALITY']._serialized_start=922
-  _globals['_DIRECTIONQUALITY']._serialized_end=1094
-  _globals['_MEDIASTATISTICS']._serialized_start=1097
-  _globals['_MEDIASTATISTICS']._serialized_end=1409
+  _globals['_USAGE']._serialized_end=859
+  _globals['_QUALITY']._serialized_start=862
+  _globals['_QUALITY']._serialized_end=1036
+  _globals['_DIRECTIONQUALITY']._serialized_start=1039
+  _globals['_DIRECTIONQUALITY']._serialized_end=1211
+  _globals['_MEDIASTATISTICS']._serialized_start=1214
+  _globals['_MEDIASTATISTICS']._serialized_end=1526
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,7 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Command } from "./command_pb.ts";
 import { file_voicebridge_control_v1_command } from "./command_pb.ts";
 import { file_voicebridge_options_v1_options } from "../../options/v1/options_pb.ts";
-import type { Agent, Caller, Direction, MediaStatistics, Quality, SignallingMode, SignallingStage, Stage, Termination, Usage } from "../../types/v1/call_pb.ts";
+import type { Agent, Caller, Direction, MediaStatistics, Quality, SignallingMode, SignallingStage, Stage, Termination, TerminationResult, Usage } from "../../types/v1/call_pb.ts";
 import { file_voicebridge_types_v1_call } from "../../types/v1/call_pb.ts";
 import type { Event, EventKind, Transcript } from "../../types/v1/event_pb.ts";
 import { file_voicebridge_types_v1_event } from "../../types/v1/event_pb.ts";
@@ -34,7 +34,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file voicebridge/control/v1/call.proto.
  */
 export const file_voicebridge_control_v1_call: GenFile = /*@__PURE__*/
-  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL2NhbGwucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEipAEKFEhhbmRsZVdlYmhvb2tSZXF1ZXN0EhIKBGJvZHkYASABKAxCBMjaGAESFwoJc2lnbmF0dXJlGAIgASgJQgTQ2hgBEioKBWFnZW50GAMgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuQWdlbnQSMwoGYWdlbnRzGAQgAygLMiMudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsZXJBZ2VudCKFAQoLQ2FsbGVyQWdlbnQSGgoMcGhvbmVfbnVtYmVyGAEgASgJQgTI2hgBEhUKB3VzZXJfaWQYAiABKAlCBMjaGAESFwoPcGhvbmVfbnVtYmVyX2lkGAMgASgJEioKBWFnZW50GAQgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuQWdlbnQiUQoVSGFuZGxlV2ViaG9va1Jlc3BvbnNlEjgKCG91dGNvbWVzGAEgAygLMiYudm9pY2VicmlkZ2UuY29udHJvbC52MS5XZWJob29rT3V0Y29tZSJuCg5XZWJob29rT3V0Y29tZRIPCgdjYWxsX2lkGAEgASgJEjYKB291dGNvbWUYAiABKA4yJS52b2ljZWJyaWRnZS5jb250cm9sLnYxLk5vdGljZU91dGNvbWUSEwoFd2FjaWQYAyABKAlCBMjaGAEiiwIKE1N0YXJ0U2Vzc2lvblJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIXCglzZHBfb2ZmZXIYAiABKAlCBMjaGAESLAoGY2FsbGVyGAMgASgLMhwudm9pY2VicmlkZ2UudHlwZXMudjEuQ2FsbGVyEioKBWFnZW50GAQgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuQWdlbnQSPQoPc2lnbmFsbGluZ19tb2RlGAUgASgOMiQudm9pY2VicmlkZ2UudHlwZXMudjEuU2lnbmFsbGluZ01vZGUSEgoKZWxhcHNlZF9tcxgGIAEoBBIXCg9waG9uZV9udW1iZXJfaWQYByABKAkigAEKFFN0YXJ0U2Vzc2lvblJlc3BvbnNlEg8KB2NhbGxfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIYCgpzZHBfYW5zd2VyGAMgASgJQgTI2hgBEhAKCHdhcm5pbmdzGAQgAygJEhcKD2FscmVhZHlfc3RhcnRlZBgFIAEoCCJkChVBZHZhbmNlU2Vzc2lvblJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARI0CgVzdGFnZRgCIAEoDjIlLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlNpZ25hbGxpbmdTdGFnZSJOChZBZHZhbmNlU2Vzc2lvblJlc3BvbnNlEjQKBXN0YWdlGAEgASgOMiUudm9pY2VicmlkZ2UudHlwZXMudjEuU2lnbmFsbGluZ1N0YWdlInMKFVdhaXRGb3JTZXNzaW9uUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBEi8KBXVudGlsGAIgAygOMiAudm9pY2VicmlkZ2UuY29udHJvbC52MS5Qcm9ncmVzcxISCgp0aW1lb3V0X21zGAMgASgNIpMBChZXYWl0Rm9yU2Vzc2lvblJlc3BvbnNlEg8KB2NhbGxfaWQYASABKAkSMAoHcmVhY2hlZBgCIAMoCzIfLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuUmVhY2hlZBI2Cgt0ZXJtaW5hdGlvbhgDIAEoCzIhLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlRlcm1pbmF0aW9uIlEKB1JlYWNoZWQSMgoIcHJvZ3Jlc3MYASABKA4yIC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlByb2dyZXNzEhIKCmVsYXBzZWRfbXMYAiABKAQiWgoORW5kQ2FsbFJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIxCgZyZWFzb24YAiABKA4yIS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZFJlYXNvbiJJCg9FbmRDYWxsUmVzcG9uc2USNgoLdGVybWluYXRpb24YASABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbiL0BQoEQ2FsbBIPCgdjYWxsX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSMgoJZGlyZWN0aW9uGAMgASgOMh8udm9pY2VicmlkZ2UudHlwZXMudjEuRGlyZWN0aW9uEjAKBXBoYXNlGAQgASgOMiEudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsUGhhc2USLAoGY2FsbGVyGAUgASgLMhwudm9pY2VicmlkZ2UudHlwZXMudjEuQ2FsbGVyEhcKD3Bob25lX251bWJlcl9pZBgGIAEoCRIPCgdub2RlX2lkGAcgASgJEg4KBnJlZ2lvbhgIIAEoCRIvCgtyZWNlaXZlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLYWNjZXB0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI2Cgt0ZXJtaW5hdGlvbhgMIAEoCzIhLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlRlcm1pbmF0aW9uEjcKCHRpbWVsaW5lGA0gAygLMiUudm9pY2VicmlkZ2UuY29udHJvbC52MS5UaW1lbGluZUVudHJ5EjUKC3RyYW5zY3JpcHRzGA4gAygLMiAudm9pY2VicmlkZ2UudHlwZXMudjEuVHJhbnNjcmlwdBIqCgV1c2FnZRgPIAEoCzIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlVzYWdlEjkKCnN0YXRpc3RpY3MYECABKAsyJS52b2ljZWJyaWRnZS50eXBlcy52MS5NZWRpYVN0YXRpc3RpY3MSFQoNbGFzdF9zZXF1ZW5jZRgRIAEoBBIuCgdxdWFsaXR5GBIgASgLMh0udm9pY2VicmlkZ2UudHlwZXMudjEuUXVhbGl0eRITCgV3YWNpZBgTIAEoCUIEyNoYASJPCg1UaW1lbGluZUVudHJ5EioKBXN0YWdlGAEgASgOMhsudm9pY2VicmlkZ2UudHlwZXMudjEuU3RhZ2USEgoKZWxhcHNlZF9tcxgCIAEoBCInCg5HZXRDYWxsUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBIj0KD0dldENhbGxSZXNwb25zZRIqCgRjYWxsGAEgASgLMhwudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsIigKEUxvb2t1cENhbGxSZXF1ZXN0EhMKBXdhY2lkGAEgASgJQgTI2hgBIkAKEkxvb2t1cENhbGxSZXNwb25zZRIqCgRjYWxsGAEgASgLMhwudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsIkwKEExpc3RDYWxsc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkSEQoJbGl2ZV9vbmx5GAMgASgIIlkKEUxpc3RDYWxsc1Jlc3BvbnNlEisKBWNhbGxzGAEgAygLMhwudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJxChJTZW5kQ29tbWFuZFJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIwCgdjb21tYW5kGAIgASgLMh8udm9pY2VicmlkZ2UuY29udHJvbC52MS5Db21tYW5kEhIKCmNvbW1hbmRfaWQYAyABKAkiKQoTU2VuZENvbW1hbmRSZXNwb25zZRISCgpjb21tYW5kX2lkGAEgASgJIvQBChNTdHJlYW1FdmVudHNSZXF1ZXN0EhUKB2NhbGxfaWQYASABKAlCBMjaGAESDgoGY3Vyc29yGAMgASgJEjIKBXN0YXJ0GAQgASgOMiMudm9pY2VicmlkZ2UuY29udHJvbC52MS5TdHJlYW1TdGFydBIuCgVraW5kcxgFIAMoDjIfLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkV2ZW50S2luZBIYChBwaG9uZV9udW1iZXJfaWRzGAYgAygJEiIKFGNhbGxlcl9waG9uZV9udW1iZXJzGAcgAygJQgTI2hgBSgQIAhADUg5hZnRlcl9zZXF1ZW5jZSKhAQoUU3RyZWFtRXZlbnRzUmVzcG9uc2USKgoFZXZlbnQYASABKAsyGy52b2ljZWJyaWRnZS50eXBlcy52MS5FdmVudBIOCgZjdXJzb3IYAiABKAkSLgoGbGFnZ2VkGAMgASgLMh4udm9pY2VicmlkZ2UuY29udHJvbC52MS5MYWdnZWQSHQoVa2VlcGFsaXZlX2ludGVydmFsX21zGAQgASgNIiIKBkxhZ2dlZBIYChB0cmFuc2llbnRfbWlzc2VkGAEgASgEKt0BCg1Ob3RpY2VPdXRjb21lEh4KGk5PVElDRV9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGgoWTk9USUNFX09VVENPTUVfQ0xBSU1FRBABEhwKGE5PVElDRV9PVVRDT01FX0RVUExJQ0FURRACEhgKFE5PVElDRV9PVVRDT01FX1NUQUxFEAMSHQoZTk9USUNFX09VVENPTUVfVEVSTUlOQVRFRBAEEh0KGU5PVElDRV9PVVRDT01FX1RPTUJTVE9ORUQQBRIaChZOT1RJQ0VfT1VUQ09NRV9JR05PUkVEEAYqjAEKCFByb2dyZXNzEhgKFFBST0dSRVNTX1VOU1BFQ0lGSUVEEAASIAocUFJPR1JFU1NfVFJBTlNQT1JUX0NPTk5FQ1RFRBABEhUKEVBST0dSRVNTX0FJX1JFQURZEAISGQoVUFJPR1JFU1NfTUVESUFfQUNUSVZFEAMSEgoOUFJPR1JFU1NfRU5ERUQQBCr1AQoJRW5kUmVhc29uEhoKFkVORF9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVFTkRfUkVBU09OX0FQSV9IQU5HVVAQARIaChZFTkRfUkVBU09OX1VTRVJfSEFOR1VQEAISGgoWRU5EX1JFQVNPTl9NRVRBX0ZBSUxFRBADEhwKGEVORF9SRUFTT05fTUVESUFfVElNRU9VVBAEEhwKGEVORF9SRUFTT05fR1JBUEhfUkVGVVNFRBAFEiAKHEVORF9SRUFTT05fR1JBUEhfVU5SRUFDSEFCTEUQBhIbChdFTkRfUkVBU09OX1JJTkdfVElNRU9VVBAHKtYBCglDYWxsUGhhc2USGgoWQ0FMTF9QSEFTRV9VTlNQRUNJRklFRBAAEhYKEkNBTExfUEhBU0VfUExBQ0lORxABEhwKGENBTExfUEhBU0VfUFJFX0FDQ0VQVElORxACEhkKFUNBTExfUEhBU0VfQ09OTkVDVElORxADEhgKFENBTExfUEhBU0VfQUNDRVBUSU5HEAQSFQoRQ0FMTF9QSEFTRV9BQ1RJVkUQBRIVChFDQUxMX1BIQVNFX0VORElORxAGEhQKEENBTExfUEhBU0VfRU5ERUQQBypaCgtTdHJlYW1TdGFydBIcChhTVFJFQU1fU1RBUlRfVU5TUEVDSUZJRUQQABIXChNTVFJFQU1fU1RBUlRfT0xERVNUEAESFAoQU1RSRUFNX1NUQVJUX05PVxACMtgICgtDYWxsU2VydmljZRJyCg1IYW5kbGVXZWJob29rEiwudm9pY2VicmlkZ2UuY29udHJvbC52MS5IYW5kbGVXZWJob29rUmVxdWVzdBotLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuSGFuZGxlV2ViaG9va1Jlc3BvbnNlIgTI2hgBEm8KDFN0YXJ0U2Vzc2lvbhIrLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RhcnRTZXNzaW9uUmVxdWVzdBosLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RhcnRTZXNzaW9uUmVzcG9uc2UiBMjaGAMSdQoOQWR2YW5jZVNlc3Npb24SLS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkFkdmFuY2VTZXNzaW9uUmVxdWVzdBouLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQWR2YW5jZVNlc3Npb25SZXNwb25zZSIEyNoYAxJ1Cg5XYWl0Rm9yU2Vzc2lvbhItLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuV2FpdEZvclNlc3Npb25SZXF1ZXN0Gi4udm9pY2VicmlkZ2UuY29udHJvbC52MS5XYWl0Rm9yU2Vzc2lvblJlc3BvbnNlIgTI2hgCEmAKB0VuZENhbGwSJi52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZENhbGxSZXF1ZXN0Gicudm9pY2VicmlkZ2UuY29udHJvbC52MS5FbmRDYWxsUmVzcG9uc2UiBMjaGAMSYAoHR2V0Q2FsbBImLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuR2V0Q2FsbFJlcXVlc3QaJy52b2ljZWJyaWRnZS5jb250cm9sLnYxLkdldENhbGxSZXNwb25zZSIEyNoYAhJpCgpMb29rdXBDYWxsEikudm9pY2VicmlkZ2UuY29udHJvbC52MS5Mb29rdXBDYWxsUmVxdWVzdBoqLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTG9va3VwQ2FsbFJlc3BvbnNlIgTI2hgCEmYKCUxpc3RDYWxscxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVzcG9uc2UiBMjaGAISbAoLU2VuZENvbW1hbmQSKi52b2ljZWJyaWRnZS5jb250cm9sLnYxLlNlbmRDb21tYW5kUmVxdWVzdBorLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU2VuZENvbW1hbmRSZXNwb25zZSIEyNoYAxJxCgxTdHJlYW1FdmVudHMSKy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1JlcXVlc3QaLC52b2ljZWJyaWRnZS5jb250cm9sLnYxLlN0cmVhbUV2ZW50c1Jlc3BvbnNlIgTI2hgCMAFiBnByb3RvMw", [file_google_protobuf_timestamp, file_voicebridge_control_v1_command, file_voicebridge_options_v1_options, file_voicebridge_types_v1_call, file_voicebridge_types_v1_event]);
+  fileDesc("CiF2b2ljZWJyaWRnZS9jb250cm9sL3YxL2NhbGwucHJvdG8SFnZvaWNlYnJpZGdlLmNvbnRyb2wudjEiowIKFEhhbmRsZVdlYmhvb2tSZXF1ZXN0EhIKBGJvZHkYASABKAxCBMjaGAESFwoJc2lnbmF0dXJlGAIgASgJQgTQ2hgBEioKBWFnZW50GAMgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuQWdlbnQSMwoGYWdlbnRzGAQgAygLMiMudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsZXJBZ2VudBJOCgZsYWJlbHMYBSADKAsyOC52b2ljZWJyaWRnZS5jb250cm9sLnYxLkhhbmRsZVdlYmhvb2tSZXF1ZXN0LkxhYmVsc0VudHJ5QgTI2hgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEihQEKC0NhbGxlckFnZW50EhoKDHBob25lX251bWJlchgBIAEoCUIEyNoYARIVCgd1c2VyX2lkGAIgASgJQgTI2hgBEhcKD3Bob25lX251bWJlcl9pZBgDIAEoCRIqCgVhZ2VudBgEIAEoCzIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkFnZW50IlEKFUhhbmRsZVdlYmhvb2tSZXNwb25zZRI4CghvdXRjb21lcxgBIAMoCzImLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuV2ViaG9va091dGNvbWUibgoOV2ViaG9va091dGNvbWUSDwoHY2FsbF9pZBgBIAEoCRI2CgdvdXRjb21lGAIgASgOMiUudm9pY2VicmlkZ2UuY29udHJvbC52MS5Ob3RpY2VPdXRjb21lEhMKBXdhY2lkGAMgASgJQgTI2hgBIuwDChNTdGFydFNlc3Npb25SZXF1ZXN0EhUKB2NhbGxfaWQYASABKAlCBMjaGAESFwoJc2RwX29mZmVyGAIgASgJQgTI2hgBEiwKBmNhbGxlchgDIAEoCzIcLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkNhbGxlchIqCgVhZ2VudBgEIAEoCzIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkFnZW50Ej0KD3NpZ25hbGxpbmdfbW9kZRgFIAEoDjIkLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlNpZ25hbGxpbmdNb2RlEhIKCmVsYXBzZWRfbXMYBiABKAQSFwoPcGhvbmVfbnVtYmVyX2lkGAcgASgJEk0KBmxhYmVscxgIIAMoCzI3LnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RhcnRTZXNzaW9uUmVxdWVzdC5MYWJlbHNFbnRyeUIEyNoYARIeChBkZWVwbGlua19wYXlsb2FkGAkgASgJQgTI2hgBEhkKC2N0YV9wYXlsb2FkGAogASgJQgTI2hgBEiYKGGJpel9vcGFxdWVfY2FsbGJhY2tfZGF0YRgLIAEoCUIEyNoYARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIoABChRTdGFydFNlc3Npb25SZXNwb25zZRIPCgdjYWxsX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSGAoKc2RwX2Fuc3dlchgDIAEoCUIEyNoYARIQCgh3YXJuaW5ncxgEIAMoCRIXCg9hbHJlYWR5X3N0YXJ0ZWQYBSABKAgiZAoVQWR2YW5jZVNlc3Npb25SZXF1ZXN0EhUKB2NhbGxfaWQYASABKAlCBMjaGAESNAoFc3RhZ2UYAiABKA4yJS52b2ljZWJyaWRnZS50eXBlcy52MS5TaWduYWxsaW5nU3RhZ2UiTgoWQWR2YW5jZVNlc3Npb25SZXNwb25zZRI0CgVzdGFnZRgBIAEoDjIlLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlNpZ25hbGxpbmdTdGFnZSJzChVXYWl0Rm9yU2Vzc2lvblJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYARIvCgV1bnRpbBgCIAMoDjIgLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuUHJvZ3Jlc3MSEgoKdGltZW91dF9tcxgDIAEoDSKTAQoWV2FpdEZvclNlc3Npb25SZXNwb25zZRIPCgdjYWxsX2lkGAEgASgJEjAKB3JlYWNoZWQYAiADKAsyHy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlJlYWNoZWQSNgoLdGVybWluYXRpb24YAyABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbiJRCgdSZWFjaGVkEjIKCHByb2dyZXNzGAEgASgOMiAudm9pY2VicmlkZ2UuY29udHJvbC52MS5Qcm9ncmVzcxISCgplbGFwc2VkX21zGAIgASgEIloKDkVuZENhbGxSZXF1ZXN0EhUKB2NhbGxfaWQYASABKAlCBMjaGAESMQoGcmVhc29uGAIgASgOMiEudm9pY2VicmlkZ2UuY29udHJvbC52MS5FbmRSZWFzb24iSQoPRW5kQ2FsbFJlc3BvbnNlEjYKC3Rlcm1pbmF0aW9uGAEgASgLMiEudm9pY2VicmlkZ2UudHlwZXMudjEuVGVybWluYXRpb24iogcKBENhbGwSDwoHY2FsbF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEjIKCWRpcmVjdGlvbhgDIAEoDjIfLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkRpcmVjdGlvbhIwCgVwaGFzZRgEIAEoDjIhLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbFBoYXNlEiwKBmNhbGxlchgFIAEoCzIcLnZvaWNlYnJpZGdlLnR5cGVzLnYxLkNhbGxlchIXCg9waG9uZV9udW1iZXJfaWQYBiABKAkSDwoHbm9kZV9pZBgHIAEoCRIOCgZyZWdpb24YCCABKAkSLwoLcmVjZWl2ZWRfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2FjY2VwdGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNgoLdGVybWluYXRpb24YDCABKAsyIS52b2ljZWJyaWRnZS50eXBlcy52MS5UZXJtaW5hdGlvbhI3Cgh0aW1lbGluZRgNIAMoCzIlLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuVGltZWxpbmVFbnRyeRIqCgV1c2FnZRgPIAEoCzIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlVzYWdlEjkKCnN0YXRpc3RpY3MYECABKAsyJS52b2ljZWJyaWRnZS50eXBlcy52MS5NZWRpYVN0YXRpc3RpY3MSFQoNbGFzdF9zZXF1ZW5jZRgRIAEoBBIuCgdxdWFsaXR5GBIgASgLMh0udm9pY2VicmlkZ2UudHlwZXMudjEuUXVhbGl0eRITCgV3YWNpZBgTIAEoCUIEyNoYARI+CgZsYWJlbHMYFCADKAsyKC52b2ljZWJyaWRnZS5jb250cm9sLnYxLkNhbGwuTGFiZWxzRW50cnlCBMjaGAESHgoQZGVlcGxpbmtfcGF5bG9hZBgVIAEoCUIEyNoYARIZCgtjdGFfcGF5bG9hZBgWIAEoCUIEyNoYARImChhiaXpfb3BhcXVlX2NhbGxiYWNrX2RhdGEYFyABKAlCBMjaGAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUoECA4QD1ILdHJhbnNjcmlwdHMiTwoNVGltZWxpbmVFbnRyeRIqCgVzdGFnZRgBIAEoDjIbLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlN0YWdlEhIKCmVsYXBzZWRfbXMYAiABKAQiJwoOR2V0Q2FsbFJlcXVlc3QSFQoHY2FsbF9pZBgBIAEoCUIEyNoYASI9Cg9HZXRDYWxsUmVzcG9uc2USKgoEY2FsbBgBIAEoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbCIoChFMb29rdXBDYWxsUmVxdWVzdBITCgV3YWNpZBgBIAEoCUIEyNoYASJAChJMb29rdXBDYWxsUmVzcG9uc2USKgoEY2FsbBgBIAEoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbCLgAQoQTGlzdENhbGxzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCRIyCgZmaWx0ZXIYBCABKAsyIi52b2ljZWJyaWRnZS5jb250cm9sLnYxLkNhbGxGaWx0ZXISMAoFb3JkZXIYBSABKA4yIS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkNhbGxPcmRlchIuCgR2aWV3GAYgASgOMiAudm9pY2VicmlkZ2UuY29udHJvbC52MS5DYWxsVmlld0oECAMQBFIJbGl2ZV9vbmx5ItUDCgpDYWxsRmlsdGVyEjEKDXJlY2VpdmVkX2Zyb20YASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD3JlY2VpdmVkX2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQcGhvbmVfbnVtYmVyX2lkcxgDIAMoCRIiChRjYWxsZXJfcGhvbmVfbnVtYmVycxgEIAMoCUIEyNoYARIdCg9jYWxsZXJfdXNlcl9pZHMYBSADKAlCBMjaGAESOAoHcmVzdWx0cxgGIAMoDjInLnZvaWNlYnJpZGdlLnR5cGVzLnYxLlRlcm1pbmF0aW9uUmVzdWx0Eg8KB3JlYXNvbnMYByADKAkSEAoIbm9kZV9pZHMYCCADKAkSMAoFc3RhdGUYCSABKA4yIS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkNhbGxTdGF0ZRJECgZsYWJlbHMYCiADKAsyLi52b2ljZWJyaWRnZS5jb250cm9sLnYxLkNhbGxGaWx0ZXIuTGFiZWxzRW50cnlCBMjaGAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJZChFMaXN0Q2FsbHNSZXNwb25zZRIrCgVjYWxscxgBIAMoCzIcLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ2FsbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiVgoWTGlzdFRyYW5zY3JpcHRzUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJImkKF0xpc3RUcmFuc2NyaXB0c1Jlc3BvbnNlEjUKC3RyYW5zY3JpcHRzGAEgAygLMiAudm9pY2VicmlkZ2UudHlwZXMudjEuVHJhbnNjcmlwdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiuQEKF1VwZGF0ZUNhbGxMYWJlbHNSZXF1ZXN0EhUKB2NhbGxfaWQYASABKAlCBMjaGAESSwoDc2V0GAIgAygLMjgudm9pY2VicmlkZ2UuY29udHJvbC52MS5VcGRhdGVDYWxsTGFiZWxzUmVxdWVzdC5TZXRFbnRyeUIEyNoYARIOCgZyZW1vdmUYAyADKAkaKgoIU2V0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKdAQoYVXBkYXRlQ2FsbExhYmVsc1Jlc3BvbnNlElIKBmxhYmVscxgBIAMoCzI8LnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuVXBkYXRlQ2FsbExhYmVsc1Jlc3BvbnNlLkxhYmVsc0VudHJ5QgTI2hgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEicQoSU2VuZENvbW1hbmRSZXF1ZXN0EhUKB2NhbGxfaWQYASABKAlCBMjaGAESMAoHY29tbWFuZBgCIAEoCzIfLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQ29tbWFuZBISCgpjb21tYW5kX2lkGAMgASgJIikKE1NlbmRDb21tYW5kUmVzcG9uc2USEgoKY29tbWFuZF9pZBgBIAEoCSL0AQoTU3RyZWFtRXZlbnRzUmVxdWVzdBIVCgdjYWxsX2lkGAEgASgJQgTI2hgBEg4KBmN1cnNvchgDIAEoCRIyCgVzdGFydBgEIAEoDjIjLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RyZWFtU3RhcnQSLgoFa2luZHMYBSADKA4yHy52b2ljZWJyaWRnZS50eXBlcy52MS5FdmVudEtpbmQSGAoQcGhvbmVfbnVtYmVyX2lkcxgGIAMoCRIiChRjYWxsZXJfcGhvbmVfbnVtYmVycxgHIAMoCUIEyNoYAUoECAIQA1IOYWZ0ZXJfc2VxdWVuY2UioQEKFFN0cmVhbUV2ZW50c1Jlc3BvbnNlEioKBWV2ZW50GAEgASgLMhsudm9pY2VicmlkZ2UudHlwZXMudjEuRXZlbnQSDgoGY3Vyc29yGAIgASgJEi4KBmxhZ2dlZBgDIAEoCzIeLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGFnZ2VkEh0KFWtlZXBhbGl2ZV9pbnRlcnZhbF9tcxgEIAEoDSIiCgZMYWdnZWQSGAoQdHJhbnNpZW50X21pc3NlZBgBIAEoBCrdAQoNTm90aWNlT3V0Y29tZRIeChpOT1RJQ0VfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhoKFk5PVElDRV9PVVRDT01FX0NMQUlNRUQQARIcChhOT1RJQ0VfT1VUQ09NRV9EVVBMSUNBVEUQAhIYChROT1RJQ0VfT1VUQ09NRV9TVEFMRRADEh0KGU5PVElDRV9PVVRDT01FX1RFUk1JTkFURUQQBBIdChlOT1RJQ0VfT1VUQ09NRV9UT01CU1RPTkVEEAUSGgoWTk9USUNFX09VVENPTUVfSUdOT1JFRBAGKowBCghQcm9ncmVzcxIYChRQUk9HUkVTU19VTlNQRUNJRklFRBAAEiAKHFBST0dSRVNTX1RSQU5TUE9SVF9DT05ORUNURUQQARIVChFQUk9HUkVTU19BSV9SRUFEWRACEhkKFVBST0dSRVNTX01FRElBX0FDVElWRRADEhIKDlBST0dSRVNTX0VOREVEEAQq9QEKCUVuZFJlYXNvbhIaChZFTkRfUkVBU09OX1VOU1BFQ0lGSUVEEAASGQoVRU5EX1JFQVNPTl9BUElfSEFOR1VQEAESGgoWRU5EX1JFQVNPTl9VU0VSX0hBTkdVUBACEhoKFkVORF9SRUFTT05fTUVUQV9GQUlMRUQQAxIcChhFTkRfUkVBU09OX01FRElBX1RJTUVPVVQQBBIcChhFTkRfUkVBU09OX0dSQVBIX1JFRlVTRUQQBRIgChxFTkRfUkVBU09OX0dSQVBIX1VOUkVBQ0hBQkxFEAYSGwoXRU5EX1JFQVNPTl9SSU5HX1RJTUVPVVQQByrWAQoJQ2FsbFBoYXNlEhoKFkNBTExfUEhBU0VfVU5TUEVDSUZJRUQQABIWChJDQUxMX1BIQVNFX1BMQUNJTkcQARIcChhDQUxMX1BIQVNFX1BSRV9BQ0NFUFRJTkcQAhIZChVDQUxMX1BIQVNFX0NPTk5FQ1RJTkcQAxIYChRDQUxMX1BIQVNFX0FDQ0VQVElORxAEEhUKEUNBTExfUEhBU0VfQUNUSVZFEAUSFQoRQ0FMTF9QSEFTRV9FTkRJTkcQBhIUChBDQUxMX1BIQVNFX0VOREVEEAcqUgoJQ2FsbFN0YXRlEhoKFkNBTExfU1RBVEVfVU5TUEVDSUZJRUQQABITCg9DQUxMX1NUQVRFX0xJVkUQARIUChBDQUxMX1NUQVRFX0VOREVEEAIqYQoJQ2FsbE9yZGVyEhoKFkNBTExfT1JERVJfVU5TUEVDSUZJRUQQABIbChdDQUxMX09SREVSX05FV0VTVF9GSVJTVBABEhsKF0NBTExfT1JERVJfT0xERVNUX0ZJUlNUEAIqTgoIQ2FsbFZpZXcSGQoVQ0FMTF9WSUVXX1VOU1BFQ0lGSUVEEAASEwoPQ0FMTF9WSUVXX0JBU0lDEAESEgoOQ0FMTF9WSUVXX0ZVTEwQAipaCgtTdHJlYW1TdGFydBIcChhTVFJFQU1fU1RBUlRfVU5TUEVDSUZJRUQQABIXChNTVFJFQU1fU1RBUlRfT0xERVNUEAESFAoQU1RSRUFNX1NUQVJUX05PVxACMs8KCgtDYWxsU2VydmljZRJyCg1IYW5kbGVXZWJob29rEiwudm9pY2VicmlkZ2UuY29udHJvbC52MS5IYW5kbGVXZWJob29rUmVxdWVzdBotLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuSGFuZGxlV2ViaG9va1Jlc3BvbnNlIgTI2hgBEm8KDFN0YXJ0U2Vzc2lvbhIrLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RhcnRTZXNzaW9uUmVxdWVzdBosLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuU3RhcnRTZXNzaW9uUmVzcG9uc2UiBMjaGAMSdQoOQWR2YW5jZVNlc3Npb24SLS52b2ljZWJyaWRnZS5jb250cm9sLnYxLkFkdmFuY2VTZXNzaW9uUmVxdWVzdBouLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuQWR2YW5jZVNlc3Npb25SZXNwb25zZSIEyNoYAxJ1Cg5XYWl0Rm9yU2Vzc2lvbhItLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuV2FpdEZvclNlc3Npb25SZXF1ZXN0Gi4udm9pY2VicmlkZ2UuY29udHJvbC52MS5XYWl0Rm9yU2Vzc2lvblJlc3BvbnNlIgTI2hgCEmAKB0VuZENhbGwSJi52b2ljZWJyaWRnZS5jb250cm9sLnYxLkVuZENhbGxSZXF1ZXN0Gicudm9pY2VicmlkZ2UuY29udHJvbC52MS5FbmRDYWxsUmVzcG9uc2UiBMjaGAMSYAoHR2V0Q2FsbBImLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuR2V0Q2FsbFJlcXVlc3QaJy52b2ljZWJyaWRnZS5jb250cm9sLnYxLkdldENhbGxSZXNwb25zZSIEyNoYAhJpCgpMb29rdXBDYWxsEikudm9pY2VicmlkZ2UuY29udHJvbC52MS5Mb29rdXBDYWxsUmVxdWVzdBoqLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTG9va3VwQ2FsbFJlc3BvbnNlIgTI2hgCEmYKCUxpc3RDYWxscxIoLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVxdWVzdBopLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuTGlzdENhbGxzUmVzcG9uc2UiBMjaGAISeAoPTGlzdFRyYW5zY3JpcHRzEi4udm9pY2VicmlkZ2UuY29udHJvbC52MS5MaXN0VHJhbnNjcmlwdHNSZXF1ZXN0Gi8udm9pY2VicmlkZ2UuY29udHJvbC52MS5MaXN0VHJhbnNjcmlwdHNSZXNwb25zZSIEyNoYAhJ7ChBVcGRhdGVDYWxsTGFiZWxzEi8udm9pY2VicmlkZ2UuY29udHJvbC52MS5VcGRhdGVDYWxsTGFiZWxzUmVxdWVzdBowLnZvaWNlYnJpZGdlLmNvbnRyb2wudjEuVXBkYXRlQ2FsbExhYmVsc1Jlc3BvbnNlIgTI2hgDEmwKC1NlbmRDb21tYW5kEioudm9pY2VicmlkZ2UuY29udHJvbC52MS5TZW5kQ29tbWFuZFJlcXVlc3QaKy52b2ljZWJyaWRnZS5jb250cm9sLnYxLlNlbmRDb21tYW5kUmVzcG9uc2UiBMjaGAMScQoMU3RyZWFtRXZlbnRzEisudm9pY2VicmlkZ2UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXF1ZXN0Giwudm9pY2VicmlkZ2UuY29udHJvbC52MS5TdHJlYW1FdmVudHNSZXNwb25zZSIEyNoYAjABYgZwcm90bzM", [file_google_protobuf_timestamp, file_voicebridge_control_v1_command, file_voicebridge_options_v1_options, file_voicebridge_types_v1_call, file_voicebridge_types_v1_event]);
 
 /**
  * A delivery of Meta, as it came.
@@ -70,6 +70,13 @@ export type HandleWebhookRequest = Message<"voicebridge.control.v1.HandleWebhook
    * @generated from field: repeated voicebridge.control.v1.CallerAgent agents = 4;
    */
   agents: CallerAgent[];
+
+  /**
+   * Noted on calls that this delivery begins; bounds as in Call.
+   *
+   * @generated from field: map<string, string> labels = 5;
+   */
+  labels: { [key: string]: string };
 };
 
 /**
@@ -234,6 +241,34 @@ export type StartSessionRequest = Message<"voicebridge.control.v1.StartSessionRe
    * @generated from field: string phone_number_id = 7;
    */
   phoneNumberId: string;
+
+  /**
+   * Noted on the call; bounds as in Call. A repeated request changes none.
+   *
+   * @generated from field: map<string, string> labels = 8;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * As in Meta's connect webhook, see Call; cleaned and cut as there.
+   *
+   * @generated from field: string deeplink_payload = 9;
+   */
+  deeplinkPayload: string;
+
+  /**
+   * As in Meta's connect webhook, see Call; cleaned and cut as there.
+   *
+   * @generated from field: string cta_payload = 10;
+   */
+  ctaPayload: string;
+
+  /**
+   * As given with `accept`, see Call; cleaned and cut as there.
+   *
+   * @generated from field: string biz_opaque_callback_data = 11;
+   */
+  bizOpaqueCallbackData: string;
 };
 
 /**
@@ -588,13 +623,6 @@ export type Call = Message<"voicebridge.control.v1.Call"> & {
   timeline: TimelineEntry[];
 
   /**
-   * Final transcripts so far, in order of their beginning.
-   *
-   * @generated from field: repeated voicebridge.types.v1.Transcript transcripts = 14;
-   */
-  transcripts: Transcript[];
-
-  /**
    * What it cost at the AI provider: so far while it lives, all of it once ended. Absent before the first reply.
    *
    * @generated from field: voicebridge.types.v1.Usage usage = 15;
@@ -628,6 +656,37 @@ export type Call = Message<"voicebridge.control.v1.Call"> & {
    * @generated from field: string wacid = 19;
    */
   wacid: string;
+
+  /**
+   * What users of the API noted on it. At most 16; names of 1 to 63 of a to z, 0 to 9, `_`, `-` and `.`, beginning with a
+   * letter or digit; values of at most 256 bytes without control characters. Lists are filtered by them.
+   *
+   * @generated from field: map<string, string> labels = 20;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * What the link held that the caller followed (wa.me/call/<number>?biz_payload=...); empty if there was none. As all three,
+   * of the connect or, where that had none, of the terminate; without control characters and characters that turn the
+   * direction of text, at most 512 characters. The agent has them as variables of these names.
+   *
+   * @generated from field: string deeplink_payload = 21;
+   */
+  deeplinkPayload: string;
+
+  /**
+   * What the button held that the caller pressed.
+   *
+   * @generated from field: string cta_payload = 22;
+   */
+  ctaPayload: string;
+
+  /**
+   * What whoever answered the call gave Meta to send along.
+   *
+   * @generated from field: string biz_opaque_callback_data = 23;
+   */
+  bizOpaqueCallbackData: string;
 };
 
 /**
@@ -756,25 +815,39 @@ export const LookupCallResponseSchema: GenMessage<LookupCallResponse> = /*@__PUR
  */
 export type ListCallsRequest = Message<"voicebridge.control.v1.ListCallsRequest"> & {
   /**
-   * At most this many, 1 to 1000; 0 means 100.
+   * At most this many, 1 to 1000, with CALL_VIEW_FULL 1 to 100; 0 means 100. A page of about 1 MiB ends before.
    *
    * @generated from field: uint32 page_size = 1;
    */
   pageSize: number;
 
   /**
-   * From a previous response.
+   * From a previous response to a request with the same filter and order; page size and view may differ. At most 256 bytes.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
 
   /**
-   * Only calls that have not ended.
+   * Only calls that this fits. Absent: all.
    *
-   * @generated from field: bool live_only = 3;
+   * @generated from field: voicebridge.control.v1.CallFilter filter = 4;
    */
-  liveOnly: boolean;
+  filter?: CallFilter | undefined;
+
+  /**
+   * In this order.
+   *
+   * @generated from field: voicebridge.control.v1.CallOrder order = 5;
+   */
+  order: CallOrder;
+
+  /**
+   * How much of each.
+   *
+   * @generated from field: voicebridge.control.v1.CallView view = 6;
+   */
+  view: CallView;
 };
 
 /**
@@ -785,13 +858,98 @@ export const ListCallsRequestSchema: GenMessage<ListCallsRequest> = /*@__PURE__*
   messageDesc(file_voicebridge_control_v1_call, 19);
 
 /**
- * A page of calls, newest first.
+ * Which calls are wanted. Of a call everything must be true that is given; of several values of one field one must be.
+ *
+ * @generated from message voicebridge.control.v1.CallFilter
+ */
+export type CallFilter = Message<"voicebridge.control.v1.CallFilter"> & {
+  /**
+   * Received at this time or later, to the millisecond.
+   *
+   * @generated from field: google.protobuf.Timestamp received_from = 1;
+   */
+  receivedFrom?: Timestamp | undefined;
+
+  /**
+   * Received before this time, to the millisecond.
+   *
+   * @generated from field: google.protobuf.Timestamp received_before = 2;
+   */
+  receivedBefore?: Timestamp | undefined;
+
+  /**
+   * Of these business numbers, by Meta's phone number id. At most 16.
+   *
+   * @generated from field: repeated string phone_number_ids = 3;
+   */
+  phoneNumberIds: string[];
+
+  /**
+   * With these callers, by phone number in international digits. At most 16. A call fits that has one of the numbers or one of
+   * `caller_user_ids`.
+   *
+   * @generated from field: repeated string caller_phone_numbers = 4;
+   */
+  callerPhoneNumbers: string[];
+
+  /**
+   * With these callers, by Meta's business-scoped user id. At most 16.
+   *
+   * @generated from field: repeated string caller_user_ids = 5;
+   */
+  callerUserIds: string[];
+
+  /**
+   * Ended so. At most 16.
+   *
+   * @generated from field: repeated voicebridge.types.v1.TerminationResult results = 6;
+   */
+  results: TerminationResult[];
+
+  /**
+   * Ended for these reasons. At most 16.
+   *
+   * @generated from field: repeated string reasons = 7;
+   */
+  reasons: string[];
+
+  /**
+   * On these nodes, by their ids. At most 16.
+   *
+   * @generated from field: repeated string node_ids = 8;
+   */
+  nodeIds: string[];
+
+  /**
+   * Going on, or over. Unset: both.
+   *
+   * @generated from field: voicebridge.control.v1.CallState state = 9;
+   */
+  state: CallState;
+
+  /**
+   * With all of these labels. At most 16.
+   *
+   * @generated from field: map<string, string> labels = 10;
+   */
+  labels: { [key: string]: string };
+};
+
+/**
+ * Describes the message voicebridge.control.v1.CallFilter.
+ * Use `create(CallFilterSchema)` to create a new message.
+ */
+export const CallFilterSchema: GenMessage<CallFilter> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 20);
+
+/**
+ * A page of calls.
  *
  * @generated from message voicebridge.control.v1.ListCallsResponse
  */
 export type ListCallsResponse = Message<"voicebridge.control.v1.ListCallsResponse"> & {
   /**
-   * Without transcripts; GetCall has them.
+   * In the order asked for.
    *
    * @generated from field: repeated voicebridge.control.v1.Call calls = 1;
    */
@@ -810,7 +968,126 @@ export type ListCallsResponse = Message<"voicebridge.control.v1.ListCallsRespons
  * Use `create(ListCallsResponseSchema)` to create a new message.
  */
 export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 20);
+  messageDesc(file_voicebridge_control_v1_call, 21);
+
+/**
+ * A page of what was said on a call.
+ *
+ * @generated from message voicebridge.control.v1.ListTranscriptsRequest
+ */
+export type ListTranscriptsRequest = Message<"voicebridge.control.v1.ListTranscriptsRequest"> & {
+  /**
+   * Ours or Meta's. Required.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * At most this many, 1 to 1000; 0 means 100. A page of about 1 MiB ends before.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From a previous response for the same call. At most 256 bytes.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message voicebridge.control.v1.ListTranscriptsRequest.
+ * Use `create(ListTranscriptsRequestSchema)` to create a new message.
+ */
+export const ListTranscriptsRequestSchema: GenMessage<ListTranscriptsRequest> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 22);
+
+/**
+ * A page of what was said on a call.
+ *
+ * @generated from message voicebridge.control.v1.ListTranscriptsResponse
+ */
+export type ListTranscriptsResponse = Message<"voicebridge.control.v1.ListTranscriptsResponse"> & {
+  /**
+   * In the order of their beginning.
+   *
+   * @generated from field: repeated voicebridge.types.v1.Transcript transcripts = 1;
+   */
+  transcripts: Transcript[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message voicebridge.control.v1.ListTranscriptsResponse.
+ * Use `create(ListTranscriptsResponseSchema)` to create a new message.
+ */
+export const ListTranscriptsResponseSchema: GenMessage<ListTranscriptsResponse> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 23);
+
+/**
+ * What changes of the labels of a call.
+ *
+ * @generated from message voicebridge.control.v1.UpdateCallLabelsRequest
+ */
+export type UpdateCallLabelsRequest = Message<"voicebridge.control.v1.UpdateCallLabelsRequest"> & {
+  /**
+   * Ours or Meta's. Required.
+   *
+   * @generated from field: string call_id = 1;
+   */
+  callId: string;
+
+  /**
+   * To be set, in place of a value that is there. Bounds as in Call.
+   *
+   * @generated from field: map<string, string> set = 2;
+   */
+  set: { [key: string]: string };
+
+  /**
+   * To be removed, by name. At most 16, none of `set`.
+   *
+   * @generated from field: repeated string remove = 3;
+   */
+  remove: string[];
+};
+
+/**
+ * Describes the message voicebridge.control.v1.UpdateCallLabelsRequest.
+ * Use `create(UpdateCallLabelsRequestSchema)` to create a new message.
+ */
+export const UpdateCallLabelsRequestSchema: GenMessage<UpdateCallLabelsRequest> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 24);
+
+/**
+ * The labels of a call.
+ *
+ * @generated from message voicebridge.control.v1.UpdateCallLabelsResponse
+ */
+export type UpdateCallLabelsResponse = Message<"voicebridge.control.v1.UpdateCallLabelsResponse"> & {
+  /**
+   * All that it has now.
+   *
+   * @generated from field: map<string, string> labels = 1;
+   */
+  labels: { [key: string]: string };
+};
+
+/**
+ * Describes the message voicebridge.control.v1.UpdateCallLabelsResponse.
+ * Use `create(UpdateCallLabelsResponseSchema)` to create a new message.
+ */
+export const UpdateCallLabelsResponseSchema: GenMessage<UpdateCallLabelsResponse> = /*@__PURE__*/
+  messageDesc(file_voicebridge_control_v1_call, 25);
 
 /**
  * Something to do on a live call.
@@ -846,7 +1123,7 @@ export type SendCommandRequest = Message<"voicebridge.control.v1.SendCommandRequ
  * Use `create(SendCommandRequestSchema)` to create a new message.
  */
 export const SendCommandRequestSchema: GenMessage<SendCommandRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 21);
+  messageDesc(file_voicebridge_control_v1_call, 26);
 
 /**
  * The node has taken the command; what comes of it is told by events.
@@ -867,7 +1144,7 @@ export type SendCommandResponse = Message<"voicebridge.control.v1.SendCommandRes
  * Use `create(SendCommandResponseSchema)` to create a new message.
  */
 export const SendCommandResponseSchema: GenMessage<SendCommandResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 22);
+  messageDesc(file_voicebridge_control_v1_call, 27);
 
 /**
  * Which events of which calls, and from where.
@@ -924,7 +1201,7 @@ export type StreamEventsRequest = Message<"voicebridge.control.v1.StreamEventsRe
  * Use `create(StreamEventsRequestSchema)` to create a new message.
  */
 export const StreamEventsRequestSchema: GenMessage<StreamEventsRequest> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 23);
+  messageDesc(file_voicebridge_control_v1_call, 28);
 
 /**
  * One event, or none: the first response of a stream has none and tells the cursor it begins at, and one without an event
@@ -969,7 +1246,7 @@ export type StreamEventsResponse = Message<"voicebridge.control.v1.StreamEventsR
  * Use `create(StreamEventsResponseSchema)` to create a new message.
  */
 export const StreamEventsResponseSchema: GenMessage<StreamEventsResponse> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 24);
+  messageDesc(file_voicebridge_control_v1_call, 29);
 
 /**
  * What a subscriber missed by reading too slowly.
@@ -990,7 +1267,7 @@ export type Lagged = Message<"voicebridge.control.v1.Lagged"> & {
  * Use `create(LaggedSchema)` to create a new message.
  */
 export const LaggedSchema: GenMessage<Lagged> = /*@__PURE__*/
-  messageDesc(file_voicebridge_control_v1_call, 25);
+  messageDesc(file_voicebridge_control_v1_call, 30);
 
 /**
  * What became of one notice of a delivery.
@@ -1243,6 +1520,108 @@ export const CallPhaseSchema: GenEnum<CallPhase> = /*@__PURE__*/
   enumDesc(file_voicebridge_control_v1_call, 3);
 
 /**
+ * Whether a call goes on.
+ *
+ * @generated from enum voicebridge.control.v1.CallState
+ */
+export enum CallState {
+  /**
+   * Not said. In a filter: whichever.
+   *
+   * @generated from enum value: CALL_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Its record is open.
+   *
+   * @generated from enum value: CALL_STATE_LIVE = 1;
+   */
+  LIVE = 1,
+
+  /**
+   * Its record is closed.
+   *
+   * @generated from enum value: CALL_STATE_ENDED = 2;
+   */
+  ENDED = 2,
+}
+
+/**
+ * Describes the enum voicebridge.control.v1.CallState.
+ */
+export const CallStateSchema: GenEnum<CallState> = /*@__PURE__*/
+  enumDesc(file_voicebridge_control_v1_call, 4);
+
+/**
+ * By the time a call was received; of calls of one millisecond by which was claimed first.
+ *
+ * @generated from enum voicebridge.control.v1.CallOrder
+ */
+export enum CallOrder {
+  /**
+   * As NEWEST_FIRST.
+   *
+   * @generated from enum value: CALL_ORDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * From now back. A call that comes meanwhile is on none of the pages that follow.
+   *
+   * @generated from enum value: CALL_ORDER_NEWEST_FIRST = 1;
+   */
+  NEWEST_FIRST = 1,
+
+  /**
+   * From the first on. A call that comes meanwhile is on the last page.
+   *
+   * @generated from enum value: CALL_ORDER_OLDEST_FIRST = 2;
+   */
+  OLDEST_FIRST = 2,
+}
+
+/**
+ * Describes the enum voicebridge.control.v1.CallOrder.
+ */
+export const CallOrderSchema: GenEnum<CallOrder> = /*@__PURE__*/
+  enumDesc(file_voicebridge_control_v1_call, 5);
+
+/**
+ * How much is told of a call in a list.
+ *
+ * @generated from enum voicebridge.control.v1.CallView
+ */
+export enum CallView {
+  /**
+   * As BASIC.
+   *
+   * @generated from enum value: CALL_VIEW_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Without what is put together from its events: `timeline`, `usage`, `statistics`, `quality`.
+   *
+   * @generated from enum value: CALL_VIEW_BASIC = 1;
+   */
+  BASIC = 1,
+
+  /**
+   * With it.
+   *
+   * @generated from enum value: CALL_VIEW_FULL = 2;
+   */
+  FULL = 2,
+}
+
+/**
+ * Describes the enum voicebridge.control.v1.CallView.
+ */
+export const CallViewSchema: GenEnum<CallView> = /*@__PURE__*/
+  enumDesc(file_voicebridge_control_v1_call, 6);
+
+/**
  * Where a stream without a cursor begins.
  *
  * @generated from enum voicebridge.control.v1.StreamStart
@@ -1274,7 +1653,7 @@ export enum StreamStart {
  * Describes the enum voicebridge.control.v1.StreamStart.
  */
 export const StreamStartSchema: GenEnum<StreamStart> = /*@__PURE__*/
-  enumDesc(file_voicebridge_control_v1_call, 4);
+  enumDesc(file_voicebridge_control_v1_call, 7);
 
 /**
  * What services and edge functions do with calls. Reading wants scope `calls:read`, acting `calls:write`; over gRPC and gRPC-web.
@@ -1284,7 +1663,8 @@ export const StreamStartSchema: GenEnum<StreamStart> = /*@__PURE__*/
 export const CallService: GenService<{
   /**
    * A webhook delivery forwarded as received. The signature is checked over the raw bytes, as on the HTTP path; it is all
-   * that is needed, unless the request says more than Meta does (`agent`, `agents`), which wants scope `calls:write` besides.
+   * that is needed, unless the request says more than Meta does (`agent`, `agents`, `labels`), which wants scope `calls:write`
+   * besides.
    * UNAUTHENTICATED WEBHOOK_SIGNATURE_INVALID; INVALID_ARGUMENT WEBHOOK_MALFORMED; PERMISSION_DENIED.
    *
    * @generated from rpc voicebridge.control.v1.CallService.HandleWebhook
@@ -1368,7 +1748,8 @@ export const CallService: GenService<{
     output: typeof LookupCallResponseSchema;
   },
   /**
-   * Newest first.
+   * Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+   * INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
    *
    * @generated from rpc voicebridge.control.v1.CallService.ListCalls
    */
@@ -1376,6 +1757,30 @@ export const CallService: GenService<{
     methodKind: "unary";
     input: typeof ListCallsRequestSchema;
     output: typeof ListCallsResponseSchema;
+  },
+  /**
+   * What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
+   * that began before others may become final after them; whoever must miss none follows StreamEvents. NOT_FOUND
+   * CALL_NOT_FOUND; INVALID_ARGUMENT PAGE_TOKEN_INVALID; PERMISSION_DENIED READ_TOKEN_LIMITED.
+   *
+   * @generated from rpc voicebridge.control.v1.CallService.ListTranscripts
+   */
+  listTranscripts: {
+    methodKind: "unary";
+    input: typeof ListTranscriptsRequestSchema;
+    output: typeof ListTranscriptsResponseSchema;
+  },
+  /**
+   * Changes what is noted on a call, live or ended: labels named in `set` are set, whether they are there or not, those named
+   * in `remove` are removed if they are there, all others stay. All of it or nothing. Idempotent. NOT_FOUND CALL_NOT_FOUND;
+   * FAILED_PRECONDITION TOO_MANY_LABELS: the call would have more than 16.
+   *
+   * @generated from rpc voicebridge.control.v1.CallService.UpdateCallLabels
+   */
+  updateCallLabels: {
+    methodKind: "unary";
+    input: typeof UpdateCallLabelsRequestSchema;
+    output: typeof UpdateCallLabelsResponseSchema;
   },
   /**
    * Has a live call do something, once: what is sent again under the same `command_id` is answered as before and not carried
