@@ -119,7 +119,7 @@ const (
 	Progress_PROGRESS_TRANSPORT_CONNECTED Progress = 1
 	// The AI is ready.
 	Progress_PROGRESS_AI_READY Progress = 2
-	// The first packet of the caller's audio came after it was answered.
+	// Audio flows: the call is accepted, the transport up, and the first RTP packet sent (STAGE_MEDIA_BRIDGE_ACTIVE).
 	Progress_PROGRESS_MEDIA_ACTIVE Progress = 3
 	// The record is closed.
 	Progress_PROGRESS_ENDED Progress = 4
@@ -815,7 +815,7 @@ type StartSessionRequest struct {
 	// The business number's id at Meta (`metadata.phone_number_id`), at most 64 bytes: for filters, and for hanging up at
 	// Graph when the AI ends the call. Empty: the one of the control plane's settings.
 	PhoneNumberId string `protobuf:"bytes,7,opt,name=phone_number_id,json=phoneNumberId,proto3" json:"phone_number_id,omitempty"`
-	// Noted on the call; bounds as in Call. A repeated request changes none.
+	// Noted on the call from its beginning; bounds as in Call. Later: UpdateCallLabels.
 	Labels map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// As in Meta's connect webhook, see Call; cleaned and cut as there.
 	DeeplinkPayload string `protobuf:"bytes,9,opt,name=deeplink_payload,json=deeplinkPayload,proto3" json:"deeplink_payload,omitempty"`

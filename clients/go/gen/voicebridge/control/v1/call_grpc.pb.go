@@ -76,8 +76,8 @@ type CallServiceClient interface {
 	// CONTROL_DRAINING: ask again.
 	WaitForSession(ctx context.Context, in *WaitForSessionRequest, opts ...grpc.CallOption) (*WaitForSessionResponse, error)
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
-	// and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
-	// id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
+	// and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the id is not known; it is remembered for an hour, and a
+	// StartSession with it that comes after is answered SESSION_ENDED.
 	EndCall(ctx context.Context, in *EndCallRequest, opts ...grpc.CallOption) (*EndCallResponse, error)
 	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
 	// token for another call.
@@ -310,8 +310,8 @@ type CallServiceServer interface {
 	// CONTROL_DRAINING: ask again.
 	WaitForSession(context.Context, *WaitForSessionRequest) (*WaitForSessionResponse, error)
 	// Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
-	// and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
-	// id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
+	// and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the id is not known; it is remembered for an hour, and a
+	// StartSession with it that comes after is answered SESSION_ENDED.
 	EndCall(context.Context, *EndCallRequest) (*EndCallResponse, error)
 	// One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
 	// token for another call.

@@ -90,7 +90,7 @@ class _ProgressEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Progress.Val
     PROGRESS_AI_READY: _Progress.ValueType  # 2
     """The AI is ready."""
     PROGRESS_MEDIA_ACTIVE: _Progress.ValueType  # 3
-    """The first packet of the caller's audio came after it was answered."""
+    """Audio flows: the call is accepted, the transport up, and the first RTP packet sent (STAGE_MEDIA_BRIDGE_ACTIVE)."""
     PROGRESS_ENDED: _Progress.ValueType  # 4
     """The record is closed."""
 
@@ -106,7 +106,7 @@ PROGRESS_TRANSPORT_CONNECTED: Progress.ValueType  # 1
 PROGRESS_AI_READY: Progress.ValueType  # 2
 """The AI is ready."""
 PROGRESS_MEDIA_ACTIVE: Progress.ValueType  # 3
-"""The first packet of the caller's audio came after it was answered."""
+"""Audio flows: the call is accepted, the transport up, and the first RTP packet sent (STAGE_MEDIA_BRIDGE_ACTIVE)."""
 PROGRESS_ENDED: Progress.ValueType  # 4
 """The record is closed."""
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
@@ -522,7 +522,7 @@ class StartSessionRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Noted on the call; bounds as in Call. A repeated request changes none."""
+        """Noted on the call from its beginning; bounds as in Call. Later: UpdateCallLabels."""
 
     def __init__(
         self,

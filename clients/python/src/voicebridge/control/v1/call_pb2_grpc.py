@@ -144,8 +144,8 @@ class CallServiceServicer:
 
     def EndCall(self, request, context):
         """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
-        and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
-        id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
+        and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the id is not known; it is remembered for an hour, and a
+        StartSession with it that comes after is answered SESSION_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,8 +73,8 @@ class CallServiceStub:
     """
     EndCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]
     """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
-    and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
-    id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
+    and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the id is not known; it is remembered for an hour, and a
+    StartSession with it that comes after is answered SESSION_ENDED.
     """
     GetCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]
     """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
@@ -178,8 +178,8 @@ class CallServiceAsyncStub(CallServiceStub):
     """
     EndCall: _aio.UnaryUnaryMultiCallable[_call_pb2.EndCallRequest, _call_pb2.EndCallResponse]  # type: ignore[assignment]
     """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
-    and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
-    id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
+    and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the id is not known; it is remembered for an hour, and a
+    StartSession with it that comes after is answered SESSION_ENDED.
     """
     GetCall: _aio.UnaryUnaryMultiCallable[_call_pb2.GetCallRequest, _call_pb2.GetCallResponse]  # type: ignore[assignment]
     """One call with all that is known of it, live or ended. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED: a read
@@ -310,8 +310,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.EndCallResponse, _abc.Awaitable[_call_pb2.EndCallResponse]]:
         """Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
-        and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
-        id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
+        and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the id is not known; it is remembered for an hour, and a
+        StartSession with it that comes after is answered SESSION_ENDED.
         """
 
     @_abc_1.abstractmethod

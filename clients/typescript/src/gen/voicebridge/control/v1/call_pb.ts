@@ -243,7 +243,7 @@ export type StartSessionRequest = Message<"voicebridge.control.v1.StartSessionRe
   phoneNumberId: string;
 
   /**
-   * Noted on the call; bounds as in Call. A repeated request changes none.
+   * Noted on the call from its beginning; bounds as in Call. Later: UpdateCallLabels.
    *
    * @generated from field: map<string, string> labels = 8;
    */
@@ -1360,7 +1360,7 @@ export enum Progress {
   AI_READY = 2,
 
   /**
-   * The first packet of the caller's audio came after it was answered.
+   * Audio flows: the call is accepted, the transport up, and the first RTP packet sent (STAGE_MEDIA_BRIDGE_ACTIVE).
    *
    * @generated from enum value: PROGRESS_MEDIA_ACTIVE = 3;
    */
@@ -1716,8 +1716,8 @@ export const CallService: GenService<{
   },
   /**
    * Ends a call; towards Meta too when the control plane holds the signalling. Idempotent: of several reasons the first stands,
-   * and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the
-   * id is not known; it is remembered for an hour, and a StartSession with it that comes after is answered SESSION_ENDED.
+   * and is what the others are answered. NOT_FOUND CALL_NOT_FOUND: the id is not known; it is remembered for an hour, and a
+   * StartSession with it that comes after is answered SESSION_ENDED.
    *
    * @generated from rpc voicebridge.control.v1.CallService.EndCall
    */
