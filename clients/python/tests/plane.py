@@ -19,7 +19,7 @@ Stream = Callable[[call_pb2.StreamEventsRequest, Context], AsyncIterator[call_pb
 
 @dataclass
 class Control:
-    """What it is asked is in ``metadata``; what it answers, ``get``, ``wait``, ``command``, ``stream``. Others are not there."""
+    """What it is asked is in ``metadata``; what it answers, ``get``, ``wait``, ``command``, ``stream``. There is no more."""
 
     url: str = ""
     get: Get | None = None

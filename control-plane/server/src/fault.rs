@@ -9,6 +9,9 @@ use axum::{
 use tonic::{Code, Status};
 use voicebridge_telemetry::status::{self, Details};
 
+/// Of an argument that breaks a rule, unless it has a reason of its own.
+const INVALID_ARGUMENT: &str = "INVALID_ARGUMENT";
+
 /// An error on its way out.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
@@ -34,7 +37,7 @@ impl Fault {
 
     /// An argument that breaks a rule.
     pub(crate) fn invalid(field: &str, rule: &str) -> Self {
-        Self::new(Code::InvalidArgument, "INVALID_ARGUMENT", format!("{field} {rule}"))
+        Self::new(Code::InvalidArgument, INVALID_ARGUMENT, format!("{field} {rule}"))
             .with("field", field)
             .with("rule", rule)
             .violating(field, rule)
@@ -52,9 +55,14 @@ impl Fault {
     }
 
     /// The same under the name a field has in this API's JSON.
-    pub(crate) fn renamed(self, from: &str, to: &str) -> Self {
-        match self.details.violations.as_slice() {
-            [(field, rule)] if field == from => Self::invalid(to, rule),
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        match self.details.violations.as_mut_slice() {
+            [(field, rule)] if field == from && self.reason == INVALID_ARGUMENT => Self::invalid(to, rule),
+            // The message of a reason of its own does not begin with the field.
+            [(field, _)] if field == from => {
+                to.clone_into(field);
+                self
+            }
             _ => self,
         }
     }

@@ -5,13 +5,14 @@
 pub const OTHER: &str = "other";
 
 /// Every reason with a page in docs/errors, in alphabetical order.
-const REASONS: [&str; 58] = [
+const REASONS: [&str; 62] = [
     "AGENT_HANGUP",
     "API_HANGUP",
     "CALLBACK_FAILED",
     "CALLBACK_NOT_CONFIGURED",
     "CALLER_ABANDONED",
     "CALL_NOT_FOUND",
+    "COMMAND_ID_REUSED",
     "COMMAND_REFUSED",
     "CONTROL_DRAINING",
     "CONTROL_RESTARTED",
@@ -42,6 +43,7 @@ const REASONS: [&str; 58] = [
     "NODE_LOST",
     "NODE_NOT_FOUND",
     "NO_NODE_AVAILABLE",
+    "PAGE_TOKEN_INVALID",
     "PATH_NOT_FOUND",
     "PLAYOUT_FULL",
     "PROVIDER_ERROR",
@@ -55,9 +57,11 @@ const REASONS: [&str; 58] = [
     "SESSION_ENDED",
     "SESSION_NOT_FOUND",
     "SIGNALLING_MANAGED",
+    "START_ARGUMENTS_DIFFER",
     "STORE_UNAVAILABLE",
     "TOO_MANY_BODIES",
     "TOO_MANY_KEYS",
+    "TOO_MANY_LABELS",
     "TOO_MANY_SUBSCRIBERS",
     "UNAUTHENTICATED",
     "USER_HANGUP",
