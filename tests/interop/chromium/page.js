@@ -178,7 +178,10 @@ async function call(url, key, callId, codec) {
     await new Promise((resolve) => setTimeout(resolve, 100));
     stats = await statistics(peer);
   }
-  const grpcWeb = await invoke(url, key, "GetCall", field(1, callId));
+  const grpcWeb = {
+    call: await invoke(url, key, "GetCall", field(1, callId)),
+    transcripts: await invoke(url, key, "ListTranscripts", field(1, callId)),
+  };
 
   const keysAtMs = (1000 * heardSamples) / RATE;
   await sendKeys(url, key, callId, BRIDGE_KEYS);
