@@ -197,7 +197,8 @@ fn row(line: &str) -> Option<Row> {
                     file = Some(Path::new(folder).join(quoted).with_extension(extension));
                 }
                 (None, Some(file)) => row.names.push((file.clone(), quoted.to_owned())),
-                (None, None) => {}
+                // A name without a file, or a file that is not there: nobody would hold the row to anything.
+                (None, None) => panic!("{title}: {folder}/{quoted} is no file"),
             }
         }
     }

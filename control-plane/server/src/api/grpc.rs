@@ -125,6 +125,7 @@ impl Api {
         }
     }
 
+    /// A call with what its events tell.
     pub(super) async fn with_events(&self, row: &CallRow) -> Result<control::Call, Fault> {
         let mut call = convert::call_to_wire(row);
         for kind in TOLD_BY_EVENTS {
@@ -135,13 +136,6 @@ impl Api {
             }
         }
         call.timeline.sort_by_key(|entry| entry.elapsed_ms);
-        Ok(call)
-    }
-
-    /// A call with all that is known of it, and its row.
-    pub(super) async fn whole(&self, call_id: &CallId) -> Result<(CallRow, control::Call), Fault> {
-        let row = self.store.call(call_id).await?.ok_or(CallError::NotFound)?;
-        let mut call = self.with_events(&row).await?;
         // Until the session's end brings both.
         if call.statistics.is_none() {
             call.statistics = self.calls.statistics(&row.call_id);
@@ -149,6 +143,13 @@ impl Api {
         if call.usage.is_none() {
             call.usage = self.usage_so_far(&row.call_id).await?;
         }
+        Ok(call)
+    }
+
+    /// A call with all that is known of it, and its row.
+    pub(super) async fn whole(&self, call_id: &CallId) -> Result<(CallRow, control::Call), Fault> {
+        let row = self.store.call(call_id).await?.ok_or(CallError::NotFound)?;
+        let call = self.with_events(&row).await?;
         Ok((row, call))
     }
 

@@ -14,7 +14,17 @@ use crate::{
 };
 
 /// The fields, in the order in which a difference is told of.
-const FIELDS: [&str; 7] = ["sdp_offer", "phone_number_id", "signalling_mode", "agent", "caller", "labels", "payloads"];
+const FIELDS: [&str; 9] = [
+    "sdp_offer",
+    "phone_number_id",
+    "signalling_mode",
+    "agent",
+    "caller",
+    "labels",
+    "deeplink_payload",
+    "cta_payload",
+    "biz_opaque_callback_data",
+];
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +40,9 @@ impl StartArguments {
             digest(&agent.encode_to_vec()),
             digest(&convert::caller_to_wire(&start.caller).encode_to_vec()),
             digest(&framed(start.labels.iter().flat_map(|(name, value)| [name, value]))),
-            digest(&framed(
-                [&start.payloads.deeplink, &start.payloads.cta, &start.payloads.biz_opaque]
-                    .map(|payload| payload.as_deref().unwrap_or_default())
-                    .into_iter(),
-            )),
+            payload(start.payloads.deeplink.as_ref()),
+            payload(start.payloads.cta.as_ref()),
+            payload(start.payloads.biz_opaque.as_ref()),
         ])
     }
 
@@ -51,6 +59,10 @@ pub(super) fn differs_from_row(new: &NewCall, row: &CallRow) -> Option<&'static 
         (_, false) => Some("signalling_mode"),
         _ => None,
     }
+}
+
+fn payload(text: Option<&String>) -> [u8; 32] {
+    digest(text.map_or(&[][..], String::as_bytes))
 }
 
 /// The texts with their lengths, so that none can pass for two.
@@ -114,7 +126,7 @@ mod tests {
         check(SelfHeldStart { caller: Caller::default(), ..start() }, "caller");
         let labels = Labels::parse([("team".to_owned(), "night".to_owned())]).unwrap();
         check(SelfHeldStart { labels, ..start() }, "labels");
-        check(SelfHeldStart { payloads: Payloads::cleaned("", "menu", ""), ..start() }, "payloads");
+        check(SelfHeldStart { payloads: Payloads::cleaned("", "menu", ""), ..start() }, "cta_payload");
         let mut other = start();
         other.agent.as_mut().unwrap().variables.insert("v0".to_owned(), "1".to_owned());
         check(other, "agent");

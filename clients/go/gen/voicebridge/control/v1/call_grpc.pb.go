@@ -62,7 +62,8 @@ type CallServiceClient interface {
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
 	// Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
 	// START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
-	// whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+	// whoever's it was. `elapsed_ms` may differ; nothing else may (labels are not compared once the control plane was started
+	// anew). RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
 	// SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
 	// before it was started.
 	StartSession(ctx context.Context, in *StartSessionRequest, opts ...grpc.CallOption) (*StartSessionResponse, error)
@@ -71,7 +72,7 @@ type CallServiceClient interface {
 	// Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
 	// nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
 	// comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
-	// it answers as if there had been none. Each request that waits is one of the event streams there may be.
+	// it answers as if there had been none. Each request takes the place of one event stream while it lasts.
 	// NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
 	// CONTROL_DRAINING: ask again.
 	WaitForSession(ctx context.Context, in *WaitForSessionRequest, opts ...grpc.CallOption) (*WaitForSessionResponse, error)
@@ -84,7 +85,8 @@ type CallServiceClient interface {
 	GetCall(ctx context.Context, in *GetCallRequest, opts ...grpc.CallOption) (*GetCallResponse, error)
 	// The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED.
 	LookupCall(ctx context.Context, in *LookupCallRequest, opts ...grpc.CallOption) (*LookupCallResponse, error)
-	// Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+	// Calls by what is known of them, page by page, read along an index of one of the filters given: of values that are common
+	// each and rare together a page costs what the rarer of them has in the time asked for.
 	// INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
 	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
 	// What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one
@@ -296,7 +298,8 @@ type CallServiceServer interface {
 	// For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
 	// Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
 	// START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
-	// whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+	// whoever's it was. `elapsed_ms` may differ; nothing else may (labels are not compared once the control plane was started
+	// anew). RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
 	// SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
 	// before it was started.
 	StartSession(context.Context, *StartSessionRequest) (*StartSessionResponse, error)
@@ -305,7 +308,7 @@ type CallServiceServer interface {
 	// Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
 	// nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
 	// comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
-	// it answers as if there had been none. Each request that waits is one of the event streams there may be.
+	// it answers as if there had been none. Each request takes the place of one event stream while it lasts.
 	// NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
 	// CONTROL_DRAINING: ask again.
 	WaitForSession(context.Context, *WaitForSessionRequest) (*WaitForSessionResponse, error)
@@ -318,7 +321,8 @@ type CallServiceServer interface {
 	GetCall(context.Context, *GetCallRequest) (*GetCallResponse, error)
 	// The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED.
 	LookupCall(context.Context, *LookupCallRequest) (*LookupCallResponse, error)
-	// Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+	// Calls by what is known of them, page by page, read along an index of one of the filters given: of values that are common
+	// each and rare together a page costs what the rarer of them has in the time asked for.
 	// INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
 	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)
 	// What was said on a call, live or ended, page by page: final transcripts in the order of their beginning. On a live call one

@@ -33,7 +33,7 @@ const (
 	Scope_SCOPE_UNSPECIFIED Scope = 0
 	// Read calls, events, transcripts (`calls:read`).
 	Scope_SCOPE_CALLS_READ Scope = 1
-	// Start, advance, command and end calls (`calls:write`).
+	// Start, advance, command, label and end calls, and say more with a delivery than Meta does (`calls:write`).
 	Scope_SCOPE_CALLS_WRITE Scope = 2
 	// See and drain media nodes (`nodes`).
 	Scope_SCOPE_NODES Scope = 3

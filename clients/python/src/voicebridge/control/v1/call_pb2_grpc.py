@@ -115,7 +115,8 @@ class CallServiceServicer:
         """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
         Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
         START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
-        whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+        whoever's it was. `elapsed_ms` may differ; nothing else may (labels are not compared once the control plane was started
+        anew). RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
         SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
         before it was started.
         """
@@ -134,7 +135,7 @@ class CallServiceServicer:
         """Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
         nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
         comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
-        it answers as if there had been none. Each request that waits is one of the event streams there may be.
+        it answers as if there had been none. Each request takes the place of one event stream while it lasts.
         NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
         CONTROL_DRAINING: ask again.
         """
@@ -167,7 +168,8 @@ class CallServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCalls(self, request, context):
-        """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+        """Calls by what is known of them, page by page, read along an index of one of the filters given: of values that are common
+        each and rare together a page costs what the rarer of them has in the time asked for.
         INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -57,7 +57,8 @@ class CallServiceStub:
     """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
     Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
     START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
-    whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+    whoever's it was. `elapsed_ms` may differ; nothing else may (labels are not compared once the control plane was started
+    anew). RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
     SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
     before it was started.
     """
@@ -67,7 +68,7 @@ class CallServiceStub:
     """Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
     nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
     comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
-    it answers as if there had been none. Each request that waits is one of the event streams there may be.
+    it answers as if there had been none. Each request takes the place of one event stream while it lasts.
     NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
     CONTROL_DRAINING: ask again.
     """
@@ -83,7 +84,8 @@ class CallServiceStub:
     LookupCall: _grpc.UnaryUnaryMultiCallable[_call_pb2.LookupCallRequest, _call_pb2.LookupCallResponse]
     """The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED."""
     ListCalls: _grpc.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]
-    """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+    """Calls by what is known of them, page by page, read along an index of one of the filters given: of values that are common
+    each and rare together a page costs what the rarer of them has in the time asked for.
     INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
     """
     ListTranscripts: _grpc.UnaryUnaryMultiCallable[_call_pb2.ListTranscriptsRequest, _call_pb2.ListTranscriptsResponse]
@@ -162,7 +164,8 @@ class CallServiceAsyncStub(CallServiceStub):
     """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
     Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
     START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
-    whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+    whoever's it was. `elapsed_ms` may differ; nothing else may (labels are not compared once the control plane was started
+    anew). RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
     SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
     before it was started.
     """
@@ -172,7 +175,7 @@ class CallServiceAsyncStub(CallServiceStub):
     """Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
     nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
     comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
-    it answers as if there had been none. Each request that waits is one of the event streams there may be.
+    it answers as if there had been none. Each request takes the place of one event stream while it lasts.
     NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
     CONTROL_DRAINING: ask again.
     """
@@ -188,7 +191,8 @@ class CallServiceAsyncStub(CallServiceStub):
     LookupCall: _aio.UnaryUnaryMultiCallable[_call_pb2.LookupCallRequest, _call_pb2.LookupCallResponse]  # type: ignore[assignment]
     """The call with this id of Meta's, as GetCall tells of it. NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED."""
     ListCalls: _aio.UnaryUnaryMultiCallable[_call_pb2.ListCallsRequest, _call_pb2.ListCallsResponse]  # type: ignore[assignment]
-    """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+    """Calls by what is known of them, page by page, read along an index of one of the filters given: of values that are common
+    each and rare together a page costs what the rarer of them has in the time asked for.
     INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
     """
     ListTranscripts: _aio.UnaryUnaryMultiCallable[_call_pb2.ListTranscriptsRequest, _call_pb2.ListTranscriptsResponse]  # type: ignore[assignment]
@@ -276,7 +280,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         """For callers that hold the signalling themselves: places the call on a node and returns the SDP answer.
         Idempotent by Meta's id, until the call has ended: asked again with the same, it gives the first answer. ALREADY_EXISTS
         START_ARGUMENTS_DIFFER: the call was started with something else, metadata `field` says what; it goes on as it was, and is
-        whoever's it was. `elapsed_ms` may differ; nothing else may. RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
+        whoever's it was. `elapsed_ms` may differ; nothing else may (labels are not compared once the control plane was started
+        anew). RESOURCE_EXHAUSTED NO_NODE_AVAILABLE; INVALID_ARGUMENT
         SDP_INVALID; FAILED_PRECONDITION SESSION_ENDED: the call is over, metadata `termination` says why; it may have been ended
         before it was started.
         """
@@ -298,7 +303,7 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         """Waits until a call has got so far, and answers at once if it has already: for whoever needs to know when it may go on and
         nothing else. Answers when all of `until` is reached, when the call is over, or when `timeout_ms` has passed, whichever
         comes first; the response says how far it has got. What counts is stored: asked again after a restart of the control plane
-        it answers as if there had been none. Each request that waits is one of the event streams there may be.
+        it answers as if there had been none. Each request takes the place of one event stream while it lasts.
         NOT_FOUND CALL_NOT_FOUND; PERMISSION_DENIED READ_TOKEN_LIMITED; RESOURCE_EXHAUSTED TOO_MANY_SUBSCRIBERS; UNAVAILABLE
         CONTROL_DRAINING: ask again.
         """
@@ -338,7 +343,8 @@ class CallServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _call_pb2.ListCallsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_call_pb2.ListCallsResponse, _abc.Awaitable[_call_pb2.ListCallsResponse]]:
-        """Calls by what is known of them, page by page. However many calls there are, a page costs about what it holds.
+        """Calls by what is known of them, page by page, read along an index of one of the filters given: of values that are common
+        each and rare together a page costs what the rarer of them has in the time asked for.
         INVALID_ARGUMENT PAGE_TOKEN_INVALID: the page token is none of this database's, or of another filter or order.
         """
 

@@ -31,7 +31,7 @@ class _ScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Scope.ValueType
     SCOPE_CALLS_READ: _Scope.ValueType  # 1
     """Read calls, events, transcripts (`calls:read`)."""
     SCOPE_CALLS_WRITE: _Scope.ValueType  # 2
-    """Start, advance, command and end calls (`calls:write`)."""
+    """Start, advance, command, label and end calls, and say more with a delivery than Meta does (`calls:write`)."""
     SCOPE_NODES: _Scope.ValueType  # 3
     """See and drain media nodes (`nodes`)."""
     SCOPE_ADMIN: _Scope.ValueType  # 4
@@ -45,7 +45,7 @@ SCOPE_UNSPECIFIED: Scope.ValueType  # 0
 SCOPE_CALLS_READ: Scope.ValueType  # 1
 """Read calls, events, transcripts (`calls:read`)."""
 SCOPE_CALLS_WRITE: Scope.ValueType  # 2
-"""Start, advance, command and end calls (`calls:write`)."""
+"""Start, advance, command, label and end calls, and say more with a delivery than Meta does (`calls:write`)."""
 SCOPE_NODES: Scope.ValueType  # 3
 """See and drain media nodes (`nodes`)."""
 SCOPE_ADMIN: Scope.ValueType  # 4

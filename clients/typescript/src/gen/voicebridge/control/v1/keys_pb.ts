@@ -305,7 +305,7 @@ export enum Scope {
   CALLS_READ = 1,
 
   /**
-   * Start, advance, command and end calls (`calls:write`).
+   * Start, advance, command, label and end calls, and say more with a delivery than Meta does (`calls:write`).
    *
    * @generated from enum value: SCOPE_CALLS_WRITE = 2;
    */
