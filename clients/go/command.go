@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	mathrand "math/rand/v2"
+	"time"
 
 	controlv1 "github.com/voicebridge/voicebridge/clients/go/gen/voicebridge/control/v1"
 
@@ -23,7 +24,8 @@ func identified(request *controlv1.SendCommandRequest) *controlv1.SendCommandReq
 	return request
 }
 
-// sendUntilAnswered sends a command again while that may help and its context lasts.
+// sendUntilAnswered sends a command again while that may help and its context lasts. A pause that ends after the context's
+// deadline is not begun: nothing could come of it.
 func sendUntilAnswered(ctx context.Context, send func() error) error {
 	for sent := 1; ; sent++ {
 		err := send()
@@ -34,7 +36,11 @@ func sendUntilAnswered(ctx context.Context, send func() error) error {
 		if sent == commandAttempts || !heals(failure.Code) {
 			return err
 		}
-		if sleep(ctx, delay(sent, mathrand.Float64(), failure.RetryDelay)) != nil {
+		pause := delay(sent, mathrand.Float64(), failure.RetryDelay)
+		if deadline, has := ctx.Deadline(); has && pause >= time.Until(deadline) {
+			return err
+		}
+		if sleep(ctx, pause) != nil {
 			return err
 		}
 	}
