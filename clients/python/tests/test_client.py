@@ -2,10 +2,15 @@
 
 import asyncio
 import subprocess
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from plane import Command as CommandAnswer
 from plane import Context, Control
 
 from voicebridge import (
@@ -19,6 +24,7 @@ from voicebridge import (
 )
 from voicebridge.control.v1 import call_pb2
 from voicebridge.control.v1.call_pb2 import WaitForSessionResponse
+from voicebridge.resume import DELAY_FIRST_S
 
 
 async def found(request: call_pb2.GetCallRequest, _: Context) -> call_pb2.GetCallResponse:
@@ -162,10 +168,48 @@ async def test_a_command_that_is_refused_or_never_answered_is_not_sent_for_ever(
             with pytest.raises(VoiceBridgeError) as error:
                 await client.calls.SendCommand(SendCommandRequest(call_id="a"))
             assert (error.value.code, len(sent)) == (refusal, times)
-        # No time for a second one.
+
+
+def refusing(delay_s: float, times: int, sent: list[str]) -> CommandAnswer:
+    """Refuses so many commands, each with a delay to wait at least, then takes them."""
+    retry = RetryInfo()
+    retry.retry_delay.FromTimedelta(timedelta(seconds=delay_s))
+    status = Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="not now")
+    status.details.add().Pack(retry)
+
+    async def answer(request: call_pb2.SendCommandRequest, context: Context) -> call_pb2.SendCommandResponse:
+        sent.append(request.command_id)
+        if len(sent) <= times:
+            details = ("grpc-status-details-bin", status.SerializeToString())
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now", (details,))
+        return call_pb2.SendCommandResponse(command_id=request.command_id)
+
+    return answer
+
+
+async def test_a_command_is_sent_again_no_earlier_than_the_control_plane_asks(control: Control) -> None:
+    sent: list[str] = []
+    # Longer than the first delay of this side's own ever is.
+    asked_s = 2 * DELAY_FIRST_S
+    control.command = refusing(asked_s, 1, sent)
+    async with Client(control.url) as client:
+        began = time.monotonic()
+        await client.calls.SendCommand(SendCommandRequest(call_id="a"))
+    assert time.monotonic() - began >= asked_s
+    assert len(sent) == 2
+
+
+async def test_a_command_fails_at_once_if_its_deadline_comes_before_it_may_be_sent_again(control: Control) -> None:
+    sent: list[str] = []
+    control.command = refusing(60, 99, sent)
+    for own, timeout in ((15.0, None), (1_000.0, 15.0)):
         sent.clear()
-        with pytest.raises(VoiceBridgeError):
-            await client.calls.SendCommand(SendCommandRequest(call_id="a"), timeout=0.09)
+        async with Client(control.url, timeout=own) as client:
+            began = time.monotonic()
+            with pytest.raises(VoiceBridgeError) as error:
+                await client.calls.SendCommand(SendCommandRequest(call_id="a"), timeout=timeout)
+        assert (error.value.code, error.value.retry_delay_s) == (grpc.StatusCode.UNAVAILABLE, 60)
+        assert time.monotonic() - began < 7
         assert len(sent) == 1
 
 
