@@ -71,8 +71,10 @@ export const TAKEN_WITHIN_MS = 13_000;
 const TIMEOUT_MS = 5000;
 /** EndCall: it answers after 5 s if the end takes longer. */
 const END_TIMEOUT_MS = 8000;
-/** Longest wait for a call's progress in one request, as the contract has it. */
-const MAX_WAIT_MS = 30_000;
+/** Longest wait for a call's progress in one request: so soon it is noticed that the control plane has gone silent. */
+const MAX_WAIT_MS = 5000;
+/** What an answer may take after a deadline: asked to wait until then, the control plane answers then. */
+const MARGIN_MS = 250;
 /** Transcripts asked for at a time. */
 const PAGE = 1000;
 /** First pause before a request without an answer is made again; each is twice the one before, up to the longest. */
@@ -142,8 +144,13 @@ export class Bridge {
     return { sdpAnswer: response.sdpAnswer, byAnother: response.alreadyStarted && asked === 1 };
   }
 
-  async advance(callId: string, stage: Stage): Promise<void> {
-    await this.#again(() => this.#client.calls.advanceSession({ callId, stage: STAGES[stage] }));
+  /** Throws at `deadlineMs` what went wrong until then. */
+  async advance(callId: string, stage: Stage, deadlineMs = Infinity): Promise<void> {
+    const request = () =>
+      this.#client.calls.advanceSession({ callId, stage: STAGES[stage] }, {
+        timeoutMs: allowed(TIMEOUT_MS, deadlineMs),
+      });
+    await this.#again(request, deadlineMs);
   }
 
   /** The termination that stands, `reason` unless there was one before; `undefined` when the call is not known, which the control plane then remembers. */
@@ -183,14 +190,19 @@ export class Bridge {
 
   /**
    * How far the call has got: once all of `until` is reached, or the call is over, or it is later than `untilMs`. Restarts of
-   * the control plane in between are asked through.
+   * the control plane in between are asked through, and that it serves as many waits as it may, until `deadlineMs`: what is
+   * wrong then is thrown.
    */
-  async wait(callId: string, until: Progress[], untilMs: number): Promise<Standing> {
+  async wait(callId: string, until: Progress[], untilMs: number, deadlineMs = untilMs): Promise<Standing> {
+    const request = () => {
+      const timeoutMs = Math.min(Math.max(0, untilMs - Date.now()), MAX_WAIT_MS);
+      return this.#client.calls.waitForSession(
+        { callId, until, timeoutMs },
+        { timeoutMs: allowed(timeoutMs + TIMEOUT_MS, deadlineMs) },
+      );
+    };
     for (;;) {
-      const { reached, termination } = await this.#again(() => {
-        const left = Math.max(0, untilMs - Date.now());
-        return this.#client.calls.waitForSession({ callId, until, timeoutMs: Math.min(left, MAX_WAIT_MS) });
-      });
+      const { reached, termination } = await this.#again(request, deadlineMs, isFull);
       const found = new Map(reached.map(({ progress, elapsedMs }) => [progress, Number(elapsedMs)]));
       const isOver = found.has(Progress.ENDED) || (termination !== undefined && !until.includes(Progress.ENDED));
       if (isOver || until.every((progress) => found.has(progress)) || Date.now() >= untilMs) {
@@ -199,19 +211,36 @@ export class Bridge {
     }
   }
 
-  /** Asks until there is an answer, or `retryMs` are over, or it is later than `lastTryAt`. */
-  async #again<T>(request: () => Promise<T>, lastTryAt = Infinity): Promise<T> {
-    const giveUpAt = Math.min(Date.now() + this.retryMs, lastTryAt);
+  /**
+   * Asks until there is an answer, or `retryMs` after the first failure, or until it is later than `lastTryAt`. An answer that
+   * `passes` is waited out, however long: whoever gave it is there.
+   */
+  async #again<T>(
+    request: () => Promise<T>,
+    lastTryAt = Infinity,
+    passes: (error: unknown) => boolean = () => false,
+  ): Promise<T> {
+    let giveUpAt: number | undefined;
     for (let delay = RETRY_DELAY_MS;; delay = Math.min(2 * delay, LONGEST_DELAY_MS)) {
       try {
         return await request();
       } catch (error) {
+        const isPassing = passes(error);
+        if (isAnswered(error) && !isPassing) throw error;
+        // Not from the beginning of the request, which may have waited for longer than that.
+        giveUpAt = isPassing ? undefined : giveUpAt ?? Date.now() + this.retryMs;
         const least = error instanceof VoiceBridgeError ? error.retryDelayMs : 0;
-        if (isAnswered(error) || Date.now() + Math.max(delay, least) > giveUpAt) throw error;
-        await pause(Math.max(delay, least));
+        const length = Math.max(delay, least);
+        if (Date.now() + length > Math.min(giveUpAt ?? Infinity, lastTryAt)) throw error;
+        await pause(length);
       }
     }
   }
+}
+
+/** Milliseconds for a request that must be over by a deadline. */
+function allowed(timeoutMs: number, deadlineMs: number): number {
+  return Math.min(timeoutMs, Math.max(0, deadlineMs - Date.now()) + MARGIN_MS);
 }
 
 /** A request for a delivery that begins later than this would meet what Meta's next delivery begins. */
@@ -236,4 +265,9 @@ export function reasonOf(error: unknown): string | undefined {
 /** An answer, or nothing that waiting would mend. */
 function isAnswered(error: unknown): boolean {
   return !(error instanceof VoiceBridgeError) || !["UNAVAILABLE", "UNKNOWN", "DEADLINE_EXCEEDED"].includes(error.code);
+}
+
+/** It serves as many as it may; that passes. */
+function isFull(error: unknown): boolean {
+  return error instanceof VoiceBridgeError && error.code === "RESOURCE_EXHAUSTED";
 }

@@ -6,6 +6,7 @@
 //   the session ends before it is accepted           reject, unless the caller is who left
 //   the session is gone once it is accepted          terminate
 
+import { within } from "../_shared/background.ts";
 import {
   agentFor,
   EndReason,
@@ -23,6 +24,8 @@ import type { SelfContext } from "./context.ts";
 
 /** Meta lets a call ring for about 30 s; answering takes a moment itself. */
 const ANSWER_WITHIN_MS = 25_000;
+/** How long `reject` lets EndCall go first. */
+const END_FIRST_MS = 1000;
 /** From accepting to the first packet of the call; then nobody waits for its log line any more. */
 const ACTIVE_WITHIN_MS = 10_000;
 
@@ -48,7 +51,7 @@ export class Answering {
     if (started.byAnother) return log.info("WA_CALL_DUPLICATE", { elapsedMs: this.#elapsed() });
     if (!await this.#graph("pre_accept", started.sdpAnswer)) return;
     log.info("WA_CALL_PRE_ACCEPTED", { elapsedMs: this.#elapsed() });
-    if (!await this.#advance("ANSWER_DELIVERED", "reject")) return;
+    if (!await this.#advance("ANSWER_DELIVERED", "reject", this.#limit)) return;
     if (!await this.#ready()) return;
     if (!await this.#graph("accept", started.sdpAnswer)) return;
     log.info("WA_CALL_ACCEPTED", { elapsedMs: this.#elapsed() });
@@ -58,6 +61,11 @@ export class Answering {
 
   #elapsed(): number {
     return since(this.receivedAt);
+  }
+
+  /** Who is not ready by then is turned down. */
+  get #limit(): number {
+    return this.receivedAt + ANSWER_WITHIN_MS;
   }
 
   async #start(): Promise<Started | "over" | "anothers" | "rejected" | "nobody"> {
@@ -105,19 +113,20 @@ export class Answering {
       elapsedMs: this.#elapsed(),
       ...graphFields(error, log),
     });
-    try {
-      await bridge.end(this.connect.callId, refused ? EndReason.GRAPH_REFUSED : EndReason.GRAPH_UNREACHABLE);
-    } catch (error) {
-      log.error("CALL_NOT_ENDED", { reason: reasonOf(error), ...log.failure(error) });
-    }
-    await this.#hangUp("reject");
+    const ended = bridge.end(this.connect.callId, refused ? EndReason.GRAPH_REFUSED : EndReason.GRAPH_UNREACHABLE)
+      .catch(
+        (error) => log.error("CALL_NOT_ENDED", { reason: reasonOf(error), ...log.failure(error) }),
+      );
+    // First, so that its reason stands; without an answer nobody is left ringing.
+    await within(END_FIRST_MS, ended);
+    await Promise.all([ended, this.#hangUp("reject")]);
   }
 
   /** Whether the session was told. If not, the call cannot go on. */
-  async #advance(stage: Stage, goodbye: "reject" | "terminate"): Promise<boolean> {
+  async #advance(stage: Stage, goodbye: "reject" | "terminate", deadlineMs?: number): Promise<boolean> {
     const { bridge, log } = this.context;
     try {
-      await bridge.advance(this.connect.callId, stage);
+      await bridge.advance(this.connect.callId, stage, deadlineMs);
       return true;
     } catch (error) {
       const reason = reasonOf(error);
@@ -131,10 +140,11 @@ export class Answering {
   async #ready(): Promise<boolean> {
     const { settings, bridge, log } = this.context;
     const { callId } = this.connect;
-    const limit = this.receivedAt + ANSWER_WITHIN_MS;
+    const limit = this.#limit;
     const patience = Math.min(this.receivedAt + settings.acceptPatienceMs, limit);
     try {
-      let call = await bridge.wait(callId, [Progress.TRANSPORT_CONNECTED, Progress.AI_READY], patience);
+      // A control plane that is away meanwhile may be back: that is patience with another than the AI.
+      let call = await bridge.wait(callId, [Progress.TRANSPORT_CONNECTED, Progress.AI_READY], patience, limit);
       if (!call.reached.has(Progress.TRANSPORT_CONNECTED) && call.termination === undefined) {
         // Without a transport there is nothing to accept, however long the AI takes.
         call = await bridge.wait(callId, [Progress.TRANSPORT_CONNECTED], limit);
