@@ -1,6 +1,6 @@
 // A client over any transport: typed methods, errors of one class, streams that resume.
 
-import type { DescService } from "@bufbuild/protobuf";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor, type Transport } from "@connectrpc/connect";
 import { UserEnd } from "./attempt.ts";
 import { sendOnce } from "./command.ts";
@@ -51,8 +51,7 @@ export class BaseClient {
       // To Connect 0 is a deadline that has passed.
       ...(timeoutMs > 0 && { defaultTimeoutMs: timeoutMs }),
     });
-    const calls = this.service(CallService);
-    this.calls = { ...calls, sendCommand: sendOnce(calls.sendCommand, timeoutMs) };
+    this.calls = this.service(CallService);
   }
 
   /** A client of another service, e.g. `KeyService` from `@voicebridge/client/gen/control/v1/keys`. */
@@ -61,10 +60,15 @@ export class BaseClient {
     const client = createClient(service, this.#transport) as Record<string, never>;
     for (const method of service.methods) {
       const call = client[method.localName] as never;
-      const limited = method === CallService.method.waitForSession ? waiting(call, this.#timeoutMs) : call;
-      methods[method.localName] = method.methodKind === "unary" ? unary(limited) : streaming(call);
+      methods[method.localName] = method.methodKind === "unary" ? this.#unary(method, call) : streaming(call);
     }
     return methods as Client<S>;
+  }
+
+  #unary(method: DescMethod, call: never): unknown {
+    if (method === CallService.method.waitForSession) return unary(waiting(call, this.#timeoutMs));
+    if (method === CallService.method.sendCommand) return sendOnce(unary(call), this.#timeoutMs);
+    return unary(call);
   }
 
   /**

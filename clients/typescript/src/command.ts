@@ -10,6 +10,12 @@ const ATTEMPTS = 3;
 
 type SendCommand = Client<typeof CallService>["sendCommand"];
 
+/** Not `randomUUID`: a page that came over plain HTTP has none. */
+function chosenId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Waits, and throws as a request does if its caller gives up meanwhile. */
 async function pauseFor(ms: number, signal: AbortSignal | undefined): Promise<void> {
   try {
@@ -22,7 +28,7 @@ async function pauseFor(ms: number, signal: AbortSignal | undefined): Promise<vo
 /** `sendCommand` that gives a command an id if it has none, and within the deadline of the request asks again with it. */
 export function sendOnce(send: SendCommand, defaultTimeoutMs: number): SendCommand {
   return async (request, options = {}) => {
-    const named = { ...request, commandId: request.commandId || crypto.randomUUID() } as typeof request;
+    const named = { ...request, commandId: request.commandId || chosenId() } as typeof request;
     const { timeoutMs = defaultTimeoutMs, signal } = options;
     const until = timeoutMs > 0 ? Date.now() + timeoutMs : Number.POSITIVE_INFINITY;
     for (let sent = 1; ; sent += 1) {

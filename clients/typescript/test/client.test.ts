@@ -3,7 +3,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { GetCallResponseSchema, VoiceBridge, VoiceBridgeError, type VoiceBridgeOptions } from "@voicebridge/client";
+import {
+  GetCallResponseSchema,
+  GetServerInfoResponseSchema,
+  ListCallsRequestSchema,
+  ServerService,
+  timestampFromDate,
+  VoiceBridge,
+  VoiceBridgeError,
+  type VoiceBridgeOptions,
+} from "@voicebridge/client";
 
 /** One frame of gRPC-web. */
 function frame(flags: number, content: Uint8Array): Uint8Array {
@@ -75,6 +84,27 @@ describe("a client", () => {
     assert.equal(await deadline(), "40000m");
     assert.equal(await deadline(2_000, 500), "500m");
     assert.equal(await deadline(0), null);
+  });
+
+  it("asks other services too: what the control plane is", async () => {
+    let path = "";
+    const fetch: typeof globalThis.fetch = async (asked) => {
+      path = new URL(String(asked)).pathname;
+      const info = create(GetServerInfoResponseSchema, { contractVersion: "1.0" });
+      const trailers = frame(0x80, new TextEncoder().encode("grpc-status: 0\r\n"));
+      return new Response(new Blob([frame(0, toBinary(GetServerInfoResponseSchema, info)), trailers] as BlobPart[]), {
+        headers: { "content-type": "application/grpc-web+proto" },
+      });
+    };
+    const { contractVersion } = await new VoiceBridge({ url, fetch }).service(ServerService).getServerInfo({});
+    assert.equal(contractVersion, "1.0");
+    assert.equal(path, "/voicebridge.control.v1.ServerService/GetServerInfo");
+  });
+
+  it("has what a filter by time is made with", () => {
+    const receivedFrom = timestampFromDate(new Date(1_500));
+    const { filter } = create(ListCallsRequestSchema, { filter: { receivedFrom } });
+    assert.deepEqual([filter?.receivedFrom?.seconds, filter?.receivedFrom?.nanos], [1n, 500_000_000]);
   });
 
   it("is not made for what is no address", () => {

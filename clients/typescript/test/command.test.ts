@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { BinaryWriter } from "@bufbuild/protobuf/wire";
+import { encodeBinaryHeader } from "@connectrpc/connect";
 import {
+  CallService,
   SendCommandRequestSchema,
   SendCommandResponseSchema,
   VoiceBridge,
@@ -22,8 +25,21 @@ function frame(flags: number, content: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** A control plane that refuses so many commands with this status, then takes them; `sent` has the ids they came with. */
-function refusing(status: number, times: number) {
+/** `grpc-status-details-bin` with a google.rpc.RetryInfo, both by hand. */
+function retryInfo(delayMs: number): string {
+  const duration = new BinaryWriter().tag(1, 0).int64(Math.floor(delayMs / 1000));
+  duration.tag(2, 0).int32((delayMs % 1000) * 1e6);
+  const info = new BinaryWriter().tag(1, 2).bytes(duration.finish()).finish();
+  const any = new BinaryWriter().tag(1, 2).string("type.googleapis.com/google.rpc.RetryInfo").tag(2, 2).bytes(info);
+  const status = new BinaryWriter().tag(1, 0).int32(UNAVAILABLE).tag(3, 2).bytes(any.finish());
+  return `grpc-status-details-bin: ${encodeBinaryHeader(status.finish())}\r\n`;
+}
+
+/**
+ * A control plane that refuses so many commands with this status, and a delay to wait at least, then takes them; `sent` has
+ * the ids they came with.
+ */
+function refusing(status: number, times: number, delayMs = 0) {
   const sent: string[] = [];
   const fetch: typeof globalThis.fetch = async (url, init) => {
     const body = new Uint8Array(await new Request(url, init).arrayBuffer());
@@ -31,12 +47,14 @@ function refusing(status: number, times: number) {
     sent.push(commandId);
     const taken = sent.length > times;
     const message = toBinary(SendCommandResponseSchema, create(SendCommandResponseSchema, { commandId }));
-    const trailers = frame(0x80, new TextEncoder().encode(`grpc-status: ${taken ? 0 : status}\r\n`));
+    const refusal = `grpc-status: ${status}\r\n${delayMs > 0 ? retryInfo(delayMs) : ""}`;
+    const trailers = frame(0x80, new TextEncoder().encode(taken ? "grpc-status: 0\r\n" : refusal));
     return new Response(new Blob((taken ? [frame(0, message), trailers] : [trailers]) as BlobPart[]), {
       headers: { "content-type": "application/grpc-web+proto" },
     });
   };
-  return { sent, calls: new VoiceBridge({ url: "http://127.0.0.1:3100", fetch }).calls };
+  const client = new VoiceBridge({ url: "http://127.0.0.1:3100", fetch });
+  return { sent, client, calls: client.calls };
 }
 
 async function code(promise: Promise<unknown>): Promise<string> {
@@ -68,9 +86,47 @@ describe("a command", () => {
       assert.equal(await code(calls.sendCommand({ callId: "a" })), name);
       assert.equal(sent.length, times);
     }
-    const { sent, calls } = refusing(UNAVAILABLE, 99);
-    assert.notEqual(await code(calls.sendCommand({ callId: "a" }, { timeoutMs: 90 })), "OK");
-    assert.equal(sent.length, 1, "no time for a second one");
+  });
+
+  it("is the same through a client of the service", async () => {
+    const { sent, client } = refusing(UNAVAILABLE, 1);
+    const { commandId } = await client.service(CallService).sendCommand({ callId: "a" });
+    assert.deepEqual(sent, [commandId, commandId]);
+    assert.notEqual(commandId, "");
+  });
+
+  it("gets an id where there is no randomUUID, as on a page that came over plain HTTP", async (t) => {
+    t.mock.method(crypto, "randomUUID", () => {
+      throw new TypeError("crypto.randomUUID is not a function");
+    });
+    const { calls } = refusing(UNAVAILABLE, 0);
+    const ids = [await calls.sendCommand({ callId: "a" }), await calls.sendCommand({ callId: "a" })];
+    for (const { commandId } of ids) assert.match(commandId, /^[0-9a-f]{32}$/);
+    assert.notEqual(ids[0]?.commandId, ids[1]?.commandId);
+  });
+
+  it("is sent again no earlier than the control plane asks", async () => {
+    // Longer than the first delay of this side's own ever is.
+    const askedMs = 400;
+    const { sent, calls } = refusing(UNAVAILABLE, 1, askedMs);
+    const began = performance.now();
+    await calls.sendCommand({ callId: "a" });
+    // Timers may fire within the millisecond before.
+    assert.ok(performance.now() - began >= askedMs - 1);
+    assert.equal(sent.length, 2);
+  });
+
+  it("fails at once if its deadline comes before it may be sent again", async () => {
+    for (const options of [{}, { timeoutMs: 15_000 }]) {
+      const { sent, calls } = refusing(UNAVAILABLE, 99, 60_000);
+      const began = performance.now();
+      const { code, retryDelayMs } = await calls.sendCommand({ callId: "a" }, options).then(
+        () => assert.fail("it was taken"),
+        (error: VoiceBridgeError) => error,
+      );
+      assert.deepEqual([code, retryDelayMs, sent.length], ["UNAVAILABLE", 60_000, 1]);
+      assert.ok(performance.now() - began < 5_000);
+    }
   });
 
   it("is not sent again once its sender gave up", async () => {
