@@ -20,7 +20,7 @@ export interface Request {
   allowedMs: number;
 }
 
-export const [RESOURCE_EXHAUSTED, UNAVAILABLE] = [8, 14];
+export const [RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE] = [8, 13, 14];
 
 /** Runs `test` beside one; every request that came is kept. */
 export async function besidePlane(

@@ -39,7 +39,8 @@ const RESULTS: Partial<Record<TerminationResult, string>> = {
 /** What the control plane has of a call. */
 export interface Known {
   call: Call;
-  said: Transcript[];
+  /** `undefined`: it did not say. */
+  said: Transcript[] | undefined;
 }
 
 /** What the control plane has of the call, and what Meta said at its end. */
@@ -56,9 +57,9 @@ export function summarise(mode: Mode, end: Terminate, known: Known | undefined, 
     accepted_at: acceptedAt,
     ended_at: endedAt ?? meta.ended_at,
     duration_ms: acceptedAt !== null && endedAt !== null ? endedAt.getTime() - acceptedAt.getTime() : null,
-    transcript_entries: said.length,
-    transcript_characters: said.reduce((sum, entry) => sum + entry.text.length, 0),
-    transcript: transcripts
+    transcript_entries: said?.length ?? null,
+    transcript_characters: said?.reduce((sum, entry) => sum + entry.text.length, 0) ?? null,
+    transcript: transcripts && said !== undefined
       ? said.map(({ speaker, text, interrupted }) => ({
         speaker: speaker === Speaker.CALLER ? "caller" : "agent",
         text,

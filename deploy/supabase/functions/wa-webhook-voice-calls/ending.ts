@@ -1,6 +1,6 @@
 // What both styles do when a call is over: its row.
 
-import { reasonOf } from "../_shared/bridge.ts";
+import { type Bridge, type Call, reasonOf, type Transcript } from "../_shared/bridge.ts";
 import type { Log } from "../_shared/log.ts";
 import { type Known, summarise, write } from "../_shared/summaries.ts";
 import type { Terminate } from "../_shared/webhook.ts";
@@ -12,7 +12,7 @@ export async function record(end: Terminate, { settings, bridge, sql }: Context,
   let known: Known | undefined;
   try {
     const call = await bridge.call(end.callId);
-    if (call !== undefined) known = { call, said: await bridge.transcripts(call.callId) };
+    if (call !== undefined) known = { call, said: await saidOn(call, bridge, log) };
   } catch (error) {
     log.warn("CALL_RECORD_UNAVAILABLE", { reason: reasonOf(error), ...log.failure(error) });
   }
@@ -23,5 +23,15 @@ export async function record(end: Terminate, { settings, bridge, sql }: Context,
     log.info("CALL_SUMMARY_WRITTEN", { result, reason, durationMs: duration_ms ?? undefined });
   } catch (error) {
     log.error("CALL_SUMMARY_NOT_WRITTEN", log.failure(error));
+  }
+}
+
+/** All that was said; `undefined` when that cannot be told: the rest of the record is worth its row. */
+async function saidOn({ callId }: Call, bridge: Bridge, log: Log): Promise<Transcript[] | undefined> {
+  try {
+    return await bridge.transcripts(callId);
+  } catch (error) {
+    log.warn("CALL_TRANSCRIPTS_UNAVAILABLE", { reason: reasonOf(error), ...log.failure(error) });
+    return undefined;
   }
 }
