@@ -3,7 +3,7 @@
 import assert, { deepEqual as assertEquals } from "node:assert/strict";
 
 import { Background, pause } from "../functions/_shared/background.ts";
-import { Bridge } from "../functions/_shared/bridge.ts";
+import { Bridge, Progress } from "../functions/_shared/bridge.ts";
 import { Graph } from "../functions/_shared/graph.ts";
 import { Log, since } from "../functions/_shared/log.ts";
 import { callSettings } from "../functions/_shared/settings.ts";
@@ -87,6 +87,16 @@ Deno.test("and so it is when it does not take that the answer was delivered", as
   const { actions } = await answered(23_500, silent);
   assertEquals(actions.map(([action]) => action), ["pre_accept", "reject"]);
   assert(actions[1]![1] < 25_250 + BUSY_MS, `${actions[1]![1]} ms`);
+});
+
+Deno.test("the AI's session is logged with the time at which it was there", async () => {
+  const reached = [Progress.TRANSPORT_CONNECTED, Progress.AI_READY, Progress.MEDIA_ACTIVE].map((progress) => ({
+    progress,
+    elapsedMs: 17n,
+  }));
+  const { actions, lines } = await answered(1000, ({ method }) => method === "WaitForSession" ? { reached } : {});
+  assertEquals(actions.map(([action]) => action), ["pre_accept", "accept"]);
+  assertEquals(lines.find(({ event }) => event === "OPENAI_SESSION_CREATED")?.elapsedMs, 17);
 });
 
 Deno.test("Graph refuses, and the control plane takes its time: nobody is left ringing meanwhile", async () => {

@@ -149,7 +149,9 @@ export class Answering {
         // Without a transport there is nothing to accept, however long the AI takes.
         call = await bridge.wait(callId, [Progress.TRANSPORT_CONNECTED], limit);
       }
-      if (call.reached.has(Progress.AI_READY)) log.info("OPENAI_SESSION_CREATED", { elapsedMs: this.#elapsed() });
+      // When it was, not when it was heard of.
+      const readyMs = call.reached.get(Progress.AI_READY);
+      if (readyMs !== undefined) log.info("OPENAI_SESSION_CREATED", { elapsedMs: readyMs });
       if (call.termination !== undefined) {
         await this.#endedEarly(call.termination);
         return false;
