@@ -5,7 +5,8 @@ import assert, { deepEqual as assertEquals, rejects } from "node:assert/strict";
 import { pause } from "../functions/_shared/background.ts";
 import { Bridge, Progress, VoiceBridgeError } from "../functions/_shared/bridge.ts";
 import { since } from "../functions/_shared/log.ts";
-import { type Answer, besidePlane, RESOURCE_EXHAUSTED, UNAVAILABLE } from "./plane.ts";
+import type { Caller } from "../functions/_shared/webhook.ts";
+import { type Answer, besidePlane, type Request, RESOURCE_EXHAUSTED, UNAVAILABLE } from "./plane.ts";
 
 /** What a busy test machine may add. */
 const BUSY_MS = 1500;
@@ -63,6 +64,29 @@ Deno.test("a control plane that says nothing holds nobody longer than the deadli
     assert(since(began) < 1100 + BUSY_MS, `${since(began)} ms`);
     assert(asked.every(({ allowedMs }) => allowedMs <= 850), JSON.stringify(asked));
   });
+});
+
+Deno.test("an agent goes along by what names its caller, and not at all without", async () => {
+  const agent = { language: "pt", variables: {} };
+  const sent = async (phoneNumber?: string, userId?: string) => {
+    let agents: unknown;
+    const keep = ({ message }: Request) => {
+      agents = (message.agents as Caller[]).map(({ phoneNumber, userId }) => [phoneNumber, userId]);
+      return {};
+    };
+    const caller = { phoneNumber, userId, name: undefined };
+    await besidePlane(keep, async (url) => {
+      await new Bridge(url, undefined, 0).handleWebhook(new Uint8Array(), "sha256=", [{ caller, agent }], Date.now());
+    });
+    return agents;
+  };
+  assertEquals(await sent("5511900000001", "BR.13"), [["5511900000001", "BR.13"]]);
+  for (const odd of ["1234567890123456", "ana.example", "+", "123\n"]) {
+    assertEquals(await sent(odd, "BR.13"), [["", "BR.13"]], odd);
+    assertEquals(await sent(odd), [], odd);
+  }
+  assertEquals(await sent("5511900000001", "x".repeat(513)), [["5511900000001", ""]]);
+  assertEquals(await sent(undefined, "BR\u0000"), []);
 });
 
 Deno.test("a long wait is asked for in parts", async () => {

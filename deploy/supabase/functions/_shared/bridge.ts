@@ -57,6 +57,10 @@ export interface Standing {
 /** Agents that go along with one delivery, as the contract has it. */
 export const MAX_AGENTS = 64;
 
+/** A caller's number in international form, as E.164 has it, and the longest id of one, as the contract has it. */
+const NUMBER = /^[0-9]{1,15}$/;
+const MAX_ID_BYTES = 512;
+
 /** A session that was started for this call. */
 export interface Started {
   sdpAnswer: string;
@@ -101,7 +105,8 @@ export class Bridge {
     of: CallerAgent[],
     receivedAt: number,
   ): Promise<Map<string, NoticeOutcome>> {
-    const agents = of.map(({ caller: { phoneNumber = "", userId = "" }, agent }) => ({ phoneNumber, userId, agent }));
+    const agents = of.map(({ caller, agent }) => ({ ...identified(caller), agent }))
+      .filter(({ phoneNumber, userId }) => phoneNumber !== "" || userId !== "");
     const response = await this.#again(
       () => this.#client.calls.handleWebhook({ body, signature, agents }),
       lastTry(receivedAt, TIMEOUT_MS),
@@ -236,6 +241,15 @@ export class Bridge {
       }
     }
   }
+}
+
+/**
+ * What an agent is matched by. Of one that is no number, or no id, the control plane would refuse the whole delivery, however
+ * often it comes.
+ */
+function identified({ phoneNumber = "", userId = "" }: Caller): { phoneNumber: string; userId: string } {
+  const isId = !/\p{Cc}/u.test(userId) && new TextEncoder().encode(userId).length <= MAX_ID_BYTES;
+  return { phoneNumber: NUMBER.test(phoneNumber) ? phoneNumber : "", userId: isId ? userId : "" };
 }
 
 /** Milliseconds for a request that must be over by a deadline. */
