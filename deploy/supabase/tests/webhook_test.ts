@@ -76,6 +76,18 @@ Deno.test("what comes along with a call is passed on, and no longer than it may 
   });
 });
 
+Deno.test("what comes along is clean before it is cut", () => {
+  const check = (given: string, expected: string) => {
+    const [notice] = notices(delivery(value({ ...CALL, deeplink_payload: given })));
+    assert(notice?.kind === "connect");
+    assertEquals(notice.payloads.deeplinkPayload, expected, JSON.stringify(given));
+  };
+  check('{"a":\n1}\u0000\u202e', '{"a":1}');
+  check(`${"\u0000".repeat(512)}campaign-7 \u2066`, "campaign-7");
+  check("job \ud83d", "job \ufffd");
+  check(" \u0007 ", "");
+});
+
 Deno.test("a name is clean once it is through the door", () => {
   const check = (given: string, expected: string | undefined) => {
     const contacts = [{ wa_id: CALL.from, profile: { name: given } }];

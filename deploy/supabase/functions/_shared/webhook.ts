@@ -17,7 +17,7 @@ export interface Connect {
   /** Unix seconds at Meta. */
   timestamp: number | undefined;
   sdpOffer: string;
-  /** What came along, as it came; the control plane cleans and cuts it. */
+  /** What came along: a stranger's text, cleaned and cut as the control plane does. */
   payloads: Payloads;
 }
 
@@ -86,24 +86,26 @@ function whole(value: unknown): number | undefined {
 const MAX_NAME = 128;
 
 /**
- * A person's name as somebody else gave it, without what breaks a row (PostgreSQL's text holds no NUL) or turns a page
+ * One line as somebody else gave it, without what breaks a row (PostgreSQL's text holds no NUL) or turns a page
  * around: control characters, ends of lines, directional formatting (Unicode Standard Annex 9). Half a surrogate pair, of an
- * emoji that was cut, stands for what cannot be told. What joins letters and emoji stays.
+ * emoji that was cut, stands for what cannot be told. What joins letters and emoji stays. Cut at last: what goes takes no
+ * place from what stays.
  */
-function personName(value: unknown): string | undefined {
-  if (typeof value !== "string") return undefined;
-  const cleaned = value.replace(/\p{Cs}/gu, "\ufffd")
+function cleaned(value: unknown, longest: number): string {
+  const line = (text(value) ?? "").replace(/\p{Cs}/gu, "\ufffd")
     .replace(/[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu, "").trim();
-  return [...cleaned].slice(0, MAX_NAME).join("") || undefined;
+  return [...line].slice(0, longest).join("");
 }
 
-/** Longest text that is passed on of what comes along with a call; the control plane keeps less. */
+function personName(value: unknown): string | undefined {
+  return cleaned(value, MAX_NAME) || undefined;
+}
+
+/** Longest text that is passed on of what comes along with a call, as the control plane keeps it. */
 const MAX_PAYLOAD = 512;
 
-/** Half a surrogate pair cannot be passed on, see `personName`. */
 function payload(value: unknown): string {
-  const whole = (text(value) ?? "").replace(/\p{Cs}/gu, "\ufffd");
-  return [...whole].slice(0, MAX_PAYLOAD).join("");
+  return cleaned(value, MAX_PAYLOAD);
 }
 
 /** A name from outside, fit for one log line. */
