@@ -174,6 +174,10 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+fn is_constant(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
 fn row(line: &str) -> Option<Row> {
     let cells: Vec<&str> = line.strip_prefix("| ")?.split(" | ").collect();
     let [title, default, place, ..] = cells[..] else { return None };
@@ -197,8 +201,12 @@ fn row(line: &str) -> Option<Row> {
                     file = Some(Path::new(folder).join(quoted).with_extension(extension));
                 }
                 (None, Some(file)) => row.names.push((file.clone(), quoted.to_owned())),
-                // A name without a file, or a file that is not there: nobody would hold the row to anything.
-                (None, None) => panic!("{title}: {folder}/{quoted} is no file"),
+                // A constant without its file, or a file that is not there: nobody would hold the row to anything.
+                (None, None) if is_constant(quoted) || quoted.contains('/') => {
+                    panic!("{title}: {folder}/{quoted} is no file")
+                }
+                // A field of a request.
+                (None, None) => {}
             }
         }
     }

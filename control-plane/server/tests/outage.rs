@@ -10,9 +10,10 @@ use prost::Message as _;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{Plane, connect, plane, system, terminate};
 use voicebridge_proto::{
-    control::v1::{CallPhase, EndCallRequest},
-    types::v1::{Event, SessionEnded, Termination, TerminationResult, Transcript, event::Kind},
+    control::v1::{AdvanceSessionRequest, CallPhase, EndCallRequest},
+    types::v1::{Event, SessionEnded, SignallingStage, Termination, TerminationResult, Transcript, event::Kind},
 };
+use voicebridge_telemetry::status::reason;
 
 /// The counters are those of the process: tests that watch them run one after the other.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -154,7 +155,42 @@ async fn an_end_that_is_stored_but_was_not_acted_on_is_acted_on() {
     assert_eq!(graph.actions("over"), ["pre_accept", "accept", "terminate"], "Meta is told");
 }
 
-/// As after a failover to a replica that had not heard of the last writes.
+/// As after a failover to a replica that had not heard of the last writes: what was said is gone.
+async fn went_back(plane: &Plane) {
+    let mut database = database(plane).await;
+    for sql in [
+        "DELETE FROM events WHERE kind = 'transcript'",
+        "UPDATE calls SET last_sequence = (SELECT max(sequence) FROM events),
+                          node_sequence = (SELECT max(node_sequence) FROM events)",
+    ] {
+        sqlx::query(sql).execute(&mut database).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_between_two_tasks_can_be_ended() {
+    let _alone = ALONE.lock().await;
+    let (graph, plane, node) = system().await;
+    plane.deliver(&[connect("between")]).await;
+    let session = plane.phase("between", CallPhase::Active).await.session_id;
+    node.emit(&session, said("one"));
+    plane.said("between", 1).await;
+    went_back(&plane).await;
+    node.emit(&session, said("two"));
+    // Of a call with a task it is answered that it is managed.
+    let advance = AdvanceSessionRequest { call_id: "between".to_owned(), stage: SignallingStage::Accepted.into() };
+    support::until("its task has gone", || async {
+        let status = plane.client().await.advance_session(advance.clone()).await.unwrap_err();
+        (reason(&status).as_deref() == Some("STORE_UNAVAILABLE")).then_some(())
+    })
+    .await;
+    let end = EndCallRequest { call_id: "between".to_owned(), ..EndCallRequest::default() };
+    let ended = plane.client().await.end_call(end).await.unwrap().into_inner();
+    assert_eq!(ended.termination.unwrap().reason, "API_HANGUP");
+    assert_eq!(plane.ended("between").await.1, "API_HANGUP");
+    assert_eq!(graph.actions("between"), ["pre_accept", "accept", "terminate"]);
+}
+
 #[tokio::test]
 async fn a_call_whose_record_went_back_in_time_goes_on_from_there() {
     let _alone = ALONE.lock().await;
@@ -165,14 +201,7 @@ async fn a_call_whose_record_went_back_in_time_goes_on_from_there() {
         node.emit(&session, said(word));
     }
     plane.said("back", 2).await;
-    let mut database = database(&plane).await;
-    for sql in [
-        "DELETE FROM events WHERE kind = 'transcript'",
-        "UPDATE calls SET last_sequence = (SELECT max(sequence) FROM events),
-                          node_sequence = (SELECT max(node_sequence) FROM events)",
-    ] {
-        sqlx::query(sql).execute(&mut database).await.unwrap();
-    }
+    went_back(&plane).await;
     node.emit(&session, said("three"));
     let found = plane.said("back", 3).await;
     assert_eq!(found.iter().map(|said| said.text.as_str()).collect::<Vec<_>>(), ["one", "two", "three"]);

@@ -9,6 +9,9 @@ use crate::webhook::{Agents, CallerAgent};
 
 const MAX_INSTRUCTIONS_BYTES: usize = 32 * 1024;
 const MAX_GREETING_CHARS: usize = 2_000;
+/// Shortest and longest conversation, milliseconds.
+const MIN_DURATION_MS: u32 = 1_000;
+const MAX_DURATION_MS: u32 = 3_300_000;
 const MAX_VARIABLES: usize = 32;
 const MAX_NAME_BYTES: usize = 64;
 const MAX_VALUE_BYTES: usize = 1_024;
@@ -61,6 +64,9 @@ pub(super) fn check(path: &str, agent: Option<Agent>) -> Result<Option<Agent>, F
     if agent.greeting.chars().count() > MAX_GREETING_CHARS {
         return invalid("greeting", "must be at most 2000 characters");
     }
+    if agent.max_duration_ms != 0 && !(MIN_DURATION_MS..=MAX_DURATION_MS).contains(&agent.max_duration_ms) {
+        return invalid("max_duration_ms", "must be 1000 to 3300000");
+    }
     if agent.variables.len() > MAX_VARIABLES {
         return invalid("variables", "must be at most 32");
     }
@@ -105,6 +111,15 @@ mod tests {
         };
         assert!(check("agent", Some(long(32_768, 2_000))).is_ok() && check("agent", None).is_ok());
         assert!(check("agent", Some(long(32_769, 0))).is_err() && check("agent", Some(long(0, 2_001))).is_err());
+    }
+
+    #[test]
+    fn a_conversation_has_its_shortest_and_longest_time() {
+        for (max_duration_ms, expect) in [(0, true), (999, false), (1_000, true), (3_300_000, true), (3_300_001, false)]
+        {
+            let agent = Agent { max_duration_ms, ..Agent::default() };
+            assert_eq!(check("agent", Some(agent)).is_ok(), expect, "{max_duration_ms}");
+        }
     }
 
     #[test]

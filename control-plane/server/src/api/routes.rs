@@ -45,7 +45,7 @@ use crate::{
 const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// What a gRPC message holds besides its largest field and agents of particular callers.
-const MESSAGE_OVERHEAD_BYTES: usize = 64 * 1024;
+const MESSAGE_OVERHEAD_BYTES: usize = 128 * 1024;
 
 /// Everything on the listener; unknown paths are 404. Returns what turns the health service's answer.
 ///

@@ -129,6 +129,11 @@ impl Admission {
         let Some(mailbox) = self.live.reserve(call_id, wacid, arguments) else { return Ok(()) };
         let row = match self.store.call(call_id).await {
             Ok(Some(row)) if is_just_claimed(&row) => row,
+            // Between two tasks: this claim may have kept its place from the next one, which then is due now.
+            Ok(Some(row)) if row.ended_at_ms.is_none() => {
+                self.live.release(call_id);
+                return self.tasks.restore(row).await.map(drop);
+            }
             other => {
                 self.live.release(call_id);
                 return other.map(drop);

@@ -52,13 +52,13 @@ impl HangUps {
         let tombstone =
             Tombstone { hung_up_at_ms: now_ms(), failed: terminate.failed, error_code: terminate.error_code };
         let known = self.store.record_hang_up(&terminate.wacid, &tombstone).await?;
-        if let Some((_, handle)) = self.live.by_wacid(&terminate.wacid) {
+        if let Some((live_id, handle)) = self.live.by_wacid(&terminate.wacid) {
             let event = Event::WebhookTerminate { failed: terminate.failed, code: terminate.error_code };
             handle.send(Message::Life(event)).await;
             let call_id = match known {
                 HangUpOutcome::Live(call_id) | HangUpOutcome::Ended(call_id) => Some(call_id),
                 // It is being claimed, which may fail.
-                HangUpOutcome::Unknown => None,
+                HangUpOutcome::Unknown => handle.wait(|view| view.claimed).await.claimed.then_some(live_id),
             };
             return Ok(Taken { outcome: Outcome::Terminated, call_id });
         }
@@ -79,13 +79,8 @@ impl HangUps {
     /// Ends a call for an API caller. Returns the termination that stands: once the record is closed or, if Meta, the node
     /// or the store take longer than [`END_ANSWER`], before that.
     pub(super) async fn by_api(&self, name: &CallName, reason: EndReason) -> Result<Termination, CallError> {
-        if let Some((_, handle)) = self.live.find(name) {
-            handle.send(Message::Life(Event::ApiEnd { reason })).await;
-            let closed = tokio::time::timeout(END_ANSWER, handle.wait(|view| view.closed)).await;
-            let view = closed.unwrap_or_else(|_| handle.view());
-            if let Some(termination) = view.termination {
-                return Ok(termination);
-            }
+        if let Some(termination) = self.end_live(name, reason).await {
+            return Ok(termination);
         }
         let call_id = match self.lookup.find(name).await {
             Ok(call_id) => call_id,
@@ -108,8 +103,20 @@ impl HangUps {
                 self.record(&row.wacid).await?;
                 Err(CallError::Draining)
             }
-            None => Err(CallError::Internal),
+            // Between two tasks: it gets the next one now.
+            None => {
+                self.recovery.one(&call_id).await?;
+                self.end_live(name, reason).await.ok_or(CallError::Held)
+            }
         }
+    }
+
+    /// The termination that stands, if it has a task.
+    async fn end_live(&self, name: &CallName, reason: EndReason) -> Option<Termination> {
+        let (_, handle) = self.live.find(name)?;
+        handle.send(Message::Life(Event::ApiEnd { reason })).await;
+        let closed = tokio::time::timeout(END_ANSWER, handle.wait(|view| view.closed)).await;
+        closed.unwrap_or_else(|_| handle.view()).termination
     }
 
     /// An API caller's word that a call is over, as good as Meta's.

@@ -58,9 +58,9 @@ impl Lookup {
         self.live.get(call_id).and_then(|handle| handle.view().statistics)
     }
 
-    /// Why there is no task: the call has ended, or never was.
+    /// Why there is no task: the call has ended, or never was; or it is between two tasks, for a moment.
     pub(super) async fn ended(&self, call_id: &CallId) -> Result<CallError, CallError> {
         let row = self.store.call(call_id).await?.ok_or(CallError::NotFound)?;
-        Ok(row.termination.map_or(CallError::Internal, CallError::Ended))
+        Ok(row.termination.map_or(CallError::Held, CallError::Ended))
     }
 }

@@ -39,6 +39,6 @@ impl Recovery {
 
     /// A live call without a task gets one.
     pub(super) async fn one(&self, call_id: &CallId) -> Result<(), StoreError> {
-        self.tasks.restore_by_id(call_id).await
+        self.tasks.restore_by_id(call_id).await.map(drop)
     }
 }

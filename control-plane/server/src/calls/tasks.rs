@@ -51,18 +51,20 @@ impl Tasks {
         self.spawn(Beginning { row, step, offer: Some(offer), events: Vec::new() }, mailbox);
     }
 
-    /// To a live call in the store, unless it has one.
-    pub(super) async fn restore(&self, row: CallRow) -> Result<(), StoreError> {
+    /// To a live call in the store, unless it has one. False: its place is taken by a claim of its Meta's id under way, which
+    /// will find it stored.
+    pub(super) async fn restore(&self, row: CallRow) -> Result<bool, StoreError> {
         let events = unhandled::events(&*self.environment.store, &row).await?;
+        let call_id = row.call_id.clone();
         self.restore_with(row, events);
-        Ok(())
+        Ok(self.live.get(&call_id).is_some())
     }
 
-    /// As [`Tasks::restore`], to the call of this id.
-    pub(super) async fn restore_by_id(&self, call_id: &CallId) -> Result<(), StoreError> {
+    /// As [`Tasks::restore`], to the call of this id; true also when it needs none.
+    pub(super) async fn restore_by_id(&self, call_id: &CallId) -> Result<bool, StoreError> {
         match self.environment.store.call(call_id).await? {
             Some(row) if row.ended_at_ms.is_none() => self.restore(row).await,
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 
@@ -105,7 +107,8 @@ impl Tasks {
                 // Who has lost the calls waits here until the process ends.
                 self.environment.ports.may_act().await;
                 match self.restore_by_id(call_id).await {
-                    Ok(()) => return,
+                    Ok(true) => return,
+                    Ok(false) => {}
                     Err(error) => {
                         let error: &dyn std::error::Error = &error;
                         tracing::error!(%call_id, error, "the call's record cannot be read: it is tried again");

@@ -40,8 +40,10 @@ use work::{Purpose, Work};
 
 /// Connections for requests.
 const CONNECTIONS: u32 = 8;
-/// Of them those that read at a time; the rest are for claims, hang-ups, keys and events, which wait for no reader.
+/// Of them those that read at a time; the rest are for claims, hang-ups and writing, which wait for no reader.
 const READERS: usize = 5;
+/// Of these those that search lists, which may take their time; the rest are for keys, events and single calls.
+const SEARCHES: usize = 2;
 /// How long a request waits for one, connecting included.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request may take in all; a statement has 5 s at the server.
@@ -56,6 +58,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Postgres {
     pool: PgPool,
     readers: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
     /// For the owner's beats alone: they must not wait for requests.
     beats: PgPool,
     group: Group,
@@ -84,13 +87,14 @@ impl Postgres {
         let options = options(url)?;
         let (pool, beats) = (pool(CONNECTIONS, &options), pool(1, &options));
         let group = Group::start(pool.clone());
-        let readers = Arc::new(Semaphore::new(READERS));
-        Ok(Self { pool, readers, beats, group, generation: Arc::default() })
+        let (readers, searches) = (Arc::new(Semaphore::new(READERS)), Arc::new(Semaphore::new(SEARCHES)));
+        Ok(Self { pool, readers, searches, beats, group, generation: Arc::default() })
     }
 
-    /// Brings the schema up to date; how many migrations that took.
+    /// Brings the schema up to date; how many migrations that took. As long as a statement of theirs may take, see
+    /// [`Purpose::Schema`].
     pub(super) async fn migrate(&self) -> Result<usize, StoreError> {
-        bounded(schema::migrate(&self.pool)).await
+        schema::migrate(&self.pool).await
     }
 
     /// Somebody can have its calls: the row that says who is there.
@@ -108,12 +112,15 @@ impl Postgres {
 
     /// A transaction that reads or writes.
     async fn begin(&self, purpose: Purpose) -> Result<Work, StoreError> {
-        let turn = match purpose {
-            // Never closed.
-            Purpose::Read | Purpose::Positions => Arc::clone(&self.readers).acquire_owned().await.ok(),
+        // Never closed.
+        let place = async |places: &Arc<Semaphore>| Arc::clone(places).acquire_owned().await.ok();
+        // In this order: who waits to search keeps nobody else from reading.
+        let search = if matches!(purpose, Purpose::Search) { place(&self.searches).await } else { None };
+        let read = match purpose {
+            Purpose::Read | Purpose::Search | Purpose::Positions => place(&self.readers).await,
             _ => None,
         };
-        Ok(Work::begin(&self.pool, purpose).await?.in_turn(turn))
+        Ok(Work::begin(&self.pool, purpose).await?.in_turn([search, read]))
     }
 
     /// For tests, which make what cannot be made otherwise.

@@ -277,6 +277,7 @@ impl Call {
     }
 
     fn placed(&mut self, answer: OfferAnswer) {
+        self.placing.finish();
         let sdp = Sdp::new(&answer.sdp);
         self.shown.set_answer(answer);
         // It was registered a moment ago; if it is not now, it is lost.
@@ -285,6 +286,7 @@ impl Call {
     }
 
     fn unplaced(&mut self, event: Event) {
+        self.placing.finish();
         self.steps.record_mut().clear_session();
         self.feed(event, Vec::new());
     }

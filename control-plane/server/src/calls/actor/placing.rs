@@ -58,6 +58,11 @@ impl Placing {
         })
     }
 
+    /// No node is asked any more: the offer has ICE credentials in it, and with its agent what is personal.
+    pub(super) fn finish(&mut self) {
+        (self.offer, self.candidates) = (None, None);
+    }
+
     /// What the node of this session is asked.
     pub(super) fn request(&mut self, call: &CallRow, session: &SessionPlace) -> Option<StartSessionRequest> {
         self.asked += 1;

@@ -177,8 +177,13 @@ impl Store for Postgres {
             let locked = query("SELECT FROM calls WHERE call_id = $1 FOR NO KEY UPDATE").bind(call_id.as_str());
             locked.execute(&mut *connection).await?;
             let row = one(connection, "call_id = $1", call_id.as_str()).await?;
-            let Some(row) = row else { return Ok(Labelled::Unknown) };
-            let Some(labels) = row.labels()?.changed(change) else { return Ok(Labelled::TooMany) };
+            let changed = row.as_ref().map(|row| row.labels().map(|labels| labels.changed(change))).transpose()?;
+            let (Some(row), Some(Some(labels))) = (row, &changed) else {
+                // Nothing is changed; the connection goes on.
+                work.commit().await?;
+                return Ok(if changed.is_some() { Labelled::TooMany } else { Labelled::Unknown });
+            };
+            let labels = labels.clone();
             query("DELETE FROM labels WHERE ordinal = $1 AND name = ANY ($2)")
                 .bind(row.ordinal)
                 .bind(change.remove().collect::<Vec<_>>())
@@ -231,7 +236,7 @@ impl Store for Postgres {
 
     async fn calls(&self, search: &Search) -> Result<Vec<CallRow>, StoreError> {
         bounded(async {
-            let mut work = self.begin(Purpose::Read).await?;
+            let mut work = self.begin(Purpose::Search).await?;
             let mut sql = search_sql::page::<sqlx::Postgres>("", search);
             let rows: Vec<CallColumns> = sql.build_query_as().persistent(false).fetch_all(work.connection()).await?;
             work.commit().await?;

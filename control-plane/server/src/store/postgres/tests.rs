@@ -376,6 +376,21 @@ async fn however_many_read_a_call_can_be_claimed() {
     assert!(reading.iter().all(Result::is_ok));
 }
 
+/// As when somebody asks for lists that find little in much.
+#[tokio::test]
+async fn however_many_search_keys_and_events_can_be_read() {
+    let url = voicebridge_postgres::database();
+    let (store, _owner) = owned(&url).await;
+    let mut searching = Vec::new();
+    for _ in 0..CONNECTIONS {
+        // Who is not let in is not waited for.
+        searching.extend(tokio::time::timeout(Duration::from_millis(300), store.begin(Purpose::Search)).await);
+    }
+    assert_eq!(searching.len(), SEARCHES);
+    crate::store::KeyStore::keys(&store).await.unwrap();
+    assert_eq!(store.history(None, 0, u64::MAX, 1).await.unwrap(), []);
+}
+
 /// A way to the server on which each connection goes dead, without a word, once it has brought the answer to a COMMIT.
 async fn dying_way(url: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

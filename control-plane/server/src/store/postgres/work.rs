@@ -45,8 +45,10 @@ macro_rules! begin {
 /// tells them from those of others in the same database: "VOIB" in ASCII, and "VOIC" for those of single calls.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
-    /// Reads.
+    /// Reads a call, its events, keys.
     Read,
+    /// Reads along lists of calls.
+    Search,
     /// Reads positions: waits for whoever has given some and not committed them.
     Positions,
     /// Writes keys, alone.
@@ -69,7 +71,7 @@ pub(super) enum Purpose {
 impl Purpose {
     const fn begin(self) -> &'static str {
         match self {
-            Self::Read => begin!("READ ONLY", ""),
+            Self::Read | Self::Search => begin!("READ ONLY", ""),
             Self::Beat => begin!("", ""),
             Self::Takeover => begin!("", "SELECT pg_advisory_xact_lock(1448036674, 1)"),
             Self::Import => begin!("", "600000", "60000", "SELECT pg_advisory_xact_lock(1448036674, 1)"),
@@ -80,7 +82,8 @@ impl Purpose {
             ),
             Self::Positions => begin!("READ ONLY", "SELECT pg_advisory_xact_lock_shared(1448036674, 2)"),
             Self::Keys => begin!("", "SELECT pg_advisory_xact_lock(1448036674, 3)"),
-            Self::Schema => begin!("", "SELECT pg_advisory_xact_lock(1448036674, 4)"),
+            // An index of a large table takes its time.
+            Self::Schema => begin!("", "600000", "60000", "SELECT pg_advisory_xact_lock(1448036674, 4)"),
         }
     }
 }
@@ -95,19 +98,19 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Work {
     connection: Option<PoolConnection<Postgres>>,
     /// Of those who read: given back with the connection.
-    _turn: Option<OwnedSemaphorePermit>,
+    _turns: [Option<OwnedSemaphorePermit>; 2],
 }
 
 impl Work {
     pub(super) async fn begin(pool: &PgPool, purpose: Purpose) -> Result<Self, StoreError> {
-        let mut work = Self { connection: Some(pool.acquire().await?), _turn: None };
+        let mut work = Self { connection: Some(pool.acquire().await?), _turns: [None, None] };
         sqlx::raw_sql(purpose.begin()).execute(work.connection()).await?;
         Ok(work)
     }
 
-    /// The same, with the place of one who reads.
-    pub(super) fn in_turn(mut self, turn: Option<OwnedSemaphorePermit>) -> Self {
-        self._turn = turn;
+    /// The same, with the places of one who reads.
+    pub(super) fn in_turn(mut self, turns: [Option<OwnedSemaphorePermit>; 2]) -> Self {
+        self._turns = turns;
         self
     }
 
