@@ -195,8 +195,8 @@ export class Bridge {
 
   /**
    * How far the call has got: once all of `until` is reached, or the call is over, or it is later than `untilMs`. Restarts of
-   * the control plane in between are asked through, and that it serves as many waits as it may, until `deadlineMs`: what is
-   * wrong then is thrown.
+   * the control plane in between are asked through, and so is that it serves as many waits as it may; what is still wrong at
+   * `deadlineMs` is thrown.
    */
   async wait(callId: string, until: Progress[], untilMs: number, deadlineMs = untilMs): Promise<Standing> {
     const request = () => {
