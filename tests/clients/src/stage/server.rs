@@ -183,7 +183,18 @@ impl Stage {
     pub async fn stop(self) -> anyhow::Result<()> {
         drop(self.open);
         timeout(STOP, self.serving).await.context("a request to the stage is still going on")??;
-        let inner = Arc::into_inner(self.inner).context("a request to the stage is still going on")?;
+        // The server says that its connections have ended a moment before their tasks let go of what they had.
+        let released = async {
+            let mut inner = self.inner;
+            loop {
+                match Arc::try_unwrap(inner) {
+                    Ok(inner) => return inner,
+                    Err(held) => inner = held,
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let inner = timeout(STOP, released).await.context("a request to the stage is still going on")?;
         for (_, live) in inner.live.into_inner() {
             live.handle.hang_up().await;
             drop(live.handle.finish().await);
