@@ -85,7 +85,9 @@ impl PageTokens {
         let message = "The page token is none of this database's, or of a request with another filter or order; begin \
                        without one.";
         let place = self.parse(scope, token);
-        place.map(Some).ok_or_else(|| Fault::new(tonic::Code::InvalidArgument, "PAGE_TOKEN_INVALID", message))
+        place.map(Some).ok_or_else(|| {
+            Fault::new(tonic::Code::InvalidArgument, "PAGE_TOKEN_INVALID", message).violating("page_token", message)
+        })
     }
 
     fn parse(&self, scope: &Scope, token: &str) -> Option<(i64, i64)> {
@@ -125,7 +127,8 @@ mod tests {
             {
                 assert_eq!(ours.read(&wrong, &token).unwrap_err().reason(), "PAGE_TOKEN_INVALID", "{wrong:?}");
             }
-            assert!(other.read(&scope(&["a", "b"]), &token).is_err(), "another database's");
+            let status = other.read(&scope(&["a", "b"]), &token).expect_err("another database's").status();
+            assert_eq!(voicebridge_telemetry::status::details(&status).violations[0].0, "page_token");
         }
         assert_eq!(ours.read(&scope(&[]), "").unwrap(), None);
     }
