@@ -3,12 +3,14 @@
 
 use voicebridge_core::identity::{PhoneNumber, UserId};
 use voicebridge_proto::{control::v1 as control, types::v1::Agent};
+use voicebridge_text::language;
 
 use super::{Fault, arguments::number_id};
 use crate::webhook::{Agents, CallerAgent};
 
 const MAX_INSTRUCTIONS_BYTES: usize = 32 * 1024;
 const MAX_GREETING_CHARS: usize = 2_000;
+const MAX_VOICE_CHARS: usize = 100;
 /// Shortest and longest conversation, milliseconds.
 const MIN_DURATION_MS: u32 = 1_000;
 const MAX_DURATION_MS: u32 = 3_300_000;
@@ -67,6 +69,12 @@ pub(super) fn check(path: &str, agent: Option<Agent>) -> Result<Option<Agent>, F
     if agent.max_duration_ms != 0 && !(MIN_DURATION_MS..=MAX_DURATION_MS).contains(&agent.max_duration_ms) {
         return invalid("max_duration_ms", "must be 1000 to 3300000");
     }
+    if agent.voice.chars().count() > MAX_VOICE_CHARS || (!agent.voice.is_empty() && agent.voice.trim().is_empty()) {
+        return invalid("voice", "must be at most 100 characters, not all of them spaces");
+    }
+    if !agent.language.is_empty() && !language::is_tag(&agent.language) {
+        return invalid("language", "must be a BCP 47 language tag such as pt or pt-BR");
+    }
     if agent.variables.len() > MAX_VARIABLES {
         return invalid("variables", "must be at most 32");
     }
@@ -120,6 +128,20 @@ mod tests {
             let agent = Agent { max_duration_ms, ..Agent::default() };
             assert_eq!(check("agent", Some(agent)).is_ok(), expect, "{max_duration_ms}");
         }
+    }
+
+    #[test]
+    fn a_voice_and_a_language_have_a_shape() {
+        let with = |voice: &str, language: &str| {
+            let agent = Agent { voice: voice.to_owned(), language: language.to_owned(), ..Agent::default() };
+            check("agent", Some(agent)).map(|_| ()).map_err(|fault| fault.message().to_owned())
+        };
+        assert_eq!(with("", ""), Ok(()));
+        assert_eq!(with(&"v".repeat(100), "pt-BR"), Ok(()));
+        let voice = Err("agent.voice must be at most 100 characters, not all of them spaces".to_owned());
+        assert_eq!([with(&"v".repeat(101), ""), with(" ", "")], [voice.clone(), voice]);
+        let language = "agent.language must be a BCP 47 language tag such as pt or pt-BR".to_owned();
+        assert_eq!(with("marin", "portuguese brazil"), Err(language));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The fields of an agent file and the rule of each.
 
+use voicebridge_text::language;
+
 use super::{
     Agent, AgentError, AgentErrors, AgentOverlay, BargeIn, Dtmf, Eagerness, EndCall, G711, Reversible, TurnDetection,
     variables,
@@ -244,17 +246,9 @@ fn check_description(text: &str) -> Result<(), String> {
     at_most(text.chars().count(), MAX_DESCRIPTION_CHARS, "characters")
 }
 
-/// The shape of RFC 5646 tags: a language of 2 or 3 letters (never the 4 to 8 that are reserved), then subtags.
 fn check_language(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    let mut parts = text.split('-');
-    let primary = parts.next().unwrap_or_default();
-    let primary_ok = (2..=3).contains(&primary.len()) && primary.bytes().all(|byte| byte.is_ascii_alphabetic());
-    let rest_ok =
-        parts.all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-    if primary_ok && rest_ok { Ok(()) } else { Err("must be a BCP 47 language tag such as pt or pt-BR".into()) }
+    let is_good = text.is_empty() || language::is_tag(text);
+    if is_good { Ok(()) } else { Err("must be a BCP 47 language tag such as pt or pt-BR".into()) }
 }
 
 fn at_most(size: usize, limit: usize, unit: &str) -> Result<(), String> {
